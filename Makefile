@@ -1,0 +1,57 @@
+# Gearing. Every target works on a fresh clone; `make help` explains them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= out
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test fuzz bench check format lock clean
+
+help: ## Shows this help
+	@echo "Gearing: issues, runs, prices and explains leveraged tokens"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Makes .venv with the locked dependencies and this package (the others call it)
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Gearing needs Python 3.11 or later; name one with make PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked dependencies into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+run: setup ## Generates a year of BTC minute bars with funding, backtests the example token, prints the summary
+	@$(BIN)/gearing market make --seed 7 --out $(OUT)/market
+	@$(BIN)/gearing token new $(OUT)/BTC3L.toml --force
+	@$(BIN)/gearing backtest $(OUT)/BTC3L.toml --prices $(OUT)/market/prices.parquet --funding $(OUT)/market/funding.parquet
+
+test: setup ## Runs all tests
+	@$(BIN)/python -m pytest
+
+fuzz: setup ## Compares the engine with the plain loop over many thousands of random tokens and paths
+	@$(BIN)/python -m pytest tests/test_oracle.py --hypothesis-profile=fuzz
+
+bench: setup ## Measures speed against plain loops, side by side in one run
+	@$(BIN)/python -m bench
+
+check: setup ## Lint, format, types and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## Formats the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: setup ## Renews requirements.lock from pyproject.toml, with hashes, naming no index
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip compile pyproject.toml --extra fetch --extra test --extra check --generate-hashes --universal \
+		--python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade \
+		--output-file requirements.lock
+
+clean: ## Removes what was built
+	@rm -rf $(VENV) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,98 @@
+"""Gearing issues, runs, prices and explains leveraged tokens.
+
+The documented API, loaded when first used:
+
+    import gearing as gr
+    prices, funding = gr.make_market(seed=7)
+    token = gr.Token(symbol="BTC3L", target=3.0, rule="ftx")
+    gr.backtest(token, prices, funding=funding).summary()
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gearing.core import presets as presets
+    from gearing.core import rules as rules
+    from gearing.core.rule import Condition as Condition
+    from gearing.core.rule import Pace as Pace
+    from gearing.core.rule import Rule as Rule
+    from gearing.core.rule import Schedule as Schedule
+    from gearing.core.token import Costs as Costs
+    from gearing.core.token import Fees as Fees
+    from gearing.core.token import Limits as Limits
+    from gearing.core.token import MarginTier as MarginTier
+    from gearing.core.token import Perpetual as Perpetual
+    from gearing.core.token import Token as Token
+    from gearing.errors import DataError as DataError
+    from gearing.errors import DataWarning as DataWarning
+    from gearing.errors import GearingError as GearingError
+    from gearing.errors import InputError as InputError
+    from gearing.errors import SpecError as SpecError
+    from gearing.market.files import read_funding as read_funding
+    from gearing.market.files import read_prices as read_prices
+    from gearing.market.series import Funding as Funding
+    from gearing.market.series import Prices as Prices
+    from gearing.market.synthetic import make_market as make_market
+    from gearing.market.token_file import read_token as read_token
+    from gearing.study.attribution import Attribution as Attribution
+    from gearing.study.backtest import Result as Result
+    from gearing.study.backtest import backtest as backtest
+    from gearing.study.compare import Comparison as Comparison
+    from gearing.study.compare import compare as compare
+    from gearing.study.summary import Summary as Summary
+    from gearing.study.sweep import Sweep as Sweep
+    from gearing.study.sweep import sweep as sweep
+
+# Where each public name stands; modules are imported when a name is first asked for.
+_HOMES = {
+    "core.presets": ("presets",),
+    "core.rules": ("rules",),
+    "core.rule": ("Condition", "Pace", "Rule", "Schedule"),
+    "core.token": ("Costs", "Fees", "Limits", "MarginTier", "Perpetual", "Token"),
+    "errors": ("DataError", "DataWarning", "GearingError", "InputError", "SpecError"),
+    "market.files": ("read_funding", "read_prices"),
+    "market.series": ("Funding", "Prices"),
+    "market.synthetic": ("make_market",),
+    "market.token_file": ("read_token",),
+    "study.attribution": ("Attribution",),
+    "study.backtest": ("Result", "backtest"),
+    "study.compare": ("Comparison", "compare"),
+    "study.summary": ("Summary",),
+    "study.sweep": ("Sweep", "sweep"),
+}
+_MODULES = {"presets", "rules"}
+_MODULE_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted([*_MODULE_OF, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("gearing")
+    home = _MODULE_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'gearing' has no attribute {name!r}")
+    module = importlib.import_module(f"gearing.{home}")
+    value = module if name in _MODULES else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _present() -> None:
+    """Lets the core's records show themselves through the study room, which they must not import."""
+    from gearing.core.record import Presenter
+
+    Presenter.figure = lambda record: importlib.import_module("gearing.study.plots").figure(record)
+    Presenter.html = lambda record: importlib.import_module("gearing.study.html").card(record)
+
+
+_present()

@@ -1,0 +1,162 @@
+"""The entry point: commands by name, errors to exit codes.
+
+Exit codes: 0 fine, 1 our fault, 2 wrong input, 3 a check found a fault, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import io
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup, TyperOption
+from typer.main import get_command
+
+from gearing.cli.output import notes, show_error
+from gearing.errors import GearingError, InputError
+
+# Each command's name, its module, and what stands there: a Typer app or a function. The modules import
+# what is heavy inside their functions, so that help and completion stay quick.
+COMMANDS = (
+    ("backtest", "gearing.cli.backtest", "backtest"),
+    ("rules", "gearing.cli.rules", "rules_app"),
+    ("token", "gearing.cli.token", "token_app"),
+    ("market", "gearing.cli.market", "market_app"),
+)
+
+# An environment that always meant one of these would be a trap.
+_FLAGS_ONLY = frozenset({"--force", "--help", "--version", "--install-completion", "--show-completion"})
+
+# What the machine, not the program, refuses: a person can mend it.
+_CIRCUMSTANCES = frozenset(
+    {
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+    }
+)
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command; a reader that closed its end of the pipe has had enough, which is no error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _close_stdout()
+            raise typer.Exit(0) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    name="gearing",
+    help="Issues, runs, prices and explains leveraged tokens.",
+    no_args_is_help=True,
+    # Plain help takes a third of the time that Rich's boxes take.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"gearing {installed('gearing')}")
+        raise typer.Exit
+
+
+@app.callback()
+def gearing(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Issues, runs, prices and explains leveraged tokens."""
+
+
+for _name, _module, _attribute in COMMANDS:
+    _command = getattr(importlib.import_module(_module), _attribute)
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_name)
+    else:
+        app.command(_name)(_command)
+
+
+def _with_environment(command: Any) -> Any:
+    """Returns a command whose every option can also be given as GEARING_<OPTION>, its commands' too."""
+    for option in command.params:
+        long = next((name for name in option.opts if name.startswith("--")), "")
+        if isinstance(option, TyperOption) and option.envvar is None and long not in _FLAGS_ONLY:
+            option.envvar = f"GEARING_{long.removeprefix('--').replace('-', '_').upper()}"
+            option.show_envvar = True
+    for inner in getattr(command, "commands", {}).values():
+        _with_environment(inner)
+    return command
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit code.
+
+    Args:
+        arguments: in place of those the process was started with.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no "−" or "β" shows "?" rather than ending the program.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    code = 0
+    try:
+        with notes():
+            _with_environment(get_command(app)).main(arguments, prog_name="gearing")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:
+        code = _answer(error)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_stdout()
+    return code
+
+
+def _answer(error: Exception) -> int:
+    """Says what went wrong and returns the exit code."""
+    if os.environ.get("GEARING_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, InputError):
+        show_error(error)
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno in _CIRCUMSTANCES:
+        show_error(InputError(f"{error.strerror}.", where=str(error.filename or "")))
+        return InputError.exit_code
+    what = " ".join(str(error).split()) or "no message"
+    fault = InputError(
+        f"this is a fault of Gearing, not yours ({type(error).__name__}: {what}).",
+        fix="" if os.environ.get("GEARING_DEBUG") else "GEARING_DEBUG=1 shows the traceback; please report it.",
+    )
+    show_error(fault)
+    return GearingError.exit_code
+
+
+def _close_stdout() -> None:
+    # Python flushes stdout once more at its end, which must then not fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

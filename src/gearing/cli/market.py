@@ -1,0 +1,232 @@
+"""`gearing market`: invent a market, download one, look a file over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gearing.cli.output import JsonFlag, console, count, emit, pairs, show_error
+from gearing.errors import DataWarning
+
+if TYPE_CHECKING:
+    from gearing.market.fetch import Progress
+    from gearing.market.fetch_file import Fetched
+
+FAULT_FOUND = 3
+
+market_app = typer.Typer(help="Price and funding series: invent, download, look over.", no_args_is_help=True)
+
+
+class SeriesKind(StrEnum):
+    """What `gearing market check` takes a file for."""
+
+    AUTO = "auto"
+    PRICES = "prices"
+    FUNDING = "funding"
+
+
+@market_app.command()
+def make(
+    out: Annotated[Path, typer.Option(help="A directory, or the file of the prices; funding goes beside it.")] = Path(),
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same market.")] = 0,
+    days: Annotated[int, typer.Option(min=1, help="Length in days.")] = 365,
+    interval: Annotated[str, typer.Option(help='Length of a bar: "1m", "5m", "1h", "1d".')] = "1m",
+    start: Annotated[str, typer.Option(help="When the first price is known, UTC.")] = "2023-01-01",
+    price: Annotated[float, typer.Option(help="The first price.")] = 40_000.0,
+    volatility: Annotated[float, typer.Option(help="Yearly, jumps included: 0.7 is 70 %.")] = 0.7,
+    drift: Annotated[float, typer.Option(help="Yearly growth of the expected price.")] = 0.0,
+    jumps_per_year: Annotated[float, typer.Option(help="Expected number of jumps.")] = 25.0,
+    jump_size: Annotated[float, typer.Option(help="Standard deviation of a jump: 0.04 is 4 %.")] = 0.04,
+    clustering: Annotated[float, typer.Option(help="How much volatility itself varies; 0: not.")] = 0.6,
+    funding: Annotated[bool, typer.Option(envvar="GEARING_WITH_FUNDING", help="Write funding too.")] = True,
+    symbol: Annotated[str, typer.Option(help="Name of the market.")] = "BTC",
+    tick: Annotated[float, typer.Option(help="Prices are multiples of it; 0: of any size.")] = 0.01,
+    as_json: JsonFlag = False,
+) -> None:
+    """Invents a market with jumps, clustered volatility and funding, and writes it as Parquet."""
+    from gearing.market.synthetic import make_market
+    from gearing.market.write import write_series
+
+    prices, rates = make_market(
+        seed=seed,
+        days=days,
+        interval=interval,
+        start=start,
+        price=price,
+        volatility=volatility,
+        drift=drift,
+        jumps_per_year=jumps_per_year,
+        jump_size=jump_size,
+        clustering=clustering,
+        funding=funding,
+        symbol=symbol,
+        tick=tick,
+    )
+    price_file, funding_file = _places(out, "prices", "funding")
+    written = {"prices": (prices, price_file)} | ({"funding": (rates, funding_file)} if funding else {})
+    for series, path in written.values():
+        write_series(series, path)
+    payload = {
+        "seed": seed,
+        **{
+            name: {"file": str(path), "rows": len(series), "start": series.start, "end": series.end}
+            for name, (series, path) in written.items()
+        },
+    }
+    emit(
+        payload,
+        "gearing.market.make/1",
+        as_json,
+        lambda: pairs((str(p), repr(s)) for s, p in written.values()),
+    )
+
+
+@market_app.command()
+def fetch(
+    exchange: Annotated[str, typer.Argument(help="ccxt's name: binance, bybit, okx.", show_default=False)],
+    market: Annotated[str, typer.Argument(help="A perpetual: BTC/USDT:USDT.", show_default=False)],
+    since: Annotated[str, typer.Option(help="First moment wanted, UTC: 2020-01-01.", show_default=False)],
+    until: Annotated[str | None, typer.Option(help="Leave out what is at or after it.", show_default="now")] = None,
+    timeframe: Annotated[str, typer.Option(help="Length of a bar.")] = "1m",
+    out: Annotated[Path, typer.Option(help="A directory, or the file of the prices; funding goes beside it.")] = Path(),
+    funding: Annotated[bool, typer.Option(envvar="GEARING_WITH_FUNDING", help="Fetch funding too.")] = True,
+    as_json: JsonFlag = False,
+) -> None:
+    """Downloads bars and funding; the same command again goes on where the last one ended."""
+    from gearing.market import fetch as download
+
+    client = download.open_exchange(exchange, market)
+    stem = f"{exchange}_{market.partition(':')[0].replace('/', '')}"
+    price_file, funding_file = _places(out, f"{stem}_{timeframe}", f"{stem}_funding")
+    done: dict[str, Fetched] = {}
+    for kind, path in (("prices", price_file), ("funding", funding_file))[: 2 if funding else 1]:
+        with _bar(f"{market} {kind}") as progress:
+            done[kind] = download.fetch(
+                exchange,
+                market,
+                since=since,
+                until=until,
+                timeframe=timeframe,
+                out=path,
+                kind="prices" if kind == "prices" else "funding",
+                progress=progress,
+                exchange=client,
+            )
+    for kind, result in done.items():
+        _warn_of_gaps(kind, result)
+    payload = {kind: _fetched(result) for kind, result in done.items()}
+    emit(payload, "gearing.market.fetch/1", as_json, lambda: pairs(_fetched_rows(done)))
+
+
+@market_app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet or Feather.", show_default=False)],
+    symbol: Annotated[str | None, typer.Option(help="Whose rows, if it holds several symbols.")] = None,
+    kind: Annotated[SeriesKind, typer.Option(help="What it holds.")] = SeriesKind.AUTO,
+    as_json: JsonFlag = False,
+) -> None:
+    """Says what a file holds and what is wrong with it (exit code 3: gaps, or no usable series)."""
+    import warnings
+
+    from gearing.market.files import read_funding, read_prices
+    from gearing.market.inspect import inspect_series, table_rows
+    from gearing.market.tables import kind_of
+    from gearing.market.times import SeriesError
+
+    schema = "gearing.market.check/1"
+    chosen = kind_of(file) if kind is SeriesKind.AUTO else kind.value
+    try:
+        with warnings.catch_warnings():
+            # Gaps are among the findings below.
+            warnings.simplefilter("ignore", DataWarning)
+            # The times shown are those that stand in the file.
+            series = (
+                read_prices(file, symbol=symbol, stamp="close")
+                if chosen == "prices"
+                else read_funding(file, symbol=symbol)
+            )
+    except SeriesError as error:
+        emit({"file": str(file), "kind": chosen, "usable": False, "faults": [str(error)]}, schema, as_json)
+        if not as_json:
+            show_error(error)
+        raise typer.Exit(FAULT_FOUND) from None
+    facts = inspect_series(series)
+
+    def show() -> None:
+        pairs(table_rows(facts))
+        for style, sentences in (("red", facts["faults"]), ("yellow", facts["notes"])):
+            for sentence in sentences:
+                typer.secho(sentence, fg=style)
+        if not facts["faults"]:
+            typer.secho("No fault found.", fg="green")
+
+    emit({"file": str(file), "usable": True, **facts}, schema, as_json, show)
+    if facts["faults"]:
+        raise typer.Exit(FAULT_FOUND)
+
+
+def _places(out: Path, prices: str, funding: str) -> tuple[Path, Path]:
+    """The files of prices and funding for what `--out` says; a directory is made if its parent is there."""
+    if out.suffix or (out.exists() and not out.is_dir()):
+        return out, out.with_name(f"{out.stem}_funding{out.suffix}")
+    from gearing.files import write_error
+
+    try:
+        out.mkdir(exist_ok=True)
+    except OSError as error:
+        raise write_error(out, error) from error
+    return out / f"{prices}.parquet", out / f"{funding}.parquet"
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar on stderr, fed by the download."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rows]:,} rows"))
+    with Progress(*columns, TimeRemainingColumn(), console=console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None, rows=0)
+
+        def show(step: Any) -> None:
+            span = step.until_ms - step.since_ms
+            bar.update(task, total=span, completed=step.at_ms - step.since_ms, rows=step.rows)
+
+        yield show
+
+
+def _warn_of_gaps(kind: str, result: Fetched) -> None:
+    import warnings
+
+    if result.gaps:
+        longest = max(result.gaps, key=lambda gap: gap.missing)
+        gaps = count(len(result.gaps), "gap")
+        what = f"{result.symbol} {kind}: the exchange left {gaps}; the longest is {longest}"
+        warnings.warn(what, DataWarning, stacklevel=2)
+
+
+def _fetched(result: Fetched) -> dict[str, Any]:
+    return {
+        "file": str(result.path),
+        "symbol": result.symbol,
+        "rows": result.rows,
+        "added": result.added,
+        "start": result.start,
+        "end": result.end,
+        "gaps": [gap._asdict() for gap in result.gaps],
+    }
+
+
+def _fetched_rows(done: dict[str, Fetched]) -> list[tuple[str, str]]:
+    return [
+        (
+            str(result.path),
+            f"{result.rows:,} rows ({result.added:,} new), {result.start} to {result.end}, "
+            + (count(len(result.gaps), "gap") if result.gaps else "no gaps"),
+        )
+        for result in done.values()
+    ]

@@ -1,0 +1,1 @@
+"""The pure heart: specifications, rules, horizons and accounting, without clock, chance or I/O."""

@@ -1,0 +1,130 @@
+"""The scalar formulas that kernels and ledger share: the same compiled function objects in both.
+
+All arguments are float64. Sizes `q` are signed and in units of the underlying, prices in settlement
+currency per unit of underlying, equity in settlement currency.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gearing.jit import compiled
+
+# A value within this relative distance of a threshold equals it (accounting order, "Touching").
+TOUCH = 1e-9
+
+
+@compiled("float64(float64, float64)")
+def barrier_move(target: float, level: float) -> float:
+    """Returns the price move r* at which leverage, starting at `target`, reaches the signed `level`.
+
+    Source: derived, r* = (L − β)/(β(1 − L)); infinite where the level is never reached.
+    """
+    if level == 1.0:
+        return float("inf")
+    return (level - target) / (target * (1.0 - level))
+
+
+@compiled("float64(float64, float64)")
+def leverage_after_move(target: float, move: float) -> float:
+    """Returns ℓ after a price move from target. Source: ℓ(r) = β(1 + r)/(1 + βr)."""
+    return target * (1.0 + move) / (1.0 + target * move)
+
+
+@compiled("float64(float64, float64, float64)")
+def funding_payment(q: float, price: float, funding_rate: float) -> float:
+    """Returns the funding received (negative: paid) on a settlement; a positive rate is paid by longs."""
+    return -q * price * funding_rate
+
+
+@compiled("float64(float64, float64, float64, float64, float64, float64)")
+def management_fee(
+    equity: float, exposure: float, days: float, per_day: float, per_year: float, on_exposure: float
+) -> float:
+    """Returns the management fee due (≥ 0) for `days` day-ends passed.
+
+    A fee per day compounds on equity, E(1 − fee)^k; a yearly fee (`per_year`, already over 365) and a
+    fee on exposure are linear in the days.
+    """
+    if on_exposure != 0.0:
+        return abs(exposure) * (per_day + per_year) * days
+    if per_year != 0.0:
+        return equity * per_year * days
+    if days == 1.0:
+        return equity * per_day
+    return equity * (1.0 - (1.0 - per_day) ** days)
+
+
+@compiled("float64(float64, float64, float64, float64)")
+def spread_at_size(half_spread: float, impact: float, size: float, volume: float) -> float:
+    """Returns the half spread a trade of |Δq| = `size` pays: s + κ·√(|Δq| / volume of the last 24 h).
+
+    A volume of zero (none recorded) leaves the spread as it is.
+    """
+    if impact == 0.0 or volume <= 0.0:
+        return half_spread
+    return half_spread + impact * (abs(size) / volume) ** 0.5
+
+
+@compiled("float64(float64, float64, float64, float64)")
+def commission(dq: float, price: float, spread: float, taker_fee: float) -> float:
+    """Returns the venue's commission: taker fee on the notional at the price paid, P(1 ± s)."""
+    side = 1.0 if dq > 0.0 else -1.0
+    return abs(dq) * price * (1.0 + spread * side) * taker_fee
+
+
+@compiled("float64(float64, float64, float64, float64)")
+def size_to_aim(equity: float, q: float, price: float, aim: float) -> float:
+    """Returns Δq that brings leverage to `aim`, from the equity before this trade's cost."""
+    return aim * equity / price - q
+
+
+@compiled("float64(float64, float64, float64, float64, float64, float64, float64, float64)")
+def size_to_edge(
+    equity: float,
+    q: float,
+    price: float,
+    aim: float,
+    half_spread: float,
+    impact: float,
+    taker_fee: float,
+    volume: float,
+) -> float:
+    """Returns Δq that meets `aim` after the trade's own cost: (L·E/P − q)/(1 + L·k·sign Δq).
+
+    k = s + f(1 + s·sign Δq). Where the spread grows with size the equation is solved by iteration, which
+    rises to the smallest solution. Where there is none (the cost would outrun the trade), the size is
+    the one before cost.
+    """
+    free = size_to_aim(equity, q, price, aim)
+    side = 1.0 if free > 0.0 else -1.0
+    size = free
+    for _ in range(60):
+        s = spread_at_size(half_spread, impact, size, volume)
+        k = s + taker_fee * (1.0 + s * side)
+        scale = 1.0 + aim * k * side
+        if scale <= 0.0:
+            return free
+        better = free / scale
+        if impact == 0.0 or abs(better - size) <= 1e-15 * abs(size):
+            return better
+        size = better
+    return size
+
+
+@compiled("float64(float64, float64)")
+def whole_lots(dq: float, lot: float) -> float:
+    """Returns the trade cut to whole lots, towards zero, so that it never overshoots its aim; lot 0: as is."""
+    if lot <= 0.0:
+        return dq
+    lots = math.floor(abs(dq) / lot * (1.0 + TOUCH))
+    return lots * lot if dq > 0.0 else -lots * lot
+
+
+@compiled("float64(float64, float64, float64, float64, float64)")
+def maintenance_price(equity: float, q: float, price: float, rate: float, amount: float) -> float:
+    """Returns p* where equity equals rate·notional − amount, for the state marked at `price`.
+
+    Source: E + q(p* − p) = μ|q|p* − a, solved for p*.
+    """
+    return (equity - q * price + amount) / (rate * abs(q) - q)

@@ -1,0 +1,123 @@
+"""Writes a token specification as TOML text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from gearing.core.record import Record
+from gearing.core.token import Token
+
+_EXAMPLE = """\
+# A leveraged token. A line that starts with # is a comment: take the # away to use the field below it.
+# A rate is a number or a percentage: 0.0003 and "0.03%" are the same.
+
+symbol = "BTC3L"              # short name of the unit
+target = 3.0                  # target leverage, signed: -3 is a three times short token; at most 20
+rule = "ftx"                  # an issuer's rule (`gearing rules` lists them), or a [rule] of your own, below
+# name = "Bitcoin 3x long"    # a longer name
+# settlement = "USDT"         # the currency that NAV is counted in
+# initial_nav = 100.0         # NAV of the first unit
+
+[fees]                        # what the issuer charges
+management_per_day = "0.03%"  # taken at each day's end, 00:00 UTC: 10.4 % in a year
+creation = "0.1%"             # of a subscription
+redemption = "0.1%"           # of a redemption
+# management_per_year = "2%"  # in place of management_per_day
+# on = "exposure"             # what the management fee is taken of: "equity" (default) or "exposure"
+# all_in = true               # the fee covers everything: no funding, no trading cost
+
+[costs]                       # what trading costs in a study
+taker_fee = "0.05%"           # the venue's commission on the traded notional
+half_spread = "0.02%"         # half the relative bid-ask spread
+# impact = 0.1                # the half spread grows by impact * sqrt(traded / volume of the last 24 h)
+# liquidation_fee = "0.5%"    # the venue's extra charge on a forced close
+
+# [limits]                    # bounds that the desk keeps; a study ignores them
+# largest_exposure = 50e6     # in settlement currency
+# largest_order = 1e6         # in settlement currency
+# supply_cap = 100000         # in units
+
+# [[legs]]                    # what the portfolio holds: one linear perpetual
+# kind = "perpetual"
+# symbol = "BTCUSDT"          # the venue's name of the contract
+# lot = 0.001                 # the smallest step of a trade, in contracts; 0 trades any size
+# multiplier = 1.0            # units of underlying per contract
+# margin_tiers = [            # the venue's maintenance brackets, smallest first; none: never liquidated
+#   { notional_max = 50000, rate = "0.4%", amount = 0 },
+#   { rate = "0.5%", amount = 50 },
+# ]
+
+# A rule of your own, in place of rule = "ftx" above. Levels are real leverage without its sign.
+# [rule]
+# name = "mine"
+# target = 3.0                # the target its levels were written for; another one is refused
+# band_lower = 2.0            # rebalance at once below this leverage ...
+# band_upper = 4.0            # ... or above this one
+# deviation = "30%"           # or when leverage is this far off target
+# move_against = "12%"        # or when the price moved so far against the token since the last rebalance
+# move_favour = "20%"         # or in its favour
+# side = "reduce"             # at once only to reduce the position; "both" is the default
+# aim = "target"              # or "edge" (of the band), "reentry" or "recentering"
+# reentry_level = 3.2         # the leverage that aim = "reentry" trades to
+# recentering_speed = 0.05    # the part of the way that aim = "recentering" goes
+# ripcord = 5.0               # beyond this leverage reduce to band_upper in one trade, whatever the pace
+# check_interval = "10m"      # look for triggers only once in this time
+#
+# [[rule.schedule]]           # a clock; there may be several
+# times = ["00:02"]           # times of day in UTC, or with an offset: "00:00+08:00"
+# every = "24h"               # in place of times: this long after the last completed rebalance
+# side = "both"               # or "reduce"
+# only_if = { move_against = "1%", move_favour = "1%" }   # any trigger above; without it, always
+#
+# [rule.pace]                 # cut large rebalances into slices
+# largest = 1e6               # the largest trade, in settlement currency
+# interval = "1m"             # the least time between two slices
+"""
+
+
+def example_token() -> str:
+    """Returns a commented specification that shows every field; it is valid as it stands."""
+    return _EXAMPLE
+
+
+def format_token(token: Token) -> str:
+    """Returns the TOML text of a token, without the fields that have their default.
+
+    Args:
+        token: any token; `parse_token` brings the same one back.
+    """
+    return "\n".join(_table(token, "")).strip() + "\n"
+
+
+def _table(record: Record, path: str) -> Iterator[str]:
+    tables: list[tuple[str, Any]] = []
+    for field in msgspec.structs.fields(type(record)):
+        value = getattr(record, field.name)
+        if not field.required and value == field.default:
+            continue
+        if isinstance(value, Record) or (isinstance(value, tuple) and isinstance(value[0], Record)):
+            tables.append((field.name, value))
+        else:
+            yield f"{field.name} = {_leaf(value)}"
+    for name, value in tables:
+        place = f"{path}.{name}" if path else name
+        if isinstance(value, Record):
+            yield from ("", f"[{place}]", *_table(value, place))
+        else:
+            for item in value:
+                yield from ("", f"[[{place}]]", *_table(item, place))
+
+
+def _leaf(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # JSON escapes everything that TOML wants escaped, except DEL.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, tuple):
+        return f"[{', '.join(_leaf(item) for item in value)}]"
+    return repr(value)

@@ -1,0 +1,22 @@
+"""Rules and fees in plain words, and the moves of the price at which a rule acts."""
+
+from gearing.core.words.barriers import BarrierMove, barrier_moves, leverage_after, move_to
+from gearing.core.words.fees import FeeRates, fee_headline, fee_rates, fee_words
+from gearing.core.words.numbers import level_text, number, percent
+from gearing.core.words.sentences import describe, headline
+
+__all__ = [
+    "BarrierMove",
+    "FeeRates",
+    "barrier_moves",
+    "describe",
+    "fee_headline",
+    "fee_rates",
+    "fee_words",
+    "headline",
+    "level_text",
+    "leverage_after",
+    "move_to",
+    "number",
+    "percent",
+]

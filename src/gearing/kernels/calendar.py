@@ -1,0 +1,123 @@
+"""The calendar: every bar at which a clock wakes a token, computed once per series and schedule.
+
+A scheduled time, a settlement and a day's end take effect at the first price known at or after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from gearing.core.record import DAY_MS
+from gearing.jit import compiled
+from gearing.kernels.pyramid import PYRAMID, Floats, Pyramid, extremes
+
+Ints = NDArray[np.int64]
+
+# The bit of `due` that marks a bar as the last one of its day; lower bits are the schedules.
+DAY_END = 62
+_MINUTE_MS = 60_000
+_STAMP_SLACK_MS = 1_000
+
+
+class Calendar(NamedTuple):
+    """Wake-up bars in rising order; the last row is a sentinel at n, the end of the series.
+
+    Args:
+        bars: bar numbers, shape (k,).
+        due: bit mask per bar: schedules that fall due, and DAY_END.
+        dues: columns: sum of funding rates, day-ends passed, lowest and highest price strictly between
+            the bar before and this one; shape (k, 4).
+        opens_day: whether a day begins with the first bar.
+    """
+
+    bars: Ints
+    due: Ints
+    dues: Floats
+    opens_day: bool
+
+
+CALENDAR = numba.typeof(Calendar(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4)), True))
+_A1 = numba.types.Array(numba.float64, 1, "C", readonly=True)
+
+
+@compiled(
+    numba.void(_A1, _A1, PYRAMID, numba.types.Array(numba.int64, 1, "C"), numba.types.Array(numba.float64, 2, "C"))
+)
+def fill_extremes(low: Floats, high: Floats, blocks: Pyramid, bars: Ints, dues: Floats) -> None:
+    """Writes the extreme prices strictly between wake-up bars into the last two columns of `dues`."""
+    before = 0
+    for k in range(bars.shape[0]):
+        lowest, highest = extremes(low, high, blocks, before + 1, bars[k])
+        dues[k, 2] = lowest
+        dues[k, 3] = highest
+        before = bars[k]
+
+
+def _daily(start_ms: int, end_ms: int, time_of_day_ms: int) -> Ints:
+    """Returns the instants of one time of day in (start, end]."""
+    first = (start_ms - time_of_day_ms) // DAY_MS + 1
+    last = (end_ms - time_of_day_ms) // DAY_MS
+    return np.arange(first, last + 1, dtype=np.int64) * DAY_MS + time_of_day_ms
+
+
+def day_end_bars(times_ms: Ints, spacing_ms: int) -> Ints:
+    """Returns the last bar known at or before each day's end (00:00 UTC); every bar of daily data.
+
+    Complete days only: the first entry is where the first complete day begins.
+    """
+    if spacing_ms >= DAY_MS // 2:
+        return np.arange(len(times_ms), dtype=np.int64)
+    midnights = _daily(int(times_ms[0]) - 1, int(times_ms[-1]), 0)
+    return np.unique(np.searchsorted(times_ms, midnights, side="right") - 1)
+
+
+def build_calendar(
+    times_ms: Ints,
+    spacing_ms: int,
+    close: Floats,
+    blocks: Pyramid,
+    funding_times_ms: Ints,
+    funding_rates: Floats,
+    schedules: Sequence[Sequence[int]],
+) -> Calendar:
+    """Returns the calendar of a price series.
+
+    Args:
+        times_ms: when each price was known, shape (n,), rising.
+        spacing_ms: the most common distance of two bars.
+        close: prices, shape (n,).
+        blocks: their pyramid.
+        funding_times_ms: settlement times, shape (m,); those at or before the first price are ignored.
+        funding_rates: fraction per settlement, shape (m,).
+        schedules: for each schedule its times of day in ms after 00:00 UTC.
+    """
+    n, start, end = len(times_ms), int(times_ms[0]), int(times_ms[-1])
+
+    def bars_of(instants: Ints) -> Ints:
+        return np.searchsorted(times_ms, instants, side="left").astype(np.int64)
+
+    past_minute = funding_times_ms % _MINUTE_MS
+    settled = bars_of(funding_times_ms - np.where(past_minute <= _STAMP_SLACK_MS, past_minute, 0))
+    kept = (settled > 0) & (settled < n)
+    day_bars = bars_of(_daily(start, end, 0))
+    sample_bars = day_end_bars(times_ms, spacing_ms)
+    schedule_bars = [
+        np.unique(np.concatenate([bars_of(_daily(start, end, at)) for at in times])) if times else day_bars[:0]
+        for times in schedules
+    ]
+    bars = np.unique(np.concatenate([settled[kept], day_bars, sample_bars, *schedule_bars, np.array([n])]))
+    bars = bars[bars > 0].astype(np.int64)
+    due = np.zeros(len(bars), np.int64)
+    dues = np.zeros((len(bars), 4))
+    np.add.at(dues[:, 0], np.searchsorted(bars, settled[kept]), funding_rates[kept])
+    np.add.at(dues[:, 1], np.searchsorted(bars, day_bars), 1.0)
+    for k, at in enumerate(schedule_bars):
+        due[np.searchsorted(bars, at)] |= 1 << k
+    due[np.searchsorted(bars, sample_bars[sample_bars > 0])] |= 1 << DAY_END
+    fill_extremes(close, close, blocks, bars, dues)
+    return Calendar(bars, due, dues, bool(len(sample_bars) and sample_bars[0] == 0))

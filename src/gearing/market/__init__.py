@@ -1,0 +1,1 @@
+"""Price and funding series: immutable records, readers, invented markets, downloads."""

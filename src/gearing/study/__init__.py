@@ -1,0 +1,1 @@
+"""Research: backtests, comparisons and sweeps, and how they are shown."""

@@ -1,0 +1,122 @@
+"""Many tokens on one path, each with its own fees and with none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from gearing.core.pack import pack, schedule_times_ms
+from gearing.core.record import Presenter
+from gearing.core.token import Costs, Fees, Token
+from gearing.errors import InputError
+from gearing.kernels.many import run_rules
+from gearing.kernels.pyramid import Floats
+from gearing.market.series import Funding, Prices
+from gearing.study.backtest import CAPITAL, Result, as_funding, as_prices, backtest, capital
+from gearing.study.summary import Summary, summarise
+
+
+def figures_of(
+    tokens: Sequence[Token],
+    prices: Prices,
+    funding: Funding | None,
+    costs: Sequence[Costs],
+    equity: float,
+    done: Callable[[int], None] | None = None,
+) -> list[Summary]:
+    """Returns the summary of each token, run on all cores.
+
+    Args:
+        tokens: the specifications, k of them.
+        prices, funding: the path.
+        costs: what trading costs each, k of them.
+        equity: the capital of each.
+        done: told how many are done, now and then.
+    """
+    flats = [pack(token, paid) for token, paid in zip(tokens, costs, strict=True)]
+    calendars = [prices.calendar(funding, schedule_times_ms(token.resolved_rule)) for token in tokens]
+    figures: Floats = run_rules(flats, prices.index, calendars, equity, measured=True, done=done)
+    return [
+        summarise(f, prices, symbol=token.symbol, target=token.target, equity=equity, initial_nav=token.initial_nav)
+        for f, token in zip(figures, tokens, strict=True)
+    ]
+
+
+def rule_name(token: Token) -> str:
+    """Returns what a table calls a token's rule."""
+    return token.rule if isinstance(token.rule, str) else (token.rule.name or repr(token.rule))
+
+
+class Comparison:
+    """Several tokens on one path.
+
+    Args:
+        results: the backtest of each token, with its own fees.
+        without_fees: the summary of each with no fees at all: the rules on equal terms.
+    """
+
+    def __init__(self, results: Sequence[Result], without_fees: Sequence[Summary]) -> None:
+        self.results, self.without_fees = list(results), list(without_fees)
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """A frame with one row per token: symbol, rule, the summary's figures, and those without fees.
+
+        Columns `total_return_without_fees`, `tracking_error_without_fees` and `final_nav_without_fees`
+        compare the rules alone; an all-in token pays funding and trading costs there like everyone else.
+        """
+        rows = []
+        for result, bare in zip(self.results, self.without_fees, strict=True):
+            row: dict[str, Any] = {"symbol": result.token.symbol, "rule": rule_name(result.token)}
+            row |= msgspec.structs.asdict(result.summary())
+            row["final_nav_without_fees"] = bare.final_nav
+            row["total_return_without_fees"] = bare.total_return
+            row["tracking_error_without_fees"] = bare.tracking_error
+            rows.append(row)
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def plot(self) -> Any:
+        """Returns a Plotly figure: the NAV of each token, on one logarithmic scale."""
+        from gearing.study.plots import figure
+
+        return figure(self)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{rule_name(r.token)} {r.summary().total_return:+.1%}" for r in self.results[:6])
+        more = f", and {len(self) - 6} more" if len(self) > 6 else ""
+        return f"Comparison({shown}{more})"
+
+    def _repr_html_(self) -> str:
+        return Presenter.html(self) if Presenter.html else f"<pre>{self!r}</pre>"
+
+
+def compare(
+    tokens: Sequence[Token],
+    prices: Any,
+    *,
+    funding: Any = None,
+    costs: Costs | None = None,
+    equity: float = CAPITAL,
+) -> Comparison:
+    """Runs several tokens over one path, each with its own fees and with none.
+
+    Args:
+        tokens: the specifications, at least one.
+        prices, funding, costs, equity: as for `backtest`.
+
+    Raises:
+        InputError: there is no token, or the series cannot be used.
+    """
+    if isinstance(tokens, Token) or not tokens or not all(isinstance(token, Token) for token in tokens):
+        raise InputError("compare needs a list of tokens.", where="tokens", fix="Pass [token, ...], at least one.")
+    path, amount = as_prices(prices), capital(equity)
+    paid = as_funding(funding, path)
+    results = [backtest(token, path, funding=paid, costs=costs, equity=amount) for token in tokens]
+    bare = [msgspec.structs.replace(token, fees=Fees()) for token in tokens]
+    return Comparison(results, figures_of(bare, path, paid, [r.costs for r in results], amount))

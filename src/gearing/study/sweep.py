@@ -1,0 +1,177 @@
+"""One token over a grid of its own fields: thousands of rules on one path."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from gearing.core.presets import preset
+from gearing.core.record import Presenter, Record
+from gearing.core.rule import Rule
+from gearing.core.token import Costs, Token
+from gearing.errors import InputError, SpecError
+from gearing.study.backtest import CAPITAL, as_funding, as_prices, capital
+from gearing.study.compare import figures_of
+
+Grid = Mapping[str, Sequence[Any]]
+
+
+class Sweep:
+    """What a sweep found.
+
+    Args:
+        token: the token that was varied.
+        grid: for each field its values.
+        frame: one row per combination: the grid's fields, then the summary's figures.
+    """
+
+    def __init__(self, token: Token, grid: Grid, frame: pl.DataFrame) -> None:
+        self.token, self.grid, self.frame = token, dict(grid), frame
+
+    def best(self, figure: str = "total_return", *, most: bool = True) -> dict[str, Any]:
+        """Returns the row with the largest (or smallest) value of one figure, as a mapping.
+
+        Raises:
+            InputError: there is no such figure.
+        """
+        if figure not in self.frame.columns:
+            raise InputError(f"there is no figure {figure!r}.", fix=f"Choose one of: {', '.join(self.frame.columns)}.")
+        return self.frame.sort(figure, descending=most, nulls_last=True).row(0, named=True)
+
+    def plot(self, figure: str = "total_return") -> Any:
+        """Returns a Plotly figure: a line or heat map of one figure, parallel axes from three fields on."""
+        from gearing.study.plots import sweep_figure
+
+        return sweep_figure(self, figure)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name} × {len(values)}" for name, values in self.grid.items())
+        low, high = (float(x) for x in self.frame["total_return"].sort().gather([0, -1]))
+        return f"Sweep({self.token.symbol}, {fields}: return {low:+.1%} to {high:+.1%})"
+
+    def _repr_html_(self) -> str:
+        return Presenter.html(self) if Presenter.html else f"<pre>{self!r}</pre>"
+
+
+def _replaced(record: Any, path: list[str], value: Any, full: str) -> Any:
+    """Returns the record with the field at a dotted path replaced; lists take a number as a step."""
+    step = path[0]
+    if isinstance(record, tuple):
+        if not step.isdigit() or int(step) >= len(record):
+            raise InputError(f"no item {step!r}: there are {len(record)}.", where=full, fix="Count from 0.")
+        changed = value if len(path) == 1 else _replaced(record[int(step)], path[1:], value, full)
+        return (*record[: int(step)], changed, *record[int(step) + 1 :])
+    fields = list(record.__struct_fields__) if isinstance(record, Record) else []
+    if step not in fields:
+        known = (
+            f"Fields here: {', '.join(fields)}." if fields else "There is nothing below this field; set it as a whole."
+        )
+        raise InputError(f"no field {step!r}.", where=full, fix=known)
+    changed = value if len(path) == 1 else _replaced(getattr(record, step), path[1:], value, full)
+    return msgspec.structs.replace(record, **{step: changed})
+
+
+def vary(token: Token, point: Mapping[str, Any]) -> Token:
+    """Returns the token with some of its fields replaced, named by dotted paths such as "rule.band_upper".
+
+    A rule named as a preset takes the varied target first and is then changed field by field.
+
+    Raises:
+        InputError: a path leads nowhere, or the fields together make no token.
+    """
+    changes = {"target": point["target"]} if "target" in point else {}
+    if "rule" in point:
+        changes["rule"] = point["rule"]
+    varied: Token = msgspec.structs.replace(token, **changes)
+    if any(path.startswith("rule.") for path in point) and isinstance(varied.rule, str):
+        varied = msgspec.structs.replace(varied, rule=preset(varied.rule, target=varied.target))
+    # The rule's levels may contradict each other while only half of them are set, so the token sees the
+    # finished rule only.
+    rule: Rule | str = varied.rule
+    for path, value in point.items():
+        steps = path.split(".")
+        if steps[0] == "rule" and len(steps) > 1:
+            rule = _replaced(rule, steps[1:], value, path)
+        elif path not in ("target", "rule"):
+            varied = _replaced(varied, steps, value, path)
+    result: Token = msgspec.structs.replace(varied, rule=rule)
+    return result
+
+
+def _points(grid: Grid) -> list[dict[str, Any]]:
+    if not grid or not all(isinstance(values, Sequence) and not isinstance(values, str) for values in grid.values()):
+        raise InputError("a sweep needs a list of values for each field.", where="grid", fix='Pass {"target": [2, 3]}.')
+    empty = [path for path, values in grid.items() if not values]
+    if empty:
+        raise InputError("no values.", where=f"grid {empty[0]}", fix="Give at least one value or drop the field.")
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+@contextmanager
+def _progress(shown: bool, total: int) -> Iterator[Callable[[int], None] | None]:
+    """Shows a progress bar on stderr while many rules run."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("rules", total=total)
+        yield lambda n: bar.update(task, completed=n)
+
+
+def sweep(
+    token: Token,
+    grid: Grid,
+    prices: Any,
+    *,
+    funding: Any = None,
+    costs: Costs | None = None,
+    equity: float = CAPITAL,
+    progress: bool = False,
+) -> Sweep:
+    """Runs every combination of a grid of fields over one path, on all cores.
+
+    Args:
+        token: the token to vary.
+        grid: for each field, by its dotted path ("target", "rule.band_upper", "fees.management_per_day",
+            "costs.taker_fee", "rule.schedule.0.every"), the values to try.
+        prices, funding, costs, equity: as for `backtest`.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        The sweep; its frame has one row per combination, in the grid's order (the last field fastest).
+
+    Raises:
+        InputError: a field does not exist, a combination makes no token, or the series cannot be used.
+    """
+    points = _points(grid)
+    path, amount = as_prices(prices), capital(equity)
+    paid = as_funding(funding, path)
+    if costs is not None:
+        token = msgspec.structs.replace(token, costs=costs)
+    tokens = []
+    for point in points:
+        try:
+            tokens.append(vary(token, point))
+        except SpecError as error:
+            at = ", ".join(f"{path} = {value!r}" for path, value in point.items())
+            raise SpecError(error.problems, where=f"at {at}") from None
+    with _progress(progress, len(tokens)) as done:
+        summaries = figures_of(tokens, path, paid, [t.costs for t in tokens], amount, done)
+    found = pl.DataFrame([msgspec.structs.asdict(s) for s in summaries], infer_schema_length=None)
+    tried = pl.DataFrame({name: [_cell(point[name]) for point in points] for name in grid}, strict=False)
+    return Sweep(token, grid, pl.concat([tried, found.drop(*set(grid) & set(found.columns))], how="horizontal"))
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, (int, float, str, bool)) or value is None else repr(value)
