@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gearing.core import barriers as h
 from gearing.core import formulas as f
-from gearing.core import horizon as h
 
 TARGETS = st.floats(-20, 20).filter(lambda b: abs(b) > 0.05)
 

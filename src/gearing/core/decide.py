@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from gearing.core.barriers import STATE, TERMS, State
 from gearing.core.formulas import TOUCH, commission, size_to_aim, size_to_edge, spread_at_size, whole_lots
-from gearing.core.horizon import STATE, TERMS, State
 from gearing.core.pack import AIM_EDGE, AIM_REENTRY, AIM_TARGET, Terms
 from gearing.jit import compiled
 

@@ -1,161 +1,75 @@
-"""The horizon: the two prices between which a token sleeps.
-
-Between postings E = c + q·p is affine in the price. With u = c/q, leverage is ℓ(p) = p/(u + p), and it
-reaches a signed level L at p = L·u/(1 − L). |ℓ| rises with the price for shorts and for 0 < ℓ < 1,
-falls for ℓ > 1 and stands still at u = 0.
-"""
+"""The horizon of a live token: the next clock time and the two prices at which it needs attention."""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
-import numba
+import numpy as np
 
-from gearing.core.formulas import TOUCH
-from gearing.core.pack import AIM_EDGE, AIM_REENTRY, INF, Plan, Terms
-from gearing.jit import compiled
-
-
-class State(NamedTuple):
-    """A token's running state between two events, all float64.
-
-    Args:
-        equity: settlement currency, marked at `price`; 0 for ever after a wipe-out.
-        q: position in units of the underlying, signed.
-        price: the price of the last mark.
-        ref_price: the price at the last completed rebalance; moves are measured from it.
-        ref_ms: the time of the last completed rebalance.
-        aim: while a paced rebalance runs, the signed leverage it goes to.
-        edge: 1 while that aim is to be met after cost.
-        slice_ms: the earliest time of its next slice.
-        side: its direction, +1 or −1; 0 while none runs.
-    """
-
-    equity: float
-    q: float
-    price: float
-    ref_price: float
-    ref_ms: float
-    aim: float
-    edge: float
-    slice_ms: float
-    side: float
+from gearing.core.barriers import State, barriers, liquidation_price, overdue_barriers
+from gearing.core.pack import INF, N_PLAN, N_TERMS, N_TIER, Plan, Terms, pack, schedule_times_ms
+from gearing.core.record import DAY_MS
+from gearing.core.token import Token
 
 
-TERMS = numba.typeof(Terms(*[0.0] * len(Terms._fields)))
-PLAN = numba.typeof(Plan(*[0.0] * len(Plan._fields)))
-STATE = numba.typeof(State(*[0.0] * len(State._fields)))
-RANGE = numba.types.UniTuple(numba.float64, 2)
-
-
-@compiled(numba.float64(numba.float64, numba.float64, numba.float64))
-def upper_barrier(u: float, q: float, level: float) -> float:
-    """Returns the price beyond which |ℓ| > level: an upper price where |ℓ| rises, else a lower one.
-
-    Never is ∞ for rising and 0 for falling leverage; always is 0 and ∞.
-    """
-    if q < 0.0:
-        return INF if level == INF else -level * u / (1.0 + level)
-    if u > 0.0:
-        return level * u / (1.0 - level) if level < 1.0 else INF
-    if level == INF:
-        return 0.0
-    if u == 0.0:
-        return 0.0 if level >= 1.0 else INF
-    return level * u / (1.0 - level) if level > 1.0 else INF
-
-
-@compiled(numba.float64(numba.float64, numba.float64, numba.float64))
-def lower_barrier(u: float, q: float, level: float) -> float:
-    """Returns the price beyond which |ℓ| < level: a lower price where |ℓ| rises, else an upper one.
-
-    Never is 0 for rising and ∞ for falling leverage; always is ∞ and 0.
-    """
-    if q < 0.0:
-        return -level * u / (1.0 + level)
-    if u > 0.0:
-        return level * u / (1.0 - level) if level < 1.0 else INF
-    if u == 0.0:
-        return INF if level <= 1.0 else 0.0
-    return level * u / (1.0 - level) if level > 1.0 else INF
-
-
-@compiled(RANGE(STATE, *[numba.float64] * 5))
-def sleep_range(
-    s: State, lower: float, upper: float, move_up: float, move_down: float, pivot: float
-) -> tuple[float, float]:
-    """Returns the prices (below, above) between which a trigger cannot fire, zero equity included.
+class Horizon(NamedTuple):
+    """When a token next needs attention.
 
     Args:
-        s: the state after its last posting; q is not 0.
-        lower, upper: band of |ℓ|.
-        move_up, move_down: moves from the reference price, fractions.
-        pivot: 0, or for a trigger that may only reduce, the level that |ℓ| must exceed for that.
-
-    The barriers lie inside the firing prices by the width of a touch, so rounding misses none.
+        deadline_ms: the next clock time, ms UTC; ∞ if there is none.
+        below: a price below this one needs attention.
+        above: a price above this one needs attention.
     """
-    u = s.equity / s.q - s.price
-    rises = s.q < 0.0 or u > 0.0
-    up = s.ref_price * (1.0 + move_up * (1.0 - 2.0 * TOUCH))
-    down = s.ref_price * (1.0 - move_down * (1.0 - 2.0 * TOUCH))
-    if pivot > 0.0:
-        lower = lower if lower > pivot else 0.0
-        upper = max(upper, pivot)
-        turn = upper_barrier(u, s.q, pivot)
-        if rises:
-            up = max(up, turn)
-            down = down if turn < down else 0.0
-        else:
-            down = min(down, turn)
-            up = up if turn > up else INF
-    below, above = max(down, 0.0), up
-    if rises:
-        above = min(above, upper_barrier(u, s.q, upper))
-        if lower > 0.0:
-            below = max(below, lower_barrier(u, s.q, lower))
+
+    deadline_ms: float
+    below: float
+    above: float
+
+
+def _next_time_of_day(now_ms: float, time_of_day_ms: int) -> float:
+    """Returns the first instant of a time of day later than now."""
+    return float(((now_ms - time_of_day_ms) // DAY_MS + 1) * DAY_MS + time_of_day_ms)
+
+
+def horizon(token: Token, state: State, now_ms: float, *, settlement_ms: float = INF) -> Horizon:
+    """Returns when a token next needs attention, seen from a state that was just attended to.
+
+    Between `below` and `above`, and before the deadline, nothing is posted and nothing is traded. Beyond
+    them something may be: the barriers lie inside the firing prices by the width of a touch. Already
+    outside, the range is empty or does not hold the state's own price, so the next price is looked at.
+
+    Args:
+        token: the specification.
+        state: the state after its last posting.
+        now_ms: the time of that state.
+        settlement_ms: the next funding settlement, if one is known.
+
+    Source: E = c + q·p between postings, so ℓ meets a level at p = L·u/(1 − L), u = c/q.
+    """
+    flat = pack(token)
+    terms = Terms(*flat[:N_TERMS])
+    count = int(terms.n_plans)
+    plans = [Plan(*row) for row in flat[N_TERMS : N_TERMS + count * N_PLAN].reshape(count, N_PLAN)]
+    tiers = flat[N_TERMS + count * N_PLAN :].reshape(int(terms.n_tiers), N_TIER)
+    deadlines = [settlement_ms]
+    if terms.fee_per_day or terms.fee_per_year:
+        deadlines.append(_next_time_of_day(now_ms, 0))
+    below, above = barriers(terms, state)
+    if state.side != 0.0:
+        deadlines.append(state.slice_ms)
     else:
-        below = max(below, upper_barrier(u, s.q, upper))
-        if lower > 0.0:
-            above = min(above, lower_barrier(u, s.q, lower))
-    if s.q < 0.0:
-        above = min(above, -u * (1.0 - TOUCH))
-    elif u < 0.0:
-        below = max(below, -u * (1.0 + TOUCH))
-    return below, above
-
-
-@compiled(numba.float64(TERMS))
-def reduce_pivot(t: Terms) -> float:
-    """Returns the |ℓ| above which a rebalance to the rule's aim lowers the position."""
-    if t.aim_kind == AIM_EDGE:
-        return t.upper
-    if t.aim_kind == AIM_REENTRY:
-        return t.aim_value
-    return abs(t.target)
-
-
-@compiled(RANGE(TERMS, STATE))
-def barriers(t: Terms, s: State) -> tuple[float, float]:
-    """Returns (below, above): the continuous barriers of a token, or of its running paced rebalance.
-
-    A token without a position sleeps at any price until a clock wakes it.
-    """
-    if s.q == 0.0:
-        return 0.0, INF
-    if s.side != 0.0:
-        return sleep_range(s, 0.0, t.ripcord, INF, INF, 0.0)
-    pivot = reduce_pivot(t) if t.reduce_only != 0.0 else 0.0
-    return sleep_range(s, t.lower, t.upper, t.move_up, t.move_down, pivot)
-
-
-@compiled(RANGE(TERMS, STATE, PLAN))
-def overdue_barriers(t: Terms, s: State, plan: Plan) -> tuple[float, float]:
-    """Returns (below, above) for an interval that has run out but was held back by condition, side or lot.
-
-    Without a position it may trade at any price.
-    """
-    if s.q == 0.0:
-        return INF, 0.0
-    pivot = reduce_pivot(t) if plan.reduce_only != 0.0 else 0.0
-    upper = plan.upper if plan.conditional != 0.0 else 0.0
-    return sleep_range(s, plan.lower, upper, plan.move_up, plan.move_down, pivot)
+        for plan, times in zip(plans, schedule_times_ms(token.resolved_rule), strict=True):
+            deadlines += [_next_time_of_day(now_ms, at) for at in times]
+            due_ms = state.ref_ms + plan.every_ms
+            if plan.every_ms and due_ms > now_ms:
+                deadlines.append(due_ms)
+            elif plan.every_ms:
+                low, high = overdue_barriers(terms, state, plan)
+                below, above = max(below, low), min(above, high)
+    forced = liquidation_price(np.ascontiguousarray(tiers), state)
+    if state.q > 0.0:
+        below = max(below, forced) if not math.isnan(forced) else below
+    elif state.q < 0.0:
+        above = min(above, forced) if not math.isnan(forced) else above
+    return Horizon(min(deadlines), below, above)

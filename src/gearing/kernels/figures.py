@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from gearing.core.horizon import STATE, State
+from gearing.core.barriers import STATE, State
 from gearing.jit import compiled
 from gearing.kernels.pyramid import extremes
 from gearing.kernels.series import SERIES, Series

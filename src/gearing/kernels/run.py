@@ -7,6 +7,7 @@ import math
 import numba
 
 from gearing.core import attribution as att
+from gearing.core.barriers import STATE, TERMS, State, liquidation_price
 from gearing.core.decide import (
     DECISION,
     LIQUIDATION,
@@ -22,14 +23,13 @@ from gearing.core.decide import (
     wiped_out,
 )  # fmt: skip
 from gearing.core.formulas import funding_payment, management_fee
-from gearing.core.horizon import STATE, TERMS, State
 from gearing.core.pack import N_PLAN, N_TERMS, N_TIER, Terms
 from gearing.jit import compiled
 from gearing.kernels import figures as fig
 from gearing.kernels.calendar import CALENDAR, DAY_END, Calendar
 from gearing.kernels.pyramid import Floats
 from gearing.kernels.series import SERIES, Series
-from gearing.kernels.wake import ROWS, clock_bar, is_checked, liquidation_bar, liquidation_price, wake_bar
+from gearing.kernels.wake import ROWS, clock_bar, is_checked, liquidation_bar, wake_bar
 
 FLOATS = fig.FLOATS
 _I, _F = numba.int64, numba.float64
@@ -246,7 +246,7 @@ def run(
         clock = clock_bar(t, plans, s, series, i) if has_clocks or s.side != 0.0 else n
         bar = wake_bar(t, plans, s, series, calendar, k, i, clock)
         if n_tiers > 0:
-            forced_price = liquidation_price(t, tiers, s)
+            forced_price = liquidation_price(tiers, s)
             forced = liquidation_bar(s, series, i + 1, min(bar + 1, n), forced_price)
             bar = min(bar, forced)
         if measured:

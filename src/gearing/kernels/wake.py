@@ -8,8 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from gearing.core.formulas import TOUCH, maintenance_price
-from gearing.core.horizon import RANGE, STATE, TERMS, State, barriers, overdue_barriers, sleep_range
+from gearing.core.barriers import RANGE, STATE, TERMS, State, barriers, overdue_barriers, sleep_range
 from gearing.core.pack import INF, Plan, Terms
 from gearing.jit import compiled
 from gearing.kernels.calendar import CALENDAR, Calendar
@@ -54,22 +53,6 @@ def _first_checked(t: Terms, s: State, series: Series, hit: int, stop: int, belo
             return gone
         hit = first_outside(close, close, blocks, look, stop, below, above)
     return hit
-
-
-@compiled(_F(TERMS, ROWS, STATE))
-def liquidation_price(t: Terms, tiers: NDArray[np.float64], s: State) -> float:
-    """Returns the price at which the venue would close the position; NaN if there is none.
-
-    The maintenance margin is continuous over its brackets, so the first bracket that holds its own
-    solution is the right one.
-    """
-    if s.q == 0.0:
-        return math.nan
-    for k in range(tiers.shape[0]):
-        price = maintenance_price(s.equity, s.q, s.price, tiers[k, 1], tiers[k, 2])
-        if abs(s.q) * price <= tiers[k, 0]:
-            return price if price > 0.0 else math.nan
-    return math.nan
 
 
 @compiled(_I(STATE, SERIES, _I, _I, _F))
@@ -126,6 +109,3 @@ def wake_bar(
     stop = first_outside(close, close, blocks, i + 1, stop, low, high)
     hit = first_outside(close, close, blocks, i + 1, stop, below, above)
     return _first_checked(t, s, series, hit, stop, below, above)
-
-
-__all__ = ["ROWS", "TOUCH", "clock_bar", "is_checked", "liquidation_bar", "liquidation_price", "wake_bar"]

@@ -1,0 +1,111 @@
+"""Many rules and many paths give what each gives alone, whatever the threads and the order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gearing as gr
+from gearing.core.pack import pack, schedule_times_ms
+from gearing.kernels import figures as fig
+from gearing.kernels.calendar import build_calendar
+from gearing.kernels.many import run_paths, run_rules
+from gearing.kernels.one import path_of, run_one
+from gearing.kernels.pyramid import build_pyramid, extremes, first_outside
+from gearing.kernels.series import bar_at, build_series, volume_over_a_day
+from tests import reference
+
+HOUR = 3_600_000
+
+
+def tokens():
+    return [
+        gr.presets.token(name, "BTC", target)
+        for name in gr.rules.names()
+        for target in (2.0, 3.0, -2.0)
+        if abs(target) >= 1.25 or name != "binance-blvt"
+    ]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_many_rules_equal_each_alone(threads):
+    prices, funding = reference.market()
+    calendars = [prices.calendar(funding, schedule_times_ms(token.resolved_rule)) for token in tokens()]
+    flats = [pack(token, gr.Costs(taker_fee=5e-4)) for token in tokens()]
+    told = []
+    found = run_rules(flats, prices.index, calendars, 1e6, measured=True, threads=threads, done=told.append)
+    for flat, calendar, figures in zip(flats, calendars, found, strict=True):
+        alone = run_one(flat, prices.index, calendar, 1e6).figures
+        np.testing.assert_array_equal(figures, alone)
+    assert told == sorted(told)
+    assert told[-1] == len(flats)
+
+
+def test_many_paths_equal_each_alone():
+    rng = np.random.default_rng(5)
+    times = reference.START_MS + HOUR * np.arange(2_000, dtype=np.int64)
+    paths = 100 * np.exp(np.cumsum(rng.standard_normal((40, 2_000)) * 0.01, axis=1))
+    settlements, rates = times[8::8], rng.standard_normal(len(times[8::8])) * 1e-4
+    token = gr.Token(symbol="T", target=3.0, rule="bybit", fees=gr.Fees(management_per_day=1e-3))
+    schedules = schedule_times_ms(token.resolved_rule)
+
+    def calendar_of(series):
+        return build_calendar(times, HOUR, series.close, series.blocks, settlements, rates, schedules)
+
+    shape = build_series(times, paths[0], spacing_ms=HOUR)
+    found = run_paths(pack(token), shape, calendar_of(shape), paths, 1e6, measured=True)
+    for path, figures in zip(paths, found, strict=True):
+        series = build_series(times, path, spacing_ms=HOUR)
+        np.testing.assert_array_equal(figures, run_one(pack(token), series, calendar_of(series), 1e6).figures)
+
+
+def test_the_pyramid_finds_what_a_scan_finds():
+    rng = np.random.default_rng(11)
+    for n in (1, 15, 16, 17, 300, 5_000, 70_000):
+        close = 100 * np.exp(np.cumsum(rng.standard_normal(n) * 0.002))
+        close.flags.writeable = False
+        blocks = build_pyramid(close, close)
+        for _ in range(60):
+            start, stop = sorted(rng.integers(0, n + 1, 2).tolist())
+            width = rng.choice([1e-4, 0.01, 0.1, 1.0])
+            below, above = close[min(start, n - 1)] * (1 - width), close[min(start, n - 1)] * (1 + width)
+            part = close[start:stop]
+            outside = np.flatnonzero((part < below) | (part > above))
+            assert first_outside(close, close, blocks, start, stop, below, above) == (
+                start + outside[0] if len(outside) else stop
+            )
+            expected = (part.min(), part.max()) if len(part) else (np.inf, -np.inf)
+            assert extremes(close, close, blocks, start, stop) == expected
+
+
+def test_a_bar_is_found_on_regular_and_irregular_times():
+    rng = np.random.default_rng(3)
+    for steps in (np.full(500, 60_000), rng.integers(1, 300_000, 500)):
+        times = reference.START_MS + np.cumsum(steps)
+        series = build_series(times, np.ones(500), spacing_ms=60_000)
+        for _ in range(300):
+            after = int(rng.integers(0, 499))
+            instant = float(times[after] + rng.integers(-100_000, 3_000_000))
+            later = np.flatnonzero(times[after + 1 :] >= instant)
+            assert bar_at(series, after, instant) == (after + 1 + later[0] if len(later) else 500)
+
+
+def test_volume_over_a_day():
+    times = reference.START_MS + HOUR * np.arange(60, dtype=np.int64)
+    volume = np.arange(60.0)
+    found = volume_over_a_day(times, volume)
+    assert found[0] == 0.0
+    assert found[30] == volume[7:31].sum()
+
+
+def test_one_run_grows_its_rows():
+    """More events than the first guess of room: nothing is lost."""
+    rng = np.random.default_rng(1)
+    prices = gr.Prices(
+        reference.START_MS + 60_000 * np.arange(20_000), 100 * np.exp(np.cumsum(rng.normal(0, 0.01, 20_000)))
+    )
+    token = gr.Token(symbol="T", target=3.0, rule=gr.Rule(deviation=0.001))
+    result = gr.backtest(token, prices)
+    assert result.summary().rebalances == len(result.rebalances) > 10_000
+    run = run_one(pack(token), prices.index, prices.calendar(None, ()), 1e6)
+    assert path_of(run, prices.index)[0][-1] == run.figures[fig.EQUITY]
