@@ -155,12 +155,14 @@ class Loop:
         sign = math.copysign(1, dq)
         if at_edge:
             free = dq
-            for _ in range(200):
+            for _ in range(100_000):  # rises to the smallest solution, slowly where cost nearly outruns the trade
                 s = self.half_spread(dq, i)
-                if 1 + aim * (s + f * (1 + s * sign)) * sign <= 0:
-                    dq = free
+                scale = 1 + aim * (s + f * (1 + s * sign)) * sign
+                better = free / scale if scale > 0 else free
+                if scale <= 0 or abs(better - dq) <= 1e-16 * abs(dq):
+                    dq = better
                     break
-                dq = free / (1 + aim * (s + f * (1 + s * sign)) * sign)
+                dq = better
         if continuing and dq * self.pacing["sign"] <= 0:
             self.pacing, self.ref_price, self.ref_time = None, P, self.t[i]
             return

@@ -10,7 +10,7 @@ from gearing.core.pack import pack, schedule_times_ms
 from gearing.kernels import figures as fig
 from gearing.kernels.calendar import build_calendar
 from gearing.kernels.many import run_paths, run_rules
-from gearing.kernels.one import path_of, run_one
+from gearing.kernels.one import equity_path, path_of, run_one
 from gearing.kernels.pyramid import build_pyramid, extremes, first_outside
 from gearing.kernels.series import bar_at, build_series, volume_over_a_day
 from tests import reference
@@ -109,3 +109,36 @@ def test_one_run_grows_its_rows():
     assert result.summary().rebalances == len(result.rebalances) > 10_000
     run = run_one(pack(token), prices.index, prices.calendar(None, ()), 1e6)
     assert path_of(run, prices.index)[0][-1] == run.figures[fig.EQUITY]
+
+
+def _plain(rng):
+    target = float(rng.choice([-3.0, -1.0, 0.5, 1.0, 2.0, 3.0, 7.3]))
+    width = float(rng.choice([0.005, 0.03, 0.3, 0.9]))
+    bands = {
+        "deviation": width if rng.random() < 0.6 else None,
+        "band_upper": abs(target) * 1.4 if rng.random() < 0.4 else None,
+        "band_lower": abs(target) * 0.6 if rng.random() < 0.4 else None,
+    }
+    schedules = [gr.Schedule(times=("00:00",)), gr.Schedule(times=("08:00", "13:30"))][: int(rng.integers(0, 3))]
+    fees = gr.Fees(management_per_day=3e-4) if rng.random() < 0.5 else gr.Fees(management_per_year=0.02, on="exposure")
+    return gr.Token(symbol="T", target=target, rule=gr.Rule(schedule=tuple(schedules), **bands), fees=fees)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_plain_run_equals_the_general_one_to_the_bit(seed):
+    rng = np.random.default_rng(seed)
+    n = 3_000
+    times = reference.START_MS + 60_000 * np.cumsum(rng.choice([1, 1, 5, 30], n)).astype(np.int64)
+    path = 100 * np.exp(np.cumsum(rng.standard_normal(n) * rng.choice([0.0, 0.001, 0.02])))
+    prices = gr.Prices(times, path)
+    funding = gr.Funding(times[5::40], rng.standard_normal(len(times[5::40])) * 1e-4)
+    token, costs = _plain(rng), gr.Costs(taker_fee=5e-4, half_spread=2e-4)
+    flat = pack(token, costs)
+    calendar = prices.calendar(funding, schedule_times_ms(token.resolved_rule))
+    general = run_one(flat, prices.index, calendar, 1e6)
+    plain = run_rules([flat], prices.index, [calendar], 1e6)[0]
+    for figure in (fig.EQUITY, fig.POSITION, fig.REBALANCES, fig.TRADES, fig.TURNOVER, fig.WIPED_OUT_BAR):
+        assert plain[figure] == general.figures[figure], fig.FIGURES[figure]
+    np.testing.assert_array_equal(equity_path(flat, prices.index, calendar, 1e6), path_of(general, prices.index)[0])
+    bare = run_paths(flat, prices.index, calendar, np.array([path, path[::-1]]), 1e6)
+    assert bare[0, fig.EQUITY] == general.figures[fig.EQUITY]

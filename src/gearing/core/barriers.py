@@ -55,17 +55,18 @@ RANGE = numba.types.UniTuple(numba.float64, 2)
 def upper_barrier(u: float, q: float, level: float) -> float:
     """Returns the price beyond which |ℓ| > level: an upper price where |ℓ| rises, else a lower one.
 
-    Never is ∞ for rising and 0 for falling leverage; always is 0 and ∞.
+    Never is ∞ for rising and 0 for falling leverage; always is 0 and ∞. The quotient of the level is written
+    by itself, so that a loop over one token works it out once.
     """
     if q < 0.0:
-        return INF if level == INF else -level * u / (1.0 + level)
+        return INF if level == INF else -u * (level / (1.0 + level))
     if u > 0.0:
-        return level * u / (1.0 - level) if level < 1.0 else INF
+        return u * (level / (1.0 - level)) if level < 1.0 else INF
     if level == INF:
         return 0.0
     if u == 0.0:
         return 0.0 if level >= 1.0 else INF
-    return level * u / (1.0 - level) if level > 1.0 else INF
+    return u * (level / (1.0 - level)) if level > 1.0 else INF
 
 
 @compiled(numba.float64(numba.float64, numba.float64, numba.float64))
@@ -75,12 +76,12 @@ def lower_barrier(u: float, q: float, level: float) -> float:
     Never is 0 for rising and ∞ for falling leverage; always is ∞ and 0.
     """
     if q < 0.0:
-        return -level * u / (1.0 + level)
+        return -u * (level / (1.0 + level))
     if u > 0.0:
-        return level * u / (1.0 - level) if level < 1.0 else INF
+        return u * (level / (1.0 - level)) if level < 1.0 else INF
     if u == 0.0:
         return INF if level <= 1.0 else 0.0
-    return level * u / (1.0 - level) if level > 1.0 else INF
+    return u * (level / (1.0 - level)) if level > 1.0 else INF
 
 
 @compiled(RANGE(STATE, *[numba.float64] * 5))

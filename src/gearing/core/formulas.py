@@ -92,24 +92,31 @@ def size_to_edge(
 ) -> float:
     """Returns Δq that meets `aim` after the trade's own cost: (L·E/P − q)/(1 + L·k·sign Δq).
 
-    k = s + f(1 + s·sign Δq). Where the spread grows with size the equation is solved by iteration, which
-    rises to the smallest solution. Where there is none (the cost would outrun the trade), the size is
-    the one before cost.
+    k = s + f(1 + s·sign Δq). Where the spread grows with size, y = √|Δq| solves b·y³ + a·y² = |free size|; the
+    smallest solution is bracketed and halved down to the last digit. Where there is none (the cost would
+    outrun the trade), the size is the one before cost.
     """
     free = size_to_aim(equity, q, price, aim)
     side = 1.0 if free > 0.0 else -1.0
-    size = free
-    for _ in range(60):
-        s = spread_at_size(half_spread, impact, size, volume)
-        k = s + taker_fee * (1.0 + s * side)
-        scale = 1.0 + aim * k * side
-        if scale <= 0.0:
+    slope = aim * side
+    a = 1.0 + slope * (half_spread + taker_fee * (1.0 + half_spread * side))
+    if a <= 0.0:
+        return free
+    if impact == 0.0 or volume <= 0.0:
+        return free / a
+    b = slope * impact * (1.0 + taker_fee * side) / volume**0.5
+    low, high = 0.0, (abs(free) / a) ** 0.5
+    if b < 0.0:
+        low, high = high, -2.0 * a / (3.0 * b)
+        if low >= high or (b * high + a) * high * high < abs(free):
             return free
-        better = free / scale
-        if impact == 0.0 or abs(better - size) <= 1e-15 * abs(size):
-            return better
-        size = better
-    return size
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        if (b * middle + a) * middle * middle < abs(free):
+            low = middle
+        else:
+            high = middle
+    return side * high * high
 
 
 @compiled("float64(float64, float64)")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gearing.core.record import DAY_MS
 from gearing.jit import compiled
-from gearing.kernels.pyramid import PYRAMID, Floats, Pyramid, extremes
+from gearing.kernels.pyramid import PRICES, PYRAMID, Floats, Pyramid, extremes
 
 Ints = NDArray[np.int64]
 
@@ -42,11 +42,12 @@ class Calendar(NamedTuple):
 
 
 CALENDAR = numba.typeof(Calendar(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4)), True))
-_A1 = numba.types.Array(numba.float64, 1, "C", readonly=True)
 
 
 @compiled(
-    numba.void(_A1, _A1, PYRAMID, numba.types.Array(numba.int64, 1, "C"), numba.types.Array(numba.float64, 2, "C"))
+    numba.void(
+        PRICES, PRICES, PYRAMID, numba.types.Array(numba.int64, 1, "C"), numba.types.Array(numba.float64, 2, "C")
+    )
 )
 def fill_extremes(low: Floats, high: Floats, blocks: Pyramid, bars: Ints, dues: Floats) -> None:
     """Writes the extreme prices strictly between wake-up bars into the last two columns of `dues`."""
@@ -63,6 +64,21 @@ def _daily(start_ms: int, end_ms: int, time_of_day_ms: int) -> Ints:
     first = (start_ms - time_of_day_ms) // DAY_MS + 1
     last = (end_ms - time_of_day_ms) // DAY_MS
     return np.arange(first, last + 1, dtype=np.int64) * DAY_MS + time_of_day_ms
+
+
+def _bars_at(times_ms: Ints, spacing_ms: int, instants: Ints) -> Ints:
+    """Returns the first bar known at or after each instant, n where there is none.
+
+    On regular times the bar follows from the spacing; it is checked, and searched for where it is not so.
+    """
+    n = len(times_ms)
+    if spacing_ms > 0:
+        guess = np.clip(-((times_ms[0] - instants) // spacing_ms), 0, n)
+        held = (guess == n) | (times_ms[np.minimum(guess, n - 1)] >= instants)
+        earlier = (guess == 0) | (times_ms[np.maximum(guess - 1, 0)] < instants)
+        if np.all(held & earlier):
+            return guess
+    return np.searchsorted(times_ms, instants, side="left").astype(np.int64)
 
 
 def day_end_bars(times_ms: Ints, spacing_ms: int) -> Ints:
@@ -99,7 +115,7 @@ def build_calendar(
     n, start, end = len(times_ms), int(times_ms[0]), int(times_ms[-1])
 
     def bars_of(instants: Ints) -> Ints:
-        return np.searchsorted(times_ms, instants, side="left").astype(np.int64)
+        return _bars_at(times_ms, spacing_ms, instants)
 
     past_minute = funding_times_ms % _MINUTE_MS
     settled = bars_of(funding_times_ms - np.where(past_minute <= _STAMP_SLACK_MS, past_minute, 0))

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from gearing.core.unpack import is_plain, unpack
 from gearing.jit import compiled
 from gearing.kernels import figures as fig
 from gearing.kernels.calendar import CALENDAR, Calendar, fill_extremes
@@ -20,6 +21,7 @@ from gearing.kernels.wake import ROWS
 _I, _F = numba.int64, numba.float64
 _PATHS = numba.types.Array(_F, 2, "C", readonly=True)
 _CHUNK = 8
+_DENSE_BARS = 16
 
 Done = Callable[[int], None]
 
@@ -41,8 +43,9 @@ def _paths(
     blocks = shape.blocks
     for k in range(start, stop):
         close = paths[k]
-        fill_pyramid(close, close, blocks)
-        fill_extremes(close, close, blocks, calendar.bars, calendar.dues)
+        if blocks.ones.shape[0] > 0:
+            fill_pyramid(close, close, blocks)
+            fill_extremes(close, close, blocks, calendar.bars, calendar.dues)
         series = Series(
             shape.times_ms, shape.spacing_ms, close, blocks, close, close, close, blocks, shape.volume_24h
         )  # fmt: skip
@@ -145,10 +148,15 @@ def run_paths(
     prices = np.ascontiguousarray(paths, dtype=np.float64).view()
     prices.flags.writeable = False
     figures = np.empty((len(prices), fig.N_FIGURES))
+    # Where clocks wake a plain token every few bars, an index would cost more than it spares.
+    dense = len(calendar.bars) * _DENSE_BARS > prices.shape[1]
+    bare = dense and not measured and is_plain(flat, unpack(flat))
 
     def work(start: int, stop: int) -> None:
-        own = shape._replace(blocks=new_pyramid(prices.shape[1]))
+        own = shape._replace(blocks=new_pyramid(0 if bare else prices.shape[1]))
         dues = calendar._replace(dues=calendar.dues.copy())
+        if bare:
+            dues.dues[:, 2] = -np.inf
         _paths(flat, own, prices, dues, equity, measured, figures, start, stop, *_scratch())
 
     _spread(len(prices), work, threads, done)

@@ -8,12 +8,14 @@ import numba
 import numpy as np
 
 from gearing.core import attribution as att
+from gearing.core.unpack import is_plain, unpack
 from gearing.jit import compiled
 from gearing.kernels import figures as fig
-from gearing.kernels.calendar import Calendar
-from gearing.kernels.pyramid import Floats
-from gearing.kernels.run import BAR, EQUITY, N_COLUMNS, POSITION, run
-from gearing.kernels.series import PRICES, Series
+from gearing.kernels.calendar import CALENDAR, Calendar
+from gearing.kernels.plain import fill, run_plain
+from gearing.kernels.pyramid import PRICES, Floats
+from gearing.kernels.run import BAR, EQUITY, FLOATS, N_COLUMNS, POSITION, run
+from gearing.kernels.series import SERIES, Series
 from gearing.kernels.wake import ROWS
 
 _ROWS_AT_FIRST = 4_096
@@ -55,10 +57,9 @@ def fill_path(rows: Floats, close: Floats, equity: Floats, position: Floats) -> 
         start = int(rows[k, BAR])
         stop = int(rows[k + 1, BAR]) if k + 1 < rows.shape[0] else n
         base, q, price = rows[k, EQUITY], rows[k, POSITION], close[start]
-        for i in range(start, stop):
-            equity[i] = base + q * (close[i] - price)
+        fill(close, equity, start, stop, base, q, price)
         if position.shape[0] > 0:
-            for i in range(start, stop):
+            for i in range(np.uint64(start), np.uint64(stop)):
                 position[i] = q
 
 
@@ -67,3 +68,20 @@ def path_of(run: Run, series: Series) -> tuple[Floats, Floats]:
     equity, position = np.empty(len(series.close)), np.empty(len(series.close))
     fill_path(run.rows, series.close, equity, position)
     return equity, position
+
+
+@compiled(numba.boolean(FLOATS, SERIES, CALENDAR, numba.float64, FLOATS, FLOATS))
+def _plain_path(flat: Floats, series: Series, calendar: Calendar, equity: float, figures: Floats, path: Floats) -> bool:
+    t = unpack(flat)
+    if not is_plain(flat, t):
+        return False
+    run_plain(t, series, calendar, equity, figures, path)
+    return True
+
+
+def equity_path(flat: Floats, series: Series, calendar: Calendar, equity: float) -> Floats:
+    """Returns the equity per bar alone, shape (n,): the quickest way to a path."""
+    path = np.empty(len(series.close))
+    if not _plain_path(flat, series, calendar, equity, np.empty(fig.N_FIGURES), path):
+        fill_path(run_one(flat, series, calendar, equity).rows, series.close, path, np.empty(0))
+    return path

@@ -28,17 +28,18 @@ class Pyramid(NamedTuple):
     threes: Floats
 
 
-_A1 = numba.types.Array(numba.float64, 1, "C", readonly=True)
+PRICES = numba.types.Array(numba.float64, 1, "C", readonly=True)
 _A2 = numba.types.Array(numba.float64, 2, "C")
 PYRAMID = numba.typeof(Pyramid(*[np.empty((0, 2))] * 3))
 _RANGE = numba.types.UniTuple(numba.float64, 2)
 _I, _F = numba.int64, numba.float64
 
 
-@compiled(numba.void(_A1, _A1, _A2), fastmath={"nnan", "nsz"})
+@compiled(numba.void(PRICES, PRICES, _A2), fastmath={"nnan", "nsz"})
 def _first_level(low: Floats, high: Floats, blocks: Floats) -> None:
-    n, width = low.shape[0], 1 << BITS
-    for b in range(blocks.shape[0]):
+    # Unsigned counters spare the check for indices from the end, which would keep this from vectorising.
+    n, width = np.uint64(low.shape[0]), np.uint64(1 << BITS)
+    for b in range(np.uint64(blocks.shape[0])):
         start = b * width
         lowest, highest = low[start], high[start]
         for i in range(start, min(start + width, n)):
@@ -48,10 +49,10 @@ def _first_level(low: Floats, high: Floats, blocks: Floats) -> None:
         blocks[b, 1] = highest
 
 
-@compiled(numba.void(_A2, _A2))
+@compiled(numba.void(_A2, _A2), fastmath={"nnan", "nsz"})
 def _next_level(fine: Floats, blocks: Floats) -> None:
-    n, width = fine.shape[0], 1 << BITS
-    for b in range(blocks.shape[0]):
+    n, width = np.uint64(fine.shape[0]), np.uint64(1 << BITS)
+    for b in range(np.uint64(blocks.shape[0])):
         start = b * width
         lowest, highest = fine[start, 0], fine[start, 1]
         for i in range(start, min(start + width, n)):
@@ -61,7 +62,7 @@ def _next_level(fine: Floats, blocks: Floats) -> None:
         blocks[b, 1] = highest
 
 
-@compiled(numba.void(_A1, _A1, PYRAMID))
+@compiled(numba.void(PRICES, PRICES, PYRAMID))
 def fill_pyramid(low: Floats, high: Floats, blocks: Pyramid) -> None:
     """Fills a pyramid from a series of its size."""
     _first_level(low, high, blocks.ones)
@@ -82,7 +83,7 @@ def build_pyramid(low: Floats, high: Floats) -> Pyramid:
     return blocks
 
 
-@compiled(_I(_A1, _A1, PYRAMID, _I, _I, _F, _F))
+@compiled(_I(PRICES, PRICES, PYRAMID, _I, _I, _F, _F))
 def first_outside(low: Floats, high: Floats, blocks: Pyramid, start: int, stop: int, below: float, above: float) -> int:
     """Returns the first i in [start, stop) with low[i] < below or high[i] > above, else `stop`."""
     i = start
@@ -102,7 +103,7 @@ def first_outside(low: Floats, high: Floats, blocks: Pyramid, start: int, stop: 
     return stop
 
 
-@compiled(_RANGE(_A1, _A1, PYRAMID, _I, _I))
+@compiled(_RANGE(PRICES, PRICES, PYRAMID, _I, _I))
 def extremes(low: Floats, high: Floats, blocks: Pyramid, start: int, stop: int) -> tuple[float, float]:
     """Returns the (lowest, highest) price over [start, stop); (∞, −∞) where that is empty."""
     lowest, highest = np.inf, -np.inf

@@ -24,9 +24,11 @@ from gearing.core.decide import (
 )  # fmt: skip
 from gearing.core.formulas import funding_payment, management_fee
 from gearing.core.pack import N_PLAN, N_TERMS, N_TIER, Terms
+from gearing.core.unpack import is_plain, unpack
 from gearing.jit import compiled
 from gearing.kernels import figures as fig
 from gearing.kernels.calendar import CALENDAR, DAY_END, Calendar
+from gearing.kernels.plain import run_plain
 from gearing.kernels.pyramid import Floats
 from gearing.kernels.series import SERIES, Series
 from gearing.kernels.wake import ROWS, clock_bar, is_checked, liquidation_bar, wake_bar
@@ -44,15 +46,6 @@ N_COLUMNS = len(COLUMNS)
     BAR, REASON, MARKED, FUNDING, FEE, LEVERAGE, AIM, TRADED, SPREAD, IMPACT, COMMISSION, EQUITY, POSITION,
     PRICE, BEGAN,
 ) = range(N_COLUMNS)  # fmt: skip
-
-
-@compiled(TERMS(FLOATS))
-def unpack(flat: Floats) -> Terms:
-    """Returns the terms at the head of a packed token."""
-    return Terms(
-        flat[0], flat[1], flat[2], flat[3], flat[4], flat[5], flat[6], flat[7], flat[8], flat[9], flat[10], flat[11],
-        flat[12], flat[13], flat[14], flat[15], flat[16], flat[17], flat[18], flat[19], flat[20], flat[21], flat[22],
-    )  # fmt: skip
 
 
 @compiled(STATE(TERMS, STATE, _F, FLOATS, FLOATS))
@@ -221,6 +214,9 @@ def run(
     Source: the accounting order of the reference job.
     """
     t = unpack(flat)
+    if not measured and ledger.shape[0] == 0 and rows.shape[0] == 0 and is_plain(flat, t):
+        run_plain(t, series, calendar, equity, f, ledger)
+        return 0
     n_plans, n_tiers = int(t.n_plans), int(t.n_tiers)
     plans = flat[N_TERMS : N_TERMS + n_plans * N_PLAN].reshape((n_plans, N_PLAN))
     start = N_TERMS + n_plans * N_PLAN

@@ -47,7 +47,6 @@ _TIMES = np.empty(0, np.int64)
 _TIMES.flags.writeable = False
 
 TIMES = numba.typeof(_TIMES)
-PRICES = numba.typeof(_EMPTY)
 SERIES = numba.typeof(Series(_TIMES, 1, _EMPTY, _NO_BLOCKS, _EMPTY, _EMPTY, _EMPTY, _NO_BLOCKS, _EMPTY))
 
 
