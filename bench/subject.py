@@ -14,7 +14,7 @@ from gearing.core.rule import Rule, Schedule
 from gearing.core.token import Costs, Fees, Token
 from gearing.kernels import figures as fig
 from gearing.kernels.calendar import Calendar, build_calendar
-from gearing.kernels.one import fill_path
+from gearing.kernels.one import equity_path
 from gearing.kernels.run import N_COLUMNS, run
 from gearing.kernels.series import Series, build_series
 
@@ -47,12 +47,11 @@ def index(times_ms: Ints, path: Floats, spacing_ms: int, funding_bars: int) -> I
 class Runner:
     """One token on one path with its buffers made beforehand, as a study reuses them."""
 
-    def __init__(self, target: float, deviation: float, bars: int, rows: int = 60_000) -> None:
+    def __init__(self, target: float, deviation: float, bars: int) -> None:
         self.flat = pack(make_token(target, deviation))
         self.figures = np.zeros(fig.N_FIGURES)
         self.path = np.empty(bars)
-        self._row, self._no_ledger = np.zeros(N_COLUMNS), np.zeros(0)
-        self._rows, self._no_rows = np.empty((rows, N_COLUMNS)), np.empty((0, N_COLUMNS))
+        self._row, self._no_ledger, self._no_rows = np.zeros(N_COLUMNS), np.zeros(0), np.empty((0, N_COLUMNS))
 
     def final(self, indexed: Indexed) -> None:
         """Final figures and counts."""
@@ -63,12 +62,9 @@ class Runner:
 
     def with_path(self, indexed: Indexed) -> None:
         """Final figures, counts and the equity of every bar."""
-        needed = run(
-            self.flat, indexed.series, indexed.calendar, ref.EQUITY, False, self.figures, self._no_ledger,
-            self._rows, self._row,
+        equity_path(
+            self.flat, indexed.series, indexed.calendar, ref.EQUITY, figures=self.figures, out=self.path
         )  # fmt: skip
-        assert needed <= len(self._rows), "more rows than room"
-        fill_path(self._rows[:needed], indexed.series.close, self.path, self._no_ledger)
 
 
 __all__ = ["Indexed", "Runner", "att", "fig", "index", "make_token", "pack"]

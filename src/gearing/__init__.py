@@ -88,11 +88,18 @@ def __dir__() -> list[str]:
 
 
 def _present() -> None:
-    """Lets the core's records show themselves through the study room, which they must not import."""
+    """Lets what lower rooms make show itself through higher ones, which they must not import."""
     from gearing.core.record import Presenter
 
-    Presenter.figure = lambda record: importlib.import_module("gearing.study.plots").figure(record)
-    Presenter.html = lambda record: importlib.import_module("gearing.study.html").card(record)
+    def through(module: str, function: str) -> Any:
+        def call(*things: Any) -> Any:
+            return getattr(importlib.import_module(f"gearing.{module}"), function)(*things)
+
+        return call
+
+    Presenter.figure = through("study.plots", "figure")
+    Presenter.html = through("study.html", "card")
+    Presenter.headline = through("core.words", "headline")
 
 
 _present()

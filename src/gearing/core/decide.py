@@ -44,11 +44,16 @@ _F = numba.float64
 _PLANS = numba.types.Array(_F, 2, "C")
 
 
+@compiled(numba.boolean(_F, _F, _F, _F))
+def outside_band(exposure: float, equity: float, lower: float, upper: float) -> bool:
+    """Returns whether |exposure|/equity lies strictly beyond a band of levels (equity > 0)."""
+    return exposure > upper * (1.0 + TOUCH) * equity or exposure < lower * (1.0 - TOUCH) * equity
+
+
 @compiled(_F(STATE, *[_F] * 4))
 def fires(s: State, lower: float, upper: float, move_up: float, move_down: float) -> float:
     """Returns BAND, MOVE or NONE: which trigger fires at the state's price (equity > 0)."""
-    exposure = abs(s.q) * s.price
-    if exposure > upper * (1.0 + TOUCH) * s.equity or exposure < lower * (1.0 - TOUCH) * s.equity:
+    if outside_band(abs(s.q) * s.price, s.equity, lower, upper):
         return BAND
     move = s.price / s.ref_price - 1.0
     if move >= move_up * (1.0 - TOUCH) or -move >= move_down * (1.0 - TOUCH):

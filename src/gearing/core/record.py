@@ -19,23 +19,33 @@ _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?(Z|[+-](?:0\
 
 
 class Presenter:
-    """How records show themselves to people; the package face sets it, so that core draws nothing."""
+    """How things show themselves to people; the package face sets it, so that lower rooms draw nothing."""
 
-    figure: Callable[[Any], Any] | None = None
+    figure: Callable[..., Any] | None = None
     html: Callable[[Any], str] | None = None
+    headline: Callable[[Any], str] | None = None
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A frozen, keyword-only record. Subclasses check their fields in `__post_init__`."""
+class Shown:
+    """What anything has that people look at: a figure and a small table for notebooks."""
 
     def plot(self) -> Any:
-        """Returns a Plotly figure of this record."""
-        if Presenter.figure is None:
-            raise SpecError([Problem(type(self).__name__, "no drawing room", "`import gearing` first")])
-        return Presenter.figure(self)
+        """Returns a Plotly figure of this."""
+        return shown_figure(self)
 
     def _repr_html_(self) -> str:
         return Presenter.html(self) if Presenter.html else f"<pre>{self!r}</pre>"
+
+
+def shown_figure(thing: object, *choices: str) -> Any:
+    """Returns a Plotly figure of a thing, drawn by whatever room the package face named for that."""
+    if Presenter.figure is None:
+        raise SpecError([Problem(type(thing).__name__, "no drawing room", "`import gearing` first")])
+    return Presenter.figure(thing, *choices)
+
+
+class Record(msgspec.Struct, Shown, frozen=True, kw_only=True):
+    """A frozen, keyword-only record. Subclasses check their fields in `__post_init__`."""
 
 
 def rate(value: object) -> float:

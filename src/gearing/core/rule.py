@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gearing.core.record import Check, Record, time_of_day_ms
+from gearing.core.record import Check, Presenter, Record, time_of_day_ms
 
 Side = Literal["both", "reduce"]
 AimKind = Literal["target", "edge", "reentry", "recentering"]
@@ -187,9 +187,8 @@ class Rule(Record, frozen=True, kw_only=True):
             check.add("ripcord", self.ripcord, f"a level above band_upper = {self.band_upper:g}")
 
     def __repr__(self) -> str:
-        from gearing.core.words import headline  # words read rules, so the import waits until both exist
-
-        return f"Rule({headline(self)})"
+        fields = Presenter.headline(self) if Presenter.headline else self.name
+        return f"Rule({fields})"
 
 
 def rule_problems(rule: Rule, target: float) -> Check:

@@ -20,7 +20,7 @@ from gearing.kernels.wake import ROWS
 
 _I, _F = numba.int64, numba.float64
 _PATHS = numba.types.Array(_F, 2, "C", readonly=True)
-_CHUNK = 8
+_CHUNK_MAX = 64
 _DENSE_BARS = 16
 
 Done = Callable[[int], None]
@@ -54,9 +54,9 @@ def _paths(
 
 def _spread(count: int, work: Callable[[int, int], None], threads: int | None, done: Done | None) -> None:
     """Does `work(start, stop)` over chunks of [0, count) on a few threads, reporting each chunk."""
-    starts = range(0, count, _CHUNK)
+    chunk = min(max(count // 16, 1), _CHUNK_MAX)
     with ThreadPoolExecutor(threads) as pool:
-        for stop in pool.map(lambda start: _do(work, start, min(start + _CHUNK, count)), starts):
+        for stop in pool.map(lambda start: _do(work, start, min(start + chunk, count)), range(0, count, chunk)):
             if done is not None:
                 done(stop)
 
@@ -152,11 +152,12 @@ def run_paths(
     dense = len(calendar.bars) * _DENSE_BARS > prices.shape[1]
     bare = dense and not measured and is_plain(flat, unpack(flat))
 
+    unseen = calendar.dues.copy()
+    unseen[:, 2] = -np.inf
+
     def work(start: int, stop: int) -> None:
         own = shape._replace(blocks=new_pyramid(0 if bare else prices.shape[1]))
-        dues = calendar._replace(dues=calendar.dues.copy())
-        if bare:
-            dues.dues[:, 2] = -np.inf
+        dues = calendar._replace(dues=unseen if bare else unseen.copy())
         _paths(flat, own, prices, dues, equity, measured, figures, start, stop, *_scratch())
 
     _spread(len(prices), work, threads, done)

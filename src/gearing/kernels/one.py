@@ -79,9 +79,26 @@ def _plain_path(flat: Floats, series: Series, calendar: Calendar, equity: float,
     return True
 
 
-def equity_path(flat: Floats, series: Series, calendar: Calendar, equity: float) -> Floats:
-    """Returns the equity per bar alone, shape (n,): the quickest way to a path."""
-    path = np.empty(len(series.close))
-    if not _plain_path(flat, series, calendar, equity, np.empty(fig.N_FIGURES), path):
-        fill_path(run_one(flat, series, calendar, equity).rows, series.close, path, np.empty(0))
+def equity_path(
+    flat: Floats,
+    series: Series,
+    calendar: Calendar,
+    equity: float,
+    *,
+    figures: Floats | None = None,
+    out: Floats | None = None,
+) -> Floats:
+    """Returns the equity per bar alone, shape (n,): the quickest way to a path.
+
+    Args:
+        flat, series, calendar, equity: as for `run_one`.
+        figures: receives equity, position, counts and turnover, shape (N_FIGURES,), if given.
+        out: receives the path, shape (n,), if given.
+    """
+    path = np.empty(len(series.close)) if out is None else out
+    found = np.empty(fig.N_FIGURES) if figures is None else figures
+    if not _plain_path(flat, series, calendar, equity, found, path):
+        run = run_one(flat, series, calendar, equity)
+        found[:] = run.figures
+        fill_path(run.rows, series.close, path, np.empty(0))
     return path

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from gearing.core.barriers import TERMS, State, lower_barrier, upper_barrier
-from gearing.core.decide import NONE, fires
+from gearing.core.barriers import TERMS, lower_barrier, upper_barrier
+from gearing.core.decide import outside_band
 from gearing.core.formulas import TOUCH, commission, funding_payment, management_fee, size_to_aim
 from gearing.core.pack import INF, Terms
 from gearing.jit import compiled
@@ -56,6 +56,11 @@ def _crossing(close: Floats, blocks: Pyramid, start: int, stop: int, below: floa
     looked = start
     if blocks.ones.shape[0] == 0:
         looked = stop
+        outside = False
+        for i in range(np.uint64(start), np.uint64(max(stop, start))):
+            outside |= (close[i] < below) | (close[i] > above)
+        if not outside:
+            return stop
     elif near:
         looked = min(stop, start + _NEAR)
     for i in range(np.uint64(start), np.uint64(max(looked, start))):
@@ -121,13 +126,11 @@ def run_plain(t: Terms, series: Series, calendar: Calendar, equity: float, f: Fl
                 equity = _settle(t, equity, q, price, calendar.dues[k, 0], calendar.dues[k, 1])
             scheduled = calendar.due[k] & _SCHEDULES != 0
             k += 1
-        if equity > 0.0:
-            s = State(equity, q, price, price, 0.0, 0.0, 0.0, 0.0, 0.0)
-            if scheduled or fires(s, t.lower, t.upper, INF, INF) != NONE:
-                equity, q, traded = _trade(t, equity, q, price)
-                if equity > 0.0:
-                    turnover += traded
-                    rebalances += 1.0
+        if equity > 0.0 and (scheduled or outside_band(abs(q) * price, equity, t.lower, t.upper)):
+            equity, q, traded = _trade(t, equity, q, price)
+            if equity > 0.0:
+                turnover += traded
+                rebalances += 1.0
     if equity <= 0.0:
         f[fig.WIPED_OUT_BAR] = bar
         fill(close, path, bar, n, 0.0, 0.0, price)

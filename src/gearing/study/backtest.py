@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gearing.core.decide import LIQUIDATION, NONE, REASONS
 from gearing.core.pack import pack, schedule_times_ms
-from gearing.core.record import DAY_MS, Presenter, duration_ms
+from gearing.core.record import DAY_MS, Shown, duration_ms
 from gearing.core.token import Costs, Token
 from gearing.errors import InputError
 from gearing.kernels import figures as fig
@@ -27,7 +27,7 @@ from gearing.study.summary import Summary, summarise
 CAPITAL = 1_000_000.0
 
 
-class Result:
+class Result(Shown):
     """What a backtest found; its frames are made when they are first asked for.
 
     Args:
@@ -174,19 +174,10 @@ class Result:
         frame.index = frame.index.tz_localize(None) if tz is None else frame.index.tz_convert(tz)
         return frame
 
-    def plot(self) -> Any:
-        """Returns a Plotly figure: NAV against the underlying, real leverage, rebalances."""
-        from gearing.study.plots import figure
-
-        return figure(self)
-
     def __repr__(self) -> str:
         s = self.summary()
         fate = f"wiped out {s.wiped_out_at}" if s.wiped_out else f"NAV {s.initial_nav:g} → {s.final_nav:.6g}"
         return f"Result({self.token.symbol}, {s.start} to {s.end}: {fate}, {s.rebalances} rebalances)"
-
-    def _repr_html_(self) -> str:
-        return Presenter.html(self) if Presenter.html else f"<pre>{self!r}</pre>"
 
 
 def as_prices(source: Any) -> Prices:

@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 
 from gearing.core.pack import pack, schedule_times_ms
-from gearing.core.record import Presenter
+from gearing.core.record import Shown
 from gearing.core.token import Costs, Fees, Token
 from gearing.errors import InputError
 from gearing.kernels.many import run_rules
@@ -50,7 +50,7 @@ def rule_name(token: Token) -> str:
     return token.rule if isinstance(token.rule, str) else (token.rule.name or repr(token.rule))
 
 
-class Comparison:
+class Comparison(Shown):
     """Several tokens on one path.
 
     Args:
@@ -78,12 +78,6 @@ class Comparison:
             rows.append(row)
         return pl.DataFrame(rows, infer_schema_length=None)
 
-    def plot(self) -> Any:
-        """Returns a Plotly figure: the NAV of each token, on one logarithmic scale."""
-        from gearing.study.plots import figure
-
-        return figure(self)
-
     def __len__(self) -> int:
         return len(self.results)
 
@@ -91,9 +85,6 @@ class Comparison:
         shown = ", ".join(f"{rule_name(r.token)} {r.summary().total_return:+.1%}" for r in self.results[:6])
         more = f", and {len(self) - 6} more" if len(self) > 6 else ""
         return f"Comparison({shown}{more})"
-
-    def _repr_html_(self) -> str:
-        return Presenter.html(self) if Presenter.html else f"<pre>{self!r}</pre>"
 
 
 def compare(

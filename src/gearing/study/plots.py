@@ -25,8 +25,12 @@ _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _POINTS = 4_000
 
 
-def figure(shown: Any) -> go.Figure:
+def figure(shown: Any, *choices: str) -> go.Figure:
     """Returns the figure of anything that can be plotted.
+
+    Args:
+        shown: a result, comparison, sweep or record.
+        choices: for a sweep, the figure to show.
 
     Raises:
         InputError: it has no figure.
@@ -34,7 +38,7 @@ def figure(shown: Any) -> go.Figure:
     draw = next((draw for kind, draw in _DRAWERS if isinstance(shown, kind)), None)
     if draw is None:
         raise InputError(f"there is no figure for a {type(shown).__name__}.")
-    return draw(shown)
+    return draw(shown, *choices)
 
 
 def _layout(fig: go.Figure, title: str, height: int = 480) -> go.Figure:
@@ -179,7 +183,7 @@ def _record(record: Record) -> go.Figure:
 
 
 # The first kind that fits draws; records without a figure of their own become a table.
-_DRAWERS: tuple[tuple[type, Callable[[Any], go.Figure]], ...] = (
+_DRAWERS: tuple[tuple[type, Callable[..., go.Figure]], ...] = (
     (Result, _result),
     (Comparison, _comparison),
     (Sweep, sweep_figure),

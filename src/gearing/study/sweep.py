@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 
 from gearing.core.presets import preset
-from gearing.core.record import Presenter, Record
+from gearing.core.record import Record, Shown, shown_figure
 from gearing.core.rule import Rule
 from gearing.core.token import Costs, Token
 from gearing.errors import InputError, SpecError
@@ -21,7 +21,7 @@ from gearing.study.compare import figures_of
 Grid = Mapping[str, Sequence[Any]]
 
 
-class Sweep:
+class Sweep(Shown):
     """What a sweep found.
 
     Args:
@@ -45,9 +45,7 @@ class Sweep:
 
     def plot(self, figure: str = "total_return") -> Any:
         """Returns a Plotly figure: a line or heat map of one figure, parallel axes from three fields on."""
-        from gearing.study.plots import sweep_figure
-
-        return sweep_figure(self, figure)
+        return shown_figure(self, figure)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -56,9 +54,6 @@ class Sweep:
         fields = ", ".join(f"{name} × {len(values)}" for name, values in self.grid.items())
         low, high = (float(x) for x in self.frame["total_return"].sort().gather([0, -1]))
         return f"Sweep({self.token.symbol}, {fields}: return {low:+.1%} to {high:+.1%})"
-
-    def _repr_html_(self) -> str:
-        return Presenter.html(self) if Presenter.html else f"<pre>{self!r}</pre>"
 
 
 def _replaced(record: Any, path: list[str], value: Any, full: str) -> Any:
