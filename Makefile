@@ -24,6 +24,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $(STAMP)
 
 run: setup ## Generates a year of BTC minute bars with funding, backtests the example token, prints the summary
+	@mkdir -p $(OUT)
 	@$(BIN)/gearing market make --seed 7 --out $(OUT)/market
 	@$(BIN)/gearing token new $(OUT)/BTC3L.toml --force
 	@$(BIN)/gearing backtest $(OUT)/BTC3L.toml --prices $(OUT)/market/prices.parquet --funding $(OUT)/market/funding.parquet

@@ -9,9 +9,10 @@ import numpy as np
 from bench import reference as ref
 from bench.reference import Floats, Ints
 from gearing.core import attribution as att
+from gearing.core.fees import Costs, Fees
 from gearing.core.pack import pack, schedule_times_ms
 from gearing.core.rule import Rule, Schedule
-from gearing.core.token import Costs, Fees, Token
+from gearing.core.token import Token
 from gearing.kernels import figures as fig
 from gearing.kernels.calendar import Calendar, build_calendar
 from gearing.kernels.one import equity_path

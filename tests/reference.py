@@ -6,8 +6,9 @@ from functools import cache
 
 import numpy as np
 
+from gearing.core.fees import Costs, Fees
 from gearing.core.rule import Rule, Schedule
-from gearing.core.token import Costs, Fees, Token
+from gearing.core.token import Token
 from gearing.market.series import Funding, Prices
 
 START_MS = 1_672_531_200_000

@@ -9,8 +9,10 @@ import numpy as np
 from hypothesis import assume, settings
 from hypothesis import strategies as st
 
+from gearing.core.fees import Costs, Fees
+from gearing.core.instruments import MarginTier, Perpetual
 from gearing.core.rule import Condition, Pace, Rule, Schedule
-from gearing.core.token import Costs, Fees, MarginTier, Perpetual, Token
+from gearing.core.token import Token
 from gearing.errors import SpecError
 
 HOUR = 3_600_000

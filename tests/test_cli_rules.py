@@ -8,7 +8,7 @@ import os
 import pytest
 
 from gearing.cli.main import main
-from gearing.core import presets
+from gearing.core import catalog as presets
 from gearing.core.words import headline
 
 Captured = pytest.CaptureFixture[str]

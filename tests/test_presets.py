@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gearing.core import presets
-from gearing.core.presets import PRESETS, preset, token
+from gearing.core import catalog as presets
+from gearing.core.catalog import PRESETS, preset, token
+from gearing.core.fees import Costs, Fees
 from gearing.core.rule import Pace, Rule, rule_problems
-from gearing.core.token import Costs, Fees, Token
+from gearing.core.token import Token
 from gearing.errors import SpecError
 
 # name: (|target| its levels are stated for, the rule's fields as the table of issuers states them)

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gearing.core.presets import PRESETS, preset, token
+from gearing.core.catalog import PRESETS, preset, token
+from gearing.core.fees import Costs, Fees, Limits
+from gearing.core.instruments import MarginTier, Perpetual
 from gearing.core.rule import AimKind, Condition, Pace, Rule, Schedule, Side
 from gearing.core.spec_text import example_token, format_token, parse_token
-from gearing.core.token import Costs, Fees, Limits, MarginTier, Perpetual, Token
+from gearing.core.token import Token
 from gearing.errors import InputError, SpecError
 from gearing.market.token_file import read_token
 

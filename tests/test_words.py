@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from gearing.core.fees import Fees
 from gearing.core.presets import PRESETS, preset
 from gearing.core.rule import Condition, Pace, Rule, Schedule
-from gearing.core.token import Fees
 from gearing.core.words import (
     barrier_moves,
     describe,

@@ -14,17 +14,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gearing.core import presets as presets
+    from gearing.core import catalog as presets  # noqa: F401
     from gearing.core import rules as rules
+    from gearing.core.fees import Costs as Costs
+    from gearing.core.fees import Fees as Fees
+    from gearing.core.fees import Limits as Limits
+    from gearing.core.instruments import MarginTier as MarginTier
+    from gearing.core.instruments import Perpetual as Perpetual
     from gearing.core.rule import Condition as Condition
     from gearing.core.rule import Pace as Pace
     from gearing.core.rule import Rule as Rule
     from gearing.core.rule import Schedule as Schedule
-    from gearing.core.token import Costs as Costs
-    from gearing.core.token import Fees as Fees
-    from gearing.core.token import Limits as Limits
-    from gearing.core.token import MarginTier as MarginTier
-    from gearing.core.token import Perpetual as Perpetual
     from gearing.core.token import Token as Token
     from gearing.errors import DataError as DataError
     from gearing.errors import DataWarning as DataWarning
@@ -48,10 +48,12 @@ if TYPE_CHECKING:
 
 # Where each public name stands; modules are imported when a name is first asked for.
 _HOMES = {
-    "core.presets": ("presets",),
+    "core.catalog": ("presets",),
     "core.rules": ("rules",),
     "core.rule": ("Condition", "Pace", "Rule", "Schedule"),
-    "core.token": ("Costs", "Fees", "Limits", "MarginTier", "Perpetual", "Token"),
+    "core.fees": ("Costs", "Fees", "Limits"),
+    "core.instruments": ("MarginTier", "Perpetual"),
+    "core.token": ("Token",),
     "errors": ("DataError", "DataWarning", "GearingError", "InputError", "SpecError"),
     "market.files": ("read_funding", "read_prices"),
     "market.series": ("Funding", "Prices"),

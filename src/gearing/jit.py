@@ -24,8 +24,9 @@ _ROOMS = ("core", "kernels")
 
 
 def source_hash(package: Path) -> str:
-    """Returns 16 hex digits over every compiled source below `package` and the versions that matter."""
-    digest = hashlib.sha256(f"{sys.version_info} {numba.__version__}".encode())
+    """Returns 16 hex digits over every compiled source below `package`, its place and the versions that matter."""
+    # Numba names a cached function by the place of its source, so another place is another compilation.
+    digest = hashlib.sha256(f"{sys.version_info} {numba.__version__} {package.resolve()}".encode())
     for source in [package / "jit.py", *(file for room in _ROOMS for file in sorted((package / room).rglob("*.py")))]:
         digest.update(source.relative_to(package).as_posix().encode())
         digest.update(source.read_bytes())

@@ -34,7 +34,7 @@ def amount(value: float, digits: int = 6) -> str:
         return fixed(value, 0)
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     if decimals > _DECIMALS_MAX + digits:
-        return f"{value:.{digits - 1}e}".replace("-", "−", 1) if value < 0 else f"{value:.{digits - 1}e}"
+        return f"{value:.{digits - 1}e}".replace("-", "−")
     return fixed(value, max(decimals, 0))
 
 
@@ -84,3 +84,19 @@ def aligned(rows: Sequence[Sequence[str]], sides: str, *, gap: int = 2) -> list[
         for row in rows
     )
     return [line.rstrip() for line in lines]
+
+
+def columns_that_fit(rows: Sequence[Sequence[str]], width: int, *, least: int, gap: int = 3) -> int:
+    """Returns how many of the first columns stand side by side in a width, never fewer than `least`.
+
+    Args:
+        rows: the cells, the headings among them, the dispensable columns last.
+        width: characters to a line.
+        least: columns that must stand.
+        gap: spaces between columns.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    fitting = len(widths)
+    while fitting > least and sum(widths[:fitting]) + gap * (fitting - 1) > width:
+        fitting -= 1
+    return fitting

@@ -23,6 +23,8 @@ from gearing.errors import GearingError, InputError
 # what is heavy inside their functions, so that help and completion stay quick.
 COMMANDS = (
     ("backtest", "gearing.cli.backtest", "backtest"),
+    ("compare", "gearing.cli.compare", "compare"),
+    ("sweep", "gearing.cli.sweep", "sweep"),
     ("rules", "gearing.cli.rules", "rules_app"),
     ("token", "gearing.cli.token", "token_app"),
     ("market", "gearing.cli.market", "market_app"),

@@ -9,9 +9,9 @@ import typer
 from gearing.cli.output import Column, JsonFlag, emit, heading, say, show_table
 
 if TYPE_CHECKING:
+    from gearing.core.fees import Fees
     from gearing.core.presets import Preset
     from gearing.core.rule import Rule
-    from gearing.core.token import Fees
 
 rules_app = typer.Typer(help="Issuers' rules, in words and in moves of the price.")
 

@@ -100,7 +100,7 @@ def _show_costs(token: Token) -> None:
 
 @token_app.command()
 def new(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Where to write; stdout if not given.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Where to write; stdout if not given.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
 ) -> None:
     """Writes a commented example of a token."""

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gearing.core.fees import Costs
 from gearing.core.record import DAY_MS, duration_ms, time_of_day_ms
 from gearing.core.rule import Condition, Rule, band_edges
-from gearing.core.token import Costs, Token
+from gearing.core.token import Token
 
 AIM_TARGET, AIM_EDGE, AIM_REENTRY, AIM_RECENTERING = 0.0, 1.0, 2.0, 3.0
 _AIM_CODES = {"target": AIM_TARGET, "edge": AIM_EDGE, "reentry": AIM_REENTRY, "recentering": AIM_RECENTERING}

@@ -13,6 +13,8 @@ from gearing.core.record import Check, Presenter, Record, time_of_day_ms
 Side = Literal["both", "reduce"]
 AimKind = Literal["target", "edge", "reentry", "recentering"]
 
+TARGET_MAX = 20.0
+
 _SIDES = ("both", "reduce")
 _AIMS = ("target", "edge", "reentry", "recentering")
 _TRIGGERS = ("band_lower", "band_upper", "deviation", "move_against", "move_favour")

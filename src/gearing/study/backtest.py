@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,10 +12,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gearing.core.decide import LIQUIDATION, NONE, REASONS
+from gearing.core.fees import Costs
 from gearing.core.pack import pack, schedule_times_ms
 from gearing.core.record import DAY_MS, Shown, duration_ms
-from gearing.core.token import Costs, Token
-from gearing.errors import InputError
+from gearing.core.token import Token
+from gearing.errors import DataWarning, InputError
 from gearing.kernels import figures as fig
 from gearing.kernels import run as columns
 from gearing.kernels.calendar import day_end_bars
@@ -34,7 +37,7 @@ class Result(Shown):
         token: the specification that ran.
         prices: the path it ran on.
         funding: the settlements it paid or received, or None.
-        costs: what trading cost.
+        costs: what trading cost; none for an all-in token.
         equity: the capital before the opening trade, settlement currency.
         run: what the kernel left behind.
     """
@@ -235,7 +238,19 @@ def backtest(
     path, amount = as_prices(prices), capital(equity)
     paid = as_funding(funding, path)
     spent = token.costs if costs is None else costs
-    rule = token.resolved_rule
-    calendar = path.calendar(paid, schedule_times_ms(rule))
-    run = run_one(pack(token, spent), path.index, calendar, amount)
-    return Result(token, path, paid, spent, amount, run)
+    warn_of_impact(path, [spent])
+    return run_backtest(token, path, paid, spent, amount)
+
+
+def warn_of_impact(prices: Prices, costs: Sequence[Costs]) -> None:
+    """Warns if trades shall move the price but nobody knows the volume they move it against."""
+    if prices.volume is None and any(cost.impact for cost in costs):
+        warnings.warn("the prices have no volume, so impact costs nothing", DataWarning, stacklevel=3)
+
+
+def run_backtest(token: Token, path: Prices, funding: Funding | None, costs: Costs, equity: float) -> Result:
+    """Returns the result of a token on series that were checked already."""
+    spent = Costs() if token.fees.all_in else costs
+    calendar = path.calendar(funding, schedule_times_ms(token.resolved_rule))
+    run = run_one(pack(token, spent), path.index, calendar, equity)
+    return Result(token, path, funding, spent, equity, run)

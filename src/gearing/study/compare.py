@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from gearing.core.fees import Costs, Fees
 from gearing.core.pack import pack, schedule_times_ms
 from gearing.core.record import Shown
-from gearing.core.token import Costs, Fees, Token
+from gearing.core.token import Token
 from gearing.errors import InputError
 from gearing.kernels.many import run_rules
 from gearing.kernels.pyramid import Floats
 from gearing.market.series import Funding, Prices
-from gearing.study.backtest import CAPITAL, Result, as_funding, as_prices, backtest, capital
+from gearing.study.backtest import CAPITAL, Result, as_funding, as_prices, capital, run_backtest, warn_of_impact
 from gearing.study.summary import Summary, summarise
 
 
@@ -108,6 +109,8 @@ def compare(
         raise InputError("compare needs a list of tokens.", where="tokens", fix="Pass [token, ...], at least one.")
     path, amount = as_prices(prices), capital(equity)
     paid = as_funding(funding, path)
-    results = [backtest(token, path, funding=paid, costs=costs, equity=amount) for token in tokens]
+    spent = [token.costs if costs is None else costs for token in tokens]
+    warn_of_impact(path, spent)
+    results = [run_backtest(token, path, paid, cost, amount) for token, cost in zip(tokens, spent, strict=True)]
     bare = [msgspec.structs.replace(token, fees=Fees()) for token in tokens]
-    return Comparison(results, figures_of(bare, path, paid, [r.costs for r in results], amount))
+    return Comparison(results, figures_of(bare, path, paid, spent, amount))

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from gearing.core.fees import Costs
 from gearing.core.presets import preset
 from gearing.core.record import Record, Shown, shown_figure
 from gearing.core.rule import Rule
-from gearing.core.token import Costs, Token
+from gearing.core.token import Token
 from gearing.errors import InputError, SpecError
-from gearing.study.backtest import CAPITAL, as_funding, as_prices, capital
+from gearing.study.backtest import CAPITAL, as_funding, as_prices, capital, warn_of_impact
 from gearing.study.compare import figures_of
 
 Grid = Mapping[str, Sequence[Any]]
@@ -161,6 +162,7 @@ def sweep(
         except SpecError as error:
             at = ", ".join(f"{path} = {value!r}" for path, value in point.items())
             raise SpecError(error.problems, where=f"at {at}") from None
+    warn_of_impact(path, [t.costs for t in tokens])
     with _progress(progress, len(tokens)) as done:
         summaries = figures_of(tokens, path, paid, [t.costs for t in tokens], amount, done)
     found = pl.DataFrame([msgspec.structs.asdict(s) for s in summaries], infer_schema_length=None)

@@ -1,6 +1,6 @@
 """Every issuer's rebalance rule and fees, by name.
 
-`preset` gives the rule alone, `token` the whole token with the issuer's fees.
+`preset` gives the rule alone, `fees` what the issuer charges.
 
 Source: the table of issuers that each function of `exchanges` and `funds` explains.
 """
@@ -14,12 +14,12 @@ from types import MappingProxyType
 
 import msgspec
 
+from gearing.core.fees import Fees
 from gearing.core.presets import exchanges, funds
-from gearing.core.rule import Rule
-from gearing.core.token import TARGET_MAX, Costs, Fees, Limits, Perpetual, Token
+from gearing.core.rule import TARGET_MAX, Rule
 from gearing.errors import Problem, SpecError
 
-__all__ = ["PRESETS", "Preset", "fees", "names", "preset", "token", "unknown_preset"]
+__all__ = ["PRESETS", "Preset", "checked_target", "fees", "names", "preset", "unknown_preset"]
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +200,7 @@ def preset(name: str, *, target: float, underlying: str | None = None) -> Rule:
         SpecError: there is no such preset, or it does not serve this target.
     """
     entry = _entry(name)
-    beta = _checked_target(target)
+    beta = checked_target(target)
     if entry.by_underlying and underlying is not None:
         return entry.build(beta, underlying)
     return entry.build(beta)
@@ -216,56 +216,6 @@ def fees(name: str) -> Fees:
         SpecError: there is no such preset.
     """
     return _entry(name).fees
-
-
-def token(
-    issuer: str,
-    underlying: str,
-    target: float,
-    *,
-    symbol: str | None = None,
-    name: str | None = None,
-    fees: Fees | None = None,
-    costs: Costs | None = None,
-    legs: tuple[Perpetual, ...] | None = None,
-    limits: Limits | None = None,
-    settlement: str = "USDT",
-    initial_nav: float = 100.0,
-) -> Token:
-    """Returns a whole token as an issuer would specify it: "ftx", "BTC", 3 is BTC3L with FTX's fees.
-
-    Args:
-        issuer: a preset's name, such as "ftx".
-        underlying: such as "BTC".
-        target: signed target leverage, 0 < |β| ≤ 20.
-        symbol: in place of the one made of underlying, size and L or S.
-        name: in place of the one made of the same.
-        fees: in place of the issuer's.
-        costs: what trading costs in a study; none unless given.
-        legs: what the portfolio holds; one linear perpetual unless given.
-        limits: bounds for the desk.
-        settlement: the currency that NAV is counted in.
-        initial_nav: NAV of the first unit, in settlement currency.
-
-    Raises:
-        SpecError: there is no such preset, it does not serve this target, or a value is wrong.
-    """
-    rule = preset(issuer, target=target, underlying=underlying)
-    beta = _checked_target(target)
-    size, direction = f"{abs(beta):g}", "long" if beta > 0 else "short"
-    return Token(
-        symbol=f"{underlying}{size}{direction[0].upper()}" if symbol is None else symbol,
-        name=f"{underlying} {size}x {direction}" if name is None else name,
-        target=beta,
-        # The name alone would stand for the rule of the default underlying, so another one is spelt out.
-        rule=issuer if rule == preset(issuer, target=beta) else rule,
-        fees=_entry(issuer).fees if fees is None else fees,
-        costs=Costs() if costs is None else costs,
-        legs=(Perpetual(),) if legs is None else legs,
-        limits=Limits() if limits is None else limits,
-        settlement=settlement,
-        initial_nav=initial_nav,
-    )
 
 
 def unknown_preset(name: str) -> Problem:
@@ -284,7 +234,12 @@ def _entry(name: str) -> Preset:
     return entry
 
 
-def _checked_target(target: float) -> float:
+def checked_target(target: float) -> float:
+    """Returns a target leverage as a float.
+
+    Raises:
+        SpecError: it is none.
+    """
     number = isinstance(target, (int, float)) and not isinstance(target, bool) and math.isfinite(target)
     if not number or target == 0 or abs(target) > TARGET_MAX:
         expected = f"a leverage other than 0, from {-TARGET_MAX:g} to {TARGET_MAX:g}"

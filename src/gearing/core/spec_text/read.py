@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gearing.core.instruments import Perpetual
 from gearing.core.presets import PRESETS, unknown_preset
 from gearing.core.record import Record
 from gearing.core.rule import Rule
 from gearing.core.spec_text.lines import Lines
-from gearing.core.token import Perpetual, Token
+from gearing.core.token import Token
 from gearing.errors import Problem, SpecError
 
 _SYNTAX_PLACE = re.compile(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gearing.core.fees import Fees
 from gearing.core.record import Record
-from gearing.core.token import Fees
 from gearing.core.words.numbers import percent, tight
 
 

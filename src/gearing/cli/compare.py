@@ -1,0 +1,196 @@
+"""`gearing compare`: many rules on one path, each with its own fees and with none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gearing.cli import inputs
+from gearing.cli.backtest import NO_COSTS, cost_words, market_rows
+from gearing.cli.compiling import ensure_compiled
+from gearing.cli.figures import amount, columns_that_fit, fixed, moment, share
+from gearing.cli.output import Column, JsonFlag, console, count, emit, note, pairs, show_table, write_out
+from gearing.errors import InputError, SpecError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gearing.core.token import Token
+    from gearing.study.compare import Comparison
+
+SCHEMA = "gearing.compare/1"
+
+_DEFAULT_TARGET = 3.0
+_ALL = "all"
+_HEADS = ("rule", "NAV", "return", "no fees", "tr.error", "drawdown", "max ℓ", "rebal.", "turnover")
+
+
+def compare(
+    tokens: Annotated[
+        list[Path] | None, typer.Argument(metavar="TOKEN.toml", help="Tokens' files, beside the presets.")
+    ] = None,
+    *,
+    presets: Annotated[
+        str | None,
+        typer.Option(help="Issuers' tokens: ftx,bybit,gate; or all.", autocompletion=inputs.complete_preset),
+    ] = None,
+    target: Annotated[float | None, typer.Option(help="Target leverage of the presets.", show_default="3")] = None,
+    prices: inputs.PricesOption,
+    symbol: inputs.SymbolOption = None,
+    stamp: inputs.StampOption = inputs.Stamp.OPEN,
+    funding: inputs.FundingOption = None,
+    start: inputs.StartOption = None,
+    end: inputs.EndOption = None,
+    underlying: inputs.UnderlyingOption = None,
+    equity: inputs.EquityOption = 1_000_000.0,
+    taker_fee: inputs.TakerFeeOption = None,
+    half_spread: inputs.HalfSpreadOption = None,
+    impact: inputs.ImpactOption = None,
+    management_per_day: inputs.ManagementOption = None,
+    sort: Annotated[
+        str | None, typer.Option(help="A figure, such as total_return, largest first.", show_default="as given")
+    ] = None,
+    ascending: Annotated[bool, typer.Option("--ascending", help="Sort smallest first.")] = False,
+    plot: inputs.PlotOption = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table: .parquet, .csv, .feather, .json.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compares rules on one price path: results with their own fees, and the rules alone."""
+    overrides = inputs.Overrides(taker_fee, half_spread, impact, management_per_day)
+    files = [overrides.on(inputs.file_token(file, None)) for file in tokens or []]
+    beta = _DEFAULT_TARGET if target is None else target
+    names, left_out = chosen_presets(presets, beta)
+    if not files and not names:
+        raise InputError("nothing to compare is given.", fix="Give --presets all, or tokens' files.")
+    outputs = {"--out": (out, (*inputs.FRAMES, ".json")), "--plot": (plot, inputs.FIGURES)}
+    inputs.check_outputs(outputs, (*(tokens or []), prices, funding))
+    market = inputs.load_market(prices, symbol, stamp, funding, start, end)
+    issued = [overrides.on(inputs.preset_token(name, beta, underlying, market.prices)) for name in names]
+    for reason in left_out:
+        note(reason)
+    ensure_compiled()
+    from gearing.study.compare import compare as run
+
+    with inputs.noted_once():
+        comparison = run([*issued, *files], market.prices, funding=market.funding, equity=equity)
+    frame = sorted_by(comparison.frame, sort, ascending=ascending)
+    answer = {"rules": frame.to_dicts(), "left_out": left_out, "equity": equity, "funding": funding is not None}
+    if out is not None and out.suffix.lower() == ".json":
+        write_out(out, inputs.json_text(answer, SCHEMA))
+    elif out is not None:
+        inputs.write_table(out, frame)
+    if plot is not None:
+        inputs.write_figure(plot, comparison)
+    emit(answer, SCHEMA, as_json, lambda: _show(comparison, frame, market))
+
+
+def chosen_presets(text: str | None, target: float) -> tuple[list[str], list[str]]:
+    """Returns the presets that a list or "all" names, and why some of "all" are left out.
+
+    Raises:
+        SpecError: a named preset does not exist, or does not serve the target.
+    """
+    from gearing.core import presets
+    from gearing.core.token import Token
+
+    named = [name.strip() for name in (text or "").split(",") if name.strip()]
+    wanted = list(dict.fromkeys(presets.names() if _ALL in named else named))
+    served: list[str] = []
+    refused: dict[str, SpecError] = {}
+    for name in wanted:
+        try:
+            # A token refuses a rule that does not fit its target.
+            Token(symbol="x", target=target, rule=presets.preset(name, target=target))
+        except SpecError as error:
+            refused[name] = SpecError(error.problems, where=f"--presets {name}")
+        else:
+            served.append(name)
+    for name, refusal in refused.items():
+        # What a person named is wanted; and where nothing is left, the target itself is at fault.
+        if name in named or not served:
+            raise refusal
+    left_out = [f"{name} is left out: {refusal.problems[0]}" for name, refusal in refused.items()]
+    return served, left_out
+
+
+def sorted_by(frame: pl.DataFrame, column: str | None, *, ascending: bool) -> pl.DataFrame:
+    """Returns a frame sorted by a column, missing figures last.
+
+    Raises:
+        InputError: there is no such column.
+    """
+    import difflib
+
+    import polars as pl
+
+    if column is None:
+        return frame
+    if column not in frame.columns:
+        near = difflib.get_close_matches(column, frame.columns, n=1)
+        guess = f'Did you mean "{near[0]}"? ' if near else ""
+        raise InputError(
+            f"there is no column {column!r} to sort by.", fix=f"{guess}There are {', '.join(frame.columns)}."
+        )
+    key = pl.col(column).fill_nan(None) if frame[column].dtype.is_float() else pl.col(column)
+    return frame.sort(key, descending=not ascending, nulls_last=True, maintain_order=True)
+
+
+def _show(comparison: Comparison, frame: pl.DataFrame, market: inputs.Market) -> None:
+    tokens = [result.token for result in comparison.results]
+    targets = sorted({f"{token.target:+g}".replace("-", "−") for token in tokens})
+    typer.secho(f"{count(len(tokens), 'rule')} at a target of {', '.join(targets)}", bold=True)
+    pairs([*market_rows(market), ("costs", _costs(tokens))])
+    typer.echo()
+    found = frame.to_dicts()
+    names = _names(found, several_targets=len(targets) > 1)
+    cells = [[name, *_cells(row)] for name, row in zip(names, found, strict=True)]
+    shown = columns_that_fit([_HEADS, *cells], console().width, least=4)
+    columns = [Column(_HEADS[0], wrap=False), *(Column(head, "right", wrap=False) for head in _HEADS[1:shown])]
+    show_table(columns, [row[:shown] for row in cells])
+    _say_fates(names, found)
+    typer.echo()
+    typer.echo('"no fees" is the return of the rule alone, without the issuer\'s fees.')
+
+
+def _costs(tokens: list[Token]) -> str:
+    words = list(dict.fromkeys(cost_words(token.costs) for token in tokens))
+    shown = "; or ".join(text or NO_COSTS for text in words)
+    all_in = any(token.fees.all_in for token in tokens)
+    return f"{shown}; all-in issuers bear funding and trading costs" if all_in and any(words) else shown
+
+
+def _names(rows: list[dict[str, Any]], *, several_targets: bool) -> list[str]:
+    """What tells the rows apart: the rule's name, its target if there are several, the symbol if need be."""
+    names = []
+    for row in rows:
+        # A rule without a name is told by its token.
+        name = row["symbol"] if row["rule"].startswith("Rule(") else row["rule"]
+        target = f"{row['target']:+g}".replace("-", "−")
+        names.append(f"{name} {target}" if several_targets else name)
+    return [
+        name if names.count(name) == 1 else f"{name} ({row['symbol']})" for name, row in zip(names, rows, strict=True)
+    ]
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        amount(row["final_nav"], 5),
+        share(row["total_return"], 1),
+        share(row["total_return_without_fees"], 1),
+        share(row["tracking_error"], 1, sign=False),
+        share(-abs(row["max_drawdown"]), 1),
+        fixed(row["max_leverage"], 2),
+        f"{row['rebalances']:,}",
+        fixed(row["turnover"], 1),
+    ]
+
+
+def _say_fates(names: list[str], rows: list[dict[str, Any]]) -> None:
+    for name, row in zip(names, rows, strict=True):
+        if row["wiped_out"]:
+            typer.secho(f"{name} was wiped out on {moment(row['wiped_out_at'])} UTC.", fg="red")
+        if row["liquidations"]:
+            times = "once" if row["liquidations"] == 1 else f"{row['liquidations']:,} times"
+            typer.secho(f"{name} was liquidated {times}.", fg="red")

@@ -1,0 +1,64 @@
+"""Loading what is heavy: quickly, and with a word to a person while the engine compiles the first time."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import sys
+from collections.abc import Iterator
+
+import typer
+
+from gearing.cli.output import console
+
+_MESSAGE = "Compiling the engine for this machine (once, about 20 s)…"
+
+
+def ensure_compiled() -> None:
+    """Loads the compiled engine; the first time on a machine it says what takes so long."""
+    with loading():
+        from gearing import jit
+
+        if jit.is_compiled():
+            _load()
+            return
+        with _waiting():
+            _load()
+    # Where the mark cannot be left, the message comes again, and nothing else is lost.
+    with contextlib.suppress(OSError):
+        jit.mark_compiled()
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Imports inside it run without the garbage collector.
+
+    Half a million objects are made and none is garbage: looking for it takes a quarter of a cold start,
+    and once more as long when the interpreter ends.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+        atexit.unregister(gc.freeze)
+        atexit.register(gc.freeze)
+
+
+def _load() -> None:
+    # Every function names its signature, so importing these modules compiles all there is.
+    import gearing.kernels.many
+    import gearing.kernels.one  # noqa: F401
+
+
+@contextlib.contextmanager
+def _waiting() -> Iterator[None]:
+    if not sys.stderr.isatty():
+        typer.echo(_MESSAGE, err=True)
+        yield
+        return
+    with console(stderr=True).status(_MESSAGE):
+        yield

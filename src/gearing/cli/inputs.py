@@ -1,0 +1,257 @@
+"""What backtest, compare and sweep are given: their common options, and what is made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from gearing.cli.compiling import loading
+from gearing.cli.output import write_out
+from gearing.errors import DataWarning, InputError, SpecError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gearing.core.token import Token
+    from gearing.market.series import Funding, Prices
+
+FRAMES = (".parquet", ".pq", ".csv", ".feather", ".arrow", ".ipc")
+FIGURES = (".html", ".htm")
+
+# The underlying's name stands before its quote currency or its kind: BTCUSDT, BTC/USDT:USDT, BTC-PERP.
+_UNDERLYING = re.compile(r"([A-Za-z0-9]+?)[-_/]?(?:USDT|USDC|USD|PERP)(?:[-_/:].*)?", re.IGNORECASE)
+
+
+class Stamp(StrEnum):
+    """What the time of a bar means."""
+
+    OPEN = "open"
+    CLOSE = "close"
+
+
+def complete_preset(incomplete: str) -> list[str]:
+    """Returns the presets that a half-typed name may mean."""
+    from gearing.core import catalog as presets
+
+    return [name for name in presets.names() if name.startswith(incomplete)]
+
+
+TokenArgument = Annotated[Path | None, typer.Argument(metavar="TOKEN.toml", help="The token's file; or give --preset.")]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(help="An issuer's token in place of a file: ftx.", autocompletion=complete_preset),
+]
+TargetOption = Annotated[
+    float | None, typer.Option(help="Target leverage, such as 3 or -1.", show_default="the file's; or 3, or 2")
+]
+UnderlyingOption = Annotated[
+    str | None, typer.Option(help="Of a preset, such as BTC.", show_default="that of the prices")
+]
+PricesOption = Annotated[Path, typer.Option(help="Bars: Parquet, CSV or Feather.", show_default=False)]
+SymbolOption = Annotated[str | None, typer.Option(help="Whose rows, if a file holds several symbols.")]
+StampOption = Annotated[Stamp, typer.Option(help="What the time of a bar means.")]
+FundingOption = Annotated[Path | None, typer.Option(help="Settlements: Parquet, CSV or Feather.")]
+StartOption = Annotated[str | None, typer.Option(help="Leave out what was known before it, UTC.")]
+EndOption = Annotated[str | None, typer.Option(help="Leave out what was known at or after it, UTC.")]
+EquityOption = Annotated[float, typer.Option(help="Capital before the opening trade.")]
+TakerFeeOption = Annotated[str | None, typer.Option(help="The venue's commission: 0.0005 or 0.05%.")]
+HalfSpreadOption = Annotated[str | None, typer.Option(help="Half the bid-ask spread: 0.0002 or 0.02%.")]
+ImpactOption = Annotated[str | None, typer.Option(help="Half spread added per √(traded / volume of the last 24 h).")]
+ManagementOption = Annotated[str | None, typer.Option(help="The issuer's fee: 0.0003 or 0.03%.")]
+PlotOption = Annotated[Path | None, typer.Option(help="Write a figure, as HTML.")]
+
+
+class Market(NamedTuple):
+    """The series a study runs on."""
+
+    prices: Prices
+    funding: Funding | None
+
+    @property
+    def settlements(self) -> int:
+        """How many settlements fall into the price period; one at the first price is not due."""
+        if self.funding is None:
+            return 0
+        times, stamps = self.prices.times_ms, self.funding.times_ms
+        return int(((stamps > times[0]) & (stamps <= times[-1])).sum())
+
+
+def load_market(
+    prices: Path, symbol: str | None, stamp: Stamp, funding: Path | None, start: str | None, end: str | None
+) -> Market:
+    """Reads the series that the options name.
+
+    Warns:
+        DataWarning: the funding is of another underlying.
+
+    Raises:
+        DataError: a file cannot be read or used.
+    """
+    with loading():
+        from gearing.market.files import read_funding, read_prices
+
+    path = read_prices(prices, symbol=symbol, stamp=stamp.value, start=start, end=end)
+    if funding is None:
+        return Market(path, None)
+    paid = read_funding(funding, symbol=symbol, start=start, end=end)
+    names = path.symbol, paid.symbol
+    if all(names) and underlying_of(names[0]).upper() != underlying_of(names[1]).upper():
+        warnings.warn(f"the prices are of {names[0]}, the funding of {names[1]}", DataWarning, stacklevel=2)
+    return Market(path, paid)
+
+
+@contextlib.contextmanager
+def noted_once() -> Iterator[None]:
+    """Lets each DataWarning through once: many tokens on one path find the same fault in it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for text, category in dict.fromkeys((str(found.message), found.category) for found in caught):
+        warnings.warn(text, category, stacklevel=3)
+
+
+def underlying_of(symbol: str) -> str:
+    """Returns the underlying that a price series is of: "BTC" of "BTCUSDT", "BTC/USDT:USDT" and "BTC"."""
+    match = _UNDERLYING.fullmatch(symbol)
+    return match[1] if match else symbol
+
+
+class Overrides(NamedTuple):
+    """Costs and fees given on the command line, as text; None keeps the token's own."""
+
+    taker_fee: str | None = None
+    half_spread: str | None = None
+    impact: str | None = None
+    management_per_day: str | None = None
+
+    def on(self, token: Token) -> Token:
+        """Returns the token with these in place of its own.
+
+        Raises:
+            SpecError: one is no rate, or out of bounds.
+        """
+        import msgspec
+
+        given = {name: text for name, text in self._asdict().items() if text is not None}
+        fee = given.pop("management_per_day", None)
+        fees: dict[str, Any] = {} if fee is None else {"management_per_day": fee, "management_per_year": 0.0}
+        try:
+            return msgspec.structs.replace(
+                token,
+                costs=msgspec.structs.replace(token.costs, **given),
+                fees=msgspec.structs.replace(token.fees, **fees),
+            )
+        except SpecError as error:
+            options = [p._replace(place=f"--{p.place.replace('_', '-')}") for p in error.problems]
+            raise SpecError(options) from None
+
+
+class Choice(NamedTuple):
+    """The one token that the options choose."""
+
+    file: Path | None
+    preset: str | None
+    target: float | None
+    underlying: str | None
+    overrides: Overrides
+
+    def token(self, prices: Prices | None = None) -> Token:
+        """Returns the token of a file or of a preset.
+
+        Args:
+            prices: a preset takes its underlying from them, unless it is given.
+
+        Raises:
+            InputError: both or neither of file and preset are given, or no valid token stands there.
+        """
+        fix = "Give one of the two: TOKEN.toml, or --preset ftx --target 3."
+        if self.file is not None and self.preset is not None:
+            raise InputError("both a token's file and --preset are given.", fix=fix)
+        if self.preset is not None:
+            return self.overrides.on(preset_token(self.preset, self.target, self.underlying, prices))
+        if self.file is None:
+            raise InputError("no token is given.", fix=fix)
+        if self.underlying is not None:
+            raise InputError("--underlying goes with --preset; a token's file is complete.", fix="Leave it out.")
+        return self.overrides.on(file_token(self.file, self.target))
+
+
+def file_token(file: Path, target: float | None) -> Token:
+    """Returns the token of a file, with another target if one is given."""
+    import msgspec
+
+    from gearing.market.token_file import read_token
+
+    token = read_token(file)
+    return token if target is None else msgspec.structs.replace(token, target=target)
+
+
+def preset_token(preset: str, target: float | None, underlying: str | None, prices: Prices | None) -> Token:
+    """Returns the whole token of an issuer; without a target, the one its rule is told by."""
+    from gearing.core import catalog as presets
+
+    if target is None:
+        target = presets.PRESETS[preset].example if preset in presets.PRESETS else 3.0
+    name = underlying or (underlying_of(prices.symbol) if prices else "")
+    return presets.token(preset, name, target, name=None if name else "")
+
+
+def check_outputs(outputs: Mapping[str, tuple[Path | None, Iterable[str]]], inputs: Iterable[Path | None]) -> None:
+    """Sees before a long run that its answers can be written where they shall be.
+
+    Args:
+        outputs: for each option, its file and the endings it may have; none at all allows any.
+        inputs: files that must not be written over.
+
+    Raises:
+        InputError: an ending names no format, a directory is missing, or two files are one.
+    """
+    from gearing.files import write_error
+
+    taken = {os.path.realpath(path): "a file that is read" for path in inputs if path is not None}
+    for option, (path, endings) in outputs.items():
+        if path is None:
+            continue
+        known = list(endings)
+        where = f"{option} {path}"
+        if known and path.suffix and path.suffix.lower() not in known:
+            raise InputError(
+                f"the ending {path.suffix!r} names no format that can be written here.",
+                where=where,
+                fix=f"Write {' or '.join(known)}.",
+            )
+        if not path.parent.is_dir():
+            raise write_error(path, OSError(errno.ENOENT, ""))
+        place = os.path.realpath(path)
+        if place in taken and (not path.exists() or path.is_file()):
+            raise InputError(f"this is also {taken[place]}.", where=where, fix="Give another name.")
+        taken[place] = f"the file of {option}"
+
+
+def json_text(payload: Mapping[str, Any], schema: str) -> str:
+    """Returns an answer as the JSON that `emit` prints."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode({"schema": schema, **payload}), indent=2).decode() + "\n"
+
+
+def write_table(path: Path, frame: pl.DataFrame) -> None:
+    """Writes a frame by the ending of its file, wholly or not at all, and says so on stderr."""
+    from gearing.market.write import write_frame
+
+    write_frame(frame, path)
+    typer.echo(f"wrote {path}", err=True)
+
+
+def write_figure(path: Path, shown: Any) -> None:
+    """Writes the figure of a result as one HTML file that needs no network, and says so on stderr."""
+    write_out(path, shown.plot().to_html(include_plotlyjs=True, full_html=True))

@@ -1,0 +1,215 @@
+"""`gearing sweep`: one token over a grid of its own fields."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gearing.cli import inputs
+from gearing.cli.backtest import cost_line, fee_line, market_rows, rule_line
+from gearing.cli.compare import sorted_by
+from gearing.cli.compiling import ensure_compiled
+from gearing.cli.figures import amount, columns_that_fit, fixed, share
+from gearing.cli.output import Column, JsonFlag, console, count, emit, pairs, show_table, write_out
+from gearing.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gearing.study.sweep import Sweep
+
+SCHEMA = "gearing.sweep/1"
+
+# Beyond these a grid is a slip of the pen: each combination is a token that is checked and run.
+_VALUES_MAX = 10_000
+_COMBINATIONS_MAX = 200_000
+_SHOWN = 20
+
+_Row = dict[str, Any]
+
+_FIGURES: dict[str, Callable[[_Row], str]] = {
+    "return": lambda row: "wiped out" if row["wiped_out"] else share(row["total_return"], 1),
+    "NAV": lambda row: amount(row["final_nav"], 5),
+    "drawdown": lambda row: share(-abs(row["max_drawdown"]), 1),
+    "tr.error": lambda row: share(row["tracking_error"], 1, sign=False),
+    "rebal.": lambda row: f"{row['rebalances']:,}",
+    "turnover": lambda row: fixed(row["turnover"], 1),
+}
+_SHOWN_AS = ("final_nav", "total_return", "max_drawdown", "tracking_error", "rebalances")
+
+_WORDS = {"true": True, "false": False, "none": None}
+
+
+def sweep(
+    token: inputs.TokenArgument = None,
+    *,
+    prices: inputs.PricesOption,
+    set_: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUES",
+            help="Values a,b,c or a range start:stop:step, such as rule.band_upper=4:6:0.25; again for each field.",
+            show_default=False,
+        ),
+    ],
+    symbol: inputs.SymbolOption = None,
+    stamp: inputs.StampOption = inputs.Stamp.OPEN,
+    funding: inputs.FundingOption = None,
+    start: inputs.StartOption = None,
+    end: inputs.EndOption = None,
+    preset: inputs.PresetOption = None,
+    target: inputs.TargetOption = None,
+    underlying: inputs.UnderlyingOption = None,
+    equity: inputs.EquityOption = 1_000_000.0,
+    taker_fee: inputs.TakerFeeOption = None,
+    half_spread: inputs.HalfSpreadOption = None,
+    impact: inputs.ImpactOption = None,
+    management_per_day: inputs.ManagementOption = None,
+    sort: Annotated[str, typer.Option(help="A field or figure, largest first.")] = "total_return",
+    ascending: Annotated[bool, typer.Option("--ascending", help="Sort smallest first.")] = False,
+    top: Annotated[int, typer.Option(min=1, help="How many to show; --json and --out give all.")] = _SHOWN,
+    plot: inputs.PlotOption = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table: .parquet, .csv, .feather, .json.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Runs every combination of a token's fields over one path and ranks them."""
+    grid = parse_grid(set_)
+    overrides = inputs.Overrides(taker_fee, half_spread, impact, management_per_day)
+    choice = inputs.Choice(token, preset, target, underlying, overrides)
+    choice.token()
+    outputs = {"--out": (out, (*inputs.FRAMES, ".json")), "--plot": (plot, inputs.FIGURES)}
+    inputs.check_outputs(outputs, (token, prices, funding))
+    market = inputs.load_market(prices, symbol, stamp, funding, start, end)
+    chosen = choice.token(market.prices)
+    ensure_compiled()
+    from gearing.study.sweep import sweep as run
+
+    found = run(chosen, grid, market.prices, funding=market.funding, equity=equity, progress=sys.stderr.isatty())
+    frame = sorted_by(found.frame, sort, ascending=ascending)
+    answer = {"token": chosen, "grid": grid, "combinations": len(frame), "rows": frame.to_dicts()}
+    if out is not None and out.suffix.lower() == ".json":
+        write_out(out, inputs.json_text(answer, SCHEMA))
+    elif out is not None:
+        inputs.write_table(out, frame)
+    if plot is not None:
+        inputs.write_figure(plot, found)
+    emit(answer, SCHEMA, as_json, lambda: _show(found, frame.head(top), market, sort))
+
+
+def parse_grid(texts: list[str]) -> dict[str, list[Any]]:
+    """Returns each field with its values, from texts such as "rule.band_upper=4,4.5" or "target=1:3:0.5".
+
+    Raises:
+        InputError: a text is no such thing, a field stands twice, or there are too many combinations.
+    """
+    grid: dict[str, list[Any]] = {}
+    for text in texts:
+        field, separator, values = text.partition("=")
+        field = field.strip()
+        where = f"--set {text}"
+        if not separator or not field or not values.strip():
+            raise InputError("this sets nothing.", where=where, fix="Write rule.band_upper=4,4.5,5.")
+        if field in grid:
+            raise InputError(f"{field} is set twice.", where=where, fix=f"Write all its values after one {field}=.")
+        # A colon in a time of day makes no range.
+        ranges = "times" not in field
+        grid[field] = [value for item in values.split(",") for value in _values(item.strip(), where, ranges=ranges)]
+    combinations = math.prod(len(values) for values in grid.values())
+    if combinations > _COMBINATIONS_MAX:
+        raise InputError(
+            f"{combinations:,} combinations are too many.",
+            where="--set",
+            fix=f"Try at most {_COMBINATIONS_MAX:,}: fewer values, or wider steps.",
+        )
+    return grid
+
+
+def _values(item: str, where: str, *, ranges: bool) -> list[Any]:
+    if not item:
+        raise InputError("a value is missing.", where=where, fix="Write the values with one comma between them.")
+    parts = item.split(":")
+    if ranges and len(parts) == 3:
+        return _range(parts, where)
+    return [_value(item)]
+
+
+def _range(parts: list[str], where: str) -> list[float]:
+    numbers = [_value(part.strip()) for part in parts]
+    if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
+        raise InputError("this is no range.", where=where, fix="Write start:stop:step in numbers: 4:6:0.25.")
+    # In decimals, so that 0.1:0.3:0.1 ends at 0.3 and not just below it.
+    start, stop, step = (Decimal(repr(number)) for number in numbers)
+    steps = (stop - start) / step if step else Decimal(-1)
+    if not 0 <= steps < _VALUES_MAX:
+        raise InputError(
+            "this range leads nowhere, or has too many values.",
+            where=where,
+            fix=f"Write start:stop:step with a step towards stop and at most {_VALUES_MAX:,} values.",
+        )
+    return [float(start + k * step) for k in range(int(steps) + 1)]
+
+
+def _value(text: str) -> Any:
+    """Returns a number, a rate such as "0.05%" as a number, true, false, none, or the text as it is."""
+    from gearing.core.record import rate
+
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        number = rate(text)
+    except (ValueError, OverflowError):
+        return text
+    if not math.isfinite(number):
+        return text
+    return int(text) if text.lstrip("+-").isdecimal() and text.isascii() else number
+
+
+def _show(found: Sweep, frame: pl.DataFrame, market: inputs.Market, sort: str) -> None:
+    token = found.token
+    wiped = int(found.frame["wiped_out"].sum())
+    fate = f", {wiped:,} wiped out" if wiped else ""
+    typer.secho(f"{token.symbol}: {count(len(found), 'combination')}{fate}", bold=True)
+    pairs(
+        [
+            ("rule", rule_line(token)),
+            ("fees", fee_line(token)),
+            *market_rows(market, all_in=token.fees.all_in),
+            ("costs", cost_line(token, token.costs)),
+        ]
+    )
+    typer.echo()
+    figures = dict(_FIGURES)
+    if sort not in {*_SHOWN_AS, *found.grid}:
+        figures = {sort: lambda row: _cell(row[sort], 4), **_FIGURES}
+    heads = [*_short(list(found.grid)), *figures]
+    cells = [
+        [*(_cell(row[name]) for name in found.grid), *(show(row) for show in figures.values())]
+        for row in frame.to_dicts()
+    ]
+    shown = columns_that_fit([heads, *cells], console().width, least=len(found.grid) + 1)
+    columns = [Column(name, "right", wrap=False) for name in heads[:shown]]
+    show_table(columns, [row[:shown] for row in cells])
+    if len(frame) < len(found):
+        typer.echo()
+        typer.echo(f"{len(frame):,} of {len(found):,}, sorted by {sort}; --top shows more, --out writes all.")
+
+
+def _short(paths: list[str]) -> list[str]:
+    """The last steps of dotted paths, where that leaves them different."""
+    last = [path.rpartition(".")[2] for path in paths]
+    return [end if last.count(end) == 1 and not end.isdigit() else path for end, path in zip(last, paths, strict=True)]
+
+
+def _cell(value: Any, decimals: int = 6) -> str:
+    from gearing.core.words import number
+
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "none" if value is None else str(value)
+    return fixed(value, 0) if not math.isfinite(value) else number(value, decimals=decimals)
