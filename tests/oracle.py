@@ -212,7 +212,8 @@ class Loop:
         self.out.liquidations += 1
         self.E += self.q * (at - self.p[i - 1])
         if self.E > 0:
-            self.E -= abs(self.q) * at * (self.costs.taker_fee + self.costs.liquidation_fee)
+            charged = abs(self.q) * at * (self.costs.taker_fee + self.costs.liquidation_fee)
+            self.E = self.E - charged if over(self.E, charged) else 0.0
         self.q, self.pacing = 0.0, None
         if self.E <= 0:
             self.wipe()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gearing.core import barriers as h
 from gearing.core import formulas as f
+from gearing.core.words import leverage_after, move_to
 
 TARGETS = st.floats(-20, 20).filter(lambda b: abs(b) > 0.05)
 
@@ -19,7 +20,7 @@ TARGETS = st.floats(-20, 20).filter(lambda b: abs(b) > 0.05)
     [(3.0, 4.0, -11.111), (-3.0, -4.0, 6.667), (-1.0, -4 / 3, 14.286)],
 )
 def test_barrier_moves_of_the_table(target, level, percent):
-    assert round(100 * f.barrier_move(target, level), 3) == percent
+    assert round(100 * move_to(level, target), 3) == percent
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_barrier_moves_of_the_table(target, level, percent):
     ],
 )  # fmt: skip
 def test_leverage_after_moves_of_the_table(target, move, leverage):
-    assert round(f.leverage_after_move(target, move), 3) == leverage
+    assert round(leverage_after(target, move), 3) == leverage
 
 
 @given(TARGETS, st.floats(-0.5, 1.0))
@@ -39,7 +40,7 @@ def test_barrier_undoes_leverage(target, move):
     equity = 1 + target * move
     if equity > 0.01 and abs(target - 1) > 0.01:
         level = target * (1 + move) / equity
-        assert f.barrier_move(target, level) == pytest.approx(move, abs=1e-9)
+        assert move_to(level, target) == pytest.approx(move, abs=1e-9)
 
 
 @given(TARGETS, st.floats(0.02, 25), st.floats(0.5, 2.0), st.floats(1e-3, 1e5))
@@ -99,10 +100,12 @@ def test_an_edge_is_met_after_cost(aim, taker, spread, start, impact):
 def test_management_fee_of_several_days():
     one = 1000.0
     for _ in range(3):
-        one -= f.management_fee(one, 0.0, 1.0, 3e-4, 0.0, 0.0)
-    assert 1000.0 - f.management_fee(1000.0, 0.0, 3.0, 3e-4, 0.0, 0.0) == pytest.approx(one, rel=1e-15)
-    assert f.management_fee(1000.0, 0.0, 3.0, 0.0, 0.0195 / 365, 0.0) == pytest.approx(1000 * 0.0195 * 3 / 365)
-    assert f.management_fee(1000.0, -3000.0, 1.0, 0.0, 0.02 / 365, 1.0) == pytest.approx(3000 * 0.02 / 365)
+        one = f.equity_after_fee(one, 0.0, 1.0, 3e-4, 0.0, 0.0)
+    assert f.equity_after_fee(1000.0, 0.0, 3.0, 3e-4, 0.0, 0.0) == pytest.approx(one, rel=1e-14)
+    assert f.equity_after_fee(1000.0, 0.0, 3.0, 0.0, 0.0195 / 365, 0.0) == pytest.approx(1000 - 1000 * 0.0195 * 3 / 365)
+    assert f.equity_after_fee(1000.0, -3000.0, 1.0, 0.0, 0.02 / 365, 1.0) == pytest.approx(1000 - 3000 * 0.02 / 365)
+    # Over years at a ruinous fee nothing is lost to cancellation, so nobody is wiped out by rounding.
+    assert f.equity_after_fee(1e6, 0.0, 900.0, 0.05, 0.0, 0.0) == pytest.approx(1e6 * math.exp(900 * math.log1p(-0.05)))
 
 
 def test_funding_sign_and_lots():

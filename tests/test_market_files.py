@@ -245,7 +245,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda _: FRAME.with_columns(timestamp=pl.lit(dt.timedelta(1))),
         "of type Duration",
     ),
-    "small integers": (lambda _: FRAME.with_columns(timestamp=pl.int_range(6)), "unit cannot be told"),
+    "huge integers": (lambda _: FRAME.with_columns(timestamp=-pl.int_range(6)), "unit cannot be told"),
     "single bar": (lambda _: FRAME[:1], "single bar"),
     "no table": (lambda _: 42, "a int cannot be read as a table"),
     "triple": (lambda _: (TIMES, CLOSE, CLOSE), "a sequence of 3"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ import gearing as gr
 from tests import reference
 
 TOKEN = gr.Token(symbol="BTC3L", target=3.0, rule="ftx", fees=gr.Fees(management_per_day=0.0003))
+LOOSE: Any = gr  # to call the API with what its types forbid
 COSTS = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
 
 
@@ -178,3 +180,76 @@ def test_the_face_names_what_it_has():
     assert set(gr.__all__) <= set(dir(gr))
     with pytest.raises(AttributeError, match="nothing_here"):
         _ = gr.nothing_here
+
+
+def test_the_day_of_a_wipe_out_counts_as_a_day():
+    minutes = 5 * 1440
+    path = np.full(minutes, 100.0)
+    path[3 * 1440 + 700 :] = 60.0
+    result = gr.backtest(gr.Token(symbol="T", target=3.0), (reference.START_MS + 60_000 * np.arange(minutes), path))
+    summary = result.summary()
+    assert result.returns("1d")["return"].to_list() == pytest.approx([0.0, 0.0, 0.0, -1.0])
+    assert summary.worst_day == -1.0
+    assert summary.volatility == pytest.approx(np.std([0, 0, 0, -1], ddof=1) * math.sqrt(365))
+    assert summary.untracked_days == 1
+
+
+def test_an_exact_tie_at_liquidation_leaves_nothing_alive():
+    """Maintenance margin equal to the liquidation fee: what is left is zero up to rounding, so it is zero."""
+    leg = gr.Perpetual(margin_tiers=(gr.MarginTier(rate=0.01),))
+    costs = gr.Costs(liquidation_fee=0.01)
+    for seed in range(40):
+        path = 100 * np.exp(np.cumsum(np.random.default_rng(seed).normal(-0.002, 0.02, 400)))
+        prices = gr.Prices(
+            reference.START_MS + 60_000 * np.arange(400), path, open=path, low=path * 0.99, high=path * 1.01
+        )
+        summary = gr.backtest(gr.Token(symbol="T", target=7.0, legs=(leg,)), prices, costs=costs).summary()
+        assert summary.wiped_out == (summary.liquidations == 1)
+
+
+def test_the_last_margin_bracket_has_no_edge_and_jumps_are_refused():
+    for edge in (1000.0, math.inf):
+        leg = gr.Perpetual(margin_tiers=(gr.MarginTier(notional_max=edge, rate=0.05),))
+        prices = (reference.START_MS + 60_000 * np.arange(3), [100.0, 60.0, 70.0])
+        assert gr.backtest(gr.Token(symbol="T", target=3.0, legs=(leg,)), prices).summary().wiped_out
+        near = (reference.START_MS + 60_000 * np.arange(3), [100.0, 69.0, 70.0])
+        assert gr.backtest(gr.Token(symbol="T", target=3.0, legs=(leg,)), near).summary().liquidations == 1
+    with pytest.raises(gr.SpecError, match="about 200"):
+        gr.Perpetual(margin_tiers=(gr.MarginTier(notional_max=10_000.0, rate=0.01), gr.MarginTier(rate=0.03)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda p: LOOSE.backtest("ftx", p),
+        lambda p: LOOSE.backtest(None, p),
+        lambda p: LOOSE.backtest(LOOSE.rules.preset("ftx", target=3), p),
+        lambda p: LOOSE.backtest(TOKEN, p, costs={"taker_fee": 0.1}),
+        lambda p: LOOSE.sweep("ftx", {"target": [2]}, p),
+        lambda p: LOOSE.sweep(TOKEN, [1], p),
+        lambda p: LOOSE.sweep(TOKEN, {1: [1]}, p),
+        lambda p: LOOSE.sweep(TOKEN, {"target": [2]}, p, costs=0.1),
+        lambda p: LOOSE.compare(5, p),
+        lambda p: LOOSE.Rule(schedule=LOOSE.Schedule(every="1h")),
+        lambda p: LOOSE.make_market(seed="x"),
+        lambda p: LOOSE.make_market(seed=-1),
+        lambda p: LOOSE.backtest(TOKEN, p).to_pandas(tz="Mars/X"),
+        lambda p: LOOSE.backtest(TOKEN, p).to_pandas(tz=5),
+        lambda p: LOOSE.Prices(times_ms=[1, 2], close=["a", 1]),
+        lambda p: LOOSE.Prices(times_ms=[1, 2], close=None),
+        lambda p: LOOSE.Funding(times_ms=[1, 2], rates=None),
+    ],
+)
+def test_wrong_input_gets_a_sentence_not_a_traceback(market, call):
+    with pytest.raises(gr.InputError) as told:
+        call(market[0])
+    assert len(str(told.value)) > 15
+
+
+def test_values_may_come_as_arrays_and_tokens_from_a_generator(market):
+    swept = gr.sweep(TOKEN, {"target": np.array([2.0, 3.0]), "rule.band_upper": pl.Series([4.0, 5.0])}, market[0])
+    assert len(swept) == 4
+    assert len(gr.compare((TOKEN for _ in range(2)), market[0])) == 2
+    assert gr.Token(symbol="T", target=np.int64(3)).target == 3.0
+    clock = gr.backtest(TOKEN, (np.arange(5) * 60_000, np.ones(5))).nav["time"].dt.epoch("ms")
+    assert clock.to_list() == [0, 60_000, 120_000, 180_000, 240_000]

@@ -170,12 +170,12 @@ def liquidation_price(tiers: NDArray[np.float64], s: State) -> float:
     """Returns the price at which the venue would close the position; NaN if there is none.
 
     The maintenance margin is continuous over its brackets, so the first bracket that holds its own
-    solution is the right one.
+    solution is the right one; the last bracket has no upper edge.
     """
     if s.q == 0.0:
         return math.nan
     for k in range(tiers.shape[0]):
         price = maintenance_price(s.equity, s.q, s.price, tiers[k, 1], tiers[k, 2])
-        if abs(s.q) * price <= tiers[k, 0]:
+        if abs(s.q) * price <= tiers[k, 0] or k == tiers.shape[0] - 1:
             return price if price > 0.0 else math.nan
     return math.nan

@@ -14,23 +14,6 @@ from gearing.jit import compiled
 TOUCH = 1e-9
 
 
-@compiled("float64(float64, float64)")
-def barrier_move(target: float, level: float) -> float:
-    """Returns the price move r* at which leverage, starting at `target`, reaches the signed `level`.
-
-    Source: derived, r* = (L − β)/(β(1 − L)); infinite where the level is never reached.
-    """
-    if level == 1.0:
-        return float("inf")
-    return (level - target) / (target * (1.0 - level))
-
-
-@compiled("float64(float64, float64)")
-def leverage_after_move(target: float, move: float) -> float:
-    """Returns ℓ after a price move from target. Source: ℓ(r) = β(1 + r)/(1 + βr)."""
-    return target * (1.0 + move) / (1.0 + target * move)
-
-
 @compiled("float64(float64, float64, float64)")
 def funding_payment(q: float, price: float, funding_rate: float) -> float:
     """Returns the funding received (negative: paid) on a settlement; a positive rate is paid by longs."""
@@ -38,21 +21,21 @@ def funding_payment(q: float, price: float, funding_rate: float) -> float:
 
 
 @compiled("float64(float64, float64, float64, float64, float64, float64)")
-def management_fee(
+def equity_after_fee(
     equity: float, exposure: float, days: float, per_day: float, per_year: float, on_exposure: float
 ) -> float:
-    """Returns the management fee due (≥ 0) for `days` day-ends passed.
+    """Returns what the management fee of `days` day-ends leaves of the equity.
 
     A fee per day compounds on equity, E(1 − fee)^k; a yearly fee (`per_year`, already over 365) and a
     fee on exposure are linear in the days.
     """
     if on_exposure != 0.0:
-        return abs(exposure) * (per_day + per_year) * days
+        return equity - abs(exposure) * (per_day + per_year) * days
     if per_year != 0.0:
-        return equity * per_year * days
+        return equity - equity * per_year * days
     if days == 1.0:
-        return equity * per_day
-    return equity * (1.0 - (1.0 - per_day) ** days)
+        return equity - equity * per_day
+    return equity * (1.0 - per_day) ** days
 
 
 @compiled("float64(float64, float64, float64, float64)")

@@ -11,7 +11,7 @@ class MarginTier(Record, frozen=True, kw_only=True):
     """One bracket of a venue's maintenance margin: up to `notional_max`, rate·notional − amount.
 
     Args:
-        notional_max: upper edge of the bracket, in settlement currency (infinite in the last one).
+        notional_max: upper edge of the bracket, in settlement currency; the last one's is not looked at.
         rate: maintenance margin rate, a fraction.
         amount: the venue's cumulative maintenance amount, in settlement currency.
     """
@@ -53,4 +53,10 @@ class Perpetual(Record, frozen=True, kw_only=True):
         edges = [tier.notional_max for tier in self.margin_tiers] if not check.problems else []
         if any(low >= high for low, high in pairwise(edges)):
             check.add("margin_tiers", edges, "brackets in rising order of notional_max")
+        for number, (low, high) in enumerate(pairwise(self.margin_tiers if not check.problems else ()), 1):
+            # Venues round their cumulative amounts; a margin that jumps by more is a mistake in the table.
+            amount = low.amount + low.notional_max * (high.rate - low.rate)
+            if abs(high.amount - amount) > 0.01 * abs(amount) + 1:
+                expected = f"about {amount:g}, so that the margin does not jump at {low.notional_max:g}"
+                check.add(f"margin_tiers[{number}].amount", high.amount, expected)
         check.done()

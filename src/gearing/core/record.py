@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import msgspec
@@ -56,7 +57,7 @@ def rate(value: object) -> float:
     """
     if isinstance(value, bool):
         raise ValueError(value)
-    if isinstance(value, (int, float)):
+    if isinstance(value, Real):
         return float(value)
     if not isinstance(value, str):
         raise ValueError(value)
@@ -135,7 +136,7 @@ class Check:
         try:
             parsed = rate(value)
         except (ValueError, OverflowError):
-            self.add(place, value, expected.strip(), 'Write it as 0.0003 or "0.03%".')
+            self.add(place, value, expected.strip(), 'Write a number such as 3 or 0.0003, or a rate such as "0.03%".')
             return
         if not math.isfinite(parsed) or parsed > high or parsed < low or (strict and parsed == low):
             self.add(place, value, expected.strip())

@@ -156,7 +156,7 @@ class Rule(Record, frozen=True, kw_only=True):
         check.text("name")
         check.number("target", optional=True)
         check.sequence("schedule", Schedule, "schedules")
-        if len(self.schedule) > 30:
+        if isinstance(self.schedule, tuple) and len(self.schedule) > 30:
             check.add("schedule", len(self.schedule), "at most 30 schedules", "Put several times into one schedule.")
         _check_triggers(check)
         check.choice("side", _SIDES)

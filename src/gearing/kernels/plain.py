@@ -11,7 +11,7 @@ import numpy as np
 
 from gearing.core.barriers import TERMS, lower_barrier, upper_barrier
 from gearing.core.decide import outside_band
-from gearing.core.formulas import TOUCH, commission, funding_payment, management_fee, size_to_aim
+from gearing.core.formulas import TOUCH, commission, equity_after_fee, funding_payment, size_to_aim
 from gearing.core.pack import INF, Terms
 from gearing.jit import compiled
 from gearing.kernels import figures as fig
@@ -85,7 +85,7 @@ def _settle(t: Terms, equity: float, q: float, price: float, rate: float, days: 
     if rate != 0.0 and t.takes_funding != 0.0:
         equity += funding_payment(q, price, rate)
     if days > 0.0 and equity > 0.0:
-        equity -= management_fee(equity, q * price, days, t.fee_per_day, t.fee_per_year, t.fee_on_exposure)
+        equity = equity_after_fee(equity, q * price, days, t.fee_per_day, t.fee_per_year, t.fee_on_exposure)
     return equity
 
 

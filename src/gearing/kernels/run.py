@@ -22,7 +22,7 @@ from gearing.core.decide import (
     size_trade,
     wiped_out,
 )  # fmt: skip
-from gearing.core.formulas import funding_payment, management_fee
+from gearing.core.formulas import TOUCH, equity_after_fee, funding_payment
 from gearing.core.pack import N_PLAN, N_TERMS, N_TIER, Terms
 from gearing.core.unpack import is_plain, unpack
 from gearing.jit import compiled
@@ -54,7 +54,7 @@ def liquidate(t: Terms, s: State, price: float, f: Floats, ledger: Floats) -> St
     equity = s.equity + s.q * (price - s.price)
     cost = abs(s.q) * price * (t.taker_fee + t.liquidation_fee)
     f[fig.LIQUIDATIONS] += 1.0
-    if equity <= 0.0 or equity - cost <= 0.0:
+    if equity <= 0.0 or equity - cost <= TOUCH * cost:
         return wiped_out(s)
     if ledger.shape[0] > 0:
         att.post_mark(ledger, t.target, equity, price)
@@ -76,10 +76,10 @@ def settle(t: Terms, s: State, price: float, rate: float, days: float, ledger: F
     if equity <= 0.0:
         row[FUNDING] = -marked_equity
         return wiped_out(s)
-    fee = 0.0
+    after = equity
     if days > 0.0:
-        fee = management_fee(equity, s.q * price, days, t.fee_per_day, t.fee_per_year, t.fee_on_exposure)
-    after = equity - fee
+        after = equity_after_fee(equity, s.q * price, days, t.fee_per_day, t.fee_per_year, t.fee_on_exposure)
+    fee = equity - after
     if after <= 0.0:
         row[FUNDING], row[FEE] = funding, -equity
         return wiped_out(s)
@@ -172,10 +172,15 @@ def attend(
     return s, _write(rows, n_rows, row, s, bar)
 
 
-@compiled(numba.void(TERMS, STATE, _F, _I, FLOATS, FLOATS))
-def close_run(t: Terms, s: State, price: float, bar: int, f: Floats, ledger: Floats) -> None:
-    """Books the last stretch, or the wipe-out on `bar`, into figures and attribution."""
+@compiled(numba.void(TERMS, STATE, _F, _I, numba.boolean, FLOATS, FLOATS))
+def close_run(t: Terms, s: State, price: float, bar: int, day_ends: bool, f: Floats, ledger: Floats) -> None:
+    """Books the last stretch, or the wipe-out on `bar`, into figures and attribution.
+
+    `day_ends` tells whether a day ends after `bar`: the day of a wipe-out is a day like any other.
+    """
     if s.equity <= 0.0:
+        if day_ends and f[fig.DAY_EQUITY] > 0.0:
+            fig.see_day(f, t.target, 0.0, price)
         f[fig.WIPED_OUT_BAR] = bar
         if ledger.shape[0] > 0:
             att.post_wipe_out(ledger)
@@ -257,5 +262,8 @@ def run(
         fig.see_bar(f, t.target, s, measured, on_calendar and (calendar.due[k] >> DAY_END) & 1 == 1)
         k += on_calendar
         i = bar
-    close_run(t, s, close[n - 1], i, f, ledger)
+    ends_later = False
+    for row_left in range(k, calendar.due.shape[0]):
+        ends_later = ends_later or (calendar.due[row_left] >> DAY_END) & 1 == 1
+    close_run(t, s, close[n - 1], i, ends_later, f, ledger)
     return n_rows

@@ -46,7 +46,6 @@ _NO_BLOCKS = Pyramid(np.empty((0, 2)), np.empty((0, 2)), np.empty((0, 2)))
 _TIMES = np.empty(0, np.int64)
 _TIMES.flags.writeable = False
 
-TIMES = numba.typeof(_TIMES)
 SERIES = numba.typeof(Series(_TIMES, 1, _EMPTY, _NO_BLOCKS, _EMPTY, _EMPTY, _EMPTY, _NO_BLOCKS, _EMPTY))
 
 

@@ -116,6 +116,8 @@ class Prices(TimeSeries):
     def __post_init__(self) -> None:
         times = _set_times(self, self.symbol or "prices")
         where = self.symbol or "prices"
+        if self.close is None:
+            raise SeriesError("there are no prices.", where=where, fix="Give a close for each time.")
         for name in ("open", "high", "low", "close"):
             values = _set_floats(self, name, where)
             if values is not None:
@@ -262,7 +264,8 @@ class Funding(TimeSeries):
         where = self.symbol or "funding"
         times = _set_times(self, where)
         rates = _set_floats(self, "rates", where)
-        assert rates is not None
+        if rates is None:
+            raise SeriesError("there are no rates.", where=where, fix="Give one for each time.")
         bad = ~(np.isfinite(rates) & (np.abs(rates) < 1))
         _refuse(
             bad,
@@ -374,7 +377,10 @@ def _set_floats(series: TimeSeries, name: str, where: str) -> Floats | None:
     values = getattr(series, name)
     if values is None:
         return None
-    array: Floats = _frozen(values, np.float64)
+    try:
+        array: Floats = _frozen(values, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        raise SeriesError(f"the {name} are not all numbers.", where=where, fix="Give finite numbers.") from None
     if array.shape != series.times_ms.shape:
         raise SeriesError(
             f"there are {len(series):,} times but {array.size:,} values of {name}.",

@@ -75,17 +75,17 @@ def make_market(
     Raises:
         InputError: an argument is out of range.
 
-    Source: stochastic volatility as in S. J. Taylor, "Modelling Financial Time Series" (1986); jumps as in
-        R. C. Merton (1976); the maximum of a Brownian bridge is (a + b + √((b − a)² − 2σ²·ln U))/2, from the
-        reflection principle.
+    Source: stochastic volatility as in S. J. Taylor (1986), jumps as in R. C. Merton (1976); the maximum of a
+        Brownian bridge is (a + b + √((b − a)² − 2σ²·ln U))/2, from the reflection principle.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"the seed {seed!r} is no whole number of 0 or more.", where="seed", fix="Give 7, say.")
     step_ms = _checked(days, interval, price, volatility, drift, jumps_per_year, jump_size, clustering, tick)
     start_ms = moment_ms(start)
     rng = np.random.default_rng(seed)
     n = days * DAY_MS // step_ms
     times = start_ms + step_ms * np.arange(n, dtype=np.int64)
     dt = step_ms / YEAR_MS
-
     sigma = _sigmas(rng, times, math.sqrt(volatility**2 - jumps_per_year * jump_size**2), clustering)
     deviation = sigma * math.sqrt(dt)
     diffusion = rng.standard_normal(n) * deviation
@@ -95,13 +95,10 @@ def make_market(
     compensator = jumps_per_year * dt * math.expm1(jump_size**2 / 2)
     moves = diffusion + jumps + (drift * dt - deviation**2 / 2 - compensator)
     moves[0] = jumps[0] = 0.0
-
     path = np.cumsum(moves)
-    close = price * np.exp(path)
     before = np.concatenate((path[:1], path[:-1]))
     high, low = _extremes(rng, before, path, jumps, deviation)
-    high, low = price * np.exp(high), price * np.exp(low)
-    open_, high, low, close = (_ticked(values, tick) for values in (price * np.exp(before), high, low, close))
+    open_, high, low, close = (_ticked(price * np.exp(log), tick) for log in (before, high, low, path))
     high, low = np.maximum(high, np.maximum(open_, close)), np.minimum(low, np.minimum(open_, close))
     volume = _volumes(rng, moves, sigma / volatility, deviation, step_ms)
     prices = Prices(times, close, open=open_, high=high, low=low, volume=volume, symbol=symbol)

@@ -16,6 +16,8 @@ DAY_MS = 86_400_000
 Moment = str | int | dt.datetime | dt.date | np.datetime64
 
 # Integer times between 1973 and 5138 fall into one decade of magnitude per unit, and decades do not meet.
+# March 1973 in seconds: no market data is older and counted in seconds.
+_EARLIEST_S = 100_000_000
 _UNITS = (("s", 1e8, 1e11), ("ms", 1e11, 1e14), ("us", 1e14, 1e17), ("ns", 1e17, 1e20))
 _MONTHS_FIRST = re.compile(r"\d{4}(-\d{2})?")
 
@@ -84,12 +86,16 @@ def datetime_ms(value: dt.datetime) -> int:
 def integers_ms(times: np.ndarray, where: str) -> np.ndarray:
     """Returns integer times of s, ms, µs or ns (told by their magnitude) as milliseconds.
 
+    An invented clock that starts near 0 is taken to count milliseconds.
+
     Raises:
         SeriesError: their magnitude fits none of the four.
     """
     if not len(times):
         return times.astype(np.int64)
     largest = float(np.max(np.abs(times.astype(np.float64))))
+    if 0 <= float(np.min(times)) < _EARLIEST_S:
+        return times.astype(np.int64)
     for unit, low, high in _UNITS:
         if low <= largest < high:
             whole = times.astype(np.int64)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import polars as pl
@@ -174,13 +175,40 @@ class Result(Shown):
             tz: a time zone such as "Asia/Hong_Kong"; None gives naive times in UTC.
         """
         frame = self.nav.to_pandas().set_index("time")
-        frame.index = frame.index.tz_localize(None) if tz is None else frame.index.tz_convert(tz)
+        try:
+            zone = None if tz is None else ZoneInfo(tz)
+        except (ZoneInfoNotFoundError, TypeError, ValueError):
+            raise InputError(f"{tz!r} is no time zone.", where="tz", fix='Write "Asia/Hong_Kong" or "UTC".') from None
+        frame.index = frame.index.tz_localize(None) if zone is None else frame.index.tz_convert(zone)
         return frame
 
     def __repr__(self) -> str:
         s = self.summary()
         fate = f"wiped out {s.wiped_out_at}" if s.wiped_out else f"NAV {s.initial_nav:g} → {s.final_nav:.6g}"
         return f"Result({self.token.symbol}, {s.start} to {s.end}: {fate}, {s.rebalances} rebalances)"
+
+
+def as_token(token: Any) -> Token:
+    """Returns a token as it is.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not isinstance(token, Token):
+        fix = 'Pass gr.Token(symbol="BTC3L", target=3.0, rule="ftx") or gr.presets.token("ftx", "BTC", 3).'
+        raise InputError(f"{token!r} is no token.", where="token", fix=fix)
+    return token
+
+
+def as_costs(costs: Any, token: Token) -> Costs:
+    """Returns the costs given, or the token's own.
+
+    Raises:
+        InputError: they are something else.
+    """
+    if costs is not None and not isinstance(costs, Costs):
+        raise InputError(f"{costs!r} is no record of costs.", where="costs", fix="Pass gr.Costs(taker_fee=0.0005).")
+    return token.costs if costs is None else costs
 
 
 def as_prices(source: Any) -> Prices:
@@ -235,9 +263,8 @@ def backtest(
     Raises:
         InputError: the series or the capital cannot be used.
     """
-    path, amount = as_prices(prices), capital(equity)
+    path, amount, spent = as_prices(prices), capital(equity), as_costs(costs, as_token(token))
     paid = as_funding(funding, path)
-    spent = token.costs if costs is None else costs
     warn_of_impact(path, [spent])
     return run_backtest(token, path, paid, spent, amount)
 

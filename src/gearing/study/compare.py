@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,16 @@ from gearing.errors import InputError
 from gearing.kernels.many import run_rules
 from gearing.kernels.pyramid import Floats
 from gearing.market.series import Funding, Prices
-from gearing.study.backtest import CAPITAL, Result, as_funding, as_prices, capital, run_backtest, warn_of_impact
+from gearing.study.backtest import (
+    CAPITAL,
+    Result,
+    as_costs,
+    as_funding,
+    as_prices,
+    capital,
+    run_backtest,
+    warn_of_impact,
+)
 from gearing.study.summary import Summary, summarise
 
 
@@ -89,7 +98,7 @@ class Comparison(Shown):
 
 
 def compare(
-    tokens: Sequence[Token],
+    tokens: Iterable[Token],
     prices: Any,
     *,
     funding: Any = None,
@@ -105,11 +114,12 @@ def compare(
     Raises:
         InputError: there is no token, or the series cannot be used.
     """
-    if isinstance(tokens, Token) or not tokens or not all(isinstance(token, Token) for token in tokens):
+    tokens = list(tokens) if isinstance(tokens, Iterable) and not isinstance(tokens, (str, Mapping)) else []
+    if not tokens or not all(isinstance(token, Token) for token in tokens):
         raise InputError("compare needs a list of tokens.", where="tokens", fix="Pass [token, ...], at least one.")
     path, amount = as_prices(prices), capital(equity)
     paid = as_funding(funding, path)
-    spent = [token.costs if costs is None else costs for token in tokens]
+    spent = [as_costs(costs, token) for token in tokens]
     warn_of_impact(path, spent)
     results = [run_backtest(token, path, paid, cost, amount) for token, cost in zip(tokens, spent, strict=True)]
     bare = [msgspec.structs.replace(token, fees=Fees()) for token in tokens]

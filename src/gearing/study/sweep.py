@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from gearing.core.record import Record, Shown, shown_figure
 from gearing.core.rule import Rule
 from gearing.core.token import Token
 from gearing.errors import InputError, SpecError
-from gearing.study.backtest import CAPITAL, as_funding, as_prices, capital, warn_of_impact
+from gearing.study.backtest import CAPITAL, as_costs, as_funding, as_prices, as_token, capital, warn_of_impact
 from gearing.study.compare import figures_of
 
 Grid = Mapping[str, Sequence[Any]]
@@ -102,9 +102,19 @@ def vary(token: Token, point: Mapping[str, Any]) -> Token:
     return result
 
 
+def _is_list(values: Any) -> bool:
+    return isinstance(values, Iterable) and not isinstance(values, (str, bytes, Mapping))
+
+
 def _points(grid: Grid) -> list[dict[str, Any]]:
-    if not grid or not all(isinstance(values, Sequence) and not isinstance(values, str) for values in grid.values()):
+    if not grid or not isinstance(grid, Mapping) or not all(map(_is_list, grid.values())):
         raise InputError("a sweep needs a list of values for each field.", where="grid", fix='Pass {"target": [2, 3]}.')
+    odd = [path for path in grid if not isinstance(path, str)]
+    if odd:
+        raise InputError(
+            f"{odd[0]!r} is no field.", where="grid", fix='Name fields by text, such as "rule.band_upper".'
+        )
+    grid = {path: list(values.tolist() if hasattr(values, "tolist") else values) for path, values in grid.items()}
     empty = [path for path, values in grid.items() if not values]
     if empty:
         raise InputError("no values.", where=f"grid {empty[0]}", fix="Give at least one value or drop the field.")
@@ -151,10 +161,10 @@ def sweep(
         InputError: a field does not exist, a combination makes no token, or the series cannot be used.
     """
     points = _points(grid)
+    token = as_token(token)
     path, amount = as_prices(prices), capital(equity)
     paid = as_funding(funding, path)
-    if costs is not None:
-        token = msgspec.structs.replace(token, costs=costs)
+    token = msgspec.structs.replace(token, costs=as_costs(costs, token))
     tokens = []
     for point in points:
         try:
