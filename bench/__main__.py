@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
+
+# The baselines' idle threads would otherwise spin on a core for a while after each parallel loop, and slow
+# down whatever is measured next. It is read when the threads start, so it is set before anything is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from bench import reference as ref
 from bench.harness import Report, Row, machine, table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 import numpy as np
@@ -20,7 +21,7 @@ from gearing.kernels.wake import ROWS
 
 _I, _F = numba.int64, numba.float64
 _PATHS = numba.types.Array(_F, 2, "C", readonly=True)
-_CHUNK_MAX = 64
+_CHUNK_MAX = 128
 _DENSE_BARS = 16
 
 Done = Callable[[int], None]
@@ -52,10 +53,15 @@ def _paths(
         run(flat, series, calendar, equity, measured, figures[k], ledger, rows, row)
 
 
+def _cores() -> int:
+    config: Any = numba.config
+    return int(config.NUMBA_DEFAULT_NUM_THREADS)
+
+
 def _spread(count: int, work: Callable[[int, int], None], threads: int | None, done: Done | None) -> None:
     """Does `work(start, stop)` over chunks of [0, count) on a few threads, reporting each chunk."""
-    chunk = min(max(count // 16, 1), _CHUNK_MAX)
-    with ThreadPoolExecutor(threads) as pool:
+    chunk = min(max(count // 8, 1), _CHUNK_MAX)
+    with ThreadPoolExecutor(threads or _cores()) as pool:
         for stop in pool.map(lambda start: _do(work, start, min(start + chunk, count)), range(0, count, chunk)):
             if done is not None:
                 done(stop)
@@ -96,7 +102,7 @@ def run_rules(
         calendars: one per token; tokens that share one are run together.
         equity: the capital before the opening trade.
         measured: whether to measure leverage, drawdown and daily returns too.
-        threads: how many; by default a few more than there are cores.
+        threads: how many; by default one per core.
         done: told how many tokens are done, now and then.
 
     Returns:

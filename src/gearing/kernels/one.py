@@ -52,14 +52,14 @@ def fill_path(rows: Floats, close: Floats, equity: Floats, position: Floats) -> 
 
     `position` may have shape (0,) if it is not wanted.
     """
-    n = close.shape[0]
+    n = np.uint64(close.shape[0])
     for k in range(rows.shape[0]):
-        start = int(rows[k, BAR])
-        stop = int(rows[k + 1, BAR]) if k + 1 < rows.shape[0] else n
+        start = np.uint64(rows[k, BAR])
+        stop = np.uint64(rows[k + 1, BAR]) if k + 1 < rows.shape[0] else n
         base, q, price = rows[k, EQUITY], rows[k, POSITION], close[start]
         fill(close, equity, start, stop, base, q, price)
         if position.shape[0] > 0:
-            for i in range(np.uint64(start), np.uint64(stop)):
+            for i in range(start, stop):
                 position[i] = q
 
 

@@ -20,12 +20,15 @@ from gearing.kernels.figures import FLOATS
 from gearing.kernels.pyramid import PRICES, PYRAMID, Floats, Pyramid, first_outside
 from gearing.kernels.series import SERIES, Series
 
-_I, _F = numba.int64, numba.float64
+_U, _F = numba.uint64, numba.float64
 _PAIR = numba.types.UniTuple(_F, 2)
 _TRIPLE = numba.types.UniTuple(_F, 3)
 
+# Unsigned bar numbers spare every access the check for indices counted from the end.
+_ZERO, _ONE, _TWO, _THREE, _FOUR = (np.uint64(i) for i in range(5))
+
 # Where the next crossing is likely this near, looking at each price beats asking the pyramid.
-_NEAR = 32
+_NEAR = np.uint64(32)
 _SCHEDULES = (1 << DAY_END) - 1
 
 
@@ -50,33 +53,41 @@ def _trade(t: Terms, equity: float, q: float, price: float) -> tuple[float, floa
     return equity - cost, q + dq, notional / equity
 
 
-@compiled(_I(PRICES, PYRAMID, _I, _I, _F, _F, numba.boolean))
-def _crossing(close: Floats, blocks: Pyramid, start: int, stop: int, below: float, above: float, near: bool) -> int:
+@compiled(_U(PRICES, _U, _U, _F, _F), fastmath={"nnan", "nsz"})
+def _scan(close: Floats, start: np.uint64, stop: np.uint64, below: float, above: float) -> np.uint64:
+    """Returns the first bar in [start, stop) outside (below, above), else `stop`, four prices at a time."""
+    i = start
+    while i + _FOUR <= stop:
+        a, b, c, d = close[i], close[i + _ONE], close[i + _TWO], close[i + _THREE]
+        if min(a, b, c, d) < below or max(a, b, c, d) > above:
+            break
+        i += _FOUR
+    while i < stop and close[i] >= below and close[i] <= above:
+        i += _ONE
+    return i
+
+
+@compiled(_U(PRICES, PYRAMID, _U, _U, _F, _F, numba.boolean))
+def _crossing(
+    close: Floats, blocks: Pyramid, start: np.uint64, stop: np.uint64, below: float, above: float, near: bool
+) -> np.uint64:
     """Returns the first bar in [start, stop) outside (below, above), else `stop`; looks nearby first if told so."""
-    looked = start
     if blocks.ones.shape[0] == 0:
-        looked = stop
-        outside = False
-        for i in range(np.uint64(start), np.uint64(max(stop, start))):
-            outside |= (close[i] < below) | (close[i] > above)
-        if not outside:
-            return stop
-    elif near:
+        return _scan(close, start, stop, below, above)
+    if near:
         looked = min(stop, start + _NEAR)
-    for i in range(np.uint64(start), np.uint64(max(looked, start))):
-        if close[i] < below or close[i] > above:
-            return i
-    return first_outside(close, close, blocks, looked, stop, below, above) if looked < stop else stop
+        start = _scan(close, start, looked, below, above)
+        if start < looked:
+            return start
+    return np.uint64(first_outside(close, close, blocks, int(start), int(stop), below, above))
 
 
-@compiled(numba.void(PRICES, FLOATS, _I, _I, _F, _F, _F))
-def fill(close: Floats, path: Floats, start: int, stop: int, equity: float, q: float, price: float) -> None:
+@compiled(numba.void(PRICES, FLOATS, _U, _U, _F, _F, _F))
+def fill(close: Floats, path: Floats, start: np.uint64, stop: np.uint64, equity: float, q: float, price: float) -> None:
     """Writes the equity of the sleeping bars [start, stop), affine in price; an empty path is left alone."""
-    if path.shape[0] == 0:
-        return
-    # Unsigned counters spare the check for indices from the end, which would keep this from vectorising.
-    for i in range(np.uint64(start), np.uint64(stop)):
-        path[i] = equity + q * (close[i] - price)
+    if path.shape[0] > 0:
+        for i in range(start, stop):
+            path[i] = equity + q * (close[i] - price)
 
 
 @compiled(_F(TERMS, _F, _F, _F, _F, _F))
@@ -101,31 +112,34 @@ def run_plain(t: Terms, series: Series, calendar: Calendar, equity: float, f: Fl
         f: receives equity, position, counts and turnover, shape (N_FIGURES,).
         path: receives the equity of each bar, shape (n,), or (0,) for none.
     """
-    close, n, bars = series.close, series.close.shape[0], calendar.bars
+    close, bars = series.close, calendar.bars
+    n = np.uint64(close.shape[0])
     fig.open_figures(f, equity)
-    price = close[0]
+    price = close[_ZERO]
     equity, q, turnover = _trade(t, equity, 0.0, price)
-    rebalances, bar, k, near = 1.0, 0, 0, False
+    bar, k, woken = _ZERO, _ZERO, _ZERO
+    rebalances, near = 1.0, False
     while equity > 0.0:
-        start, stop = bar, bars[k]
+        start, stop = bar, np.uint64(bars[k])
         below, above = _band_range(t, equity, q, price)
-        fresh = start == (bars[k - 1] if k > 0 else 0)
-        if fresh and calendar.dues[k, 2] >= below and calendar.dues[k, 3] <= above:
+        if start == woken and calendar.dues[k, _TWO] >= below and calendar.dues[k, _THREE] <= above:
             bar = stop
         else:
-            bar = _crossing(close, series.blocks, start + 1, stop, below, above, near)
-            near = bar - start <= _NEAR
+            bar = _crossing(close, series.blocks, start + _ONE, stop, below, above, near)
+            near = bool(bar - start <= _NEAR)
         fill(close, path, start, bar, equity, q, price)
         if bar == n:
-            f[fig.EQUITY], f[fig.POSITION] = equity + q * (close[n - 1] - price), q
+            last = close[n - _ONE]
+            f[fig.EQUITY], f[fig.POSITION] = equity + q * (last - price), q
             break
         equity, price = equity + q * (close[bar] - price), close[bar]
         scheduled = False
         if bar == stop:
             if equity > 0.0:
-                equity = _settle(t, equity, q, price, calendar.dues[k, 0], calendar.dues[k, 1])
+                equity = _settle(t, equity, q, price, calendar.dues[k, _ZERO], calendar.dues[k, _ONE])
             scheduled = calendar.due[k] & _SCHEDULES != 0
-            k += 1
+            woken = bar
+            k += _ONE
         if equity > 0.0 and (scheduled or outside_band(abs(q) * price, equity, t.lower, t.upper)):
             equity, q, traded = _trade(t, equity, q, price)
             if equity > 0.0:
@@ -134,6 +148,6 @@ def run_plain(t: Terms, series: Series, calendar: Calendar, equity: float, f: Fl
     if equity <= 0.0:
         f[fig.WIPED_OUT_BAR] = bar
         fill(close, path, bar, n, 0.0, 0.0, price)
-        if bar == 0:
+        if bar == _ZERO:
             rebalances = turnover = 0.0
     f[fig.REBALANCES], f[fig.TRADES], f[fig.TURNOVER] = rebalances, rebalances, turnover
