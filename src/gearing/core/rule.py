@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gearing.core.record import Check, Presenter, Record, time_of_day_ms
+from gearing.core.record import Check, Presenter, Record, rate, time_of_day_ms
 
 Side = Literal["both", "reduce"]
 AimKind = Literal["target", "edge", "reentry", "recentering"]
@@ -20,18 +20,11 @@ _AIMS = ("target", "edge", "reentry", "recentering")
 _TRIGGERS = ("band_lower", "band_upper", "deviation", "move_against", "move_favour")
 
 
-def _check_triggers(check: Check) -> None:
-    record = check.record
-    check.number("band_lower", 0, strict=True, optional=True)
-    check.number("band_upper", 0, strict=True, optional=True)
-    check.number("deviation", 0, strict=True, optional=True)
-    check.number("move_against", 0, strict=True, optional=True)
-    check.number("move_favour", 0, strict=True, optional=True)
-    if check.problems:
-        return
-    lower, upper = getattr(record, "band_lower"), getattr(record, "band_upper")  # noqa: B009
-    if lower is not None and upper is not None and lower >= upper:
-        check.add("band_lower", lower, f"a level below band_upper = {upper:g}", "Swap the two levels.")
+def _check_triggers(check: Check, lower: float | None, upper: float | None) -> None:
+    for place in _TRIGGERS:
+        check.number(place, 0, strict=True, optional=True)
+    if not check.problems and lower is not None and upper is not None and rate(lower) >= rate(upper):
+        check.add("band_lower", lower, f"a level below band_upper = {rate(upper):g}", "Swap the two levels.")
 
 
 class Condition(Record, frozen=True, kw_only=True):
@@ -53,7 +46,7 @@ class Condition(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check = Check(self)
-        _check_triggers(check)
+        _check_triggers(check, self.band_lower, self.band_upper)
         if all(getattr(self, name) is None for name in _TRIGGERS):
             check.add("", "nothing", "at least one of " + ", ".join(_TRIGGERS))
         check.done()
@@ -158,7 +151,7 @@ class Rule(Record, frozen=True, kw_only=True):
         check.sequence("schedule", Schedule, "schedules")
         if isinstance(self.schedule, tuple) and len(self.schedule) > 30:
             check.add("schedule", len(self.schedule), "at most 30 schedules", "Put several times into one schedule.")
-        _check_triggers(check)
+        _check_triggers(check, self.band_lower, self.band_upper)
         check.choice("side", _SIDES)
         check.choice("aim", _AIMS)
         check.number("reentry_level", 0, strict=True, optional=True)

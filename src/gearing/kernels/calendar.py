@@ -59,6 +59,15 @@ def fill_extremes(low: Floats, high: Floats, blocks: Pyramid, bars: Ints, dues: 
         before = bars[k]
 
 
+@compiled(numba.boolean(CALENDAR, numba.int64))
+def day_ends_from(calendar: Calendar, k: int) -> bool:
+    """Returns whether a day ends on row k of a calendar or later."""
+    for row in range(k, calendar.due.shape[0]):
+        if (calendar.due[row] >> DAY_END) & 1 == 1:
+            return True
+    return False
+
+
 def _daily(start_ms: int, end_ms: int, time_of_day_ms: int) -> Ints:
     """Returns the instants of one time of day in (start, end]."""
     first = (start_ms - time_of_day_ms) // DAY_MS + 1

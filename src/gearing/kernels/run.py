@@ -27,11 +27,11 @@ from gearing.core.pack import N_PLAN, N_TERMS, N_TIER, Terms
 from gearing.core.unpack import is_plain, unpack
 from gearing.jit import compiled
 from gearing.kernels import figures as fig
-from gearing.kernels.calendar import CALENDAR, DAY_END, Calendar
+from gearing.kernels.calendar import CALENDAR, DAY_END, Calendar, day_ends_from
 from gearing.kernels.plain import run_plain
 from gearing.kernels.pyramid import Floats
 from gearing.kernels.series import SERIES, Series
-from gearing.kernels.wake import ROWS, clock_bar, is_checked, liquidation_bar, wake_bar
+from gearing.kernels.wake import ROWS, clock_bar, has_intervals, is_checked, liquidation_bar, wake_bar
 
 FLOATS = fig.FLOATS
 _I, _F = numba.int64, numba.float64
@@ -226,9 +226,7 @@ def run(
     plans = flat[N_TERMS : N_TERMS + n_plans * N_PLAN].reshape((n_plans, N_PLAN))
     start = N_TERMS + n_plans * N_PLAN
     tiers = flat[start : start + n_tiers * N_TIER].reshape((n_tiers, N_TIER))
-    has_clocks = False
-    for p in range(n_plans):
-        has_clocks = has_clocks or plans[p, 0] > 0.0
+    has_clocks = has_intervals(plans)
     close, n = series.close, series.close.shape[0]
 
     fig.open_figures(f, equity)
@@ -262,8 +260,5 @@ def run(
         fig.see_bar(f, t.target, s, measured, on_calendar and (calendar.due[k] >> DAY_END) & 1 == 1)
         k += on_calendar
         i = bar
-    ends_later = False
-    for row_left in range(k, calendar.due.shape[0]):
-        ends_later = ends_later or (calendar.due[row_left] >> DAY_END) & 1 == 1
-    close_run(t, s, close[n - 1], i, ends_later, f, ledger)
+    close_run(t, s, close[n - 1], i, day_ends_from(calendar, k), f, ledger)
     return n_rows

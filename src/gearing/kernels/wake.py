@@ -19,6 +19,15 @@ ROWS = numba.types.Array(numba.float64, 2, "C")
 _I, _F = numba.int64, numba.float64
 
 
+@compiled(numba.boolean(ROWS))
+def has_intervals(plans: NDArray[np.float64]) -> bool:
+    """Returns whether a schedule counts from the last rebalance, so that the state has a clock of its own."""
+    for k in range(plans.shape[0]):
+        if plans[k, 0] > 0.0:
+            return True
+    return False
+
+
 @compiled(_I(TERMS, ROWS, STATE, SERIES, _I))
 def clock_bar(t: Terms, plans: NDArray[np.float64], s: State, series: Series, i: int) -> int:
     """Returns the bar of the state's own next clock: a slice, or an interval since the last rebalance."""

@@ -66,8 +66,7 @@ def make_market(
         jump_size: standard deviation of a jump's log size.
         clustering: standard deviation of the log volatility; 0 is constant volatility.
         funding: False leaves every rate 0.
-        symbol: name of the series.
-        tick: prices are rounded to multiples of it; 0 leaves them as they are.
+        symbol, tick: name of the series, and the step its prices are rounded to (0: none).
 
     Returns:
         Prices (bar i known at start + i·interval) and funding within the same period.
@@ -89,8 +88,7 @@ def make_market(
     sigma = _sigmas(rng, times, math.sqrt(volatility**2 - jumps_per_year * jump_size**2), clustering)
     deviation = sigma * math.sqrt(dt)
     diffusion = rng.standard_normal(n) * deviation
-    jumps = np.zeros(n)
-    jumped = np.flatnonzero(rng.random(n) < jumps_per_year * dt)
+    jumps, jumped = np.zeros(n), np.flatnonzero(rng.random(n) < jumps_per_year * dt)
     jumps[jumped] = rng.standard_normal(len(jumped)) * jump_size
     compensator = jumps_per_year * dt * math.expm1(jump_size**2 / 2)
     moves = diffusion + jumps + (drift * dt - deviation**2 / 2 - compensator)
