@@ -69,7 +69,7 @@ def _result(result: Result) -> go.Figure:
         line = {"color": colour, "dash": dash, "width": 1.4}
         trace = go.Scattergl(x=_times(result, rows), y=values[rows], name=name, line=line, showlegend=row == 1)
         fig.add_trace(trace, row=row, col=1)
-    done = result.rebalances.filter(~result.rebalances["reason"].is_in(["schedule"]))
+    done = result.rebalances.filter(~result.rebalances["reason"].is_in(["opening", "schedule"]))
     marks = go.Scattergl(
         x=done["time"].dt.replace_time_zone(None).to_numpy(), y=done["leverage_before"].to_numpy(), mode="markers",
         marker={"color": ORANGE, "symbol": "triangle-up", "size": 7}, name="unscheduled rebalance",
@@ -77,7 +77,7 @@ def _result(result: Result) -> go.Figure:
     )  # fmt: skip
     fig.add_trace(marks, row=2, col=1)
     fig.add_hline(y=result.token.target, line_dash="dash", line_color=GREEN, row=2, col=1)
-    fig.update_yaxes(type="log", row=1, col=1)
+    fig.update_yaxes(type="log", dtick=1, row=1, col=1)
     fig.update_xaxes(title_text="UTC", row=2, col=1)
     return _layout(fig, f"{result.token.symbol}: {result.summary().total_return:+.1%}", 640)
 
@@ -89,7 +89,7 @@ def _comparison(comparison: Comparison) -> go.Figure:
         rows = thin(nav, _POINTS)
         shown = np.where(nav > 0, nav, np.nan)[rows]
         name = f"{rule_name(result.token)} {result.token.target:+g}"
-        line = {"dash": _DASHES[k // 10 % len(_DASHES)], "width": 1.4}
+        line = {"dash": _DASHES[k % len(_DASHES)], "width": 1.4}
         fig.add_trace(go.Scattergl(x=_times(result, rows), y=shown, name=name, line=line))
     fig.update_yaxes(type="log", title_text="NAV, logarithmic")
     fig.update_xaxes(title_text="UTC")
