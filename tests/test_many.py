@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -142,3 +143,31 @@ def test_the_plain_run_equals_the_general_one_to_the_bit(seed):
     np.testing.assert_array_equal(equity_path(flat, prices.index, calendar, 1e6), path_of(general, prices.index)[0])
     bare = run_paths(flat, prices.index, calendar, np.array([path, path[::-1]]), 1e6)
     assert bare[0, fig.EQUITY] == general.figures[fig.EQUITY]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_paths_side_by_side_equal_each_alone_to_the_bit(seed):
+    """Dense wake-ups: calm and wild paths in one group of lanes, some wiped out, some leaving the band at once."""
+    rng = np.random.default_rng(seed)
+    n, k = 600, int(rng.integers(1, 40))
+    times = reference.START_MS + HOUR * np.arange(n, dtype=np.int64)
+    steps = rng.standard_normal((k, n)) * rng.choice([0.0, 0.002, 0.02, 0.1], (k, 1))
+    paths = 100 * np.exp(np.cumsum(steps, axis=1))
+    token = msgspec.structs.replace(_plain(rng), rule=gr.Rule(schedule=(gr.Schedule(times=("00:00", "12:00")),)))
+    if seed % 2:
+        token = msgspec.structs.replace(token, rule=msgspec.structs.replace(token.rule, deviation=0.2))
+    flat, schedules = pack(token, gr.Costs(taker_fee=5e-4, half_spread=2e-4)), schedule_times_ms(token.resolved_rule)
+    settlements, rates = times[4::4], rng.standard_normal(len(times[4::4])) * 1e-3
+    told = []
+
+    def calendar_of(series):
+        return build_calendar(times, HOUR, series.close, series.blocks, settlements, rates, schedules)
+
+    shape = build_series(times, paths[0], spacing_ms=HOUR)
+    found = run_paths(flat, shape, calendar_of(shape), paths, 1e6, done=told.append)
+    for path, figures in zip(paths, found, strict=True):
+        series = build_series(times, path, spacing_ms=HOUR)
+        alone = run_one(flat, series, calendar_of(series), 1e6).figures
+        for figure in (fig.EQUITY, fig.POSITION, fig.REBALANCES, fig.TURNOVER, fig.WIPED_OUT_BAR):
+            assert figures[figure] == alone[figure], fig.FIGURES[figure]
+    assert told[-1] == k

@@ -14,13 +14,14 @@ from gearing.core.unpack import is_plain, unpack
 from gearing.jit import compiled
 from gearing.kernels import figures as fig
 from gearing.kernels.calendar import CALENDAR, Calendar, fill_extremes
+from gearing.kernels.lanes import LANES, N_LANE_NUMBERS, PATHS, run_lanes
+from gearing.kernels.plain import run_plain
 from gearing.kernels.pyramid import Floats, fill_pyramid, new_pyramid
 from gearing.kernels.run import FLOATS, N_COLUMNS, run
 from gearing.kernels.series import SERIES, Series
 from gearing.kernels.wake import ROWS
 
 _I, _F = numba.int64, numba.float64
-_PATHS = numba.types.Array(_F, 2, "C", readonly=True)
 _CHUNK_MAX = 128
 _DENSE_BARS = 16
 
@@ -36,7 +37,7 @@ def _rules(
         run(flats[k], series, calendar, equity, measured, figures[k], ledger, rows, row)
 
 
-@compiled(numba.void(FLOATS, SERIES, _PATHS, CALENDAR, _F, numba.boolean, ROWS, _I, _I, FLOATS, ROWS, FLOATS))
+@compiled(numba.void(FLOATS, SERIES, PATHS, CALENDAR, _F, numba.boolean, ROWS, _I, _I, FLOATS, ROWS, FLOATS))
 def _paths(
     flat: Floats, shape: Series, paths: Floats, calendar: Calendar, equity: float, measured: bool, figures: Floats,
     start: int, stop: int, ledger: Floats, rows: Floats, row: Floats,
@@ -44,9 +45,8 @@ def _paths(
     blocks = shape.blocks
     for k in range(start, stop):
         close = paths[k]
-        if blocks.ones.shape[0] > 0:
-            fill_pyramid(close, close, blocks)
-            fill_extremes(close, close, blocks, calendar.bars, calendar.dues)
+        fill_pyramid(close, close, blocks)
+        fill_extremes(close, close, blocks, calendar.bars, calendar.dues)
         series = Series(
             shape.times_ms, shape.spacing_ms, close, blocks, close, close, close, blocks, shape.volume_24h
         )  # fmt: skip
@@ -56,6 +56,23 @@ def _paths(
 def _cores() -> int:
     config: Any = numba.config
     return int(config.NUMBA_DEFAULT_NUM_THREADS)
+
+
+@compiled(numba.void(FLOATS, SERIES, PATHS, CALENDAR, _F, ROWS, _I, _I, FLOATS, FLOATS))
+def _bare_paths(
+    flat: Floats, shape: Series, paths: Floats, calendar: Calendar, equity: float, figures: Floats,
+    start: int, stop: int, lanes: Floats, none: Floats,
+) -> None:  # fmt: skip
+    t = unpack(flat)
+    whole = (stop - start) // int(LANES) * int(LANES)
+    for k in range(start, start + whole, int(LANES)):
+        run_lanes(t, paths, shape.blocks, calendar, equity, figures, np.uint64(k), lanes, none)
+    for k in range(start + whole, stop):
+        close = paths[k]
+        series = Series(
+            shape.times_ms, shape.spacing_ms, close, shape.blocks, close, close, close, shape.blocks, shape.volume_24h
+        )  # fmt: skip
+        run_plain(t, series, calendar, equity, figures[k], none)
 
 
 def _spread(count: int, work: Callable[[int, int], None], threads: int | None, done: Done | None) -> None:
@@ -161,12 +178,16 @@ def run_paths(
     unseen = calendar.dues.copy()
     unseen[:, 2] = -np.inf
 
-    def work(start: int, stop: int) -> None:
-        own = shape._replace(blocks=new_pyramid(0 if bare else prices.shape[1]))
-        dues = calendar._replace(dues=unseen if bare else unseen.copy())
+    def indexed(start: int, stop: int) -> None:
+        own = shape._replace(blocks=new_pyramid(prices.shape[1]))
+        dues = calendar._replace(dues=unseen.copy())
         _paths(flat, own, prices, dues, equity, measured, figures, start, stop, *_scratch())
 
-    _spread(len(prices), work, threads, done)
+    def unindexed(start: int, stop: int) -> None:
+        own, dues = shape._replace(blocks=new_pyramid(0)), calendar._replace(dues=unseen)
+        _bare_paths(flat, own, prices, dues, equity, figures, start, stop, np.empty(N_LANE_NUMBERS), np.empty(0))
+
+    _spread(len(prices), unindexed if bare else indexed, threads, done)
     return figures
 
 

@@ -6,6 +6,8 @@ formula is the one that the general run calls, so both give the same numbers to 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
@@ -29,7 +31,21 @@ _ZERO, _ONE, _TWO, _THREE, _FOUR = (np.uint64(i) for i in range(5))
 
 # Where the next crossing is likely this near, looking at each price beats asking the pyramid.
 _NEAR = np.uint64(32)
-_SCHEDULES = (1 << DAY_END) - 1
+SCHEDULES = (1 << DAY_END) - 1
+
+
+class Plain(NamedTuple):
+    """The running state of a plain token, all float64; `wiped_out_bar` is −1 while it lives."""
+
+    equity: float
+    q: float
+    price: float
+    rebalances: float
+    turnover: float
+    wiped_out_bar: float
+
+
+PLAIN = numba.typeof(Plain(*[0.0] * 6))
 
 
 @compiled(_PAIR(TERMS, _F, _F, _F))
@@ -45,7 +61,7 @@ def _band_range(t: Terms, equity: float, q: float, price: float) -> tuple[float,
 
 
 @compiled(_TRIPLE(TERMS, _F, _F, _F))
-def _trade(t: Terms, equity: float, q: float, price: float) -> tuple[float, float, float]:
+def trade_plain(t: Terms, equity: float, q: float, price: float) -> tuple[float, float, float]:
     """Returns (equity, position, turnover) after a rebalance to target; equity ≤ 0 is a wipe-out."""
     dq = size_to_aim(equity, q, price, t.target)
     notional = abs(dq) * price
@@ -91,7 +107,7 @@ def fill(close: Floats, path: Floats, start: np.uint64, stop: np.uint64, equity:
 
 
 @compiled(_F(TERMS, _F, _F, _F, _F, _F))
-def _settle(t: Terms, equity: float, q: float, price: float, rate: float, days: float) -> float:
+def settle_plain(t: Terms, equity: float, q: float, price: float, rate: float, days: float) -> float:
     """Returns the equity after funding and management fee; ≤ 0 is a wipe-out."""
     if rate != 0.0 and t.takes_funding != 0.0:
         equity += funding_payment(q, price, rate)
@@ -100,54 +116,93 @@ def _settle(t: Terms, equity: float, q: float, price: float, rate: float, days: 
     return equity
 
 
+@compiled(PLAIN(TERMS, PLAIN, _F, _F))
+def _rebalanced(t: Terms, s: Plain, equity: float, bar: float) -> Plain:
+    """Returns the state after a rebalance at the state's price, from the equity before it."""
+    after, q, traded = trade_plain(t, equity, s.q, s.price)
+    if after <= 0.0:
+        return Plain(0.0, 0.0, s.price, s.rebalances, s.turnover, bar)
+    return Plain(after, q, s.price, s.rebalances + 1.0, s.turnover + traded, -1.0)
+
+
+@compiled(PLAIN(TERMS, _F, _F))
+def open_plain(t: Terms, equity: float, price: float) -> Plain:
+    """Returns the state after the opening trade."""
+    return _rebalanced(t, Plain(equity, 0.0, price, 0.0, 0.0, -1.0), equity, 0.0)
+
+
+@compiled(PLAIN(TERMS, PRICES, PYRAMID, CALENDAR, _U, PLAIN, FLOATS))
+def to_next_clock(
+    t: Terms, close: Floats, blocks: Pyramid, calendar: Calendar, k: int, s: Plain, path: Floats
+) -> Plain:
+    """Returns the state after the calendar's row k, from the one after the row before it.
+
+    On the way it rebalances wherever the band is left. The last row, the end of the series, only marks.
+
+    Args:
+        t: the packed terms.
+        close, blocks: the prices; an empty pyramid means that every price is looked at.
+        calendar, k: the wake-up bars, and the row to go to.
+        s: the state, alive.
+        path: receives the equity of the bars passed, shape (n,), or (0,) for none.
+    """
+    bar, stop, n = _ZERO, np.uint64(calendar.bars[k]), np.uint64(close.shape[0])
+    if k > _ZERO:
+        bar = np.uint64(calendar.bars[k - _ONE])
+    fresh, near = True, False
+    while True:
+        start = bar
+        below, above = _band_range(t, s.equity, s.q, s.price)
+        if fresh and calendar.dues[k, _TWO] >= below and calendar.dues[k, _THREE] <= above:
+            bar = stop
+        else:
+            bar = _crossing(close, blocks, start + _ONE, stop, below, above, near)
+            near = bool(bar - start <= _NEAR)
+        fresh = False
+        fill(close, path, start, bar, s.equity, s.q, s.price)
+        price = close[min(bar, n - _ONE)]
+        equity = s.equity + s.q * (price - s.price)
+        if bar == n:
+            return Plain(equity, s.q, price, s.rebalances, s.turnover, -1.0)
+        scheduled = False
+        if bar == stop:
+            if equity > 0.0:
+                equity = settle_plain(t, equity, s.q, price, calendar.dues[k, _ZERO], calendar.dues[k, _ONE])
+            scheduled = calendar.due[k] & SCHEDULES != 0
+        if equity <= 0.0:
+            return Plain(0.0, 0.0, price, s.rebalances, s.turnover, float(bar))
+        s = Plain(equity, s.q, price, s.rebalances, s.turnover, -1.0)
+        if scheduled or outside_band(abs(s.q) * price, equity, t.lower, t.upper):
+            s = _rebalanced(t, s, equity, float(bar))
+        if bar == stop or s.equity <= 0.0:
+            return s
+
+
+@compiled(numba.void(FLOATS, PLAIN))
+def report_plain(f: Floats, s: Plain) -> None:
+    """Writes a finished run into its figures."""
+    fig.open_figures(f, s.equity)
+    f[fig.EQUITY], f[fig.POSITION], f[fig.WIPED_OUT_BAR] = s.equity, s.q, s.wiped_out_bar
+    f[fig.REBALANCES], f[fig.TRADES], f[fig.TURNOVER] = s.rebalances, s.rebalances, s.turnover
+
+
 @compiled(numba.void(TERMS, SERIES, CALENDAR, _F, FLOATS, FLOATS))
 def run_plain(t: Terms, series: Series, calendar: Calendar, equity: float, f: Floats, path: Floats) -> None:
     """Runs a plain token over one path.
 
     Args:
         t: its packed terms.
-        series: the prices; an empty pyramid means that every price is looked at.
+        series: the prices.
         calendar: the wake-up bars.
         equity: the capital before the opening trade.
         f: receives equity, position, counts and turnover, shape (N_FIGURES,).
         path: receives the equity of each bar, shape (n,), or (0,) for none.
     """
-    close, bars = series.close, calendar.bars
-    n = np.uint64(close.shape[0])
-    fig.open_figures(f, equity)
-    price = close[_ZERO]
-    equity, q, turnover = _trade(t, equity, 0.0, price)
-    bar, k, woken = _ZERO, _ZERO, _ZERO
-    rebalances, near = 1.0, False
-    while equity > 0.0:
-        start, stop = bar, np.uint64(bars[k])
-        below, above = _band_range(t, equity, q, price)
-        if start == woken and calendar.dues[k, _TWO] >= below and calendar.dues[k, _THREE] <= above:
-            bar = stop
-        else:
-            bar = _crossing(close, series.blocks, start + _ONE, stop, below, above, near)
-            near = bool(bar - start <= _NEAR)
-        fill(close, path, start, bar, equity, q, price)
-        if bar == n:
-            last = close[n - _ONE]
-            f[fig.EQUITY], f[fig.POSITION] = equity + q * (last - price), q
-            break
-        equity, price = equity + q * (close[bar] - price), close[bar]
-        scheduled = False
-        if bar == stop:
-            if equity > 0.0:
-                equity = _settle(t, equity, q, price, calendar.dues[k, _ZERO], calendar.dues[k, _ONE])
-            scheduled = calendar.due[k] & _SCHEDULES != 0
-            woken = bar
-            k += _ONE
-        if equity > 0.0 and (scheduled or outside_band(abs(q) * price, equity, t.lower, t.upper)):
-            equity, q, traded = _trade(t, equity, q, price)
-            if equity > 0.0:
-                turnover += traded
-                rebalances += 1.0
-    if equity <= 0.0:
-        f[fig.WIPED_OUT_BAR] = bar
-        fill(close, path, bar, n, 0.0, 0.0, price)
-        if bar == _ZERO:
-            rebalances = turnover = 0.0
-    f[fig.REBALANCES], f[fig.TRADES], f[fig.TURNOVER] = rebalances, rebalances, turnover
+    close = series.close
+    s, k, rows = open_plain(t, equity, close[_ZERO]), 0, calendar.bars.shape[0]
+    while s.equity > 0.0 and k < rows:
+        s = to_next_clock(t, close, series.blocks, calendar, k, s, path)
+        k += 1
+    if s.equity <= 0.0:
+        fill(close, path, np.uint64(s.wiped_out_bar), np.uint64(close.shape[0]), 0.0, 0.0, 0.0)
+    report_plain(f, s)
