@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numba
@@ -53,9 +54,11 @@ def _paths(
         run(flat, series, calendar, equity, measured, figures[k], ledger, rows, row)
 
 
-def _cores() -> int:
+@cache
+def _pool(threads: int | None) -> ThreadPoolExecutor:
+    """Returns a pool of threads, one per core unless told otherwise; it is kept, as starting one takes half a ms."""
     config: Any = numba.config
-    return int(config.NUMBA_DEFAULT_NUM_THREADS)
+    return ThreadPoolExecutor(threads or int(config.NUMBA_DEFAULT_NUM_THREADS))
 
 
 @compiled(numba.void(FLOATS, SERIES, PATHS, CALENDAR, _F, ROWS, _I, _I, FLOATS, FLOATS))
@@ -78,10 +81,10 @@ def _bare_paths(
 def _spread(count: int, work: Callable[[int, int], None], threads: int | None, done: Done | None) -> None:
     """Does `work(start, stop)` over chunks of [0, count) on a few threads, reporting each chunk."""
     chunk = min(max(count // 8, 1), _CHUNK_MAX)
-    with ThreadPoolExecutor(threads or _cores()) as pool:
-        for stop in pool.map(lambda start: _do(work, start, min(start + chunk, count)), range(0, count, chunk)):
-            if done is not None:
-                done(stop)
+    starts = range(0, count, chunk)
+    for stop in _pool(threads).map(lambda start: _do(work, start, min(start + chunk, count)), starts):
+        if done is not None:
+            done(stop)
 
 
 def _do(work: Callable[[int, int], None], start: int, stop: int) -> int:
