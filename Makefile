@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RIVAL := .venv-bench
 OUT ?= out
 
 .DEFAULT_GOAL := help
@@ -35,8 +36,15 @@ test: setup ## Runs all tests
 fuzz: setup ## Compares the engine with the plain loop over many thousands of random tokens and paths
 	@$(BIN)/python -m pytest tests/test_oracle.py --hypothesis-profile=fuzz
 
-bench: setup ## Measures speed against plain loops, side by side in one run
+bench: setup $(RIVAL)/.installed ## Measures speed against plain loops and vectorbt, side by side in one run
 	@$(BIN)/python -m bench
+
+# vectorbt has an environment of its own, so that its dependencies do not decide on ours.
+$(RIVAL)/.installed: bench/requirements.lock
+	@test -x $(RIVAL)/bin/python || $(PYTHON) -m venv $(RIVAL)
+	@echo "Installing vectorbt into $(RIVAL)"
+	@$(RIVAL)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
+	@touch $@
 
 check: setup ## Lint, format, types and layers
 	@$(BIN)/ruff check .
@@ -53,6 +61,8 @@ lock: setup ## Renews requirements.lock from pyproject.toml, with hashes, naming
 	@$(BIN)/uv pip compile pyproject.toml --extra fetch --extra test --extra check --generate-hashes --universal \
 		--python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade \
 		--output-file requirements.lock
+	@echo "vectorbt>=1.0" | $(BIN)/uv pip compile - --generate-hashes --universal --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --output-file bench/requirements.lock
 
 clean: ## Removes what was built
-	@rm -rf $(VENV) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(RIVAL) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
