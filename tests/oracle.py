@@ -35,6 +35,7 @@ class Run:
     leverages: list = field(default_factory=list)
     money: dict = field(default_factory=dict)
     rounding: list = field(default_factory=list)  # what adding up bar by bar may have lost, per bar
+    relative: list = field(default_factory=list)  # the same as a fraction of what was left each time
 
 
 def over(value, threshold):
@@ -215,6 +216,7 @@ class Loop:
             charged = abs(self.q) * at * (self.costs.taker_fee + self.costs.liquidation_fee)
             self.E = self.E - charged if over(self.E, charged) else 0.0
         self.q, self.pacing = 0.0, None
+        self.least = min(self.least, self.E)
         if self.E <= 0:
             self.wipe()
 
@@ -260,6 +262,7 @@ class Loop:
         if self.E <= 0:
             return
         self.E += self.q * (P - self.p[i - 1])
+        self.least = min(self.least, self.E)
         if self.E <= 0:
             return self.wipe()
         if not fees.all_in:
@@ -295,12 +298,17 @@ def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, b
         loop.costs = type(token.costs)()
     loop.trade(0, token.target, False, "opening")
     loop.out.nav.append(loop.E)
-    lost = 0.0
+    lost = fraction = 0.0
     for i in range(1, len(loop.p)):
-        lost += 2**-53 * (abs(loop.E) + abs(loop.q) * loop.p[i]) * 2
+        step = 2**-53 * (abs(loop.E) + abs(loop.q) * max(loop.p[i], loop.p[i - 1])) * 2
+        lost += step
         loop.out.rounding.append(lost)
         if loop.E > 0:
+            loop.least = loop.E
             loop.bar(i)
+            fraction += step / loop.least if loop.E > 0 else 0.0
+        loop.out.relative.append(fraction)
         loop.out.nav.append(loop.E)
     loop.out.rounding.insert(0, 0.0)
+    loop.out.relative.insert(0, 0.0)
     return loop.out

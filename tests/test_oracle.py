@@ -45,7 +45,7 @@ def _looseness(case, truth):
     that times itself, and in lots to what adding up bar by bar may have lost."""
     left = np.array(truth.nav)
     lost = np.max(np.array(truth.rounding)[left > 0] / left[left > 0], initial=0.0) if case.token.legs[0].lot else 0.0
-    return 1e-11 * max([100.0, *truth.leverages]) + 2 * float(lost)
+    return 1e-11 * max([100.0, *truth.leverages]) + 2 * float(lost) + max(truth.relative)
 
 
 def compare(case):
@@ -69,7 +69,8 @@ def compare(case):
     scale = np.maximum(np.abs(expected), knots[last])
     # A position in lots keeps the absolute error of adding up bar by bar while its equity shrinks; without
     # lots each rebalance scales the error down with the equity.
-    allowed = 1e-11 * scale + (np.array(truth.rounding) if case.token.legs[0].lot else 0.0)
+    # Each near-total loss leaves its rounding as a larger fraction of what is left.
+    allowed = (1e-11 + np.array(truth.relative)) * scale + (np.array(truth.rounding) if case.token.legs[0].lot else 0.0)
     assert np.all(np.abs(nav - expected) <= allowed)
     assert run.figures[fig.REBALANCES] == len(truth.rebalances)
     assert run.figures[fig.TURNOVER] == pytest.approx(truth.turnover, rel=_looseness(case, truth), abs=1e-12)
