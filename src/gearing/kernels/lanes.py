@@ -25,7 +25,7 @@ from gearing.kernels.wake import ROWS
 PATHS = numba.types.Array(numba.float64, 2, "C", readonly=True)
 
 _U, _F = numba.uint64, numba.float64
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_ZERO, _ONE, _TWO, _THREE, _FOUR = (np.uint64(i) for i in range(5))
 
 LANES = np.uint64(8)
 
@@ -41,14 +41,22 @@ N_LANE_NUMBERS = 14 * 8
 @compiled(numba.void(PATHS, _U, _U, _U, FLOATS), fastmath={"nnan", "nsz"})
 def _look_ahead(paths: Floats, first: np.uint64, start: np.uint64, stop: np.uint64, x: Floats) -> None:
     """Writes each lane's extreme prices from one bar up to another, and the price at the later one."""
-    for j in range(LANES):
-        path = paths[first + j]
-        low = high = path[start]
+    for j in range(_ZERO, LANES, _FOUR):
+        p0, p1, p2, p3 = paths[first + j], paths[first + j + _ONE], paths[first + j + _TWO], paths[first + j + _THREE]
+        l0 = h0 = p0[start]
+        l1 = h1 = p1[start]
+        l2 = h2 = p2[start]
+        l3 = h3 = p3[start]
         for i in range(start + _ONE, stop):
-            price = path[i]
-            low = price if price < low else low
-            high = price if price > high else high
-        x[_LOW + j], x[_HIGH + j], x[_LAST + j] = low, high, path[stop]
+            a, b, c, d = p0[i], p1[i], p2[i], p3[i]
+            l0, h0 = a if a < l0 else l0, a if a > h0 else h0
+            l1, h1 = b if b < l1 else l1, b if b > h1 else h1
+            l2, h2 = c if c < l2 else l2, c if c > h2 else h2
+            l3, h3 = d if d < l3 else l3, d if d > h3 else h3
+        x[_LOW + j], x[_LOW + j + _ONE], x[_LOW + j + _TWO], x[_LOW + j + _THREE] = l0, l1, l2, l3
+        x[_HIGH + j], x[_HIGH + j + _ONE], x[_HIGH + j + _TWO], x[_HIGH + j + _THREE] = h0, h1, h2, h3
+        x[_LAST + j], x[_LAST + j + _ONE] = p0[stop], p1[stop]
+        x[_LAST + j + _TWO], x[_LAST + j + _THREE] = p2[stop], p3[stop]
 
 
 @compiled(numba.void(TERMS, FLOATS, _F))
@@ -108,12 +116,26 @@ def _store(x: Floats, j: int, s: Plain) -> None:
     x[_REBALANCES + j], x[_TURNOVER + j], x[_DIED + j] = s.rebalances, s.turnover, s.wiped_out_bar
 
 
+@compiled(numba.boolean(FLOATS))
+def _all_slept(x: Floats) -> bool:
+    """Returns whether every lane is alive and slept through its stretch."""
+    odd = 0.0
+    for j in range(LANES):
+        odd += 1.0 if x[_EQUITY + j] <= 0.0 else x[_ODD + j]
+    return odd == 0.0
+
+
 @compiled(numba.void(TERMS, PATHS, PYRAMID, CALENDAR, _U, _U, FLOATS, FLOATS))
 def _settle_lanes(
     t: Terms, paths: Floats, none: Pyramid, calendar: Calendar, k: int, first: np.uint64, x: Floats, path: Floats
 ) -> None:
     """Makes the states after row k the states now: those that slept as they are, the others step by step."""
     is_last = np.uint64(calendar.bars[k]) == np.uint64(paths.shape[1])
+    if not is_last and _all_slept(x):
+        for j in range(LANES):
+            x[_EQUITY + j], x[_Q + j], x[_PRICE + j] = x[_NEXT_EQUITY + j], x[_NEXT_Q + j], x[_LAST + j]
+            x[_REBALANCES + j], x[_TURNOVER + j] = x[_NEXT_REBALANCES + j], x[_NEXT_TURNOVER + j]
+        return
     for j in range(LANES):
         s = _load(x, j)
         if s.equity <= 0.0:

@@ -78,9 +78,11 @@ def _bare_paths(
         run_plain(t, series, calendar, equity, figures[k], none)
 
 
-def _spread(count: int, work: Callable[[int, int], None], threads: int | None, done: Done | None) -> None:
-    """Does `work(start, stop)` over chunks of [0, count) on a few threads, reporting each chunk."""
-    chunk = min(max(count // 8, 1), _CHUNK_MAX)
+def _spread(
+    count: int, work: Callable[[int, int], None], threads: int | None, done: Done | None, group: int = 1
+) -> None:
+    """Does `work(start, stop)` over chunks of whole groups of [0, count) on a few threads, reporting each chunk."""
+    chunk = min(-(-count // (8 * group)) * group, _CHUNK_MAX)
     starts = range(0, count, chunk)
     for stop in _pool(threads).map(lambda start: _do(work, start, min(start + chunk, count)), starts):
         if done is not None:
@@ -190,7 +192,10 @@ def run_paths(
         own, dues = shape._replace(blocks=new_pyramid(0)), calendar._replace(dues=unseen)
         _bare_paths(flat, own, prices, dues, equity, figures, start, stop, np.empty(N_LANE_NUMBERS), np.empty(0))
 
-    _spread(len(prices), unindexed if bare else indexed, threads, done)
+    if bare:
+        _spread(len(prices), unindexed, threads, done, group=int(LANES))
+    else:
+        _spread(len(prices), indexed, threads, done)
     return figures
 
 
