@@ -50,6 +50,12 @@ def reached(value, threshold):
     return value >= threshold - TOL * abs(threshold)
 
 
+def whole(count):
+    """The whole number that a count touches, else the one below it."""
+    nearest = round(count)
+    return nearest if abs(count - nearest) <= TOL * count else math.floor(count)
+
+
 def trigger_fires(trigger, target, leverage, move):
     """Does a band, deviation or move of a Rule or Condition fire?"""
     size = abs(leverage)
@@ -171,7 +177,7 @@ class Loop:
         if self.rule.pace is not None and not emergency and over(abs(dq) * P, self.rule.pace.largest):
             dq, last = sign * self.rule.pace.largest / P, False
         if self.lot:
-            dq = sign * math.floor(abs(dq) / self.lot * (1 + TOL)) * self.lot
+            dq = sign * whole(abs(dq) / self.lot) * self.lot
             if dq == 0:
                 if continuing:
                     self.pacing, self.ref_price, self.ref_time = None, P, self.t[i]

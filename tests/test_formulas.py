@@ -113,3 +113,10 @@ def test_funding_sign_and_lots():
     assert f.funding_payment(-2.0, 100.0, 0.001) == 0.2
     assert [f.whole_lots(x, 0.5) for x in (1.49, -1.49, 0.3, 1.5)] == [1.0, -1.0, 0.0, 1.5]
     assert f.whole_lots(-1.234, 0.0) == -1.234
+
+
+def test_lots_are_cut_towards_zero_up_to_any_count():
+    for count, kept in ((3.7, 3.0), (3.0, 3.0), (3.0 - 1e-10, 3.0), (0.9, 0.0), (1e19, 1e19), (2.5e10, 2.5e10)):
+        for side in (1.0, -1.0):
+            assert f.whole_lots(side * count * 0.25, 0.25) == side * kept * 0.25
+    assert f.whole_lots(0.123, 0.0) == 0.123

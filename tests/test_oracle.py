@@ -48,6 +48,13 @@ def _looseness(case, truth):
     return 1e-11 * max([100.0, *truth.leverages]) + 2 * float(lost) + max(truth.relative)
 
 
+def _first_beyond_count(case, truth):
+    """The bar before which no trade had so many lots that rounding alone turns one count into the next; 0 if none."""
+    leg = case.token.legs[0]
+    crowd = 1e8 * leg.lot * leg.multiplier
+    return next((bar for bar, dq in truth.trades if leg.lot and bar >= 2 and abs(dq) > crowd), 0)
+
+
 def compare(case):
     truth = oracle.simulate(case.token, case.times, case.prices, case.funding, equity=case.equity, bars=case.bars)
     run, nav = engine(case)
@@ -55,6 +62,9 @@ def compare(case):
     dust = np.flatnonzero((np.array(truth.nav) > 0) & (np.array(truth.nav) < 1e-12 * case.equity))
     if len(dust):  # a billionth of a cent is left: compare what came before
         return _compare_until(int(dust[0]), case)
+    crowd = _first_beyond_count(case, truth)
+    if crowd:
+        return _compare_until(crowd, case)
     mine = [(int(row[BAR]), row[TRADED]) for row in rows if row[REASON] < 7 and row[REASON] > 0]
     began = [int(row[BAR]) for row in rows if row[BEGAN] == 1]
     note(f"{case.token.resolved_rule!r}\nloop {truth.rebalances}\nrows {rows[:, :2].tolist()}")

@@ -6,7 +6,7 @@ currency per unit of underlying, equity in settlement currency.
 
 from __future__ import annotations
 
-import math
+import numpy as np
 
 from gearing.jit import compiled
 
@@ -104,11 +104,18 @@ def size_to_edge(
 
 @compiled("float64(float64, float64)")
 def whole_lots(dq: float, lot: float) -> float:
-    """Returns the trade cut to whole lots, towards zero, so that it never overshoots its aim; lot 0: as is."""
+    """Returns the trade cut to whole lots, towards zero, so that it never overshoots its aim; lot 0: as is.
+
+    A count within a touch of a whole number is that number.
+    """
     if lot <= 0.0:
         return dq
-    lots = math.floor(abs(dq) / lot * (1.0 + TOUCH))
-    return lots * lot if dq > 0.0 else -lots * lot
+    count = abs(dq) / lot
+    whole = np.rint(count)
+    if abs(count - whole) > TOUCH * count:
+        # NumPy's, since math.floor compiles to an integer, which a large count overflows.
+        whole = np.floor(count)
+    return whole * lot if dq > 0.0 else -whole * lot
 
 
 @compiled("float64(float64, float64, float64, float64, float64)")
