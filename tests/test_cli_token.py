@@ -149,7 +149,7 @@ def test_help_and_version_exit_with_0(capsys: Captured) -> None:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
-    def fail() -> str:
+    def fail(holds: str) -> str:
         raise error
 
     monkeypatch.setattr("gearing.core.spec_text.example_token", fail)

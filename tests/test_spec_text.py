@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gearing.core.catalog import PRESETS, preset, token
-from gearing.core.fees import Costs, Fees, Limits
-from gearing.core.instruments import MarginTier, Perpetual
+from gearing.core.fees import Consolidation, Costs, Fees, Limits
+from gearing.core.instruments import KINDS, Contract, MarginTier, Perpetual
 from gearing.core.rule import AimKind, Condition, Pace, Rule, Schedule, Side
-from gearing.core.spec_text import example_token, format_token, parse_token
+from gearing.core.spec_text import EXAMPLES, example_token, format_token, parse_token
 from gearing.core.token import Token
 from gearing.errors import InputError, SpecError
 from gearing.market.token_file import read_token
@@ -110,7 +110,12 @@ def test_the_example_is_a_token_and_shows_every_field() -> None:
     assert (made.symbol, made.target, made.rule) == ("BTC3L", 3.0, "ftx")
     assert made.fees == Fees(management_per_day=0.0003, creation=0.001, redemption=0.001)
     assert made.costs == Costs(taker_fee=0.0005, half_spread=0.0002)
-    for record in (Token, Fees, Costs, Limits, Perpetual, MarginTier, Rule, Schedule, Pace, Condition):
+    held = {holds: example_token(holds) for holds in EXAMPLES}
+    kinds = {holds: type(parse_token(shown).legs[0]) for holds, shown in held.items()}
+    assert set(kinds.values()) == set(KINDS.values())
+    text = "\n".join(held.values())
+    parts = (Fees, Costs, Limits, Consolidation, MarginTier, Contract, Rule, Schedule, Pace, Condition)
+    for record in (Token, *parts, *KINDS.values()):
         for field in record.__struct_fields__:
             assert f"{field} = " in text or f"{field}]" in text, field
 
@@ -250,7 +255,7 @@ def test_mistakes_in_nested_tables_are_found_where_they_stand() -> None:
         ('symbol = "A"\ntarget = 3\nfees = 7', "line 3: fees", "Write [fees]"),
         ('symbol = "A"\ntarget = 3\nrule = 5', "line 3: rule", "the name of a preset"),
         ('symbol = "A"\ntarget = 3\nsettlement = 5', "line 3: settlement", 'quotes: "5"'),
-        ('symbol = "A"\ntarget = 3\n[[legs]]\n[[legs]]', "line 3: legs", "exactly one leg"),
+        ('symbol = "A"\ntarget = 3\n[[legs]]\nweight = 0.5', "line 3: legs", "weights that sum to 1"),
         ('name = """\ntarget = 5\n"""\nsymbol = "A"\ntarget = 0', "line 5: target", "other than 0"),
         ('symbol = "A"\ntarget = 3\nfees.creation = 9', "line 3: fees.creation", "at most 0.5"),
         ('symbol = "A"\ntarget = 3\nrule = { band_upper = 2 }', "line 3: rule.band_upper", "no lower than"),

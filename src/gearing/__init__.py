@@ -16,11 +16,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gearing.core import catalog as presets  # noqa: F401
     from gearing.core import rules as rules
+    from gearing.core.fees import Consolidation as Consolidation
     from gearing.core.fees import Costs as Costs
     from gearing.core.fees import Fees as Fees
     from gearing.core.fees import Limits as Limits
+    from gearing.core.instruments import Contract as Contract
+    from gearing.core.instruments import DatedFuture as DatedFuture
     from gearing.core.instruments import MarginTier as MarginTier
     from gearing.core.instruments import Perpetual as Perpetual
+    from gearing.core.instruments import Spot as Spot
+    from gearing.core.instruments import TotalReturnSwap as TotalReturnSwap
     from gearing.core.rule import Condition as Condition
     from gearing.core.rule import Pace as Pace
     from gearing.core.rule import Rule as Rule
@@ -51,8 +56,8 @@ _HOMES = {
     "core.catalog": ("presets",),
     "core.rules": ("rules",),
     "core.rule": ("Condition", "Pace", "Rule", "Schedule"),
-    "core.fees": ("Costs", "Fees", "Limits"),
-    "core.instruments": ("MarginTier", "Perpetual"),
+    "core.fees": ("Consolidation", "Costs", "Fees", "Limits"),
+    "core.instruments": ("Contract", "DatedFuture", "MarginTier", "Perpetual", "Spot", "TotalReturnSwap"),
     "core.token": ("Token",),
     "errors": ("DataError", "DataWarning", "GearingError", "InputError", "SpecError"),
     "market.files": ("read_funding", "read_prices"),

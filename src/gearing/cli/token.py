@@ -12,6 +12,7 @@ from gearing.cli.rules import rule_payload, show_fees, show_rule
 from gearing.errors import InputError, SpecError
 
 if TYPE_CHECKING:
+    from gearing.core.instruments import Leg
     from gearing.core.token import Token
 
 token_app = typer.Typer(help="Token specifications: check one, or start a new one.", no_args_is_help=True)
@@ -62,14 +63,10 @@ def _show(token: Token, file: Path) -> None:
 def _facts(token: Token, size: str) -> list[tuple[str, str]]:
     from gearing.core.words import number
 
-    leg = token.legs[0]
-    contract = f"the linear perpetual {leg.symbol}" if leg.symbol else "a linear perpetual"
-    steps = f"in lots of {leg.lot:g}" if leg.lot else "of any size"
-    tiers = count(len(leg.margin_tiers), "margin tier") if leg.margin_tiers else "never liquidated"
     facts = [
         ("target", f"{number(token.target, sign=True)} ({size})"),
         ("rule", token.rule if isinstance(token.rule, str) else (token.rule.name or "its own")),
-        ("holds", f"{contract}, {steps}, multiplier {leg.multiplier:g}, {tiers}"),
+        *[("holds" if k == 0 else "", _holding(token, leg)) for k, leg in enumerate(token.legs)],
         ("first NAV", f"{number(token.initial_nav)} {token.settlement}"),
     ]
     limits = token.limits
@@ -81,6 +78,33 @@ def _facts(token: Token, size: str) -> list[tuple[str, str]]:
         if value is not None:
             facts.append((name, f"{number(value)} {unit}"))
     return facts
+
+
+def _holding(token: Token, leg: Leg) -> str:
+    """Returns what one leg is, in one line."""
+    from gearing.core.instruments import DatedFuture, Spot, TotalReturnSwap, kind_of
+    from gearing.core.words import number, percent
+
+    words = kind_of(leg).replace("_", " ")
+    if token.is_inverse:
+        words = "inverse perpetual"
+    elif words == "perpetual":
+        words = "linear perpetual"
+    share = f"{percent(leg.weight)} in " if len(token.legs) > 1 else ""
+    name = f" {leg.symbol}" if leg.symbol else ""
+    facts = [f"{share}the {words}{name}" if name else f"a {words}"]
+    facts.append(f"in lots of {leg.lot:g}" if leg.lot else "of any size")
+    facts.append(f"multiplier {leg.multiplier:g}")
+    if leg.min_notional:
+        facts.append(f"trades of {number(leg.min_notional)} at least")
+    match leg:
+        case TotalReturnSwap():
+            facts.append(f"{percent(leg.spread)} a year over the reference rate")
+        case DatedFuture():
+            facts.append(f"{count(len(leg.contracts), 'contract')}, rolled {number(leg.roll_days)} days before expiry")
+    if not isinstance(leg, (TotalReturnSwap, Spot)):
+        facts.append(count(len(leg.margin_tiers), "margin tier") if leg.margin_tiers else "never liquidated")
+    return ", ".join(facts)
 
 
 def _show_costs(token: Token) -> None:
@@ -102,15 +126,22 @@ def _show_costs(token: Token) -> None:
 def new(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Where to write; stdout if not given.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    holds: Annotated[
+        str,
+        typer.Option(help="What it holds: perpetual, inverse, dated_future, total_return_swap, spot, basket."),
+    ] = "perpetual",
 ) -> None:
     """Writes a commented example of a token."""
-    from gearing.core.spec_text import example_token
+    from gearing.core.spec_text import EXAMPLES, example_token
 
+    if holds not in EXAMPLES:
+        raise InputError(f"{holds!r} is nothing a token holds.", where="--holds", fix=f"One of {', '.join(EXAMPLES)}.")
+    text = example_token(holds)
     if file is None:
-        typer.echo(example_token(), nl=False)
+        typer.echo(text, nl=False)
         return
     if file.exists() and not force:
         raise InputError(
             "the file exists already.", where=str(file), fix="Give another name, or --force to write over it."
         )
-    write_out(file, example_token())
+    write_out(file, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gearing.core.fees import Costs, Fees, Limits
-from gearing.core.instruments import Perpetual
+from gearing.core.instruments import Leg, Perpetual
 from gearing.core.presets import PRESETS, checked_target, names, preset
 from gearing.core.presets import fees as issuer_fees
 from gearing.core.token import Token
@@ -22,7 +22,7 @@ def token(
     name: str | None = None,
     fees: Fees | None = None,
     costs: Costs | None = None,
-    legs: tuple[Perpetual, ...] | None = None,
+    legs: tuple[Leg, ...] | None = None,
     limits: Limits | None = None,
     settlement: str = "USDT",
     initial_nav: float = 100.0,

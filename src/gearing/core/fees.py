@@ -86,3 +86,21 @@ class Limits(Record, frozen=True, kw_only=True):
         for place in ("largest_exposure", "largest_order", "supply_cap"):
             check.number(place, 0, strict=True, optional=True)
         check.done()
+
+
+class Consolidation(Record, frozen=True, kw_only=True):
+    """When units are merged (a reverse split): at a day's end (00:00 UTC), where NAV is below a level.
+
+    Args:
+        below: the level of NAV, settlement currency.
+        factor: so many units become one, and NAV is multiplied by it.
+    """
+
+    below: float
+    factor: float
+
+    def __post_init__(self) -> None:
+        check = Check(self)
+        check.number("below", 0, strict=True)
+        check.number("factor", 1, strict=True)
+        check.done()

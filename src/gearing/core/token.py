@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from gearing.core.fees import Costs, Fees, Limits
-from gearing.core.instruments import Perpetual
+import math
+
+from gearing.core.fees import Consolidation, Costs, Fees, Limits
+from gearing.core.instruments import Instrument, Leg, Perpetual, Spot, TotalReturnSwap
 from gearing.core.presets import PRESETS, preset, unknown_preset
 from gearing.core.record import Check, Record
 from gearing.core.rule import TARGET_MAX, Rule, rule_problems
 from gearing.errors import SpecError
+
+LEGS_MAX = 20
 
 
 class Token(Record, frozen=True, kw_only=True):
@@ -18,24 +22,29 @@ class Token(Record, frozen=True, kw_only=True):
         target: target leverage β, signed, 0 < |β| ≤ 20; 1 is a plain holding.
         rule: a Rule, or the name of a preset, which then takes this token's target.
         name: a longer name.
-        legs: what the portfolio holds; one linear perpetual for now.
+        legs: what the portfolio holds: one instrument, or several with weights that sum to 1 (a basket).
         fees: what the issuer charges.
         settlement: the currency that NAV is counted in.
         initial_nav: NAV of the first unit.
         limits: bounds for the desk.
         costs: what trading costs in a study.
+        cash_interest: the share of the reference rate that idle cash earns. By default 1 where every leg is a
+            swap or spot, else 0: a futures venue pays none on margin.
+        consolidation: when units are merged, or None.
     """
 
     symbol: str
     target: float
     rule: Rule | str = Rule()
     name: str = ""
-    legs: tuple[Perpetual, ...] = (Perpetual(),)
+    legs: tuple[Leg, ...] = (Perpetual(),)
     fees: Fees = Fees()
     settlement: str = "USDT"
     initial_nav: float = 100.0
     limits: Limits = Limits()
     costs: Costs = Costs()
+    cash_interest: float | None = None
+    consolidation: Consolidation | None = None
 
     def __post_init__(self) -> None:
         check = Check(self)
@@ -50,9 +59,12 @@ class Token(Record, frozen=True, kw_only=True):
             "1 is a plain holding.",
         )
         check.number("initial_nav", 0, strict=True)
-        check.sequence("legs", Perpetual, "perpetuals")
-        if isinstance(self.legs, tuple) and len(self.legs) != 1:
-            check.add("legs", len(self.legs), "exactly one leg", "Baskets are not supported yet.")
+        check.sequence("legs", Instrument, "instruments")
+        if isinstance(self.legs, tuple):
+            _check_legs(check, self.legs)
+        check.number("cash_interest", 0, 1, optional=True)
+        wanted = self.consolidation is None or isinstance(self.consolidation, Consolidation)
+        check.that(wanted, "consolidation", "a Consolidation")
         for place, kind in (("fees", Fees), ("limits", Limits), ("costs", Costs)):
             check.that(isinstance(getattr(self, place), kind), place, f"a {kind.__name__}")
         check.that(isinstance(self.rule, (Rule, str)), "rule", "a Rule or the name of a preset")
@@ -77,6 +89,42 @@ class Token(Record, frozen=True, kw_only=True):
             return self.rule
         return preset(self.rule, target=self.target)
 
+    @property
+    def interest_share(self) -> float:
+        """The share of the reference rate that idle cash earns."""
+        if self.cash_interest is not None:
+            return self.cash_interest
+        return 1.0 if all(isinstance(leg, (TotalReturnSwap, Spot)) for leg in self.legs) else 0.0
+
+    @property
+    def is_inverse(self) -> bool:
+        """Whether the portfolio is one coin-margined perpetual."""
+        leg = self.legs[0]
+        return isinstance(leg, Perpetual) and leg.inverse
+
+    @property
+    def settles_in_coin(self) -> bool:
+        """Whether NAV is counted in the coin itself: an inverse perpetual whose underlying is the settlement."""
+        leg = self.legs[0]
+        return isinstance(leg, Perpetual) and leg.inverse and leg.underlying == self.settlement
+
     def __repr__(self) -> str:
         rule = self.rule if isinstance(self.rule, str) else (self.rule.name or "own rule")
         return f"Token({self.symbol}, target {self.target:+g}, {rule})"
+
+
+def _check_legs(check: Check, legs: tuple[Leg, ...]) -> None:
+    if not 1 <= len(legs) <= LEGS_MAX:
+        check.add("legs", len(legs), f"1 to {LEGS_MAX} legs")
+        return
+    total = math.fsum(leg.weight for leg in legs)
+    if abs(total - 1) > 1e-9:
+        mend = "Leave the weight of a single leg out." if len(legs) == 1 else "Divide each by their sum."
+        check.add("legs", f"weights that sum to {total:g}", "weights that sum to 1", mend)
+    if len(legs) == 1:
+        return
+    names = [leg.symbol for leg in legs]
+    if not all(names) or len(set(names)) < len(names):
+        check.add("legs", names, "a symbol of its own for each leg", "Prices are given by these symbols.")
+    if any(isinstance(leg, Perpetual) and leg.inverse for leg in legs):
+        check.add("legs", "an inverse leg among others", "an inverse perpetual as the only leg", "Use linear legs.")

@@ -4,6 +4,6 @@ Pure: text in, records out. The records' own fields and types drive both directi
 """
 
 from gearing.core.spec_text.read import parse_token
-from gearing.core.spec_text.write import example_token, format_token
+from gearing.core.spec_text.write import EXAMPLES, example_token, format_token
 
-__all__ = ["example_token", "format_token", "parse_token"]
+__all__ = ["EXAMPLES", "example_token", "format_token", "parse_token"]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gearing.core.instruments import Perpetual
+from gearing.core.instruments import KINDS, Instrument
 from gearing.core.presets import PRESETS, unknown_preset
 from gearing.core.record import Record
 from gearing.core.rule import Rule
@@ -121,6 +121,8 @@ class _Reader:
         kind = next((option for option in options if _is_record(option)), None)
         items = next((typing.get_args(option)[0] for option in options if _is_list(option)), None)
         if isinstance(value, dict):
+            if kind is not None and issubclass(kind, Instrument):
+                return self._leg(value, place)
             if kind is not None:
                 return self.record(kind, value, place)
             self._note(
@@ -147,13 +149,19 @@ class _Reader:
             self._note(place, "a number beyond all bounds", "a number of a sensible size")
         return value
 
+    def _leg(self, table: Mapping[str, Any], place: str) -> Any:
+        """Returns the instrument that a table describes; its `kind` says which, a perpetual unless given."""
+        name = table.get("kind", "perpetual")
+        if not isinstance(name, str) or name not in KINDS:
+            near = difflib.get_close_matches(str(name), KINDS, n=1)
+            mend = f'Did you mean "{near[0]}"?' if near else ""
+            self._note(_under(place, "kind"), repr(name), f"one of {', '.join(KINDS)}", mend)
+            name = "perpetual"
+        return self.record(KINDS[name], {key: value for key, value in table.items() if key != "kind"}, place)
+
     def _note_unknown(self, kind: type[Record], table: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
         for name, value in table.items():
             if name in known:
-                continue
-            if kind is Perpetual and name == "kind":
-                if value != "perpetual":
-                    self._note(_under(place, name), repr(value), '"perpetual"', "Other instruments are to come.")
                 continue
             mend = _unknown_mend(kind, name, value, known)
             self._note(_under(place, name), "an unknown one", "a known field", mend)
@@ -177,7 +185,7 @@ def _list_mend(place: str, items: Any) -> str:
     if items is None:
         return ""
     table = _INDEX.sub("", place)
-    if _is_record(items):
+    if any(_is_record(option) for option in _options(items)):
         return f"Write [[{table}]] with its fields below it."
     return f"Write {table.rpartition('.')[2]} = [...]."
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gearing.core.instruments import Instrument, kind_of
 from gearing.core.record import Record
 from gearing.core.token import Token
 
@@ -21,6 +22,7 @@ rule = "ftx"                  # an issuer's rule (`gearing rules` lists them), o
 # name = "Bitcoin 3x long"    # a longer name
 # settlement = "USDT"         # the currency that NAV is counted in
 # initial_nav = 100.0         # NAV of the first unit
+# cash_interest = 1.0         # the share of the reference rate that idle cash earns
 
 [fees]                        # what the issuer charges
 management_per_day = "0.03%"  # taken at each day's end, 00:00 UTC: 10.4 % in a year
@@ -41,16 +43,11 @@ half_spread = "0.02%"         # half the relative bid-ask spread
 # largest_order = 1e6         # in settlement currency
 # supply_cap = 100000         # in units
 
-# [[legs]]                    # what the portfolio holds: one linear perpetual
-# kind = "perpetual"
-# symbol = "BTCUSDT"          # the venue's name of the contract
-# lot = 0.001                 # the smallest step of a trade, in contracts; 0 trades any size
-# multiplier = 1.0            # units of underlying per contract
-# margin_tiers = [            # the venue's maintenance brackets, smallest first; none: never liquidated
-#   { notional_max = 50000, rate = "0.4%", amount = 0 },
-#   { rate = "0.5%", amount = 50 },
-# ]
+# [consolidation]             # merge units at a day's end where NAV is below a level
+# below = 0.1                 # in settlement currency
+# factor = 10                 # ten units become one
 
+{legs}
 # A rule of your own, in place of rule = "ftx" above. Levels are real leverage without its sign.
 # [rule]
 # name = "mine"
@@ -79,9 +76,77 @@ half_spread = "0.02%"         # half the relative bid-ask spread
 """
 
 
-def example_token() -> str:
-    """Returns a commented specification that shows every field; it is valid as it stands."""
-    return _EXAMPLE
+# What the example holds, by the word for it. The first is the default and stays commented out.
+EXAMPLES = {
+    "perpetual": """\
+# [[legs]]                    # what the portfolio holds; `gearing token new --holds basket` and others show more
+# kind = "perpetual"          # or "dated_future", "total_return_swap", "spot"
+# symbol = "BTCUSDT"          # the venue's name of it; a basket's prices are given by these names
+# weight = 1.0                # share of the exposure; the weights of all legs sum to 1
+# lot = 0.001                 # the smallest step of a trade, in contracts; 0 trades any size
+# multiplier = 1.0            # units of underlying per contract
+# tick = 0.1                  # the smallest step of its price; a study ignores it
+# min_notional = 5            # the smallest trade the venue takes, in settlement currency
+# margin_tiers = [            # the venue's maintenance brackets, smallest first; none: never liquidated
+#   { notional_max = 50000, rate = "0.4%", amount = 0 },
+#   { rate = "0.5%", amount = 50 },
+# ]
+""",
+    "inverse": """\
+[[legs]]                      # a perpetual margined in coin
+kind = "perpetual"
+symbol = "BTCUSD_PERP"
+inverse = true
+underlying = "BTC"            # with settlement = "BTC" NAV would be counted in the coin
+multiplier = 100              # notional of a contract, in the currency of the price
+""",
+    "dated_future": """\
+[[legs]]                      # a chain of futures, each contract with prices of its own
+kind = "dated_future"
+symbol = "BTC"
+roll_days = 5                 # days before expiry at which the position is moved to the next contract
+contracts = [
+  { symbol = "BTC-240329", expiry = "2024-03-29T08:00" },
+  { symbol = "BTC-240628", expiry = "2024-06-28T08:00" },
+]
+""",
+    "total_return_swap": """\
+[[legs]]                      # a swap: the return of the underlying, dividends included, against financing
+kind = "total_return_swap"
+symbol = "QQQ"
+spread = "0.35%"              # per year, over the reference rate of the study
+""",
+    "spot": """\
+[[legs]]                      # the underlying itself, bought with the token's cash
+kind = "spot"
+symbol = "BTC"
+""",
+    "basket": """\
+[[legs]]                      # a basket: several legs, each with prices and funding of its own
+kind = "perpetual"
+symbol = "BTCUSDT"
+weight = 0.5                  # the weights of all legs sum to 1
+
+[[legs]]
+kind = "perpetual"
+symbol = "ETHUSDT"
+weight = 0.3
+
+[[legs]]
+kind = "perpetual"
+symbol = "LTCUSDT"
+weight = 0.2
+""",
+}
+
+
+def example_token(holds: str = "perpetual") -> str:
+    """Returns a commented specification that shows every field of a token; it is valid as it stands.
+
+    Args:
+        holds: what its portfolio holds, one of EXAMPLES.
+    """
+    return _EXAMPLE.replace("{legs}\n", EXAMPLES[holds])
 
 
 def format_token(token: Token) -> str:
@@ -109,7 +174,8 @@ def _table(record: Record, path: str) -> Iterator[str]:
             yield from ("", f"[{place}]", *_table(value, place))
         else:
             for item in value:
-                yield from ("", f"[[{place}]]", *_table(item, place))
+                kind = (f'kind = "{kind_of(item)}"',) if isinstance(item, Instrument) else ()
+                yield from ("", f"[[{place}]]", *kind, *_table(item, place))
 
 
 def _leaf(value: Any) -> str:
