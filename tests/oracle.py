@@ -132,6 +132,7 @@ class Loop:
         self.E, self.q = equity, 0.0
         self.ref_price, self.ref_time = prices[0], times[0]
         self.pacing = None
+        self.sensitivity = 1.0
         self.out = Run()
 
     def volume_24h(self, i):
@@ -205,23 +206,32 @@ class Loop:
                 "next": self.t[i] + milliseconds(self.rule.pace.interval),
             }
 
-    def liquidate(self, i):
-        tiers = self.token.legs[0].margin_tiers
-        if not tiers or self.q == 0:
-            return
-        at = liquidation_price(tiers, self.E, self.q, self.p[i - 1])
+    def left_by_liquidation(self, i, scale):
+        """What a liquidation on bar i leaves of the position and equity times `scale`; None without one."""
+        tiers, E, q = self.token.legs[0].margin_tiers, self.E * scale, self.q * scale
+        if not tiers or q == 0:
+            return None
+        at = liquidation_price(tiers, E, q, self.p[i - 1])
         if at is None:
-            return
+            return None
         low, high, opened = (self.bars.get(k, self.p)[i] for k in ("low", "high", "open"))
-        if not (low <= at if self.q > 0 else high >= at):
+        if not (low <= at if q > 0 else high >= at):
+            return None
+        at = min(at, opened) if q > 0 else max(at, opened)
+        E += q * (at - self.p[i - 1])
+        charged = abs(q) * at * (self.costs.taker_fee + self.costs.liquidation_fee)
+        return E - charged if over(E, charged) else 0.0
+
+    def liquidate(self, i):
+        left = self.left_by_liquidation(i, 1.0)
+        if left is None:
             return
-        at = min(at, opened) if self.q > 0 else max(at, opened)
         self.out.liquidations += 1
-        self.E += self.q * (at - self.p[i - 1])
-        if self.E > 0:
-            charged = abs(self.q) * at * (self.costs.taker_fee + self.costs.liquidation_fee)
-            self.E = self.E - charged if over(self.E, charged) else 0.0
-        self.q, self.pacing = 0.0, None
+        # Brackets are amounts of money, so what is left moves by more than the equity before it did.
+        more = self.left_by_liquidation(i, 1 + 1e-6)
+        if left > 0 and more is not None:
+            self.sensitivity *= max(1.0, abs(more / left - 1) / 1e-6)
+        self.E, self.q, self.pacing = left, 0.0, None
         self.least = min(self.least, self.E)
         if self.E <= 0:
             self.wipe()
@@ -310,9 +320,9 @@ def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, b
         lost += step
         loop.out.rounding.append(lost)
         if loop.E > 0:
-            loop.least = loop.E
+            loop.least, loop.sensitivity = loop.E, 1.0
             loop.bar(i)
-            fraction += step / loop.least if loop.E > 0 else 0.0
+            fraction = fraction * loop.sensitivity + step / loop.least if loop.E > 0 else fraction
         loop.out.relative.append(fraction)
         loop.out.nav.append(loop.E)
     loop.out.rounding.insert(0, 0.0)

@@ -24,7 +24,7 @@ def examples(times):
     return settings(max_examples=times * settings.default.max_examples)
 
 
-@dataclass
+@dataclass(repr=False)
 class Case:
     token: Token
     times: list
@@ -33,6 +33,9 @@ class Case:
     funding: list
     equity: float
     bars: dict
+
+    def __repr__(self):
+        return f"Case({self.token}, {len(self.times)} bars of {self.spacing_ms} ms)"
 
 
 def some(strategy):

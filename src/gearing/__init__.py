@@ -38,15 +38,19 @@ if TYPE_CHECKING:
     from gearing.errors import SpecError as SpecError
     from gearing.market.files import read_funding as read_funding
     from gearing.market.files import read_prices as read_prices
+    from gearing.market.rates import Dividends as Dividends
+    from gearing.market.rates import Rates as Rates
+    from gearing.market.rates import read_dividends as read_dividends
+    from gearing.market.rates import read_rates as read_rates
     from gearing.market.series import Funding as Funding
     from gearing.market.series import Prices as Prices
     from gearing.market.synthetic import make_market as make_market
     from gearing.market.token_file import read_token as read_token
     from gearing.study.attribution import Attribution as Attribution
-    from gearing.study.backtest import Result as Result
     from gearing.study.backtest import backtest as backtest
     from gearing.study.compare import Comparison as Comparison
     from gearing.study.compare import compare as compare
+    from gearing.study.result import Result as Result
     from gearing.study.summary import Summary as Summary
     from gearing.study.sweep import Sweep as Sweep
     from gearing.study.sweep import sweep as sweep
@@ -61,12 +65,14 @@ _HOMES = {
     "core.token": ("Token",),
     "errors": ("DataError", "DataWarning", "GearingError", "InputError", "SpecError"),
     "market.files": ("read_funding", "read_prices"),
+    "market.rates": ("Dividends", "Rates", "read_dividends", "read_rates"),
     "market.series": ("Funding", "Prices"),
     "market.synthetic": ("make_market",),
     "market.token_file": ("read_token",),
     "study.attribution": ("Attribution",),
-    "study.backtest": ("Result", "backtest"),
+    "study.backtest": ("backtest",),
     "study.compare": ("Comparison", "compare"),
+    "study.result": ("Result",),
     "study.summary": ("Summary",),
     "study.sweep": ("Sweep", "sweep"),
 }

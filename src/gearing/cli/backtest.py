@@ -15,7 +15,7 @@ from gearing.cli.output import JsonFlag, count, emit, heading, pairs, write_out
 if TYPE_CHECKING:
     from gearing.core.fees import Costs
     from gearing.core.token import Token
-    from gearing.study.backtest import Result
+    from gearing.study.result import Result
     from gearing.study.summary import Summary
 
 SCHEMA = "gearing.backtest/1"

@@ -23,7 +23,11 @@ PARTS = (
     "leverage",
     "variance_drag",
     "timing",
+    "basis",
     "funding",
+    "financing",
+    "cash_interest",
+    "dividends",
     "management_fee",
     "commission",
     "spread",
@@ -31,19 +35,23 @@ PARTS = (
     "liquidation",
     "gap",
 )
-LEVERAGE, DRAG, TIMING, FUNDING, FEE, COMMISSION, SPREAD, IMPACT, LIQUIDATED, GAP = range(len(PARTS))
+(
+    LEVERAGE, DRAG, TIMING, BASIS, FUNDING, FINANCING, INTEREST, DIVIDENDS, FEE, COMMISSION, SPREAD, IMPACT, LIQUIDATED,
+    GAP,
+) = range(len(PARTS))  # fmt: skip
 N_PARTS = len(PARTS)
 
 # The ledger of one run: the logs of the parts, their money, then the marks of the last posting and trade.
-LOG, MONEY, POST_EQUITY, POST_PRICE, TRADE_PRICE, SINCE_TRADE = (
+LOG, MONEY, POST_EQUITY, POST_PRICE, TRADE_PRICE, SINCE_TRADE, POST_HELD = (
     0,
     N_PARTS,
     2 * N_PARTS,
     2 * N_PARTS + 1,
     2 * N_PARTS + 2,
     2 * N_PARTS + 3,
+    2 * N_PARTS + 4,
 )
-N_LEDGER = 2 * N_PARTS + 4
+N_LEDGER = 2 * N_PARTS + 5
 
 _F = numba.float64
 _A = numba.types.Array(_F, 1, "C")
@@ -56,28 +64,48 @@ def open_ledger(ledger: NDArray[np.float64], equity: float, price: float) -> Non
     ledger[POST_EQUITY] = equity
     ledger[POST_PRICE] = price
     ledger[TRADE_PRICE] = price
+    ledger[POST_HELD] = price
 
 
-@compiled(numba.void(_A, _F, _F, _F))
-def post_mark(ledger: NDArray[np.float64], target: float, equity: float, price: float) -> None:
-    """Closes the stretch since the last posting: equity marked at `price`, both > 0."""
+@compiled(numba.void(_A, _F, _F, _F, _F))
+def post_mark_against(ledger: NDArray[np.float64], target: float, equity: float, price: float, held: float) -> None:
+    """Closes the stretch since the last posting, where what is held is not the underlying itself.
+
+    Args:
+        ledger: the ledger.
+        target: target leverage β.
+        equity: marked, > 0.
+        price: of the underlying, > 0; leverage and drag are measured against it.
+        held: the index of what is held, > 0; β times its log return beyond the underlying's is the basis.
+    """
     before = ledger[POST_EQUITY]
     total = math.log(equity / before)
     since_trade = math.log(price / ledger[TRADE_PRICE])
-    leverage = target * math.log(price / ledger[POST_PRICE])
+    moved = math.log(price / ledger[POST_PRICE])
+    leverage = target * moved
     drag = -0.5 * target * (target - 1.0) * (since_trade * since_trade - ledger[SINCE_TRADE] ** 2)
-    timing = total - leverage - drag
+    basis = target * (math.log(held / ledger[POST_HELD]) - moved)
+    timing = total - leverage - drag - basis
     gain = equity - before
     scale = gain / total if abs(total) > 1e-9 else before
     ledger[LOG + LEVERAGE] += leverage
     ledger[LOG + DRAG] += drag
     ledger[LOG + TIMING] += timing
+    ledger[LOG + BASIS] += basis
     ledger[MONEY + LEVERAGE] += leverage * scale
     ledger[MONEY + DRAG] += drag * scale
-    ledger[MONEY + TIMING] += gain - (leverage + drag) * scale
+    ledger[MONEY + BASIS] += basis * scale
+    ledger[MONEY + TIMING] += gain - (leverage + drag + basis) * scale
     ledger[POST_EQUITY] = equity
     ledger[POST_PRICE] = price
+    ledger[POST_HELD] = held
     ledger[SINCE_TRADE] = since_trade
+
+
+@compiled(numba.void(_A, _F, _F, _F))
+def post_mark(ledger: NDArray[np.float64], target: float, equity: float, price: float) -> None:
+    """Closes the stretch since the last posting, where the underlying itself is held: equity at `price`, both > 0."""
+    post_mark_against(ledger, target, equity, price, price)
 
 
 @compiled(numba.void(_A, numba.int64, _F))
@@ -91,8 +119,8 @@ def post(ledger: NDArray[np.float64], part: int, amount: float) -> None:
 
 
 @compiled(numba.void(_A, _F, _F, _F))
-def post_trade(ledger: NDArray[np.float64], spread: float, impact: float, commission: float) -> None:
-    """Posts a trade's cost (≥ 0): its one log split over the three parts in proportion to their money."""
+def post_cost(ledger: NDArray[np.float64], spread: float, impact: float, commission: float) -> None:
+    """Posts what trading cost (≥ 0): its one log split over the three parts in proportion to their money."""
     cost = spread + impact + commission
     before = ledger[POST_EQUITY]
     if cost > 0.0:
@@ -104,6 +132,12 @@ def post_trade(ledger: NDArray[np.float64], spread: float, impact: float, commis
         ledger[MONEY + IMPACT] -= impact
         ledger[MONEY + COMMISSION] -= commission
         ledger[POST_EQUITY] = before - cost
+
+
+@compiled(numba.void(_A, _F, _F, _F))
+def post_trade(ledger: NDArray[np.float64], spread: float, impact: float, commission: float) -> None:
+    """Posts a rebalancing trade's cost (≥ 0), and begins a new stretch of variance drag."""
+    post_cost(ledger, spread, impact, commission)
     ledger[TRADE_PRICE] = ledger[POST_PRICE]
     ledger[SINCE_TRADE] = 0.0
 

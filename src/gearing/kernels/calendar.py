@@ -68,14 +68,14 @@ def day_ends_from(calendar: Calendar, k: int) -> bool:
     return False
 
 
-def _daily(start_ms: int, end_ms: int, time_of_day_ms: int) -> Ints:
+def daily_instants(start_ms: int, end_ms: int, time_of_day_ms: int) -> Ints:
     """Returns the instants of one time of day in (start, end]."""
     first = (start_ms - time_of_day_ms) // DAY_MS + 1
     last = (end_ms - time_of_day_ms) // DAY_MS
     return np.arange(first, last + 1, dtype=np.int64) * DAY_MS + time_of_day_ms
 
 
-def _bars_at(times_ms: Ints, spacing_ms: int, instants: Ints) -> Ints:
+def bars_at(times_ms: Ints, spacing_ms: int, instants: Ints) -> Ints:
     """Returns the first bar known at or after each instant, n where there is none.
 
     On regular times the bar follows from the spacing; it is checked, and searched for where it is not so.
@@ -90,7 +90,7 @@ def _bars_at(times_ms: Ints, spacing_ms: int, instants: Ints) -> Ints:
     return np.searchsorted(times_ms, instants, side="left").astype(np.int64)
 
 
-def _distinct(rising: Ints) -> Ints:
+def distinct(rising: Ints) -> Ints:
     """Returns rising numbers without repetitions; far quicker here than a general search for them."""
     return rising[np.append(True, rising[1:] != rising[:-1])] if len(rising) else rising
 
@@ -102,8 +102,76 @@ def day_end_bars(times_ms: Ints, spacing_ms: int) -> Ints:
     """
     if spacing_ms >= DAY_MS // 2:
         return np.arange(len(times_ms), dtype=np.int64)
-    midnights = _daily(int(times_ms[0]) - 1, int(times_ms[-1]), 0)
-    return _distinct(_bars_at(times_ms, spacing_ms, midnights + 1) - 1)
+    midnights = daily_instants(int(times_ms[0]) - 1, int(times_ms[-1]), 0)
+    return distinct(bars_at(times_ms, spacing_ms, midnights + 1) - 1)
+
+
+def settlement_bars(
+    times_ms: Ints, spacing_ms: int, funding_times_ms: Ints, funding_rates: Floats
+) -> tuple[Ints, Floats]:
+    """Returns the bars that settlements fall on, and their rates; those outside the series are left out."""
+    past_minute = funding_times_ms % _MINUTE_MS
+    instants = funding_times_ms - np.where(past_minute <= _STAMP_SLACK_MS, past_minute, 0)
+    bars = bars_at(times_ms, spacing_ms, instants)
+    kept = (bars > 0) & (bars < len(times_ms))
+    return bars[kept], funding_rates[kept]
+
+
+class Clocks(NamedTuple):
+    """The bars on which days end and schedules fall due.
+
+    Args:
+        day_bars: the first bar known at or after each 00:00 UTC.
+        sample_bars: the last bar known by then.
+        schedules: the bars of each schedule.
+    """
+
+    day_bars: Ints
+    sample_bars: Ints
+    schedules: list[Ints]
+
+    def wake_bars(self, n: int, *others: Ints) -> Ints:
+        """Returns all wake-up bars in rising order, others among them, with the sentinel n."""
+        every = [*others, self.day_bars, self.sample_bars, *self.schedules, np.array([n])]
+        bars = distinct(np.sort(np.concatenate(every)))
+        return bars[bars > 0]
+
+    def due_on(self, bars: Ints) -> Ints:
+        """Returns the bit mask of what falls due on each wake-up bar."""
+        due = np.zeros(len(bars), np.int64)
+        for k, at in enumerate(self.schedules):
+            due[np.searchsorted(bars, at)] |= 1 << k
+        due[np.searchsorted(bars, self.sample_bars[self.sample_bars > 0])] |= 1 << DAY_END
+        return due
+
+    def days_on(self, bars: Ints) -> Floats:
+        """Returns how many days end on each wake-up bar."""
+        days = np.zeros(len(bars))
+        np.add.at(days, np.searchsorted(bars, self.day_bars), 1.0)
+        return days
+
+    @property
+    def opens_day(self) -> bool:
+        """Whether a day begins with the first bar."""
+        return bool(len(self.sample_bars) and self.sample_bars[0] == 0)
+
+
+def clocks_of(times_ms: Ints, spacing_ms: int, schedules: Sequence[Sequence[int]]) -> Clocks:
+    """Returns the clocks of a price series.
+
+    Args:
+        times_ms: when each price was known, shape (n,), rising.
+        spacing_ms: the most common distance of two bars.
+        schedules: for each schedule its times of day in ms after 00:00 UTC.
+    """
+    start, end = int(times_ms[0]), int(times_ms[-1])
+
+    def bars_of(time_of_day_ms: int) -> Ints:
+        return bars_at(times_ms, spacing_ms, daily_instants(start, end, time_of_day_ms))
+
+    none = np.empty(0, np.int64)
+    due = [distinct(np.sort(np.concatenate([bars_of(at) for at in times]))) if times else none for times in schedules]
+    return Clocks(bars_of(0), day_end_bars(times_ms, spacing_ms), due)
 
 
 def build_calendar(
@@ -126,28 +194,11 @@ def build_calendar(
         funding_rates: fraction per settlement, shape (m,).
         schedules: for each schedule its times of day in ms after 00:00 UTC.
     """
-    n, start, end = len(times_ms), int(times_ms[0]), int(times_ms[-1])
-
-    def bars_of(instants: Ints) -> Ints:
-        return _bars_at(times_ms, spacing_ms, instants)
-
-    past_minute = funding_times_ms % _MINUTE_MS
-    settled = bars_of(funding_times_ms - np.where(past_minute <= _STAMP_SLACK_MS, past_minute, 0))
-    kept = (settled > 0) & (settled < n)
-    day_bars = bars_of(_daily(start, end, 0))
-    sample_bars = day_end_bars(times_ms, spacing_ms)
-    schedule_bars = [
-        _distinct(np.sort(np.concatenate([bars_of(_daily(start, end, at)) for at in times]))) if times else day_bars[:0]
-        for times in schedules
-    ]
-    bars = _distinct(np.sort(np.concatenate([settled[kept], day_bars, sample_bars, *schedule_bars, np.array([n])])))
-    bars = bars[bars > 0]
-    due = np.zeros(len(bars), np.int64)
+    settled, rates = settlement_bars(times_ms, spacing_ms, funding_times_ms, funding_rates)
+    clocks = clocks_of(times_ms, spacing_ms, schedules)
+    bars = clocks.wake_bars(len(times_ms), settled)
     dues = np.zeros((len(bars), 4))
-    np.add.at(dues[:, 0], np.searchsorted(bars, settled[kept]), funding_rates[kept])
-    np.add.at(dues[:, 1], np.searchsorted(bars, day_bars), 1.0)
-    for k, at in enumerate(schedule_bars):
-        due[np.searchsorted(bars, at)] |= 1 << k
-    due[np.searchsorted(bars, sample_bars[sample_bars > 0])] |= 1 << DAY_END
+    np.add.at(dues[:, 0], np.searchsorted(bars, settled), rates)
+    dues[:, 1] = clocks.days_on(bars)
     fill_extremes(close, close, blocks, bars, dues)
-    return Calendar(bars, due, dues, bool(len(sample_bars) and sample_bars[0] == 0))
+    return Calendar(bars, clocks.due_on(bars), dues, clocks.opens_day)

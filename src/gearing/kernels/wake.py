@@ -41,12 +41,24 @@ def clock_bar(t: Terms, plans: NDArray[np.float64], s: State, series: Series, i:
     return bar
 
 
+@compiled(numba.boolean(TERMS, _F, _F))
+def checks(t: Terms, before_ms: float, now_ms: float) -> bool:
+    """Returns whether the continuous triggers look at a price: the first at or after a multiple of the check interval.
+
+    Args:
+        t: the packed terms.
+        before_ms: when the price before was known.
+        now_ms: when this one was.
+    """
+    return t.check_ms == 0.0 or math.floor(now_ms / t.check_ms) != math.floor(before_ms / t.check_ms)
+
+
 @compiled(numba.boolean(TERMS, SERIES, _I))
 def is_checked(t: Terms, series: Series, i: int) -> bool:
-    """Returns whether the continuous triggers look at bar i: the first at or after a multiple of the check interval."""
+    """Returns whether the continuous triggers look at bar i."""
     if t.check_ms == 0.0:
         return True
-    return math.floor(series.times_ms[i] / t.check_ms) != math.floor(series.times_ms[i - 1] / t.check_ms)
+    return checks(t, float(series.times_ms[i - 1]), float(series.times_ms[i]))
 
 
 @compiled(_I(TERMS, STATE, SERIES, _I, _I, _F, _F))

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from gearing.errors import DataError, DataWarning
-from gearing.market.series import Funding, Prices, spacing_ms
+from gearing.market.series import Funding, Prices, TimeSeries, spacing_ms
 from gearing.market.tables import FUNDING_COLUMNS, PRICE_COLUMNS, floats, read_table
 from gearing.market.times import (
     MINUTE_MS,
@@ -29,6 +29,7 @@ from gearing.market.times import (
 _SETTLEMENT_LAG_MS = 1_000
 
 _Series = TypeVar("_Series", Prices, Funding)
+_Made = TypeVar("_Made", bound=TimeSeries)
 
 
 def read_prices(
@@ -64,9 +65,9 @@ def read_prices(
         raise DataError(f"stamp is {stamp!r}.", fix='Write stamp="open" or stamp="close".')
     if isinstance(source, Prices):
         prices = source if symbol is None else replace(source, symbol=symbol)
-    elif (pair := _arrays(source)) is not None:
+    elif (pair := arrays_of(source)) is not None:
         times, values = pair
-        prices = _blame("(times, prices)", lambda: Prices(times, values, symbol=symbol or ""))
+        prices = blamed("(times, prices)", lambda: Prices(times, values, symbol=symbol or ""))
     else:
         prices = _bars(source, symbol, shift=stamp == "open")
     return _finish(prices, start, end)
@@ -95,16 +96,16 @@ def read_funding(
     """
     if isinstance(source, Funding):
         funding = source if symbol is None else replace(source, symbol=symbol)
-    elif (pair := _arrays(source)) is not None:
+    elif (pair := arrays_of(source)) is not None:
         times, values = pair
-        funding = _blame("(times, rates)", lambda: Funding(_settled(times), values, symbol=symbol or ""))
+        funding = blamed("(times, rates)", lambda: Funding(_settled(times), values, symbol=symbol or ""))
     else:
         frame, name, where = read_table(source, FUNDING_COLUMNS, "rate", symbol)
         times = column_ms(frame["time"], f"{where}, column time")
         rates = floats(frame["rate"], "rate", where)
         if rates is None:
             raise SeriesError("the column of rates is empty.", where=where, fix="Write its rates.")
-        funding = _blame(where, lambda: Funding(_settled(times), rates, symbol=name))
+        funding = blamed(where, lambda: Funding(_settled(times), rates, symbol=name))
     return _finish(funding, start, end)
 
 
@@ -174,11 +175,11 @@ def _bars(source: Any, symbol: str | None, *, shift: bool) -> Prices:
         return Prices(stamps + (spacing_ms(stamps) if shift else 0), symbol=name, **columns)  # type: ignore[arg-type]
     except SeriesError:
         # Faults are told with the stamps that stand in the table.
-        return _blame(where, lambda: Prices(stamps, symbol=name, **columns))  # type: ignore[arg-type]
+        return blamed(where, lambda: Prices(stamps, symbol=name, **columns))  # type: ignore[arg-type]
 
 
-def _arrays(source: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """The times and values of a pair or a pandas Series; None if it is neither."""
+def arrays_of(source: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the times and values of a pair or a pandas Series; None if it is neither."""
     if nw.dependencies.is_pandas_series(source):
         source = (source.index, source)
     if not isinstance(source, (tuple, list)):
@@ -215,7 +216,8 @@ def _settled(times: np.ndarray) -> np.ndarray:
     return np.where(late <= _SETTLEMENT_LAG_MS, times - late, times)
 
 
-def _blame(where: str, make: Callable[[], _Series]) -> _Series:
+def blamed(where: str, make: Callable[[], _Made]) -> _Made:
+    """Returns a series, or tells of its fault with the place it came from."""
     try:
         return make()
     except SeriesError as error:

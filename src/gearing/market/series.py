@@ -114,14 +114,14 @@ class Prices(TimeSeries):
     symbol: str = ""
 
     def __post_init__(self) -> None:
-        times = _set_times(self, self.symbol or "prices")
+        times = set_times(self, self.symbol or "prices")
         where = self.symbol or "prices"
         if self.close is None:
             raise SeriesError("there are no prices.", where=where, fix="Give a close for each time.")
         for name in ("open", "high", "low", "close"):
-            values = _set_floats(self, name, where)
+            values = set_floats(self, name, where)
             if values is not None:
-                _refuse(
+                refuse(
                     ~(np.isfinite(values) & (values > 0)),
                     values,
                     times,
@@ -129,9 +129,9 @@ class Prices(TimeSeries):
                     where,
                     "finite and above 0",
                 )
-        volume = _set_floats(self, "volume", where)
+        volume = set_floats(self, "volume", where)
         if volume is not None:
-            _refuse(
+            refuse(
                 ~(np.isfinite(volume) & (volume >= 0)),
                 volume,
                 times,
@@ -262,12 +262,12 @@ class Funding(TimeSeries):
 
     def __post_init__(self) -> None:
         where = self.symbol or "funding"
-        times = _set_times(self, where)
-        rates = _set_floats(self, "rates", where)
+        times = set_times(self, where)
+        rates = set_floats(self, "rates", where)
         if rates is None:
             raise SeriesError("there are no rates.", where=where, fix="Give one for each time.")
         bad = ~(np.isfinite(rates) & (np.abs(rates) < 1))
-        _refuse(
+        refuse(
             bad,
             rates,
             times,
@@ -353,7 +353,8 @@ def _place(where: str, row: int, times: Times) -> str:
     return f"{where}, row {row + 1} ({iso(int(times[row]))})"
 
 
-def _set_times(series: TimeSeries, where: str) -> Times:
+def set_times(series: TimeSeries, where: str) -> Times:
+    """Returns the times of a series that is being made, checked and frozen."""
     given = np.asarray(series.times_ms)
     if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
         raise SeriesError("times_ms must be a flat array of integers.", where=where, fix="Use milliseconds UTC.")
@@ -373,7 +374,8 @@ def _set_times(series: TimeSeries, where: str) -> Times:
     return times
 
 
-def _set_floats(series: TimeSeries, name: str, where: str) -> Floats | None:
+def set_floats(series: TimeSeries, name: str, where: str) -> Floats | None:
+    """Returns one column of a series that is being made, checked against its times and frozen; None if it has none."""
     values = getattr(series, name)
     if values is None:
         return None
@@ -391,7 +393,8 @@ def _set_floats(series: TimeSeries, name: str, where: str) -> Floats | None:
     return array
 
 
-def _refuse(bad: npt.NDArray[np.bool_], values: Floats, times: Times, name: str, where: str, expected: str) -> None:
+def refuse(bad: npt.NDArray[np.bool_], values: Floats, times: Times, name: str, where: str, expected: str) -> None:
+    """Raises SeriesError for the first bad row, if there is one."""
     if not bad.any():
         return
     row = int(np.argmax(bad))

@@ -36,7 +36,23 @@ FUNDING_COLUMNS = {
     "rate": ("funding_rate", "fundingrate", "rate", "last_funding_rate"),
 }
 
-_KNOWN = {alias for names in (PRICE_COLUMNS, FUNDING_COLUMNS) for aliases in names.values() for alias in aliases}
+RATE_COLUMNS = {
+    "time": TIME,
+    "symbol": (*SYMBOL, "series"),
+    "rate": ("rate", "rate_pct", "yield", "value"),
+}
+DIVIDEND_COLUMNS = {
+    "time": ("ex_date", *TIME),
+    "symbol": SYMBOL,
+    "amount": ("dividends", "dividend", "amount"),
+}
+
+_KNOWN = {
+    alias
+    for names in (PRICE_COLUMNS, FUNDING_COLUMNS, RATE_COLUMNS, DIVIDEND_COLUMNS)
+    for aliases in names.values()
+    for alias in aliases
+}
 
 _ENDINGS = {
     ".parquet": "Parquet",
@@ -113,6 +129,16 @@ def kind_of(source: Any) -> Literal["prices", "funding"]:
     if "rate" in _resolve(present, FUNDING_COLUMNS):
         return "funding"
     raise _missing((*PRICE_COLUMNS["close"], *FUNDING_COLUMNS["rate"]), present, where)
+
+
+def columns_of(source: Any) -> list[str]:
+    """Returns the names of the columns of a file or data frame."""
+    return _lazy(source)[0].collect_schema().names()
+
+
+def names_symbols(source: Any) -> bool:
+    """Returns whether a file or data frame has a column that says whose row it is."""
+    return any(name.strip().lower() in (*SYMBOL, "series") for name in columns_of(source))
 
 
 def floats(column: pl.Series, name: str, where: str) -> np.ndarray | None:

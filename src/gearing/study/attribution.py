@@ -19,7 +19,11 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         leverage: β times the underlying's log return.
         variance_drag: −β(β−1)/2 times realised variance from rebalance to rebalance.
         timing: what real leverage did away from its target.
+        basis: β times what the contract made beyond the underlying, rolls included.
         funding: settlements received (negative: paid).
+        financing: of swaps: the reference rate and the spread.
+        cash_interest: what idle cash earned.
+        dividends: of the underlying, received by longs and paid by shorts.
         management_fee: the issuer's fee.
         commission: the venue's taker fee.
         spread: half spreads paid.
@@ -31,7 +35,11 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     leverage: float
     variance_drag: float
     timing: float
+    basis: float
     funding: float
+    financing: float
+    cash_interest: float
+    dividends: float
     management_fee: float
     commission: float
     spread: float

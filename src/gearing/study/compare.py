@@ -15,44 +15,55 @@ from gearing.core.token import Token
 from gearing.errors import InputError
 from gearing.kernels.many import run_rules
 from gearing.kernels.pyramid import Floats
-from gearing.market.series import Funding, Prices
-from gearing.study.backtest import (
-    CAPITAL,
-    Result,
-    as_costs,
-    as_funding,
-    as_prices,
-    capital,
-    run_backtest,
-    warn_of_impact,
-)
+from gearing.market.legs import Sources
+from gearing.study.backtest import CAPITAL, as_costs, capital, run_backtest, warn_of_impact
+from gearing.study.inputs import Inputs
+from gearing.study.result import Result
 from gearing.study.summary import Summary, summarise
 
 
 def figures_of(
     tokens: Sequence[Token],
-    prices: Prices,
-    funding: Funding | None,
+    inputs: Inputs,
     costs: Sequence[Costs],
     equity: float,
     done: Callable[[int], None] | None = None,
 ) -> list[Summary]:
-    """Returns the summary of each token, run on all cores.
+    """Returns the summary of each token; those of one perpetual run on all cores.
 
     Args:
         tokens: the specifications, k of them.
-        prices, funding: the path.
+        inputs: the series.
         costs: what trading costs each, k of them.
         equity: the capital of each.
         done: told how many are done, now and then.
     """
-    flats = [pack(token, paid) for token, paid in zip(tokens, costs, strict=True)]
-    calendars = [prices.calendar(funding, schedule_times_ms(token.resolved_rule)) for token in tokens]
-    figures: Floats = run_rules(flats, prices.index, calendars, equity, measured=True, done=done)
-    return [
-        summarise(f, prices, symbol=token.symbol, target=token.target, equity=equity, initial_nav=token.initial_nav)
-        for f, token in zip(figures, tokens, strict=True)
-    ]
+    quick = [k for k, token in enumerate(tokens) if inputs.is_plain(token) and not token.settles_in_coin]
+    groups: dict[str, list[int]] = {}
+    for k in quick:
+        groups.setdefault(tokens[k].legs[0].symbol, []).append(k)
+    found: dict[int, Summary] = {}
+    for members in groups.values():
+        prices, funding = inputs.plain(tokens[members[0]])
+        flats = [pack(tokens[k], costs[k]) for k in members]
+        calendars = [prices.calendar(funding, schedule_times_ms(tokens[k].resolved_rule)) for k in members]
+        before = len(found)
+        figures: Floats = run_rules(
+            flats, prices.index, calendars, equity, measured=True, done=None if done is None else shifted(done, before)
+        )
+        for f, k in zip(figures, members, strict=True):
+            found[k] = summarise(f, prices, tokens[k], equity)
+    for k, token in enumerate(tokens):
+        if k not in found:
+            found[k] = run_backtest(token, inputs, costs[k], equity).summary()
+            if done is not None:
+                done(len(found))
+    return [found[k] for k in range(len(tokens))]
+
+
+def shifted(done: Callable[[int], None], before: int) -> Callable[[int], None]:
+    """Returns a progress callback that counts what was done before, too."""
+    return lambda count: done(before + count)
 
 
 def rule_name(token: Token) -> str:
@@ -104,12 +115,15 @@ def compare(
     funding: Any = None,
     costs: Costs | None = None,
     equity: float = CAPITAL,
+    rates: Any = None,
+    dividends: Any = None,
+    underlying: Any = None,
 ) -> Comparison:
     """Runs several tokens over one path, each with its own fees and with none.
 
     Args:
         tokens: the specifications, at least one.
-        prices, funding, costs, equity: as for `backtest`.
+        prices, funding, costs, equity, rates, dividends, underlying: as for `backtest`.
 
     Raises:
         InputError: there is no token, or the series cannot be used.
@@ -117,10 +131,9 @@ def compare(
     tokens = list(tokens) if isinstance(tokens, Iterable) and not isinstance(tokens, (str, Mapping)) else []
     if not tokens or not all(isinstance(token, Token) for token in tokens):
         raise InputError("compare needs a list of tokens.", where="tokens", fix="Pass [token, ...], at least one.")
-    path, amount = as_prices(prices), capital(equity)
-    paid = as_funding(funding, path)
+    amount, inputs = capital(equity), Inputs(Sources(prices, funding, dividends, rates, underlying))
     spent = [as_costs(costs, token) for token in tokens]
-    warn_of_impact(path, spent)
-    results = [run_backtest(token, path, paid, cost, amount) for token, cost in zip(tokens, spent, strict=True)]
+    warn_of_impact(inputs, tokens, spent)
+    results = [run_backtest(token, inputs, cost, amount) for token, cost in zip(tokens, spent, strict=True)]
     bare = [msgspec.structs.replace(token, fees=Fees()) for token in tokens]
-    return Comparison(results, figures_of(bare, path, paid, spent, amount))
+    return Comparison(results, figures_of(bare, inputs, spent, amount))

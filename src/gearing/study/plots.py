@@ -15,8 +15,8 @@ from gearing.core.token import Token
 from gearing.errors import InputError
 from gearing.market.thin import thin
 from gearing.study.attribution import Attribution
-from gearing.study.backtest import Result
 from gearing.study.compare import Comparison, rule_name
+from gearing.study.result import Result
 from gearing.study.sweep import Sweep
 
 # Okabe & Ito's palette, which people with any colour vision tell apart.

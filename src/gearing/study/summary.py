@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from gearing.core.record import DAY_MS, Record
+from gearing.core.token import Token
 from gearing.kernels import figures as fig
 from gearing.kernels.pyramid import Floats
 from gearing.market.series import Prices
@@ -106,16 +107,16 @@ def _per_year(ratio: float, years: float) -> float:
     return math.expm1(growth) if growth < 700 else math.inf
 
 
-def summarise(f: Floats, prices: Prices, *, symbol: str, target: float, equity: float, initial_nav: float) -> Summary:
+def summarise(f: Floats, prices: Prices, token: Token, equity: float) -> Summary:
     """Returns the summary of a run's figures.
 
     Args:
         f: see `kernels.figures.FIGURES`; measured.
-        prices: the path.
-        symbol, target: of the token.
+        prices: the path that the result is held against.
+        token: what ran.
         equity: the capital before the opening trade.
-        initial_nav: NAV that this capital stands for.
     """
+    initial_nav = token.initial_nav
     ratio = float(f[fig.EQUITY]) / equity
     span_ms = int(prices.times_ms[-1] - prices.times_ms[0])
     years = span_ms / DAY_MS / CRYPTO_YEAR_DAYS
@@ -126,8 +127,8 @@ def summarise(f: Floats, prices: Prices, *, symbol: str, target: float, equity: 
     died = int(f[fig.WIPED_OUT_BAR])
     seen = f[fig.LEVERAGE_MAX] >= f[fig.LEVERAGE_MIN]
     return Summary(
-        symbol=symbol,
-        target=target,
+        symbol=token.symbol,
+        target=token.target,
         start=prices.start,
         end=prices.end,
         years=years,

@@ -16,8 +16,10 @@ from gearing.core.record import Record, Shown, shown_figure
 from gearing.core.rule import Rule
 from gearing.core.token import Token
 from gearing.errors import InputError, SpecError
-from gearing.study.backtest import CAPITAL, as_costs, as_funding, as_prices, as_token, capital, warn_of_impact
+from gearing.market.legs import Sources
+from gearing.study.backtest import CAPITAL, as_costs, as_token, capital, warn_of_impact
 from gearing.study.compare import figures_of
+from gearing.study.inputs import Inputs
 
 Grid = Mapping[str, Sequence[Any]]
 
@@ -143,6 +145,9 @@ def sweep(
     funding: Any = None,
     costs: Costs | None = None,
     equity: float = CAPITAL,
+    rates: Any = None,
+    dividends: Any = None,
+    underlying: Any = None,
     progress: bool = False,
 ) -> Sweep:
     """Runs every combination of a grid of fields over one path, on all cores.
@@ -151,7 +156,7 @@ def sweep(
         token: the token to vary.
         grid: for each field, by its dotted path ("target", "rule.band_upper", "fees.management_per_day",
             "costs.taker_fee", "rule.schedule.0.every"), the values to try.
-        prices, funding, costs, equity: as for `backtest`.
+        prices, funding, costs, equity, rates, dividends, underlying: as for `backtest`.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -162,8 +167,7 @@ def sweep(
     """
     points = _points(grid)
     token = as_token(token)
-    path, amount = as_prices(prices), capital(equity)
-    paid = as_funding(funding, path)
+    amount, inputs = capital(equity), Inputs(Sources(prices, funding, dividends, rates, underlying))
     token = msgspec.structs.replace(token, costs=as_costs(costs, token))
     tokens = []
     for point in points:
@@ -172,9 +176,9 @@ def sweep(
         except SpecError as error:
             at = ", ".join(f"{path} = {value!r}" for path, value in point.items())
             raise SpecError(error.problems, where=f"at {at}") from None
-    warn_of_impact(path, [t.costs for t in tokens])
+    warn_of_impact(inputs, tokens, [t.costs for t in tokens])
     with _progress(progress, len(tokens)) as done:
-        summaries = figures_of(tokens, path, paid, [t.costs for t in tokens], amount, done)
+        summaries = figures_of(tokens, inputs, [t.costs for t in tokens], amount, done)
     found = pl.DataFrame([msgspec.structs.asdict(s) for s in summaries], infer_schema_length=None)
     tried = pl.DataFrame({name: [_cell(point[name]) for point in points] for name in grid}, strict=False)
     return Sweep(token, grid, pl.concat([tried, found.drop(*set(grid) & set(found.columns))], how="horizontal"))

@@ -1,0 +1,111 @@
+"""What a study runs on: the series it was given, brought to the form each token needs, each only once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from gearing.core.fees import Costs
+from gearing.core.instruments import DatedFuture, Leg, Perpetual
+from gearing.core.legs import pack_legs
+from gearing.core.mirror import mirrored
+from gearing.core.pack import pack, schedule_times_ms
+from gearing.core.token import Token
+from gearing.kernels.one import Run, run_one
+from gearing.market.files import check_overlap, read_funding, read_prices
+from gearing.market.legs import LegSeries, Sources, named
+from gearing.market.series import Funding, Prices
+
+
+class Inputs:
+    """The series of a study.
+
+    Args:
+        sources: what was given.
+    """
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self._plain: dict[str, tuple[Prices, Funding | None]] = {}
+        self._turned: dict[str, tuple[Prices, Funding | None]] = {}
+        self._legs: dict[object, LegSeries] = {}
+
+    def is_plain(self, token: Token) -> bool:
+        """Returns whether a token is one perpetual and nothing else, so that the quick kernel serves it."""
+        leg, sources = token.legs[0], self.sources
+        single = len(token.legs) == 1 and isinstance(leg, Perpetual) and leg.min_notional == 0
+        linear = not token.is_inverse or token.settles_in_coin
+        bare = sources.dividends is None and sources.underlying is None
+        return single and linear and bare and (sources.rates is None or token.interest_share == 0)
+
+    def plain(self, token: Token) -> tuple[Prices, Funding | None]:
+        """Returns prices and funding of a plain token.
+
+        Raises:
+            InputError: they cannot be used.
+        """
+        name = token.legs[0].symbol
+        if name not in self._plain:
+            prices = named(self.sources.prices, name, read_prices, "prices", alone=True)
+            funding = named(self.sources.funding, name, read_funding, "funding", alone=True)
+            if funding is not None:
+                check_overlap(prices, funding)
+            self._plain[name] = prices, funding
+        return self._plain[name]
+
+    def turned(self, token: Token) -> tuple[Prices, Funding | None]:
+        """Returns prices and funding of a coin-settled token on y = 1/p."""
+        name = token.legs[0].symbol
+        if name not in self._turned:
+            prices, funding = self.plain(token)
+            paid = None if funding is None else replace(funding, rates=-funding.rates)
+            self._turned[name] = upside_down(prices), paid
+        return self._turned[name]
+
+    def legs(self, token: Token) -> LegSeries:
+        """Returns the series of a token's legs on one time axis.
+
+        Raises:
+            InputError: they cannot be used.
+        """
+        key = tuple(
+            (type(leg), leg.symbol, getattr(leg, "contracts", ()), getattr(leg, "roll_days", 0)) for leg in token.legs
+        )
+        if key not in self._legs:
+            self._legs[key] = self.sources.of(token)
+        return self._legs[key]
+
+    def has_volume(self, token: Token) -> bool:
+        """Returns whether the volume is known that a token's trades move the price against."""
+        series = [self.plain(token)[0]] if self.is_plain(token) else self.legs(token).legs
+        return all(prices.volume is not None for prices in series)
+
+    def run_plain(self, token: Token, costs: Costs, equity: float) -> tuple[Run, Prices]:
+        """Returns the run of a plain token, and the prices of its kernel (turned, if it settles in coin)."""
+        inner = mirrored(token) if token.settles_in_coin else token
+        prices, funding = self.turned(token) if token.settles_in_coin else self.plain(token)
+        calendar = prices.calendar(funding, schedule_times_ms(inner.resolved_rule))
+        return run_one(pack(inner, costs), prices.index, calendar, equity), prices
+
+    def run_legs(self, token: Token, costs: Costs, equity: float) -> Any:
+        """Returns the run of a token of any legs."""
+        from gearing.kernels.legs_run import run_portfolio
+
+        series = self.legs(token)
+        calendar = series.calendar(schedule_times_ms(token.resolved_rule))
+        flat, share = pack(token, costs), token.interest_share
+        return run_portfolio(flat, share, pack_legs(token), series.index, calendar, equity)
+
+
+def _series_of(leg: Leg) -> tuple[object, ...]:
+    """Returns what decides on the series of a leg, so that tokens of the same legs share them."""
+    chain = (leg.contracts, leg.roll_days) if isinstance(leg, DatedFuture) else ()
+    return type(leg), leg.symbol, chain
+
+
+def upside_down(prices: Prices) -> Prices:
+    """Returns y = 1/p of a series; the volume is then the notional traded."""
+    volume = None if prices.volume is None else prices.volume * prices.close
+    ends = {"open": prices.open, "high": prices.low, "low": prices.high}
+    columns: dict[str, Any] = {name: None if values is None else 1 / values for name, values in ends.items()}
+    return replace(prices, close=1 / prices.close, volume=volume, **columns)

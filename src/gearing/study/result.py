@@ -1,0 +1,209 @@
+"""The result of a backtest: its frames, figures and attribution, made when first asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gearing.core.decide import LIQUIDATION, NONE, REASONS
+from gearing.core.fees import Costs
+from gearing.core.record import DAY_MS, Shown, duration_ms
+from gearing.core.token import Token
+from gearing.errors import InputError
+from gearing.kernels import figures as fig
+from gearing.kernels import run as columns
+from gearing.kernels.calendar import day_end_bars
+from gearing.kernels.pyramid import Floats
+from gearing.market.series import Funding, Prices
+from gearing.study.attribution import Attribution, attribution_of
+from gearing.study.consolidation import consolidations_of
+from gearing.study.outcome import Outcome
+from gearing.study.summary import Summary, summarise
+
+
+class Result(Shown):
+    """What a backtest found; its frames are made when they are first asked for.
+
+    Args:
+        token: the specification that ran.
+        outcome: what its run left behind, and the price it is held against.
+        costs: what trading cost; none for an all-in token.
+        equity: the capital before the opening trade, settlement currency.
+    """
+
+    def __init__(self, token: Token, outcome: Outcome, costs: Costs, equity: float) -> None:
+        self.token, self.costs, self.equity = token, costs, equity
+        self.units = equity / token.initial_nav
+        self._outcome = outcome
+
+    @property
+    def prices(self) -> Prices:
+        """The price that the result is held against: the leg's, the underlying's, or the index of a basket."""
+        return self._outcome.prices
+
+    @property
+    def funding(self) -> Funding | None:
+        """The settlements of the first leg, or None."""
+        return self._outcome.funding
+
+    @cached_property
+    def _path(self) -> tuple[Floats, Floats]:
+        return self._outcome.path()
+
+    def _times(self, bars: NDArray[Any] | None = None) -> pl.Series:
+        times = self.prices.times_ms if bars is None else self.prices.times_ms[bars.astype(np.int64)]
+        return pl.Series("time", times).cast(pl.Datetime("ms", "UTC"))
+
+    @cached_property
+    def nav(self) -> pl.DataFrame:
+        """A frame with one row per bar: time, price, nav, equity, exposure (signed), leverage (signed).
+
+        NAV is per first unit, as if units had never been merged; see `history`.
+        """
+        equity, exposure = self._path
+        leverage = np.divide(exposure, equity, out=np.zeros_like(equity), where=equity > 0)
+        return pl.DataFrame(
+            [
+                self._times(),
+                pl.Series("price", self.prices.close),
+                pl.Series("nav", equity / self.units),
+                pl.Series("equity", equity),
+                pl.Series("exposure", exposure),
+                pl.Series("leverage", leverage),
+            ]
+        )
+
+    @cached_property
+    def consolidations(self) -> pl.DataFrame:
+        """A frame with one row per merger of units: time, factor, nav_before, nav_after."""
+        return consolidations_of(self.token.consolidation, self.prices, self._path[0] / self.units)
+
+    def history(self, *, adjusted: bool) -> pl.DataFrame:
+        """Returns the published NAV of every bar: time, nav.
+
+        Args:
+            adjusted: whether earlier NAVs are shown in today's units, so that the line does not jump at a
+                merger; else each is shown as it was published.
+        """
+        factors = np.ones(len(self.prices))
+        for time, factor in self.consolidations.select("time", "factor").iter_rows():
+            factors[int(np.searchsorted(self.prices.times_ms, int(time.timestamp() * 1000))) :] *= factor
+        scale = factors[-1] if adjusted else factors
+        return pl.DataFrame([self._times(), pl.Series("nav", self._path[0] / self.units * scale)])
+
+    def _row_frame(self, rows: Floats) -> pl.DataFrame:
+        column, seen = rows.T, self._outcome.seen(rows)
+        after = column[columns.EQUITY]
+        names = np.array(REASONS)[column[columns.REASON].astype(np.int64)]
+        cost = column[columns.SPREAD] + column[columns.IMPACT] + column[columns.COMMISSION]
+        leverage = np.divide(seen.exposure, after, out=np.zeros_like(after), where=after > 0)
+        return pl.DataFrame(
+            [
+                self._times(column[columns.BAR]),
+                pl.Series("reason", names, dtype=pl.String),
+                pl.Series("price", seen.price),
+                pl.Series("leverage_before", seen.leverage_before),
+                pl.Series("leverage_after", leverage),
+                pl.Series("aim", seen.aim),
+                pl.Series("traded", seen.traded, nan_to_null=True),
+                pl.Series("notional", seen.notional),
+                pl.Series("cost", -cost + 0.0),
+                pl.Series("spread", -column[columns.SPREAD] + 0.0),
+                pl.Series("impact", -column[columns.IMPACT] + 0.0),
+                pl.Series("commission", -column[columns.COMMISSION] + 0.0),
+                pl.Series("funding", column[columns.FUNDING] + 0.0),
+                pl.Series("management_fee", column[columns.FEE] + 0.0),
+                *(pl.Series(name, values + 0.0) for name, values in seen.more.items()),
+                pl.Series("equity", after),
+                pl.Series("nav", after / self.units),
+            ]
+        )
+
+    @cached_property
+    def rebalances(self) -> pl.DataFrame:
+        """A frame with one row per rebalancing trade, the opening and each slice included.
+
+        Columns: time, reason, price, leverage_before, leverage_after, aim (signed leverage), traded
+        (contracts, signed; none for a basket, see `legs`), notional (net, signed), cost, spread, impact,
+        commission (≥ 0, settlement currency), equity and nav after it.
+        """
+        rows = self._outcome.rows
+        reason = rows[:, columns.REASON]
+        traded = self._row_frame(rows[(reason > NONE) & (reason < LIQUIDATION)])
+        return traded.drop("funding", "management_fee", "financing", "cash_interest", "dividends", strict=False)
+
+    @cached_property
+    def events(self) -> pl.DataFrame:
+        """A frame with one row per bar on which anything was posted: trades, funding, fees, liquidations, rolls."""
+        return self._row_frame(self._outcome.rows)
+
+    @cached_property
+    def legs(self) -> pl.DataFrame:
+        """A frame with one row per event and leg: time, reason, symbol, price, traded and position (contracts, signed).
+
+        A liquidation shows the price of its bar.
+        """
+        return self._outcome.leg_frame(self._times)
+
+    @cached_property
+    def attribution(self) -> Attribution:
+        """Where the result came from, in log and in money per unit; the parts sum to it."""
+        return attribution_of(self._outcome.ledger, self.units, bool(self._outcome.figures[fig.WIPED_OUT_BAR] >= 0))
+
+    def summary(self) -> Summary:
+        """Returns the figures of the run as one record."""
+        return self._summary
+
+    @cached_property
+    def _summary(self) -> Summary:
+        return summarise(self._outcome.figures, self.prices, self.token, self.equity)
+
+    def returns(self, every: str = "1d") -> pl.DataFrame:
+        """Returns a frame of simple returns of NAV over complete periods: time (their end), return.
+
+        Args:
+            every: length of a period, such as "1h", "1d", "7d"; periods end at its multiples since the
+                epoch (a day at 00:00 UTC), at the last price known by then. Daily data gives one per bar.
+
+        Raises:
+            InputError: the length is no duration.
+        """
+        try:
+            step = duration_ms(every)
+        except (ValueError, TypeError):
+            raise InputError(f"{every!r} is no duration.", where="returns", fix='Write "1h", "1d" or "7d".') from None
+        times, spacing = self.prices.times_ms, self.prices.spacing_ms
+        if step == DAY_MS:
+            bars = day_end_bars(times, spacing)
+        else:
+            first, last = -(-int(times[0]) // step), int(times[-1]) // step
+            ends = np.arange(first, last + 1, dtype=np.int64) * step
+            bars = np.unique(np.searchsorted(times, ends, side="right") - 1)
+        equity = self._path[0][bars]
+        alive = np.flatnonzero(equity[:-1] > 0)
+        moves = equity[alive + 1] / equity[alive] - 1
+        return pl.DataFrame([self._times(bars[alive + 1]), pl.Series("return", moves)])
+
+    def to_pandas(self, tz: str | None = None) -> Any:
+        """Returns the nav frame as a pandas frame indexed by time.
+
+        Args:
+            tz: a time zone such as "Asia/Hong_Kong"; None gives naive times in UTC.
+        """
+        frame = self.nav.to_pandas().set_index("time")
+        try:
+            zone = None if tz is None else ZoneInfo(tz)
+        except (ZoneInfoNotFoundError, TypeError, ValueError):
+            raise InputError(f"{tz!r} is no time zone.", where="tz", fix='Write "Asia/Hong_Kong" or "UTC".') from None
+        frame.index = frame.index.tz_localize(None) if zone is None else frame.index.tz_convert(zone)
+        return frame
+
+    def __repr__(self) -> str:
+        s = self.summary()
+        fate = f"wiped out {s.wiped_out_at}" if s.wiped_out else f"NAV {s.initial_nav:g} → {s.final_nav:.6g}"
+        return f"Result({self.token.symbol}, {s.start} to {s.end}: {fate}, {s.rebalances} rebalances)"
