@@ -20,6 +20,8 @@ from tests.strategies import HOUR, START, rules, some
 
 DAY = 24 * HOUR
 
+MOVING = ["walk", "rough", "rough", "wild", "still", "gap", "frozen"]
+
 WEIGHTS = {
     1: [(1.0,)],
     2: [(0.5, 0.5), (0.25, 0.75), (1.5, -0.5), (-1.0, 2.0)],
@@ -43,6 +45,9 @@ TOUCHES = [
     (-3.0, {"move_against": 0.125}, 112.5),
     (2.0, {"move_favour": 0.25}, 125.0),
 ]
+
+# The same for cross margin: target, maintenance rate, and the price at which all legs together stand on it.
+MARGIN_TOUCHES = [(2.0, 1 / 3, 75.0), (-2.0, 1 / 3, 112.5), (3.0, 1 / 6, 80.0)]
 
 
 class _StandIn(SimpleNamespace):
@@ -120,7 +125,7 @@ def clocks(draw):
 
 
 def _moves(rng, n, kind):
-    scale = {"walk": 0.01, "wild": 0.12, "still": 0.0, "frozen": 0.0, "gap": 0.004}[kind]
+    scale = {"walk": 0.01, "rough": 0.04, "wild": 0.12, "still": 0.0, "frozen": 0.0, "gap": 0.004}[kind]
     moves = rng.standard_normal(n) * scale
     if kind == "gap":
         moves += np.where(rng.random(n) < 0.04, rng.choice([-0.6, -0.35, -0.15, 0.15, 0.5, 0.9], n), 0.0)
@@ -156,7 +161,7 @@ def _ladders(rng, n, K, touch, together):
 
 
 def _tiers(rng):
-    rates = [(0.0053,), (0.0041, 0.021), (0.0113, 0.053, 0.11), (0.0507, 0.203)][rng.integers(4)]
+    rates = [(0.0053,), (0.0041, 0.021), (0.0113, 0.053, 0.11), (0.0507, 0.203), (0.11, 0.31)][rng.integers(5)]
     ends = [*[400_000.0 * 5**k for k in range(len(rates) - 1)], math.inf]
     amount, made = 0.0, []
     for k, rate in enumerate(rates):
@@ -266,6 +271,18 @@ def _legs(draw, rng, kinds, weights, restless):
     return legs
 
 
+def _exact_legs(kinds, weights, margin):
+    legs = []
+    for k, kind in enumerate(kinds):
+        fields = {"symbol": "ABCD"[k], "weight": weights[k]}
+        if kind == "Inverse":
+            fields["inverse"] = True
+        if margin:
+            fields["margin_tiers"] = (MarginTier(rate=margin),)
+        legs.append(("Perpetual" if kind == "Inverse" else kind, fields))
+    return legs
+
+
 @st.composite
 def leg_cases(draw):
     """A Case of one to four legs."""
@@ -276,23 +293,23 @@ def leg_cases(draw):
     target, touch, price = draw(st.sampled_from(TOUCHES))
     # Negative weights on a ladder bring an exposure of exactly zero, where rounding alone decides.
     weights = draw(st.sampled_from([w for w in WEIGHTS[K] if not ladder or min(w) > 0]))
-    exact = ladder and draw(st.booleans())
+    exact, margin = ladder and rng.random() < 0.6, 0.0
+    if exact and K > 1 and rng.random() < 0.3:
+        (target, margin, price), touch = MARGIN_TOUCHES[rng.integers(3)], {}
+        kinds = ["DatedFuture" if kind == "DatedFuture" else "Perpetual" for kind in kinds]
     if not exact:
         target = draw(st.sampled_from([1.0, 2.0, 3.0, -1.0, -2.0, -3.0, 0.5, -0.5, 5.0]) | st.floats(0.1, 20)
                       | st.floats(-20, -0.1))  # fmt: skip
-    moving = draw(st.lists(st.sampled_from(["walk", "walk", "wild", "still", "gap", "frozen"]), min_size=K, max_size=K))
+    moving = draw(st.lists(st.sampled_from(MOVING), min_size=K, max_size=K))
     paths = _ladders(rng, n, K, price, exact or draw(st.booleans())) if ladder else _walks(rng, n, K, moving)
     if K > 1 and draw(st.sampled_from([False, False, True])):
         paths[1], kinds[1] = paths[0], kinds[0]
     impact = 0.0 if exact else draw(st.sampled_from([0.0, 0.0, 0.05]))
     fees, costs = (Fees(), Costs()) if exact else (_fees(draw), _costs(draw, impact))
-    restless = not ladder and moving[0] in {"walk", "wild", "gap"}
-    legs = [(kind, {"symbol": "ABCD"[k], "weight": weights[k]}) for k, kind in enumerate(kinds)]
     if exact:
-        legs = [(("Perpetual", fields | {"inverse": True}) if kind == "Inverse" else (kind, fields))
-                for kind, fields in legs]  # fmt: skip
+        legs = _exact_legs(kinds, weights, margin)
     else:
-        legs = _legs(draw, rng, kinds, weights, restless)
+        legs = _legs(draw, rng, kinds, weights, not ladder and moving[0] not in {"still", "frozen"})
     offset = draw(st.sampled_from([0, 3, 1000, 1001]))
     data = [{"close": [float(p) for p in path]} for path in paths]
     for (kind, fields), leg in zip(legs, data, strict=True):
@@ -300,7 +317,7 @@ def leg_cases(draw):
             _chain(rng, leg, times)
         if not exact:
             _payments(rng, leg, kind, times, offset)
-        if fields.get("margin_tiers"):
+        if fields.get("margin_tiers") and not exact:
             _bars(rng, leg)
         if impact and rng.random() < 0.8:
             leg["volume"] = (rng.random(n) * 5_000).tolist()

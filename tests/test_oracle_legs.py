@@ -72,8 +72,10 @@ def test_one_linear_leg_equals_the_loop_of_one_leg(case):
         assert mine.money.get(part, 0.0) == pytest.approx(truth.money.get(part, 0.0), rel=loose, abs=1e-12 * max(stake))
 
 
-@pytest.mark.parametrize("rule", [DAILY, Rule(deviation=0.2, aim="edge"),
-                                  Rule(band_upper=4, ripcord=5, schedule=DAILY.schedule, pace=Pace(largest=2e5, interval="2h"))])  # fmt: skip
+PACED = Rule(band_upper=4, ripcord=5, schedule=DAILY.schedule, pace=Pace(largest=2e5, interval="2h"))
+
+
+@pytest.mark.parametrize("rule", [DAILY, Rule(deviation=0.2, aim="edge"), PACED])
 @pytest.mark.parametrize("impact", [0.0, 0.02])
 def test_two_equal_legs_equal_one(rule, impact):
     prices, costs = walk(1, 300, 0.02), Costs(taker_fee=5e-4, half_spread=2e-4, impact=impact)
@@ -104,33 +106,27 @@ def test_an_inverse_perpetual_rebalanced_at_every_bar_compounds_beta_times_the_r
 
 
 @pytest.mark.parametrize(("beta", "sign"), [(3.0, 1), (5.0, 1), (-1.0, -1), (-3.0, -1)])
-@pytest.mark.parametrize("over", [1e-9, -1e-9])
-def test_an_inverse_perpetual_is_liquidated_at_formula_4(beta, sign, over):
-    mu, costs = 0.05, Costs(taker_fee=5e-4, liquidation_fee=2e-3)
-    # An opening fee is paid in coin and leaves N = (β−1)·E₀ while equity shrinks; without it formula 4 is exact.
-    leg = ("Perpetual", {"inverse": True, "margin_tiers": (MarginTier(rate=mu),)})
+def test_an_inverse_perpetual_is_liquidated_at_formula_4(beta, sign):
+    mu, leg = 0.05, {"inverse": True}
+    one = token([("Perpetual", leg | {"margin_tiers": (MarginTier(rate=mu),)})], target=beta)
     worst = 100 * (1 + sign * mu) * (beta - 1) / beta
-    end = 100.0
-    reach = worst * (1 - over) if beta > 0 else worst * (1 + over)
-    data = closes([100.0, end, 110.0], open=[100.0] * 3, low=[100.0, min(reach, 100.0), 100.0],
-                  high=[100.0, max(reach, 100.0), 110.0])  # fmt: skip
-    one = token([leg], target=beta)
-    bare = simulate_legs(one, hours(3), data)
-    assert bare.liquidations == (1 if over > 0 else 0)
-    if over < 0:
-        assert bare.nav[-1] == pytest.approx(1e6 * (1 + beta * 0.1), rel=1e-12)
-        return
-    # What is left is maintenance margin μ|N| less the fees on |N|, held as coin from p* on.
+
+    def run(reach, costs=None):
+        data = closes([100.0, 100.0, 110.0], open=[100.0] * 3, low=[100.0, min(reach, 100.0), 100.0],
+                      high=[100.0, max(reach, 100.0), 110.0])  # fmt: skip
+        return simulate_legs(one, hours(3), data, costs=costs)
+
+    short = run(worst * (1 + sign * 1e-9))
+    assert short.liquidations == 0
+    assert short.nav[-1] == pytest.approx(1e6 * (1 + beta * 0.1), rel=1e-12)
+    # What is left is maintenance margin μ|N| less the fee on |N|, held as coin from p* on.
     notional = abs(beta - 1) * 1e6
-    assert bare.nav[1] == pytest.approx(mu * notional * end / worst, rel=1e-9)
-    assert bare.nav[2] == pytest.approx(mu * notional * 110.0 / worst, rel=1e-9)
-    charged = make_token(target=beta, rule=NEVER, fees=Fees(), costs=costs, legs=[leg])
-    fee = (mu - 2.5e-3) / mu
-    opened = simulate_legs(charged, hours(1), closes([100.0])).nav[0]
-    assert opened == pytest.approx(1e6 * (1 - abs(beta - 1) * 5e-4), rel=1e-12)
-    after = simulate_legs(one, hours(3), data, costs=Costs(liquidation_fee=2.5e-3))
-    assert after.nav[2] == pytest.approx(bare.nav[2] * fee, rel=1e-9)
-    assert after.money["liquidation"] == pytest.approx(-2.5e-3 * notional, rel=1e-12)
+    beyond = run(worst * (1 - sign * 1e-9))
+    assert beyond.liquidations == 1
+    assert beyond.nav[1:] == pytest.approx([mu * notional * p / worst for p in (100, 110)], rel=1e-9)
+    charged = run(worst * (1 - sign * 1e-9), Costs(liquidation_fee=2.5e-3))
+    assert charged.nav[2] == pytest.approx(beyond.nav[2] * (1 - 2.5e-3 / mu), rel=1e-9)
+    assert charged.money["liquidation"] == pytest.approx(-2.5e-3 * notional, rel=1e-12)
 
 
 def test_an_inverse_perpetual_pays_its_money_in_coin():
@@ -290,7 +286,9 @@ def test_money_and_moves_add_up_on_random_cases(case):
         for i in range(1, len(case.times)):
             moves += run.positions[i - 1][k] * (rolls.get(i, leg["close"][i]) - leg["close"][i - 1])
     stake = max(run.nav) * max([1.0, *run.leverages])
-    assert run.nav[-1] == pytest.approx(case.equity + moves + sum(run.money.values()), abs=1e-11 * stake + run.rounding[-1])
+    assert run.nav[-1] == pytest.approx(
+        case.equity + moves + sum(run.money.values()), abs=1e-11 * stake + run.rounding[-1]
+    )
     assert run.leverages[len(case.times) - 2] >= 0
 
 
