@@ -237,17 +237,73 @@ def test_a_daily_basket_compounds_beta_times_its_weighted_return():
     assert run.index == pytest.approx(np.concatenate([[1], np.cumprod(1 + basket)]), rel=1e-11)
 
 
+def pair(**more):
+    return [("Perpetual", {"symbol": name, "weight": 0.5} | more) for name in "AB"]
+
+
 def test_a_band_lets_weights_drift_and_a_schedule_restores_them():
-    legs = [("Perpetual", {"symbol": name, "weight": 0.5}) for name in "AB"]
-    times = [START, START + HOUR, START + DAY]
-    data = closes([100.0, 150.0, 150.0], [100.0, 100.0, 100.0])
-    run = simulate_legs(token(legs, target=2.0, rule=Rule(band_lower=1.9, schedule=DAILY.schedule)), times, data)
+    times = [START, START + HOUR, START + 2 * HOUR, START + DAY]
+    data = closes([100.0, 150.0, 160.0, 160.0], [100.0] * 4)
+    run = simulate_legs(token(pair(), target=2.0, rule=Rule(band_lower=1.9, schedule=DAILY.schedule)), times, data)
     assert [reason for _, reason in run.rebalances] == ["opening", "band", "schedule"]
-    held = np.array(run.positions) * np.array([[100, 100], [150, 100], [150, 100]])
+    held = np.array(run.positions) * np.array([[100, 100], [150, 100], [160, 100], [160, 100]])
     assert held[1].tolist() == pytest.approx([1.8e6, 1.2e6])  # 2 · 1.5e6 in the proportion 3 : 2
-    assert held[2].tolist() == pytest.approx([1.5e6, 1.5e6])
-    assert run.index == pytest.approx([1.0, 1.25, 1.25])
-    assert run.turnover == pytest.approx(2 + (0.3e6 + 0.2e6) / 1.5e6 + 0.6e6 / 1.5e6)
+    assert held[2].tolist() == pytest.approx([1.92e6, 1.2e6])
+    assert held[3].tolist() == pytest.approx([1.62e6, 1.62e6])
+    # The index keeps the weights of the last restoring, so the band's rebalance leaves its shares alone.
+    assert run.index == pytest.approx([1.0, 1.25, 1.3, 1.3])
+    assert run.turnover == pytest.approx(2 + (0.3e6 + 0.2e6) / 1.5e6 + (0.3e6 + 0.42e6) / 1.62e6)
+
+
+def test_what_is_below_a_legs_least_notional_is_left_out():
+    data = closes([100.0, 90.0], [100.0, 100.0])
+    rule = Rule(band_upper=2.05)
+    # 0.9e6 and 1e6 held against 0.9e6 of equity: 5/95 of each is to go, 47,368 and 52,632.
+    for least, sold in ((47_000.0, (47368.42, 52631.58)), (50_000.0, (0.0, 52631.58))):
+        run = simulate_legs(token(pair(min_notional=least), target=2.0, rule=rule), hours(2), data)
+        assert [-run.trades[1][1][0] * 90, -run.trades[1][1][1] * 100] == pytest.approx(sold, abs=0.01)
+    run = simulate_legs(token(pair(min_notional=53_000.0), target=2.0, rule=rule), hours(2), data)
+    assert run.rebalances == [(0, "opening")]
+
+
+def test_a_paced_basket_scales_all_legs_of_a_slice():
+    legs = [("Perpetual", {"symbol": "A", "weight": 1.5}), ("Perpetual", {"symbol": "B", "weight": -0.5})]
+    rule = Rule(pace=Pace(largest=1.6e6, interval="1h"))
+    run = simulate_legs(token(legs, target=2.0, rule=rule), hours(5), closes([100.0] + [110.0] * 4, [50.0] * 5))
+    # 3e6 to buy and 1e6 to sell, of which a slice of 1.6e6 at first. Then equity is 1.12e6 and 1.32e6 and −0.4e6 are
+    # held against 3.36e6 and −1.12e6: 2.76e6 to trade, again a slice, and the rest. Later slices restore the weights.
+    assert [bar for bar, _ in run.trades] == [0, 1, 2]
+    traded = np.array([dq for _, dq in run.trades]) * np.array([[100, 50], [110, 50], [110, 50]])
+    part = 1.6 / 2.76
+    expected = [[1.2e6, -4e5], [2.04e6 * part, -0.72e6 * part], [2.04e6 * (1 - part), -0.72e6 * (1 - part)]]
+    assert traded.tolist() == [pytest.approx(row) for row in expected]
+    assert run.rebalances == [(0, "opening")]
+    assert run.index == pytest.approx([1.0] + [1.15] * 4)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_after_a_liquidation_only_a_schedule_trades(inverse):
+    leg = ("Perpetual", {"inverse": inverse, "margin_tiers": (MarginTier(rate=0.05),)})
+    rule = Rule(band_lower=2, band_upper=4, move_favour=0.3, schedule=DAILY.schedule)
+    times = [START + HOUR * k for k in (1, 2, 3, 4, 25)]
+    path = [100.0, 69.0, 40.0, 140.0, 140.0]
+    run = simulate_legs(token([leg], rule=rule), times, closes(path))
+    assert run.rebalances == [(0, "opening"), (4, "schedule")]
+    assert run.liquidations == 1
+    assert run.leverages[1:3] == ([1.0, 1.0] if inverse else [0.0, 0.0])
+    assert run.nav[3] == pytest.approx(run.nav[1] * (140 / 69 if inverse else 1), rel=1e-12)
+    assert run.positions[4][0] * 140 == pytest.approx(3 * run.nav[4], rel=1e-12)
+
+
+def test_all_in_fees_leave_only_dividends_and_cash_interest():
+    legs = [("TotalReturnSwap", {"symbol": "A", "weight": 0.5, "spread": 0.1}), pair()[1]]
+    data = closes([100.0] * 2, [100.0] * 2, funding=[(START + DAY, 0.01)])
+    data[0]["dividends"] = [(START + DAY, 1.0)]
+    fees = Fees(management_per_day=1e-3, all_in=True)
+    one = token(legs, target=2.0, fees=fees, costs=COSTS, cash_interest=1.0)
+    run = simulate_legs(one, [START, START + DAY], data, rates=[(START, 0.036)])
+    # A dividend of 1 % on 1e6, one day's interest of 1e-4, then the fee.
+    assert run.nav == pytest.approx([1e6, (1e6 + 1e4 + 100) * 0.999], rel=1e-12)
 
 
 def test_cross_margin_looks_at_all_legs_together():
