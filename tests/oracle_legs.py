@@ -100,8 +100,6 @@ class Loop:
         self.noted = (0.0, [0.0 for _ in self.K], 0.0)
         self.out = Run()
 
-    # What can be read off the state.
-
     def X(self):
         return sum(self.Q[k] * self.p[k] for k in self.K)
 
@@ -125,8 +123,6 @@ class Loop:
 
     def rolls_at(self, i):
         return {k: float(old) for k in self.K for bar, old in self.data[k].get("rolls", ()) if bar == i and i > 0}
-
-    # Money.
 
     def wipe(self):
         self.E, self.Q = 0.0, [0.0 for _ in self.K]
@@ -159,8 +155,6 @@ class Loop:
 
     def volumes(self, i):
         return [self.volume_24h(i, k) if self.costs.impact else 0.0 for k in self.K]
-
-    # Trades.
 
     def steps_to(self, A, restore):
         """ΔQ of each leg for an exposure A: weights restored, or every leg scaled."""
@@ -210,7 +204,11 @@ class Loop:
         if self.rule.pace is not None and not emergency and over(size, self.rule.pace.largest):
             dq, last = [d * self.rule.pace.largest / size for d in dq], False
         dq = self.cut(dq)
-        if all(d == 0 for d in dq) and any(self.lot[k] or self.legs[k].min_notional for k in self.K):
+        grained = [bool(self.lot[k] or self.legs[k].min_notional) for k in self.K]
+        left = sum(abs(dq[k]) * self.p[k] for k in self.K)
+        if any(grained) and not all(grained) and left < 1e-9 * (self.E + self.gross()):
+            self.out.knife.append((i, "what lots left of a trade is rounding"))
+        if all(d == 0 for d in dq) and any(grained):
             return self.complete(i, restore) if continuing else None
         cost, before = self.cost(dq, self.volumes(i)), self.E
         if before - cost <= 0:
@@ -218,7 +216,7 @@ class Loop:
         self.Q = [self.Q[k] + dq[k] for k in self.K]
         self.receive("cost", -cost)
         self.all_coin = False
-        self.out.turnover += sum(abs(dq[k]) * self.p[k] for k in self.K) / before
+        self.out.turnover += left / before
         self.out.trades.append((i, dq))
         if not continuing:
             self.out.rebalances.append((i, reason))
@@ -230,8 +228,6 @@ class Loop:
             "next": self.t[i] + milliseconds(self.rule.pace.interval),
         }  # fmt: skip
         return None
-
-    # The steps of a bar, in their order.
 
     def close_by_venue(self):
         """All legs are closed at the marked prices; what is left of an inverse leg is coin."""
@@ -275,8 +271,11 @@ class Loop:
     def mark(self, i):
         rolls = self.rolls_at(i)
         now = [rolls.get(k, self.close[k][i]) for k in self.K]
+        stake = self.E + self.gross()
         self.E += sum(self.Q[k] * (now[k] - self.p[k]) for k in self.K)
         self.p = now
+        if abs(self.E) < 1e-12 * stake:
+            self.out.knife.append((i, "marked within rounding of zero"))
         self.least = min(self.least, self.E)
         if self.E <= 0:
             return self.wipe()
