@@ -20,9 +20,10 @@ Q, PRICE, AT, REF, INDEX_REF, ACCRUED, DQ, VOLUME, LOW, HIGH = range(10)
 N_ROOM = 10
 
 # The running numbers of the whole; `RESTORES` is 1 while a paced rebalance restores the weights, `FLAT` while
-# there is no position, `INDEX` the index at the last restored weights, `CASH` the cash at the last accrual.
-EQUITY, FLAT, REF_MS, AIM, EDGE, SLICE_MS, SIDE, RESTORES, INDEX, CASH = range(10)
-N_FUND = 10
+# there is no position, `INDEX` the index at the last restored weights, `CASH` the cash at the last accrual,
+# `LEVEL` the price results are held against at the last mark, `OPEN` 1 while nothing was posted at that mark.
+EQUITY, FLAT, REF_MS, AIM, EDGE, SLICE_MS, SIDE, RESTORES, INDEX, CASH, LEVEL, OPEN = range(12)
+N_FUND = 12
 
 
 def pack_legs(token: Token) -> tuple[Floats, Floats]:

@@ -165,19 +165,21 @@ def can_round_away(legs: Floats) -> bool:
     return steps > 0.0
 
 
-@compiled(numba.void(FUND, ROOM, _F))
-def complete(v: Floats, x: Floats, now_ms: float) -> None:
-    """Notes that a rebalance is complete: moves and intervals are measured from here."""
+@compiled(numba.void(ROOM, FUND, ROOM, _F, numba.boolean))
+def complete(legs: Floats, v: Floats, x: Floats, now_ms: float, restores: bool) -> None:
+    """Notes that a rebalance is complete: moves and intervals, and the index if weights are restored, start anew."""
     v[SIDE] = v[AIM] = v[EDGE] = v[SLICE_MS] = v[RESTORES] = 0.0
     v[REF_MS] = now_ms
     copy_row(x, REF, PRICE)
+    if restores:
+        v[INDEX] = index_at(legs, v, x, PRICE)
+        copy_row(x, INDEX_REF, PRICE)
 
 
 @compiled(numba.void(TERMS, ROOM, FUND, ROOM, DECISION, PLANNED, _F))
 def carry_out(t: Terms, legs: Floats, v: Floats, x: Floats, d: Decision, p: Planned, now_ms: float) -> None:
     """Books a planned trade and its cost; equity at or below zero wipes the portfolio out."""
     restores = restores_weights(v, d, exposure(x, PRICE))
-    index = index_at(legs, v, x, PRICE)
     cost = p.spread + p.impact + p.commission
     if v[EQUITY] - cost <= 0.0:
         wipe_out(v, x)
@@ -186,16 +188,13 @@ def carry_out(t: Terms, legs: Floats, v: Floats, x: Floats, d: Decision, p: Plan
         x[Q, k] += x[DQ, k]
     v[FLAT] = 0.0
     receive(legs, v, x, -cost)
-    if restores:
-        v[INDEX] = index
-        copy_row(x, INDEX_REF, PRICE)
-    if p.cut != 0.0:
-        v[AIM], v[EDGE], v[SLICE_MS] = d.aim, d.edge, now_ms + t.pace_ms
-        v[RESTORES] = 1.0 if restores else 0.0
-        if d.reason != SLICE:
-            v[SIDE] = 1.0 if p.net > 0.0 else -1.0
-    else:
-        complete(v, x, now_ms)
+    if p.cut == 0.0:
+        complete(legs, v, x, now_ms, restores)
+        return
+    v[AIM], v[EDGE], v[SLICE_MS] = d.aim, d.edge, now_ms + t.pace_ms
+    v[RESTORES] = 1.0 if restores else 0.0
+    if d.reason != SLICE:
+        v[SIDE] = 1.0 if p.net > 0.0 else -1.0
 
 
 @compiled(numba.types.UniTuple(_F, 3)(TERMS, ROOM, FUND, ROOM, _I, _F))

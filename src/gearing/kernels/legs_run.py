@@ -17,11 +17,14 @@ from gearing.core.legs import (
     EQUITY,
     INDEX,
     INDEX_REF,
+    LEVEL,
     N_FUND,
     N_ROOM,
+    OPEN,
     PRICE,
     REF,
     REF_MS,
+    RESTORES,
     VOLUME,
     Floats,
     Q,
@@ -48,6 +51,7 @@ from gearing.kernels.legs_market import DAYS, LEG_CALENDAR, MARKET, ROLL_PRICE, 
 from gearing.kernels.legs_settle import (
     FIRST_POSITION,
     close_out,
+    close_stretch,
     due_of,
     forced_bar,
     forced_price,
@@ -123,9 +127,10 @@ def trade(
     p = plan_trade(t, legs, v, x, d)
     if p.total == 0.0 and (d.reason == SLICE or can_round_away(legs)):
         if d.reason == SLICE:
-            complete(v, x, now_ms)
+            complete(legs, v, x, now_ms, v[RESTORES] != 0.0)
         return
     before = v[EQUITY]
+    close_stretch(t, legs, v, x, ledger)
     row[REASON], row[AIM], row[TRADED] = d.reason, d.aim, p.net
     row[SPREAD] -= p.spread
     row[IMPACT] -= p.impact
@@ -165,16 +170,15 @@ def attend(
         x[AT, 0] = min(opened, forced) if x[Q, 0] > 0.0 else max(opened, forced)
         v[EQUITY] = equity_at(v, x, AT)
         copy_row(x, PRICE, AT)
-        level = known * index_at(legs, v, x, PRICE) / before
-        close_out(t, legs, v, x, level, f, ledger, row)
-        n_rows = write_row(rows, n_rows, row, v, x, level, bar)
+        v[LEVEL], v[OPEN] = known * index_at(legs, v, x, PRICE) / before, 1.0
+        close_out(t, legs, v, x, f, ledger, row)
+        n_rows = write_row(rows, n_rows, row, v, x, bar)
         if v[EQUITY] <= 0.0:
             return n_rows
         row[:] = 0.0
-    mark(v, x, market, calendar, k, bar)
-    level = underlying_at(legs, v, x, market, bar)
+    mark(legs, v, x, market, calendar, k, bar)
     row[MARKED] = max(v[EQUITY], 0.0)
-    n_rows = settle(t, interest_share, tiers, legs, v, x, market, calendar, k, bar, level, f, ledger, row, rows, n_rows)
+    n_rows = settle(t, interest_share, tiers, legs, v, x, market, calendar, k, bar, f, ledger, row, rows, n_rows)
     if v[EQUITY] > 0.0:
         held = exposure(x, PRICE)
         row[LEVERAGE] = held / v[EQUITY]
@@ -188,7 +192,7 @@ def attend(
             trade(t, legs, v, x, market, d, bar, f, ledger, row)
         if k >= 0 and calendar.dues[k, DAYS] > 0.0:
             note_accrual(legs, v, x)
-    return write_row(rows, n_rows, row, v, x, level, bar)
+    return write_row(rows, n_rows, row, v, x, bar)
 
 
 @compiled(numba.void(ROOM, FUND, ROOM, MARKET, LEG_CALENDAR, PATH, _I, _I))
@@ -226,15 +230,9 @@ def _close_run(
             att.post_wipe_out(ledger)
         _outlive(legs, v, x, market, calendar, path, max(k - 1, 0), bar)
         return
-    last = market.close.shape[1] - 1
-    for leg in range(x.shape[1]):
-        x[AT, leg] = market.close[leg, last]
-    v[EQUITY] = equity_at(v, x, AT)
-    copy_row(x, PRICE, AT)
+    mark(legs, v, x, market, calendar, -1, market.close.shape[1] - 1)
     f[fig.EQUITY], f[fig.POSITION] = v[EQUITY], exposure(x, PRICE)
-    if ledger.shape[0] > 0:
-        level = underlying_at(legs, v, x, market, last)
-        att.post_mark_against(ledger, t.target, v[EQUITY], level, index_at(legs, v, x, PRICE))
+    close_stretch(t, legs, v, x, ledger)
 
 
 @compiled(numba.void(ROOM, FUND, ROOM, MARKET, FLOATS, PATH, _F, _I, numba.boolean))
@@ -283,14 +281,14 @@ def run_legs(
     for leg in range(x.shape[1]):
         x[PRICE, leg] = x[REF, leg] = x[INDEX_REF, leg] = market.close[leg, 0]
     flatten(legs, v, x)
-    level = underlying_at(legs, v, x, market, 0)
+    v[LEVEL] = underlying_at(legs, v, x, market, 0)
     row[MARKED] = equity
     if ledger.shape[0] > 0:
-        att.open_ledger(ledger, equity, level)
+        att.open_ledger(ledger, equity, v[LEVEL])
         ledger[att.POST_HELD] = 1.0
     trade(t, legs, v, x, market, Decision(OPENING, t.target, 0.0), 0, f, ledger, row)
     note_accrual(legs, v, x)
-    n_rows = write_row(rows, 0, row, v, x, level, 0)
+    n_rows = write_row(rows, 0, row, v, x, 0)
     _see_bar(legs, v, x, market, f, path, t.target, 0, calendar.opens_day)
     i, k = 0, 0
     while v[EQUITY] > 0.0:

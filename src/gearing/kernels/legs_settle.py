@@ -18,7 +18,9 @@ from gearing.core.legs import (
     FUNDED,
     INDEX_REF,
     IS_COIN,
+    LEVEL,
     N_TIERS,
+    OPEN,
     PRICE,
     REF,
     VOLUME,
@@ -74,7 +76,7 @@ from gearing.kernels.run import (
     TRADED,
 )  # fmt: skip
 from gearing.kernels.run import EQUITY as AFTER
-from gearing.kernels.run import PRICE as LEVEL
+from gearing.kernels.run import PRICE as LEVEL_COLUMN
 from gearing.kernels.wake import ROWS
 
 # A row has the columns of a plain run, where `traded` and `position` are exposures and `price` is the index;
@@ -100,8 +102,16 @@ def underlying_at(legs: Floats, v: Floats, x: Floats, market: LegMarket, bar: in
     return index_at(legs, v, x, PRICE)
 
 
-@compiled(_F(ROOM, FUND, ROOM, FLOATS, _I, _F))
-def book(legs: Floats, v: Floats, x: Floats, ledger: Floats, part: int, amount: float) -> float:
+@compiled(numba.void(TERMS, ROOM, FUND, ROOM, FLOATS))
+def close_stretch(t: Terms, legs: Floats, v: Floats, x: Floats, ledger: Floats) -> None:
+    """Closes the stretch of the attribution since the last posting, before something is posted at this mark."""
+    if ledger.shape[0] > 0 and v[OPEN] != 0.0:
+        att.post_mark_against(ledger, t.target, v[EQUITY], v[LEVEL], index_at(legs, v, x, PRICE))
+        v[OPEN] = 0.0
+
+
+@compiled(_F(TERMS, ROOM, FUND, ROOM, FLOATS, _I, _F))
+def book(t: Terms, legs: Floats, v: Floats, x: Floats, ledger: Floats, part: int, amount: float) -> float:
     """Books money of one part of the attribution and returns it; equity at or below zero wipes the portfolio out."""
     if amount == 0.0 or v[EQUITY] <= 0.0:
         return 0.0
@@ -109,6 +119,7 @@ def book(legs: Floats, v: Floats, x: Floats, ledger: Floats, part: int, amount: 
         lost = -v[EQUITY]
         wipe_out(v, x)
         return lost
+    close_stretch(t, legs, v, x, ledger)
     receive(legs, v, x, amount)
     if ledger.shape[0] > 0:
         att.post(ledger, part, amount)
@@ -136,39 +147,37 @@ def forced_bar(x: Floats, market: LegMarket, price: float, start: int, stop: int
     return stop
 
 
-@compiled(numba.void(TERMS, ROOM, FUND, ROOM, _F, FLOATS, FLOATS, FLOATS))
-def close_out(
-    t: Terms, legs: Floats, v: Floats, x: Floats, underlying: float, f: Floats, ledger: Floats, row: Floats
-) -> None:
+@compiled(numba.void(TERMS, ROOM, FUND, ROOM, FLOATS, FLOATS, FLOATS))
+def close_out(t: Terms, legs: Floats, v: Floats, x: Floats, f: Floats, ledger: Floats, row: Floats) -> None:
     """Lets the venue close all legs at the prices of the last mark, with taker and liquidation fee."""
-    size = 0.0
+    size, net = 0.0, 0.0
     for k in range(x.shape[1]):
-        size += abs(notional(legs, v, x, k, v[EQUITY], PRICE))
+        owed = notional(legs, v, x, k, v[EQUITY], PRICE)
+        size, net = size + abs(owed), net + owed
+        row[FIRST_POSITION + 2 * k + 1] = -owed / x[PRICE, k]
     cost = size * (t.taker_fee + t.liquidation_fee)
     f[fig.LIQUIDATIONS] += 1.0
-    row[REASON], row[MARKED], row[TRADED] = LIQUIDATION, max(v[EQUITY], 0.0), -exposure(x, PRICE)
-    for k in range(x.shape[1]):
-        row[FIRST_POSITION + 2 * k + 1] = -x[Q, k]
+    row[REASON], row[MARKED], row[TRADED] = LIQUIDATION, max(v[EQUITY], 0.0), -net
     if v[EQUITY] <= 0.0 or v[EQUITY] - cost <= TOUCH * cost:
         row[COMMISSION] = -row[MARKED]
         wipe_out(v, x)
         return
-    if ledger.shape[0] > 0:
-        att.post_mark_against(ledger, t.target, v[EQUITY], underlying, index_at(legs, v, x, PRICE))
-    row[COMMISSION] = book(legs, v, x, ledger, att.LIQUIDATED, -cost)
+    close_stretch(t, legs, v, x, ledger)
+    row[COMMISSION] = book(t, legs, v, x, ledger, att.LIQUIDATED, -cost)
     flatten(legs, v, x)
     if ledger.shape[0] > 0:
         att.post_trade(ledger, 0.0, 0.0, 0.0)
 
 
-@compiled(numba.void(FUND, ROOM, MARKET, LEG_CALENDAR, _I, _I))
-def mark(v: Floats, x: Floats, market: LegMarket, calendar: LegCalendar, k: int, bar: int) -> None:
+@compiled(numba.void(ROOM, FUND, ROOM, MARKET, LEG_CALENDAR, _I, _I))
+def mark(legs: Floats, v: Floats, x: Floats, market: LegMarket, calendar: LegCalendar, k: int, bar: int) -> None:
     """Marks the portfolio at a bar's prices; a leg that rolls there, at its old contract's."""
     for leg in range(x.shape[1]):
         rolls_at = due_of(calendar, k, leg, ROLL_PRICE)
         x[AT, leg] = rolls_at if rolls_at > 0.0 else market.close[leg, bar]
-    v[EQUITY] = equity_at(v, x, AT)
+    v[EQUITY], v[OPEN] = equity_at(v, x, AT), 1.0
     copy_row(x, PRICE, AT)
+    v[LEVEL] = underlying_at(legs, v, x, market, bar)
 
 
 @compiled(numba.void(TERMS, _F, ROOM, FUND, ROOM, LEG_CALENDAR, _I, FLOATS, FLOATS))
@@ -184,17 +193,17 @@ def pay_dues(
         rate = due_of(calendar, k, leg, FUNDING_RATE)
         if rate != 0.0 and legs[FUNDED, leg] != 0.0:
             funding -= notional(legs, v, x, leg, v[EQUITY], PRICE) * rate
-    row[FUNDING] = book(legs, v, x, ledger, att.FUNDING, funding)
+    row[FUNDING] = book(t, legs, v, x, ledger, att.FUNDING, funding)
     days = calendar.dues[k, DAYS]
     if days <= 0.0:
         return
     rate_days, year_part = calendar.dues[k, RATE_DAYS], calendar.dues[k, YEAR_PART]
-    row[FINANCING] = book(legs, v, x, ledger, att.FINANCING, financing(legs, x, rate_days, year_part))
-    row[INTEREST] = book(legs, v, x, ledger, att.INTEREST, interest_share * rate_days * v[CASH])
+    row[FINANCING] = book(t, legs, v, x, ledger, att.FINANCING, financing(legs, x, rate_days, year_part))
+    row[INTEREST] = book(t, legs, v, x, ledger, att.INTEREST, interest_share * rate_days * v[CASH])
     equity = v[EQUITY]
     if equity > 0.0:
         after = equity_after_fee(equity, exposure(x, PRICE), days, t.fee_per_day, t.fee_per_year, t.fee_on_exposure)
-        row[FEE] = book(legs, v, x, ledger, att.FEE, after - equity)
+        row[FEE] = book(t, legs, v, x, ledger, att.FEE, after - equity)
 
 
 @compiled(numba.void(TERMS, ROOM, FUND, ROOM, MARKET, LEG_CALENDAR, _I, _I, FLOATS, FLOATS))
@@ -213,6 +222,7 @@ def roll_due(
             x[PRICE, leg] = price
             continue
         x[VOLUME, leg] = market.volume_24h[leg, bar] if market.volume_24h.shape[0] > 0 else 0.0
+        close_stretch(t, legs, v, x, ledger)
         spread, impact, commission = roll(t, legs, v, x, leg, price)
         row[SPREAD] -= spread
         row[IMPACT] -= impact
@@ -226,26 +236,26 @@ def roll_due(
             att.post_cost(ledger, spread, impact, commission)
 
 
-@compiled(numba.void(ROOM, FUND, ROOM, LEG_CALENDAR, _I, FLOATS, FLOATS))
+@compiled(numba.void(TERMS, ROOM, FUND, ROOM, LEG_CALENDAR, _I, FLOATS, FLOATS))
 def pay_dividends(
-    legs: Floats, v: Floats, x: Floats, calendar: LegCalendar, k: int, ledger: Floats, row: Floats
+    t: Terms, legs: Floats, v: Floats, x: Floats, calendar: LegCalendar, k: int, ledger: Floats, row: Floats
 ) -> None:
     """Books the dividends that fall on a bar: longs receive them, shorts pay them."""
     total = 0.0
     for leg in range(x.shape[1]):
         total += x[Q, leg] * due_of(calendar, k, leg, DIVIDEND)
-    row[DIVIDENDS] = book(legs, v, x, ledger, att.DIVIDENDS, total)
+    row[DIVIDENDS] = book(t, legs, v, x, ledger, att.DIVIDENDS, total)
 
 
-@compiled(_I(ROWS, _I, FLOATS, FUND, ROOM, _F, _I))
-def write_row(rows: Floats, n_rows: int, row: Floats, v: Floats, x: Floats, level: float, bar: int) -> int:
+@compiled(_I(ROWS, _I, FLOATS, FUND, ROOM, _I))
+def write_row(rows: Floats, n_rows: int, row: Floats, v: Floats, x: Floats, bar: int) -> int:
     """Appends the row of a bar on which something happened, if there is room; returns the count."""
     died = v[EQUITY] <= 0.0
     booked = abs(row[FUNDING]) + abs(row[FEE]) + abs(row[FINANCING]) + abs(row[INTEREST]) + abs(row[DIVIDENDS])
     if row[REASON] == NONE and booked + abs(row[ROLLED]) == 0.0 and not died and bar > 0:
         return n_rows
     if n_rows < rows.shape[0]:
-        row[BAR], row[AFTER], row[POSITION], row[LEVEL] = bar, v[EQUITY], exposure(x, PRICE), level
+        row[BAR], row[AFTER], row[POSITION], row[LEVEL_COLUMN] = bar, v[EQUITY], exposure(x, PRICE), v[LEVEL]
         if died:
             row[REASON] = WIPE_OUT
         for k in range(x.shape[1]):
@@ -255,22 +265,20 @@ def write_row(rows: Floats, n_rows: int, row: Floats, v: Floats, x: Floats, leve
     return n_rows + 1
 
 
-@compiled(_I(TERMS, _F, TIERS, ROOM, FUND, ROOM, MARKET, LEG_CALENDAR, _I, _I, _F, FLOATS, FLOATS, FLOATS, ROWS, _I))
+@compiled(_I(TERMS, _F, TIERS, ROOM, FUND, ROOM, MARKET, LEG_CALENDAR, _I, _I, FLOATS, FLOATS, FLOATS, ROWS, _I))
 def settle(
     t: Terms, interest_share: float, tiers: Floats, legs: Floats, v: Floats, x: Floats, market: LegMarket,
-    calendar: LegCalendar, k: int, bar: int, level: float, f: Floats, ledger: Floats, row: Floats, rows: Floats,
+    calendar: LegCalendar, k: int, bar: int, f: Floats, ledger: Floats, row: Floats, rows: Floats,
     n_rows: int,
 ) -> int:  # fmt: skip
     """Books what falls due on a bar between its mark and its rule; returns the count of rows."""
     if v[EQUITY] <= 0.0:
         wipe_out(v, x)
         return n_rows
-    if ledger.shape[0] > 0:
-        att.post_mark_against(ledger, t.target, v[EQUITY], level, index_at(legs, v, x, PRICE))
-    pay_dividends(legs, v, x, calendar, k, ledger, row)
+    pay_dividends(t, legs, v, x, calendar, k, ledger, row)
     if v[EQUITY] > 0.0 and is_called(tiers, legs, v, x, v[EQUITY]):
-        close_out(t, legs, v, x, level, f, ledger, row)
-        n_rows = write_row(rows, n_rows, row, v, x, level, bar)
+        close_out(t, legs, v, x, f, ledger, row)
+        n_rows = write_row(rows, n_rows, row, v, x, bar)
         if v[EQUITY] <= 0.0:
             return n_rows
         row[:] = 0.0
