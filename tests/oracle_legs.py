@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from tests.oracle import DAY, TOL, aim_of, clock, edges, milliseconds, over, trigger_fires, under
+from tests.oracle import DAY, aim_of, clock, edges, milliseconds, over, trigger_fires, under, whole
 
 FREE = SimpleNamespace(taker_fee=0.0, half_spread=0.0, impact=0.0, liquidation_fee=0.0)
 
@@ -178,8 +178,10 @@ class Loop:
         """Whole lots towards zero, and nothing below a leg's least notional."""
         dq = list(dq)
         for k in self.K:
-            if self.lot[k]:
-                dq[k] = math.copysign(math.floor(abs(dq[k]) / self.lot[k] * (1 + TOL)) * self.lot[k], dq[k])
+            # A contract that is margined in coin is an amount of money, not of the underlying.
+            lot = self.lot[k] / self.p[k] if self.inverse else self.lot[k]
+            if lot:
+                dq[k] = math.copysign(whole(abs(dq[k]) / lot) * lot, dq[k])
             if under(abs(dq[k]) * self.p[k], self.legs[k].min_notional):
                 dq[k] = 0.0
         return dq
@@ -333,7 +335,7 @@ class Loop:
             new, Q, volume = self.close[k][i], self.Q[k], self.volumes(i)[k]
             after = Q * old / new
             if self.lot[k]:
-                after = math.copysign(math.floor(abs(after) / self.lot[k] * (1 + TOL)) * self.lot[k], after)
+                after = math.copysign(whole(abs(after) / self.lot[k]) * self.lot[k], after)
             cost = self.leg_cost(k, -Q, old, volume) + self.leg_cost(k, after, new, volume)
             if self.E - cost <= 0:
                 return self.wipe()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 from hypothesis import assume
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from gearing.core import instruments
 from gearing.core.fees import Costs, Fees
 from gearing.core.instruments import MarginTier
-from gearing.core.rule import Rule, Schedule, rule_problems
+from gearing.core.rule import Rule, Schedule
 from gearing.core.token import Token
 from gearing.errors import SpecError
 from tests.strategies import HOUR, START, rules, some
@@ -50,45 +49,17 @@ TOUCHES = [
 MARGIN_TOUCHES = [(2.0, 1 / 3, 75.0), (-2.0, 1 / 3, 112.5), (3.0, 1 / 6, 80.0)]
 
 
-class _StandIn(SimpleNamespace):
-    """A record that does not exist yet."""
-
-    @property
-    def resolved_rule(self):
-        return self.rule
-
-
-_FIELDS = {
-    "Perpetual": {"margin_tiers": (), "inverse": False},
-    "DatedFuture": {"margin_tiers": (), "contracts": (), "roll_days": 1},
-    "TotalReturnSwap": {"spread": 0.0},
-    "Spot": {},
-}
-
-
-def _record(kind, fields):
-    known = getattr(instruments, kind, None)
-    if known is not None and "weight" in known.__struct_fields__:
-        return known(**fields)
-    shared = {"symbol": "", "weight": 1.0, "lot": 0.0, "multiplier": 1.0, "min_notional": 0.0}
-    return type(kind, (_StandIn,), {})(**(shared | _FIELDS[kind] | fields))
-
-
 def make_token(*, target, rule, fees, costs, legs, cash_interest=0.0):
-    """A token from plain fields; each leg is (kind, fields). Stand-ins serve where a record does not exist yet.
+    """A token from plain fields; each leg is (kind, fields).
 
     Raises:
         SpecError: the rule does not serve the target.
     """
-    made = tuple(_record(kind, fields) for kind, fields in legs)
-    fields = {"symbol": "T", "target": target, "rule": rule, "fees": fees, "costs": costs, "legs": made}
-    if "cash_interest" in Token.__struct_fields__:
-        return Token(**fields, cash_interest=cash_interest)
-    rule_problems(rule, target).done()
-    return _StandIn(**fields, cash_interest=cash_interest)
+    made = tuple(getattr(instruments, kind)(**fields) for kind, fields in legs)
+    return Token(symbol="T", target=target, rule=rule, fees=fees, costs=costs, legs=made, cash_interest=cash_interest)
 
 
-@dataclass
+@dataclass(repr=False)
 class Case:
     kwargs: dict  # of make_token
     times: list
@@ -96,6 +67,10 @@ class Case:
     legs_data: list
     rates: list
     equity: float
+
+    def __repr__(self):
+        kinds = ", ".join(kind for kind, _ in self.kwargs["legs"])
+        return f"Case({self.token} of {kinds}, {len(self.times)} bars of {self.spacing_ms} ms)"
 
     @property
     def token(self):

@@ -40,11 +40,16 @@ def _compare_until(stop, case):
     return compare(cut)
 
 
+def _is_absolute(token):
+    """Does the token trade amounts that do not scale with its equity: whole lots, or slices of a given size?"""
+    return bool(token.legs[0].lot) or token.resolved_rule.pace is not None
+
+
 def _looseness(case, truth):
     """How well a quotient by equity is known: equity to 1e-11 of what it was after the last event, so leverage to
     that times itself, and in lots to what adding up bar by bar may have lost."""
     left = np.array(truth.nav)
-    lost = np.max(np.array(truth.rounding)[left > 0] / left[left > 0], initial=0.0) if case.token.legs[0].lot else 0.0
+    lost = np.max(np.array(truth.rounding)[left > 0] / left[left > 0], initial=0.0) if _is_absolute(case.token) else 0.0
     return 1e-11 * max([100.0, *truth.leverages]) + 2 * float(lost) + max(truth.relative)
 
 
@@ -77,10 +82,12 @@ def compare(case):
     knots[[int(row[BAR]) for row in rows]] = [abs(row[COLUMNS.index("equity")]) for row in rows]
     last = np.maximum.accumulate(np.where(knots > 0, np.arange(len(knots)), 0))
     scale = np.maximum(np.abs(expected), knots[last])
-    # A position in lots keeps the absolute error of adding up bar by bar while its equity shrinks; without
-    # lots each rebalance scales the error down with the equity.
+    # A position in lots or slices keeps the absolute error of adding up bar by bar while its equity shrinks;
+    # without them each rebalance scales the error down with the equity.
     # Each near-total loss leaves its rounding as a larger fraction of what is left.
-    allowed = (1e-11 + np.array(truth.relative)) * scale + (np.array(truth.rounding) if case.token.legs[0].lot else 0.0)
+    allowed = (1e-11 + np.array(truth.relative)) * scale + (
+        np.array(truth.rounding) if _is_absolute(case.token) else 0.0
+    )
     assert np.all(np.abs(nav - expected) <= allowed)
     assert run.figures[fig.REBALANCES] == len(truth.rebalances)
     assert run.figures[fig.TURNOVER] == pytest.approx(truth.turnover, rel=_looseness(case, truth), abs=1e-12)

@@ -73,7 +73,9 @@ def aim_for(t: Terms, s: State, reason: float) -> Decision:
         return Decision(reason, sign * t.aim_value, 0.0)
     if t.aim_kind == AIM_EDGE:
         inside = min(max(size, t.lower), t.upper)
-        return Decision(reason, sign * inside, 1.0 if inside != size else 0.0)
+        if inside == size:
+            return Decision(reason, s.q * s.price / s.equity, 0.0)
+        return Decision(reason, sign * inside, 1.0)
     mixed = size * (1.0 - t.aim_value) + abs(t.target) * t.aim_value
     return Decision(reason, sign * min(max(mixed, t.lower), t.upper), 0.0)
 

@@ -39,17 +39,18 @@ _F, _I = numba.float64, numba.int64
 
 
 class Planned(NamedTuple):
-    """A trade of all legs: Σ|ΔQ|·p, Σ ΔQ·p, its costs (≥ 0), and 1 if the pace left a rest."""
+    """A trade of all legs: Σ|ΔQ|·p, Σ ΔQ·p, the side of the whole, its costs (≥ 0), and 1 if the pace left a rest."""
 
     total: float
     net: float
+    side: float
     spread: float
     impact: float
     commission: float
     cut: float
 
 
-PLANNED = numba.typeof(Planned(*[0.0] * 6))
+PLANNED = numba.typeof(Planned(*[0.0] * 7))
 
 
 @compiled(numba.types.UniTuple(_F, 3)(TERMS, ROOM))
@@ -131,7 +132,7 @@ def plan_trade(t: Terms, legs: Floats, v: Floats, x: Floats, d: Decision) -> Pla
 
     Opening and schedule restore the weights, as does a portfolio that holds nothing; the others scale all legs.
     """
-    nothing = Planned(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    nothing = Planned(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     before = exposure(x, PRICE)
     restores = restores_weights(v, d, before)
     total = d.aim * v[EQUITY]
@@ -145,15 +146,18 @@ def plan_trade(t: Terms, legs: Floats, v: Floats, x: Floats, d: Decision) -> Pla
     if d.reason == SLICE and net * v[SIDE] <= 0.0:
         return nothing
     cut = d.reason != RIPCORD and size > t.pace_largest * (1.0 + TOUCH)
+    side = 1.0 if net > 0.0 else -1.0
     kept, net = 0.0, 0.0
     for k in range(x.shape[1]):
-        dq = whole_lots(x[DQ, k] * (t.pace_largest / size) if cut else x[DQ, k], legs[LOT, k])
+        # A contract that is margined in coin is an amount of money, not of the underlying.
+        lot = legs[LOT, k] / x[PRICE, k] if legs[IS_COIN, k] != 0.0 else legs[LOT, k]
+        dq = whole_lots(x[DQ, k] * (t.pace_largest / size) if cut else x[DQ, k], lot)
         dq = 0.0 if abs(dq) * x[PRICE, k] < legs[LEAST, k] * (1.0 - TOUCH) else dq
         x[DQ, k] = dq
         kept += abs(dq) * x[PRICE, k]
         net += dq * x[PRICE, k]
     spread, impact, paid = trade_cost(t, x)
-    return Planned(kept, net, spread, impact, paid, 1.0 if cut else 0.0)
+    return Planned(kept, net, side, spread, impact, paid, 1.0 if cut else 0.0)
 
 
 @compiled(numba.boolean(ROOM))
@@ -194,7 +198,7 @@ def carry_out(t: Terms, legs: Floats, v: Floats, x: Floats, d: Decision, p: Plan
     v[AIM], v[EDGE], v[SLICE_MS] = d.aim, d.edge, now_ms + t.pace_ms
     v[RESTORES] = 1.0 if restores else 0.0
     if d.reason != SLICE:
-        v[SIDE] = 1.0 if p.net > 0.0 else -1.0
+        v[SIDE] = p.side
 
 
 @compiled(numba.types.UniTuple(_F, 3)(TERMS, ROOM, FUND, ROOM, _I, _F))

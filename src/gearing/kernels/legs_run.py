@@ -205,7 +205,9 @@ def _outlive(
             k += 1
         for leg in range(x.shape[1]):
             x[AT, leg] = market.close[leg, i]
-            rolls_at = due_of(calendar, k, leg, ROLL_PRICE) if calendar.bars[k] == i and i > bar else 0.0
+            rolls_at = due_of(calendar, k, leg, ROLL_PRICE) if calendar.bars[k] == i else 0.0
+            if i == bar and x[PRICE, leg] == x[AT, leg]:
+                rolls_at = 0.0  # it was rolled before it died
             if rolls_at > 0.0:
                 x[INDEX_REF, leg] *= x[AT, leg] / rolls_at
         path[0, i] = path[1, i] = 0.0
