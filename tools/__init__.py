@@ -1,0 +1,1 @@
+"""Programs about the project that are not part of the package."""
