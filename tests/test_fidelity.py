@@ -1,0 +1,151 @@
+"""The engine beside real products: the bounds of docs/fidelity.md, and that the page says what its commands print."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from tools.fidelity import etf, ftx, updown
+from tools.fidelity.pairing import Pairing, regression
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "fidelity.md"
+DATA = Path(os.environ.get("GEARING_DATA") or ROOT.parent / "shared" / "data")
+
+with_data = pytest.mark.skipif(
+    not (DATA / "etf").is_dir() or not (DATA / "levtok").is_dir(),
+    reason="no market data: set GEARING_DATA to the directory that holds it",
+)
+
+
+@with_data
+@pytest.mark.parametrize("fund", etf.FUNDS, ids=lambda fund: fund.symbol)
+def test_listed_funds_with_one_spread(fund: etf.Fund) -> None:
+    pair = etf.pairing(fund)
+    assert abs(pair.drift) <= 0.0040
+    assert pair.sd <= 0.0030
+    assert len(pair.gaps) == {"TQQQ": 4015}.get(fund.symbol, 4932), "the whole common history up to 2026-01-29"
+
+
+@with_data
+@pytest.mark.parametrize("fund", etf.FUNDS, ids=lambda fund: fund.symbol)
+def test_the_simulated_fund_is_the_product_of_its_days(fund: etf.Fund) -> None:
+    pair = etf.pairing(fund)
+    rates = pl.read_parquet(DATA / "etf" / "us_short_rates_1d.parquet").filter(pl.col("series") == "DFF")
+    known = dict(zip(rates["date"].dt.epoch("ms").to_list(), (rates["rate_pct"] / 100).to_list(), strict=True))
+    nav, day = [100.0], 86_400_000
+    for start, end, move in zip(
+        pair.times_ms, pair.times_ms[1:], pair.underlying[1:] / pair.underlying[:-1] - 1, strict=False
+    ):
+        # From one close to the next, all days are financed at the rate of the first close's day.
+        days, beta = (end - start) / day, fund.target
+        paid = known[int(start) - day] * days / 360
+        gain = beta * move + (1 - beta) * paid - etf.SPREAD * abs(beta) * days / 360
+        nav.append(nav[-1] * (1 + gain) * (1 - fund.fee * days / 365))
+    np.testing.assert_allclose(np.diff(np.log(pair.simulated)), np.diff(np.log(nav)), rtol=0, atol=1e-9)
+
+
+@with_data
+def test_bitx_and_what_its_financing_is() -> None:
+    assert etf.pairing(etf.BITX).sd <= 0.0035
+    spread = etf.implied_spread(etf.BITX)
+    assert abs(etf.pairing(etf.BITX, spread).drift) < 1e-6
+    assert 0.05 < spread < 0.10
+
+
+@with_data
+@pytest.mark.parametrize("listed", ftx.TOKENS, ids=lambda listed: listed.symbol)
+def test_tokens_of_ftx(listed: ftx.Listed) -> None:
+    pair = ftx.pairing(listed)
+    slope, r2 = pair.fit
+    assert 0.95 <= slope <= 1.05
+    assert r2 >= 0.975
+    days = pair.ends_ms - 1
+    assert len(days) == {"ETH": 296, "LTC": 245}[listed.coin], "3 + 10 days of 309 are left out, of 245 none"
+
+
+@with_data
+def test_a_day_of_ftx_closes_at_its_end() -> None:
+    for listed in ftx.TOKENS:
+        fits = {shift: ftx.pairing(listed, shift).fit[1] for shift in (-1, 0, 1)}
+        assert fits[0] > max(fits[-1], fits[1]) + 0.05
+    assert ftx.four_hour_fit(4)[1] > max(ftx.four_hour_fit(3)[1], ftx.four_hour_fit(5)[1]) + 0.3
+
+
+@with_data
+@pytest.mark.parametrize(("symbol", "sign"), updown.TOKENS)
+def test_real_leverage_of_up_and_down_stays_in_the_published_band(symbol: str, sign: int) -> None:
+    times, beta = updown.rolling_beta(symbol, 24)
+    _, real, price = updown.quotes(symbol)
+    k = 5_000
+    x, y = price[k : k + 25], real[k : k + 25]
+    assert beta[k] == pytest.approx(np.polyfit(x[1:] / x[:-1] - 1, y[1:] / y[:-1] - 1, 1)[0])
+    assert len(times) == len(beta)
+    assert np.mean((beta * sign >= 1.25) & (beta * sign <= 4.0)) > 0.99
+    first, later = updown.fit_band(symbol, 1.5, 3.0), updown.fit_band(symbol, 1.25, 4.0)
+    assert first.miss < later.miss
+    assert updown.best_band(symbol).miss <= first.miss
+
+
+@with_data
+@pytest.mark.parametrize("part", [etf, ftx, updown], ids=["etf", "ftx", "updown"])
+def test_the_page_shows_what_the_command_prints(part: object) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for text in part.report().split("\n\n"):  # type: ignore[attr-defined]
+        assert text in page
+
+
+def test_a_pairing_of_known_gaps() -> None:
+    gaps = np.array([0.01, -0.01, 0.02, 0.0])
+    simulated = 100 * np.exp(np.cumsum([0, 0.1, -0.2, 0.3, -0.1]))
+    real = simulated * np.exp(np.cumsum([0, *gaps]))
+    times = np.arange(5, dtype=np.int64) * 86_400_000
+    pair = Pairing("X", times, real, simulated, simulated)
+    np.testing.assert_allclose(pair.gaps, gaps, atol=1e-15)
+    assert pair.drift == pytest.approx(0.02 / 4 * 365.25)
+    assert pair.sd == pytest.approx(np.std(gaps, ddof=1))
+    assert pair.worst(2) in ([0, 2], [1, 2])
+    kept = Pairing("X", times, real, simulated, simulated, np.array([True, True, False, True, True]))
+    assert kept.drift == pytest.approx(0.03 / 3 * 365.25)
+    assert regression(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0])) == pytest.approx((2.0, 1.0))
+
+
+def test_check_one_yourself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's own program finds nothing amiss in a fund that does exactly what it promises."""
+    n, rate = 500, 0.04
+    moves = np.random.default_rng(5).normal(0.0003, 0.01, n)
+    daily = 1 + 2 * moves - (2 * (rate + 0.0035) - rate) / 360 - 0.0089 / 365
+    dates = pl.date_range(pl.date(2022, 1, 1), pl.date(2023, 5, 16), eager=True)
+    spy, sso = 400 * np.cumprod([1, *moves + 1]), 50 * np.cumprod([1, *daily])
+    for_each = [
+        pl.DataFrame({"symbol": [name] * (n + 1), "date": dates, "adj_close": closes})
+        for name, closes in (("SPY", spy), ("SSO", sso))
+    ]
+    pl.concat(for_each).write_csv(tmp_path / "closes.csv")
+    pl.DataFrame({"series": ["DFF"] * (n + 1), "date": dates, "rate_pct": [rate * 100] * (n + 1)}).write_csv(
+        tmp_path / "rates.csv"
+    )
+    hours = 1_600_000_000_000 + np.arange(100) * 3_600_000
+    pl.DataFrame({"timestamp": hours, "close": 100 + np.sin(hours)}).write_csv(tmp_path / "perpetual.csv")
+    pl.DataFrame({"timestamp": hours[8::8], "funding_rate": [1e-4] * 12}).write_csv(tmp_path / "funding.csv")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    printed: list[str] = []
+    for code in re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            exec(compile(code, str(PAGE), "exec"), names)
+        printed.append(shown.getvalue())
+    found = re.fullmatch(r"drift ([+-][\d.]+) bp a year, sd ([\d.]+) bp a day\n", printed[0])
+    assert found
+    # The fee is taken of the equity after the day's move, so the two differ by fee · move, some 1e-6 a day.
+    assert abs(float(found[1])) <= 1.0
+    assert float(found[2]) <= 0.1
+    assert "nav" in printed[1]
