@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gearing.market.series import Funding as Funding
     from gearing.market.series import Prices as Prices
     from gearing.market.synthetic import make_market as make_market
+    from gearing.market.tiers import read_margin_tiers as read_margin_tiers
     from gearing.market.token_file import read_token as read_token
     from gearing.study.attribution import Attribution as Attribution
     from gearing.study.backtest import Result as Result
@@ -58,6 +59,7 @@ _HOMES = {
     "market.files": ("read_funding", "read_prices"),
     "market.series": ("Funding", "Prices"),
     "market.synthetic": ("make_market",),
+    "market.tiers": ("read_margin_tiers",),
     "market.token_file": ("read_token",),
     "study.attribution": ("Attribution",),
     "study.backtest": ("Result", "backtest"),
