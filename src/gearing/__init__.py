@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from gearing.study.backtest import backtest as backtest
     from gearing.study.compare import Comparison as Comparison
     from gearing.study.compare import compare as compare
+    from gearing.study.gap import gap_budget as gap_budget
+    from gearing.study.gap_record import GapBudget as GapBudget
     from gearing.study.summary import Summary as Summary
     from gearing.study.sweep import Sweep as Sweep
     from gearing.study.sweep import sweep as sweep
@@ -64,6 +66,8 @@ _HOMES = {
     "study.attribution": ("Attribution",),
     "study.backtest": ("Result", "backtest"),
     "study.compare": ("Comparison", "compare"),
+    "study.gap": ("gap_budget",),
+    "study.gap_record": ("GapBudget",),
     "study.summary": ("Summary",),
     "study.sweep": ("Sweep", "sweep"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,9 +21,10 @@ from gearing.market.series import Prices
 from gearing.market.times import iso
 from gearing.study.backtest import CAPITAL, as_prices, as_token, capital
 from gearing.study.gap_count import Law, Windows, law_of, windows_of
-from gearing.study.gap_passage import passage, passages_with_jumps
-from gearing.study.gap_record import Chance, GapBudget, GapRow, Side
-from gearing.study.gap_rule import Clock, Gap, gaps_of
+from gearing.study.gap_passage import Floats, passage, passages_with_jumps
+from gearing.study.gap_record import WHOLE_RULE, Chance, GapBudget, GapRow, Side
+from gearing.study.gap_replay import TABLE, Replay, in_a_year, replay
+from gearing.study.gap_rule import NEXT_PRICE, Clock, Gap, gaps_of
 
 # The first bracket of the largest perpetuals. Source: Binance's leverage tiers of BTCUSDT, 2022 to 2026.
 MAINTENANCE_RATE = 0.004
@@ -36,6 +38,9 @@ def gap_budget(
     There is a row for each wait in which the rule may be too late, on each side (a token of the same size the
     other way round stands beside it, because a long dies of a fall and a short of a rise):
 
+    - The whole rule: the token is run over the prices, free of costs, and each bar is a wait from the leverage
+      it had at the close before. Its probability is the mean over these leverages, its count the bars that
+      ended it; it then opens anew. The row shows the bar that left least.
     - A schedule's wait runs from one of its times to the next; for an interval, from each trade that long. The
       row takes the schedule alone, as if nothing else traded meanwhile.
     - A continuous trigger (band, deviation, move against the token, ripcord) sees every price, so its wait is
@@ -69,11 +74,13 @@ def gap_budget(
     """
     path, amount = as_prices(prices), capital(equity)
     margin = _Margin(as_token(token).legs[0].margin_tiers, _checked_rate(maintenance_rate), amount)
+    if len(path) < 2:
+        raise InputError("a single price has no moves.", where=path.symbol or "prices", fix="Give a longer series.")
     data = _Data(path, law_of(path))
     rows: list[GapRow] = []
     for one in (token, _mirrored(token)):
         if one is not None:
-            rows += _rows(one, data, margin)
+            rows += [_whole(one, data, margin), *_rows(one, data, margin)]
     law = data.law
     return GapBudget(
         symbol=token.symbol,
@@ -179,23 +186,86 @@ def _by_formula(moves: list[float], clock: Clock, law: Law) -> dict[float, float
     return dict(zip(moves, found, strict=True))
 
 
+def _by_diffusion(move: float, clock: Clock, law: Law) -> float:
+    return passage(math.log1p(move), law.volatility, -(law.volatility**2) / 2, law.years(clock))
+
+
 def _chance(move: float | None, by_formula: dict[float, float], windows: Windows, clock: Clock, law: Law) -> Chance:
     if move is None:
-        return Chance(move=None, per_gap=0.0, per_year=0.0, by_diffusion=0.0, counted=0, per_year_counted=0.0)
+        return _none()
     per_gap, waits = by_formula[move], law.per_year(clock)
     counted = windows.beyond(move)
     return Chance(
         move=move,
         per_gap=per_gap,
-        per_year=_in_a_year(per_gap, waits),
-        by_diffusion=passage(math.log1p(move), law.volatility, -(law.volatility**2) / 2, law.years(clock)),
+        per_year=in_a_year(per_gap, waits),
+        by_diffusion=_by_diffusion(move, clock, law),
         counted=counted,
-        per_year_counted=_in_a_year(counted / len(windows.moves), waits) if counted else 0.0,
+        per_year_counted=in_a_year(counted / len(windows.moves), waits) if counted else 0.0,
     )
 
 
-def _in_a_year(probability: float, waits: float) -> float:
-    return 1.0 if probability >= 1 else -math.expm1(waits * math.log1p(-probability))
+def _none() -> Chance:
+    return Chance(move=None, per_gap=0.0, per_year=0.0, by_diffusion=0.0, counted=0, per_year_counted=0.0)
+
+
+def _whole(token: Token, data: _Data, margin: _Margin) -> GapRow:
+    """The row of the whole rule: one bar ahead of the leverage that the token had along the data."""
+    sign = math.copysign(1.0, token.target)
+    run, zero = _along(token, data, move_to_zero)
+    forced = _along(token, data, margin.move_from)[1]
+    if not len(run.moves):
+        raise InputError("the token never held a position on these prices.", fix="Give a smaller lot, or more equity.")
+    nearest = int(np.argmin(1 + sign * run.leverage * run.moves))
+    leverage = sign * float(run.leverage[nearest])
+    return GapRow(
+        side="long" if sign > 0 else "short",
+        trigger=WHOLE_RULE,
+        start="path",
+        leverage=leverage,
+        horizon_ms=data.prices.spacing_ms,
+        gaps_per_year=data.law.bars_per_year,
+        zero=msgspec.structs.replace(zero, move=move_to_zero(leverage)),
+        liquidation=msgspec.structs.replace(forced, move=margin.move_from(leverage)),
+        windows=len(run.moves),
+        worst_move=float(run.moves[nearest]),
+        worst_at=iso(int(run.times_ms[nearest])),
+    )
+
+
+def _along(token: Token, data: _Data, to_end: Callable[[float], float | None]) -> tuple[Replay, Chance]:
+    """The token's path if that end ends it, and its chance in one bar: the mean over the leverages it had."""
+    law, sign = data.law, math.copysign(1.0, token.target)
+
+    def ends_at(leverage: Floats) -> Floats:
+        # A price cannot fall by 100 %, so that is what stands for no end.
+        return np.array([-sign if (move := to_end(sign * float(level))) is None else move for level in leverage])
+
+    def limit(leverage: Floats) -> Floats:
+        table = np.geomspace(leverage.min(), leverage.max(), TABLE)
+        return np.interp(leverage, table, ends_at(table))
+
+    run = replay(token, data.prices, limit)
+    if not len(run.moves):
+        return run, _none()
+    table = run.table()
+    moves = ends_at(table)
+    mortal = np.abs(moves) < 1 if sign > 0 else np.ones(len(moves), dtype=np.bool_)
+    by_formula = _by_formula(moves[mortal].tolist(), NEXT_PRICE, law)
+    by_diffusion = {move: _by_diffusion(move, NEXT_PRICE, law) for move in by_formula}
+    per_gap, alone = (
+        float(np.interp(run.leverage, table, [of.get(move, 0.0) for move in moves.tolist()]).mean())
+        for of in (by_formula, by_diffusion)
+    )
+    waits = law.bars_per_year
+    return run, Chance(
+        move=None,
+        per_gap=per_gap,
+        per_year=in_a_year(per_gap, waits),
+        by_diffusion=alone,
+        counted=run.ended,
+        per_year_counted=in_a_year(run.ended / len(run.moves), waits),
+    )
 
 
 def _mirrored(token: Token) -> Token | None:

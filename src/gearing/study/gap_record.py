@@ -19,6 +19,9 @@ Fate = Literal["zero", "liquidation"]
 # A yearly probability from here on is said in a sentence. A judgement: once in a hundred years.
 MATERIAL_PER_YEAR = 0.01
 
+# What the row of the rule as a whole is called in place of a trigger.
+WHOLE_RULE = "whole rule"
+
 
 class Chance(Record, frozen=True, kw_only=True):
     """How likely one end is within a wait, by formula and as counted.
@@ -50,15 +53,17 @@ class GapRow(Record, frozen=True, kw_only=True):
 
     Args:
         side: "long" or "short", of the same size.
-        trigger: what would trade next: a schedule, or the field of a continuous trigger.
-        start: "target", or "edge": the worst leverage at which the trigger still lets the token rest.
-        leverage: real leverage at the start of the wait, signed.
+        trigger: what would trade next: a schedule, the field of a continuous trigger, or the "whole rule".
+        start: "target"; "edge", the worst leverage at which the trigger still lets the token rest; or "path",
+            the leverage that the token had along the data.
+        leverage: real leverage at the start of the wait, signed; of the whole rule, before its worst bar.
         horizon_ms: the longest wait, never less than a bar.
         gaps_per_year: how many waits a year has.
         zero: the chance that nothing is left.
         liquidation: the chance that the venue closes the position.
         windows: waits in the data.
-        worst_move: the worst move in any of them, a fraction; NaN without windows.
+        worst_move: the worst move in any of them, a fraction, of the whole rule the one that left least; NaN
+            without windows.
         worst_at: when that bar was known, ISO text in UTC; "" without windows.
         guard: rows of one side with the same number together measure one protection; None bounds nothing.
     """
@@ -116,18 +121,35 @@ class GapBudget(Record, frozen=True, kw_only=True):
 
     @property
     def zero_per_year(self) -> float:
-        """The headline: an upper estimate of the yearly probability that NAV reaches zero.
+        """The headline: the yearly probability that NAV reaches zero, of the whole rule on the token's own side.
 
-        Each protection of the rule on the token's own side is taken at the worst leverage it lets the token
-        rest at, all year, and the larger of formula and count holds. A token dies only if every protection
-        fails, so the least of them is the token's. It compares tokens on the same prices.
+        The larger of formula and count, both at the leverage that the token had along these prices. It
+        compares tokens on the same prices; `zero_per_year_at_worst` bounds it from above.
         """
-        return self._binding("zero")[0]
+        return self._whole.zero.yearly
 
     @property
     def liquidation_per_year(self) -> float:
         """The same for liquidation by the venue."""
-        return self._binding("liquidation")[0]
+        return self._whole.liquidation.yearly
+
+    @property
+    def zero_per_year_at_worst(self) -> float:
+        """The same, as if the token always rested at the worst leverage that its rule allows.
+
+        Each protection of the rule is taken alone, the larger of formula and count holds, and the best
+        protection counts: the token dies only if all of them fail.
+        """
+        return max(self._binding("zero")[0], self.zero_per_year)
+
+    @property
+    def liquidation_per_year_at_worst(self) -> float:
+        """The same for liquidation by the venue."""
+        return max(self._binding("liquidation")[0], self.liquidation_per_year)
+
+    @property
+    def _whole(self) -> GapRow:
+        return next(row for row in self.rows if row.side == self.side and row.trigger == WHOLE_RULE)
 
     def _binding(self, fate: Fate) -> tuple[float, GapRow | None]:
         """The yearly chance of the best protection, and that row of it which fails most often."""
@@ -154,29 +176,43 @@ class GapBudget(Record, frozen=True, kw_only=True):
     @property
     def warnings(self) -> tuple[str, ...]:
         """Plain sentences about what is material, from 1 % a year on; none if nothing is."""
-        return tuple(text for fate in ("zero", "liquidation") if (text := self._warning(fate)))  # type: ignore[arg-type]
+        zero, forced = self._warning("zero"), self._warning("liquidation")
+        # The venue closes a position shortly before it is worth nothing, so both are often the same event.
+        same = [chance_text(p) for p in (self.zero_per_year, self.zero_per_year_at_worst)] == [
+            chance_text(p) for p in (self.liquidation_per_year, self.liquidation_per_year_at_worst)
+        ]
+        if zero and same:
+            return (zero.replace("NAV may reach zero", "NAV may reach zero, or the venue liquidate just before,", 1),)
+        return tuple(text for text in (zero, forced) if text)
 
     def _warning(self, fate: Fate) -> str:
-        yearly, row = self._binding(fate)
-        if row is None or yearly < MATERIAL_PER_YEAR:
+        whole, (bound, row) = self._whole, self._binding(fate)
+        usual = whole.chance(fate)
+        bound = max(bound, usual.yearly)
+        if bound < MATERIAL_PER_YEAR or row is None:
             return ""
-        what = "NAV may reach zero" if fate == "zero" else "the venue may liquidate the position"
-        chance = row.chance(fate)
-        text = f"{what} before the rule can trade ({row.trigger}): up to {percent(yearly, decimals=1)} a year. "
+        what = "NAV may reach zero" if fate == "zero" else "The venue may liquidate the position"
+        chance, leverage = row.chance(fate), number(abs(row.leverage))
+        years = number(whole.windows / whole.gaps_per_year, decimals=1)
+        text = (
+            f"{what} before the rule can trade: {chance_text(usual.yearly)} a year as the rule ran over these prices, "
+            f"where it happened in {usual.counted:,} of {whole.windows:,} bars ({years} years); at worst "
+            f"{chance_text(bound)} a year. The best protection is {row.trigger}: from {leverage} times leverage "
+        )
         if chance.move == 0:
-            return f"{text}At {number(abs(row.leverage))} times leverage its margin is used up already."
-        way = "a fall" if self.target > 0 else "a rise"
-        move = percent(abs(chance.move or 0), decimals=1)
-        text += f"From {number(abs(row.leverage))} times leverage {way} of {move} is enough"
+            return f"{text}the venue's margin is used up already."
+        way = "fall" if self.target > 0 else "rise"
+        text += f"a {way} of {percent(abs(chance.move or 0), decimals=1)} is too much for it"
         if not row.windows:
             return f"{text}; the data are too short to count any."
-        worst = f"the worst move was {percent(row.worst_move, decimals=1, sign=True)}, {row.worst_at}"
-        return f"{text}: counted in {chance.counted:,} of {row.windows:,} waits; {worst}."
+        worst = f"the worst was {percent(row.worst_move, decimals=1, sign=True)}, {minute_text(row.worst_at)}"
+        return f"{text}, which {chance.counted:,} of {row.windows:,} waits had; {worst}."
 
     def __repr__(self) -> str:
-        zero, forced = (chance_text(p) for p in (self.zero_per_year, self.liquidation_per_year))
+        chances = self.zero_per_year, self.zero_per_year_at_worst, self.liquidation_per_year
+        zero, worst, forced = (chance_text(p) for p in chances)
         name = f"{self.symbol} on {self.prices}" if self.prices else self.symbol
-        return f"GapBudget({name}: a year's chance of NAV at zero up to {zero}, of liquidation up to {forced})"
+        return f"GapBudget({name}: in a year NAV at zero {zero}, at worst {worst}; liquidation {forced})"
 
 
 def chance_text(probability: float) -> str:
@@ -189,3 +225,8 @@ def chance_text(probability: float) -> str:
         return "> 99.9 %" if probability < 1 else "100 %"
     decimals = max(0, 1 - math.floor(math.log10(probability * 100)))
     return percent(probability, decimals=min(decimals, 1 if probability > 0.1 else decimals))
+
+
+def minute_text(time: str) -> str:
+    """Returns a moment as people read it: "2020-03-12 11:00 UTC"."""
+    return f"{time[:16].replace('T', ' ')} UTC"

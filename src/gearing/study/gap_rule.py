@@ -11,7 +11,7 @@ from gearing.core.words import leverage_after
 
 YEAR_MS = 365 * DAY_MS
 
-Start = Literal["target", "edge"]
+Start = Literal["target", "edge", "path"]
 
 
 class Clock(NamedTuple):
