@@ -114,7 +114,7 @@ def _table(rows: list[GapRow], fates: tuple[Fate, ...], title: str) -> None:
         waits = f"{row.windows:,} × {duration_text(row.horizon_ms)}"
         return (row.trigger, start, waits, *ends, _tight(row.worst_move) if row.windows else "none")
 
-    heads = {"zero": "zero at", "liquidation": "liquidated at"}
+    heads = {"zero": "zero at", "liquidation": "liquidated at" if len(fates) > 1 else "at"}
     columns = [Column("trigger"), Column("from"), Column("waits", "right", wrap=False)]
     for fate in fates:
         columns += [Column(heads[fate], "right"), Column("a year", "right", wrap=False), Column("counted", "right")]

@@ -71,7 +71,7 @@ def passages_with_jumps(barriers: Sequence[float], sigma: float, nu: float, year
     A numerical method: the probability of having survived, as a function of the log distance to the barrier, is
     carried back in steps of half a diffusion, jumps, half a diffusion. The diffusion's step is exact with its
     barrier (by reflection); the jumps' is the exponential series to second order; both are convolutions. One
-    run serves every barrier. The relative error is below 1 % (its tests compare with passage by Monte Carlo and,
+    run serves every barrier. The relative error is about 1 % (its tests compare with passage by Monte Carlo and,
     without jumps, with the closed form). Probabilities below 1e-13 are given as 0.
 
     Source: R. C. Merton, "Option pricing when underlying stock returns are discontinuous" (1976); the splitting

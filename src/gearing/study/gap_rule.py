@@ -61,8 +61,8 @@ def gaps_of(rule: Rule, target: float) -> list[Gap]:
         rule: a rule that serves this target.
         target: signed target leverage.
 
-    Triggers on the winning side add to the position and protect nothing, so they have no gap. A rule that
-    never trades on the losing side has one, called "none", of a year.
+    Triggers on the winning side add to the position and protect nothing, so they have no gap. A rule that does
+    not bound leverage on the losing side has one called "none", of a year.
     """
     levels = _losing_levels(rule, target, after_rebalance(rule, target))
     gaps: list[Gap] = []
@@ -78,7 +78,9 @@ def gaps_of(rule: Rule, target: float) -> list[Gap]:
             bounds = name == "ripcord" or rule.pace is None or rule.ripcord is None
             gaps.append(Gap(name, "target", abs(target), clock))
             gaps.append(Gap(name, "edge", level, clock, guard=len(gaps) if bounds else None))
-    return gaps or [Gap("none", "target", abs(target), NEVER, guard=0)]
+    if not any(gap.guard is not None for gap in gaps):
+        gaps.append(Gap("none", "target", abs(target), NEVER, guard=len(gaps)))
+    return gaps
 
 
 def after_rebalance(rule: Rule, target: float) -> float:
