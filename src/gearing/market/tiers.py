@@ -156,7 +156,7 @@ def _from_json(path: Path, *, zipped: bool) -> dict[str, list[_Bracket]]:
         raise DataError(what, where=where, fix=_KINDS)
     try:
         table = _raw(payload) or _unified(payload)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         table = {}
     if not table:
         raise DataError("the file holds no leverage tiers in a known form.", where=where, fix=_KINDS)
