@@ -244,7 +244,7 @@ def test_the_whole_rule_is_the_token_run_over_the_prices(target, upper):
         for leverage in leverages
     ]
     assert row.zero.by_diffusion == pytest.approx(np.mean(one_bar), rel=0.03)
-    moves = (prices.low if target > 0 else prices.high)[1:] / prices.close[:-1] - 1  # type: ignore[index]
+    moves = (prices.low if target > 0 else prices.high)[1:] / prices.close[:-1] - 1
     left = 1 + math.copysign(1, target) * np.array(leverages) * moves
     assert row.worst_move == pytest.approx(moves[np.argmin(left)])
     assert abs(row.leverage) == pytest.approx(leverages[int(np.argmin(left))])
@@ -264,7 +264,7 @@ def test_a_crash_is_counted_dated_and_said():
     (sentence,) = budget.warnings
     for words in (
         "NAV may reach zero, or the venue liquidate just before",
-        "1 of 2,879 bars (0.3 years)",
+        "1 of 2,879 bars (0.3 years of data)",
         "2023-02-11 17:00 UTC",
     ):
         assert words in sentence
@@ -297,7 +297,7 @@ def test_what_cannot_be_used_is_refused():
     with pytest.raises(InputError, match="is no capital"):
         gap_budget(token, walk(1, 50), equity=0)
     with pytest.raises(InputError, match="is no token"):
-        gap_budget("ftx", walk(1, 50))  # type: ignore[arg-type]
+        gap_budget("ftx", walk(1, 50))
     with pytest.raises(InputError, match="a single price has no moves"):
         gap_budget(token, Prices(np.array([START]), np.array([1.0])))
 

@@ -68,7 +68,7 @@ def test_the_grid_without_jumps_is_the_closed_form(b, nu):
 def by_monte_carlo(b: float, sigma: float, nu: float, years: float, jumps: Jumps) -> tuple[float, float]:
     """Paths from jump to jump, each stretch with the bridge's own chance of having met the barrier."""
     rng = np.random.default_rng(5)
-    n = 300_000
+    n = 150_000
     counts = rng.poisson(jumps.per_year * years, n)
     most = int(counts.max())
     at = np.where(np.arange(most) < counts[:, None], rng.random((n, most)) * years, years)
@@ -96,7 +96,7 @@ def by_monte_carlo(b: float, sigma: float, nu: float, years: float, jumps: Jumps
         (-0.3, 0.5, 30 * DAY, Jumps(100, -0.01, 0.05)),
         (0.2, 0.5, 7 * DAY, Jumps(60, -0.02, 0.06)),
         (-0.08, 0.1, DAY, Jumps(300, 0.0, 0.06)),
-        (-0.4, 0.4, 1.0, Jumps(20, 0.0, 0.1)),
+        (-0.4, 0.4, 0.5, Jumps(20, 0.0, 0.1)),
     ],
 )
 def test_the_grid_with_jumps_is_monte_carlo(b, sigma, years, jumps):

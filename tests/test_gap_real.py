@@ -31,17 +31,17 @@ def test_the_crash_of_march_2020_counted_from_the_table_itself() -> None:
     rows = own(budget)
     table = pl.read_parquet(HOURS).filter(pl.col("symbol") == "BTCUSDT").sort("timestamp")
     # Bar by bar: from a close to the low of the next bar.
-    moves = table.select(pl.col("low") / pl.col("close").shift() - 1)["low"].drop_nulls()
+    moves = table.select(pl.col("low") / pl.col("close").shift() - 1)["low"].drop_nulls().to_numpy()
     edge = rows["band_upper", "edge"]
     assert (edge.zero.counted, edge.windows) == ((moves <= -0.25).sum(), len(moves))
     assert edge.zero.counted == 2
     assert edge.worst_move == moves.min()
     assert edge.worst_at == "2020-03-12T11:00:00Z"
     # Day by day: known at 01:00, the first bar after 00:02, until the next day's.
-    known = pl.from_epoch((pl.col("timestamp") + 3_600_000), time_unit="ms")
-    day = (known - pl.duration(minutes=61)).dt.date()
+    # The bar that opens at 00:00 is known at 01:00 and trades, so its low still belongs to the day before.
+    day = (pl.col("timestamp") - pl.duration(minutes=1)).dt.date()
     days = table.group_by(day.alias("day"), maintain_order=True).agg(pl.col("low").min(), pl.col("close").last())
-    daily = days.select(pl.col("low") / pl.col("close").shift() - 1)["low"].drop_nulls()
+    daily = days.select(pl.col("low") / pl.col("close").shift() - 1)["low"].drop_nulls().to_numpy()
     row = rows["daily 00:02 UTC", "target"]
     assert row.zero.counted == (daily <= -1 / 3).sum() == 1
     assert row.worst_move == daily.min() < -0.45

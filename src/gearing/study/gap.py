@@ -23,7 +23,7 @@ from gearing.study.backtest import CAPITAL, as_prices, as_token, capital
 from gearing.study.gap_count import Law, Windows, law_of, windows_of
 from gearing.study.gap_passage import Floats, passage, passages_with_jumps
 from gearing.study.gap_record import WHOLE_RULE, Chance, GapBudget, GapRow, Side
-from gearing.study.gap_replay import TABLE, Replay, in_a_year, replay
+from gearing.study.gap_replay import Replay, in_a_year, leverage_table, replay
 from gearing.study.gap_rule import NEXT_PRICE, Clock, Gap, gaps_of
 
 # The first bracket of the largest perpetuals. Source: Binance's leverage tiers of BTCUSDT, 2022 to 2026.
@@ -242,20 +242,19 @@ def _along(token: Token, data: _Data, to_end: Callable[[float], float | None]) -
         return np.array([-sign if (move := to_end(sign * float(level))) is None else move for level in leverage])
 
     def limit(leverage: Floats) -> Floats:
-        table = np.geomspace(leverage.min(), leverage.max(), TABLE)
+        table = leverage_table(leverage)
         return np.interp(leverage, table, ends_at(table))
 
     run = replay(token, data.prices, limit)
     if not len(run.moves):
         return run, _none()
-    table = run.table()
+    table, shares = run.weights()
     moves = ends_at(table)
     mortal = np.abs(moves) < 1 if sign > 0 else np.ones(len(moves), dtype=np.bool_)
     by_formula = _by_formula(moves[mortal].tolist(), NEXT_PRICE, law)
     by_diffusion = {move: _by_diffusion(move, NEXT_PRICE, law) for move in by_formula}
     per_gap, alone = (
-        float(np.interp(run.leverage, table, [of.get(move, 0.0) for move in moves.tolist()]).mean())
-        for of in (by_formula, by_diffusion)
+        float(shares @ np.array([of.get(move, 0.0) for move in moves.tolist()])) for of in (by_formula, by_diffusion)
     )
     waits = law.bars_per_year
     return run, Chance(

@@ -20,12 +20,12 @@ _SMALLEST = 1e-13
 
 # A step of the grid holds at most this many expected jumps; the error falls with its square.
 _JUMPS_PER_STEP = 0.05
-_STEPS_MIN, _STEPS_MAX = 16, 4_000
+_STEPS_MIN, _STEPS_MAX = 8, 4_000
 
 # The mesh resolves the diffusion of half a step; the domain ends where the way back is this many deviations.
 _MESH_PER_DEVIATION = 6.0
 _DEVIATIONS = 8.0
-_POINTS_MAX = 1 << 16
+_POINTS_MAX = 1 << 15
 
 
 class Jumps(NamedTuple):
@@ -160,6 +160,7 @@ def _expected(values: Floats, law: Law) -> Floats:
 
 def _log_cdf(z: float) -> float:
     """ln Φ(z); by the asymptotic series where Φ is too small for a double."""
-    if z > -30:
+    if z > -37:
         return math.log(math.erfc(-z / math.sqrt(2)) / 2)
-    return -z * z / 2 - math.log(-z * math.sqrt(2 * math.pi)) + math.log1p(-1 / z**2)
+    series = math.log1p(-1 / z**2 + 3 / z**4 - 15 / z**6)
+    return -z * z / 2 - math.log(-z * math.sqrt(2 * math.pi)) + series

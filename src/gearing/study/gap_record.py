@@ -193,10 +193,10 @@ class GapBudget(Record, frozen=True, kw_only=True):
             return ""
         what = "NAV may reach zero" if fate == "zero" else "The venue may liquidate the position"
         chance, leverage = row.chance(fate), number(abs(row.leverage))
-        years = number(whole.windows / whole.gaps_per_year, decimals=1)
+        years = f"{number(whole.windows / whole.gaps_per_year, decimals=1)} years of data"
         text = (
             f"{what} before the rule can trade: {chance_text(usual.yearly)} a year as the rule ran over these prices, "
-            f"where it happened in {usual.counted:,} of {whole.windows:,} bars ({years} years); at worst "
+            f"where it happened in {usual.counted:,} of {whole.windows:,} bars ({years}); at worst "
             f"{chance_text(bound)} a year. The best protection is {row.trigger}: from {leverage} times leverage "
         )
         if chance.move == 0:

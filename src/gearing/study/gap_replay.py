@@ -39,9 +39,27 @@ class Replay(NamedTuple):
     times_ms: np.ndarray
     ended: int
 
-    def table(self) -> Floats:
-        """Leverages from the lowest to the highest seen, on which a function of it may be worked out."""
-        return np.geomspace(self.leverage.min(), self.leverage.max(), TABLE)
+    def weights(self) -> tuple[Floats, Floats]:
+        """Leverages from the lowest to the highest seen, and their shares of the bars.
+
+        The mean over all bars of any function of leverage is its weighted sum on these, as if it were straight
+        between them.
+        """
+        table = leverage_table(self.leverage)
+        step = math.log(table[-1] / table[0]) / (TABLE - 1)
+        if step == 0:
+            return table[:1], np.ones(1)
+        place = np.log(self.leverage / table[0]) / step
+        low = np.clip(place.astype(np.int64), 0, TABLE - 2)
+        upper = np.bincount(low, place - low, TABLE)
+        shares = np.bincount(low, minlength=TABLE) - upper
+        shares[1:] += upper[:-1]
+        return table, shares / len(self.leverage)
+
+
+def leverage_table(leverage: Floats) -> Floats:
+    """Returns leverages from the lowest to the highest given, in equal ratios."""
+    return np.geomspace(leverage.min(), leverage.max(), TABLE)
 
 
 def replay(token: Token, prices: Prices, limit: Callable[[Floats], Floats]) -> Replay:
