@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
+from hypothesis import Phase, given, settings
 
 import gearing as gr
 from gearing.core import catalog
+from gearing.core.fees import Costs, Fees
 from gearing.core.instruments import MarginTier, Perpetual
 from gearing.core.rule import Condition, Pace, Rule, Schedule
 from gearing.core.token import Token
 from gearing.errors import InputError
 from gearing.market.series import Prices
+from gearing.study.backtest import backtest
 from gearing.study.gap import gap_budget
 from gearing.study.gap_passage import passage
 from gearing.study.gap_record import WHOLE_RULE, GapBudget, GapRow, chance_text
 from gearing.study.gap_rule import gaps_of
+from tests.strategies import cases
 
 HOUR = 3_600_000
 START = 1_672_531_200_000
@@ -172,6 +177,7 @@ def test_a_margin_that_is_used_up_already_is_certain():
     row = rows_of(gap_budget(token, walk(1, 60), maintenance_rate="10%"), "long")["daily 00:00 UTC", "target"]
     assert (row.liquidation.move, row.liquidation.per_gap, row.liquidation.by_diffusion) == (0.0, 1.0, 1.0)
     assert row.liquidation.per_year == 1.0
+    assert row.liquidation.counted == row.windows > 0
 
 
 def test_probabilities_are_first_passage_at_the_volatility_of_the_data():
@@ -311,3 +317,26 @@ def test_what_cannot_be_used_is_refused():
 )  # fmt: skip
 def test_a_chance_as_people_read_it(p, text):
     assert chance_text(p) == text
+
+
+@given(cases())
+@settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
+def test_any_rule_on_any_path_has_a_budget(case):
+    prices = Prices(np.array(case.times), np.array(case.prices), **{k: np.array(v) for k, v in case.bars.items()})
+    budget = gap_budget(case.token, prices, equity=case.equity)
+    assert 0 <= budget.zero_per_year <= budget.zero_per_year_at_worst <= 1
+    assert 0 <= budget.liquidation_per_year <= budget.liquidation_per_year_at_worst <= 1
+    for row in budget.rows:
+        for chance in (row.zero, row.liquidation):
+            assert 0 <= chance.per_gap <= 1
+            assert 0 <= chance.by_diffusion <= 1
+            assert 0 <= chance.counted <= row.windows
+        if row.trigger != WHOLE_RULE:
+            assert row.liquidation.counted >= row.zero.counted
+    assert repr(budget)
+    assert all(sentence.endswith(".") for sentence in budget.warnings)
+    # A token that the backtest wipes out is one that the budget counts.
+    bare = msgspec.structs.replace(case.token, fees=Fees(), legs=(Perpetual(lot=case.token.legs[0].lot),))
+    died = backtest(bare, prices, costs=Costs()).summary().wiped_out
+    whole = gap_budget(bare, prices).rows[0]
+    assert whole.zero.counted >= died

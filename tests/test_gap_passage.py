@@ -128,3 +128,11 @@ def test_a_price_that_only_jumps():
     (found,) = passages_with_jumps([-0.1], 0.0, 0.0, DAY, Jumps(10, -0.2, 0.0))
     # Each jump is enough, so it survives only without one.
     assert found == pytest.approx(-math.expm1(-10 * DAY), rel=5e-3)
+
+
+def test_a_drift_that_outruns_the_diffusion():
+    # Between rare upward jumps the price falls by 0.2 within the time; each jump of 1 takes it out of reach.
+    jumps = Jumps(1.0, 1.0, 0.0)
+    (found,) = passages_with_jumps([-0.1], 1e-3, -0.2, 1.0, jumps)
+    assert found == pytest.approx(math.exp(-0.5), abs=0.02)
+    assert passages_with_jumps([0.1], 1e-3, 0.2, 1.0, jumps._replace(mean=-1.0)) == pytest.approx([found])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -114,15 +115,21 @@ class _Margin(NamedTuple):
 
     def move_from(self, leverage: float) -> float | None:
         """The move to liquidation from a signed leverage; 0 if it is reached already, None if no move is."""
-        tiers = self.tiers or (MarginTier(rate=self.rate),) if self.tiers or self.rate else ()
-        if not tiers:
+        table = _table(self.tiers, self.rate)
+        if not len(table):
             return move_to_zero(leverage)
-        table = np.array([[tier.notional_max, tier.rate, tier.amount] for tier in tiers])
         state = State(self.equity, leverage * self.equity, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         move = liquidation_price(table, state) - 1.0
         if math.isnan(move) or move <= -1:
             return None
         return min(move, 0.0) if leverage > 0 else max(move, 0.0)
+
+
+@lru_cache(maxsize=8)
+def _table(tiers: tuple[MarginTier, ...], rate: float) -> Floats:
+    """The brackets as compiled code takes them; none at all if nothing is asked for."""
+    known = tiers or ((MarginTier(rate=rate),) if rate else ())
+    return np.array([[tier.notional_max, tier.rate, tier.amount] for tier in known])
 
 
 class _Data:

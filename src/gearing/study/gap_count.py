@@ -65,9 +65,9 @@ class Windows(NamedTuple):
     worst_ms: int
 
     def beyond(self, move: float | None) -> int:
-        """Returns how many windows reached a move; below 0 downwards, else upwards."""
-        if move is None:
-            return 0
+        """Returns how many windows reached a move: below 0 downwards, above it upwards, at 0 all of them."""
+        if not move:
+            return 0 if move is None else len(self.moves)
         return int(np.count_nonzero(self.moves <= move if move < 0 else self.moves >= move))
 
 

@@ -20,7 +20,10 @@ from gearing.study.gap_passage import Floats
 TABLE = 400
 
 # After an end the next one may be near, so a short span is tried first.
-_SPAN_BARS = 4_096
+_SPAN_BARS = 512
+
+# What ends so often is known well enough; the rest of the series is left out.
+_ENDS_MAX = 1_000
 _ARRAYS = ("times_ms", "open", "high", "low", "close", "volume")
 
 
@@ -67,8 +70,8 @@ def replay(token: Token, prices: Prices, limit: Callable[[Floats], Floats]) -> R
 
     Args:
         token: the specification.
-        prices: the series, at least two bars.
-        limit: the moves of the price that end a token at leverages |ℓ| > 0, fractions.
+        prices: the series, at least two bars; after a thousand ends the rest of it is left out.
+        limit: the moves of the price that end a token at leverages |ℓ| > 0, fractions; 0 ends it at once.
     """
     legs = tuple(msgspec.structs.replace(leg, margin_tiers=()) for leg in token.legs)
     bare = msgspec.structs.replace(token, legs=legs, fees=Fees(), costs=Costs())
@@ -77,14 +80,16 @@ def replay(token: Token, prices: Prices, limit: Callable[[Floats], Floats]) -> R
     moves = (prices.close if extremes is None else extremes)[1:] / prices.close[:-1] - 1.0
     leverage = np.zeros(len(moves))
     first, length, ended = 0, len(prices), 0
-    while first < len(moves):
+    while first < len(moves) and ended < _ENDS_MAX:
         last = min(first + length, len(prices))
         nav = run_backtest(bare, _span(prices, first, last), None, Costs(), CAPITAL).nav
         held = np.abs(nav["leverage"].to_numpy()[:-1])
         worst = moves[first : last - 1]
         ends = nav["nav"].to_numpy()[1:] <= 0
         at_risk = held > 0
-        ends[at_risk] |= sign * worst[at_risk] <= sign * limit(held[at_risk])
+        if at_risk.any():
+            limits = limit(held[at_risk])
+            ends[at_risk] |= (sign * worst[at_risk] <= sign * limits) | (limits == 0)
         if ends.any():
             stop = int(np.argmax(ends)) + 1
             ended += 1
