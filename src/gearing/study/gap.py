@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from gearing.core.barriers import State, liquidation_price
 from gearing.core.instruments import MarginTier
@@ -126,10 +127,10 @@ class _Margin(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _table(tiers: tuple[MarginTier, ...], rate: float) -> Floats:
+def _table(tiers: tuple[MarginTier, ...], rate: float) -> npt.NDArray[np.float64]:
     """The brackets as compiled code takes them; none at all if nothing is asked for."""
     known = tiers or ((MarginTier(rate=rate),) if rate else ())
-    return np.array([[tier.notional_max, tier.rate, tier.amount] for tier in known])
+    return np.array([[tier.notional_max, tier.rate, tier.amount] for tier in known], dtype=np.float64)
 
 
 class _Data:
