@@ -2,7 +2,7 @@
 
 - A `python` block is executed; blocks of a page share their names, in order. The `text` block right after it
   is what it prints; one that prints nothing has none.
-- A `console` block holds `$ gearing …` commands, each with its output below: what goes to stdout, and to stderr
+- A `console` block holds `$ gearing …` commands, each (a backslash goes on in the next line) with its output below: what goes to stdout, and to stderr
   too if the command fails. A line of three dots stands for any lines.
 - A `toml` block is a token, a `csv` block a table. With a `title` it is also written to the page's own folder,
   where all of this runs. A `toml` block followed by Python that makes a `token` says the same as that.
@@ -34,6 +34,8 @@ _BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<kind>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
+# A command, going on in the next line after a backslash.
+_COMMAND = re.compile(r"\$ ((?:.*\\\n)*.*)\n")
 
 
 class Block(NamedTuple):
@@ -136,16 +138,17 @@ def _commands(block: Block) -> Iterator[Example]:
     at = block.start
     for part in re.split(r"^(?=\$ )", block.text, flags=re.MULTILINE):
         width = len(textwrap.indent(part, block.indent))
-        if part.startswith("$ "):
-            command, _, expected = part[2:].partition("\n")
-            start = at + len(block.indent) + len(command) + 3
-            yield Example(command, expected, ran(command), start, at + width, block.indent)
+        if found := _COMMAND.match(part):
+            command = found[1]
+            expected = part[len(command) + 3 :]
+            head = textwrap.indent(f"$ {command}\n", block.indent)
+            yield Example(command, expected, ran(command), at + len(head), at + width, block.indent)
         at += width
 
 
 def ran(command: str) -> str:
     """Runs a `gearing` command and returns what a person sees of it: stdout, and stderr if it failed."""
-    program, *arguments = shlex.split(command)
+    program, *arguments = shlex.split(command.replace("\\\n", " "))
     assert program == "gearing", f"{command} is no command of Gearing"
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
