@@ -1,4 +1,4 @@
-"""README and documentation say what the package does: their Python and their commands run and print what stands there."""
+"""README and documentation are true: their Python and their commands run here and print what stands there."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-
-from gearing.core.spec_text import parse_token
 from tools.docs import examples
 from tools.docs.examples import PAGES, README, ROOT
+
+from gearing.core.spec_text import parse_token
 
 
 def text_of(page: Path) -> str:
@@ -46,7 +46,7 @@ def test_the_first_screen_of_the_readme_is_short() -> None:
         "```python\nprint(1)\n```\n",
         "```console\n$ gearing --version\n```\n",
         "```console\n$ gearing rules show nobody\nanother answer\n```\n",
-        "=== \"A\"\n\n    ```python\n    print(1)\n    ```\n\n    ```text\n    2\n    ```\n",
+        '=== "A"\n\n    ```python\n    print(1)\n    ```\n\n    ```text\n    2\n    ```\n',
     ],
 )
 def test_an_example_that_prints_something_else_is_found(page: str, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from gearing.core.record import Shown
 from gearing.core.words import fee_headline, headline
 from tools.docs.docstrings import Doc, parse
 
-ROOMS = {"study": "Studies", "core": "Tokens and rules", "market": "Data", "errors": "Errors"}
+# The page on which the public names of each room stand.
+PAGE_OF = {"study": "api-studies.md", "core": "api-tokens.md", "market": "api-data.md", "errors": "api-errors.md"}
 
 
 def names_of(room: str) -> list[str]:
@@ -102,13 +103,17 @@ def _module(name: str, module: ModuleType) -> str:
     for word in module.__all__:
         thing = getattr(module, word)
         if word in gr.__all__:
-            parts.append(f"`gr.{name}.{word}` is [`gr.{word}`](#{word}).")
+            parts.append(f"`gr.{name}.{word}` is {_linked(word)}.")
         elif inspect.isfunction(thing):
-            parts += [f"### `gr.{name}.{word}` {{ #{name}.{word} }}", *_callable(f"gr.{name}.{word}", thing, parse(thing))]
+            parts += [
+                f"### `gr.{name}.{word}` {{ #{name}.{word} }}",
+                *_callable(f"gr.{name}.{word}", thing, parse(thing)),
+            ]
         else:
             parts += [
                 f"### `gr.{name}.{word}` {{ #{name}.{word} }}",
-                "A mapping from each preset's name to its record: name, issuer, targets, build, fees, example, about and source.",
+                "A mapping from each preset's name to its record: name, issuer, targets, build, fees, example, "
+                "about and source.",
             ]
     return "\n\n".join(parts)
 
@@ -169,12 +174,19 @@ def _type(kind: Any) -> str:
     choices = re.fullmatch(r"Literal\[(.*)\]", text)
     if choices:
         return " or ".join(f"`{choice.strip()}`".replace("'", '"') for choice in choices[1].split(","))
-    for name in gr.__all__:
-        if re.fullmatch(rf"tuple\[{name}, \.\.\.\]", text):
-            return f"tuple of [`{name}`](#{name})"
-    linked = {*gr.__all__, "Parts"}
-    parts = [f"[`{part}`](#{part})" if part in linked else f"`{part}`" for part in text.split(" | ")]
-    return " or ".join(parts)
+    many = re.fullmatch(r"tuple\[(\w+), \.\.\.\]", text)
+    if many:
+        return f"tuple of {_linked(many[1])}"
+    return " or ".join(_linked(part) for part in text.split(" | "))
+
+
+def _linked(name: str) -> str:
+    """A type's name, leading to where it is explained."""
+    if name == "Parts":
+        return f"[`{name}`]({PAGE_OF['study']}#{name})"
+    if name in gr.__all__:
+        return f"[`{name}`]({PAGE_OF[room_of(name)]}#{name})"
+    return f"`{name}`"
 
 
 def _entries(doc: Doc, section: str) -> str:

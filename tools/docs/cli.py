@@ -33,18 +33,24 @@ def _command(name: str, command: Any) -> str:
     parts = [f"## `{name}` {{ #{name.replace(' ', '-')} }}", _plain(command.help or ""), f"```sh\n{usage}\n```"]
     held = getattr(command, "commands", {})
     if held:
+        parts.append("**Commands**")
         parts.append("\n".join(f"- [`{name} {word}`](#{name.replace(' ', '-')}-{word})" for word in held))
+    # Every command takes --help; saying so each time helps nobody.
     options = [record for option in command.get_params(context) if (record := option.get_help_record(context))]
-    # Every command explains itself; saying so each time helps nobody.
-    parts.append("\n".join(f"- `{form}` {_plain(text)}" for form, text in options if "--help" not in form))
+    arguments = [record for record in options if not record[0].startswith("-")]
+    options = [record for record in options if record[0].startswith("-") and "--help" not in record[0]]
+    for title, records in (("Arguments", arguments), ("Options", options)):
+        if records:
+            parts += [f"**{title}**", "\n".join(f"- `{form}` {_plain(text)}" for form, text in records)]
     return "\n\n".join(part for part in parts if part)
 
 
 def _plain(text: str) -> str:
-    """Help text as one line of Markdown: what stands in brackets at its end becomes quieter."""
+    """Help text as one line of Markdown: variable and default, which stand in brackets at its end, in round ones."""
     line = " ".join(text.split()).replace("<", "&lt;").replace("*", "\\*")
-    head, bracket, tail = line.rpartition("  [") if "  [" in text else line.rpartition(" [")
+    head, bracket, tail = f" {line}".rpartition(" [")
     if not bracket or not tail.endswith("]"):
         return line
-    facts = [f"`{fact.removeprefix('env var: ')}`" if "env var" in fact else fact for fact in tail[:-1].split("; ")]
-    return f"{head} ({'; '.join(facts)})" if head else f"({'; '.join(facts)})"
+    facts = tail[:-1].replace("default: (", "default: ").replace("))", ")").removesuffix(")").split("; ")
+    facts = [f"`{fact.removeprefix('env var: ')}`" if "env var" in fact else fact for fact in facts]
+    return f"{head} ({'; '.join(facts)})".strip()

@@ -2,8 +2,8 @@
 
 - A `python` block is executed; blocks of a page share their names, in order. The `text` block right after it
   is what it prints; one that prints nothing has none.
-- A `console` block holds `$ gearing …` commands, each (a backslash goes on in the next line) with its output below: what goes to stdout, and to stderr
-  too if the command fails. A line of three dots stands for any lines.
+- A `console` block holds `$ gearing …` commands (a backslash goes on in the next line), each with its output
+  below: what goes to stdout, and to stderr too if the command fails. A line of three dots stands for any lines.
 - A `toml` block is a token, a `csv` block a table. With a `title` it is also written to the page's own folder,
   where all of this runs. A `toml` block followed by Python that makes a `token` says the same as that.
 """
@@ -66,6 +66,7 @@ class Example(NamedTuple):
         printed: what it printed.
         start, end: where the expectation stands in the page.
         indent: how far in.
+        unsaid: Python without a block for what it prints.
     """
 
     code: str
@@ -74,6 +75,7 @@ class Example(NamedTuple):
     start: int
     end: int
     indent: str
+    unsaid: bool = False
 
     @property
     def holds(self) -> bool:
@@ -112,7 +114,8 @@ def played(text: str, folder: Path, *, columns: int = 80) -> Iterator[Example]:
             if block.kind == "toml":
                 parse_token(block.text)
             elif block.kind == "text":
-                assert before is not None and before.kind == "python", "a text block is what the Python before it prints"
+                assert before is not None, "a text block is what the Python before it prints"
+                assert before.kind == "python", "a text block is what the Python before it prints"
             elif block.kind == "python":
                 yield _python(block, after, names)
                 makes_token = re.search(r"^token = ", block.text, flags=re.MULTILINE) is not None
@@ -126,10 +129,10 @@ def _python(block: Block, after: Block | None, names: dict[str, Any]) -> Example
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
         exec(compile(block.text, "<example>", "exec"), names)
+    printed = _trimmed(shown.getvalue())
     expected = after if after is not None and after.kind == "text" else None
     if expected is None:
-        return Example(block.text, "", _trimmed(shown.getvalue()), block.end, block.end, block.indent)
-    printed = _trimmed(shown.getvalue())
+        return Example(block.text, "", printed, block.end, block.end, block.indent, unsaid=True)
     return Example(block.text, expected.text, printed, expected.start, expected.end, expected.indent)
 
 

@@ -62,8 +62,7 @@ class _Display(Preprocessor):
 
 
 class _Inline(InlineProcessor):
-    # The type stubs of Markdown know matches of single characters only.
-    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element, int, int]:  # type: ignore[override]
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element, int, int]:
         return fromstring(mathml(m[1]).replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")), m.start(0), m.end(0)
 
 
@@ -77,6 +76,6 @@ class DocsExtension(Extension):
         md.inlinePatterns.register(_Inline(r"\$([^$\n]+?)\$", md), "gearing-inline", 189)
 
 
-def makeExtension(**settings: Any) -> DocsExtension:  # noqa: N802 - the name that Markdown asks for
+def makeExtension(**settings: Any) -> DocsExtension:
     """Returns the extension."""
     return DocsExtension(**settings)

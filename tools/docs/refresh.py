@@ -1,4 +1,4 @@
-"""Writes below every example what it prints now: `python -m tools.docs.refresh`. Read the difference before keeping it."""
+"""Writes below every example what it prints now: `python -m tools.docs.refresh [PAGE…]`; read the difference."""
 
 from __future__ import annotations
 
@@ -17,16 +17,13 @@ def refresh(page: Path, columns: int) -> int:
         played = list(examples.played(text, Path(folder), columns=columns))
     changed = [example for example in played if not example.holds]
     for example in reversed(changed):
-        if example.start == example.end and example.start and text[example.end :].startswith(f"{example.indent}```"):
-            shown = textwrap.indent(example.printed, example.indent)
-            is_python = text.rfind("```python", 0, example.end) > text.rfind("```console", 0, example.end)
-            if is_python:
-                fence = f"{example.indent}```"
-                at = example.end + len(fence)
-                text = f"{text[:at]}\n\n{fence}text\n{shown}{fence}{text[at:]}"
-                continue
         shown = textwrap.indent(example.printed, example.indent)
-        text = text[: example.start] + shown + text[example.end :]
+        if example.unsaid:
+            fence = f"{example.indent}```"
+            at = example.end + len(fence)
+            text = f"{text[:at]}\n\n{fence}text\n{shown}{fence}{text[at:]}"
+        else:
+            text = text[: example.start] + shown + text[example.end :]
     page.write_text(text, encoding="utf-8")
     return len(changed)
 
