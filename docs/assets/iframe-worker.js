@@ -1,48 +1,42 @@
-// Opened from a file, a browser refuses to start a worker, and the search needs one. Here a hidden frame
-// plays the worker: it loads the same script and passes messages in both directions.
+// A browser starts no worker for a page that is opened as a file, and the search wants one. Here a hidden
+// frame plays the worker: it loads the same script, and messages are passed in both directions. As between a
+// page and its worker, each side gets a copy of its own, and gets it later.
 if (location.protocol === "file:") {
+  const deliver = (side, target, data) => {
+    const copy = side.structuredClone(data);
+    setTimeout(() => target.dispatchEvent(new side.MessageEvent("message", { data: copy })));
+  };
+
   window.Worker = class extends EventTarget {
     constructor(url) {
       super();
-      this.onmessage = this.onerror = null;
+      this.onmessage = this.onerror = this.onmessageerror = null;
+      this.addEventListener("message", (event) => this.onmessage?.(event));
       this.waiting = [];
-      const frame = (this.frame = document.createElement("iframe"));
-      frame.hidden = true;
-      frame.srcdoc = "<!doctype html><title>Search</title>";
-      frame.addEventListener("load", () => this.start(String(url)), { once: true });
-      document.body.appendChild(frame);
-    }
-
-    start(url) {
-      if (!this.frame) return;
-      const inner = this.frame.contentWindow;
-      inner.importScripts = () => {};
-      inner.postMessage = (data) => {
-        const event = new MessageEvent("message", { data });
-        this.dispatchEvent(event);
-        if (this.onmessage) this.onmessage(event);
-      };
-      const script = inner.document.createElement("script");
+      this.frame = document.createElement("iframe");
+      this.frame.hidden = true;
+      document.body.append(this.frame);
+      const inside = this.frame.contentWindow;
+      inside.importScripts = () => {};
+      inside.postMessage = (data) => deliver(window, this, data);
+      const script = inside.document.createElement("script");
       script.src = url;
-      script.onload = () => this.waiting.splice(0).forEach((data) => this.deliver(data));
-      inner.document.head.appendChild(script);
-      this.inner = inner;
-      this.script = script;
-    }
-
-    deliver(data) {
-      this.inner.dispatchEvent(new MessageEvent("message", { data }));
+      script.onload = () => {
+        const early = this.waiting;
+        this.waiting = null;
+        early.forEach((data) => this.postMessage(data));
+      };
+      script.onerror = (event) => this.onerror?.(event);
+      inside.document.head.append(script);
     }
 
     postMessage(data) {
-      if (this.waiting && !(this.script && this.ready)) {
-        if (!this.script) return void this.waiting.push(data);
-      }
-      this.deliver(data);
+      if (this.waiting) this.waiting.push(data);
+      else if (this.frame) deliver(this.frame.contentWindow, this.frame.contentWindow, data);
     }
 
     terminate() {
-      if (this.frame) this.frame.remove();
+      this.frame?.remove();
       this.frame = null;
     }
   };
