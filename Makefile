@@ -69,4 +69,4 @@ lock: setup ## Renews requirements.lock from pyproject.toml, with hashes, naming
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --output-file bench/requirements.lock
 
 clean: ## Removes what was built
-	@rm -rf $(VENV) $(RIVAL) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(RIVAL) $(OUT) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

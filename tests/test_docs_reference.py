@@ -14,6 +14,7 @@ from tools.docs.extension import expanded, mathml
 
 import gearing as gr
 from gearing.cli.main import main
+from gearing.core.decide import REASONS
 from gearing.core.rule import _AIMS, _SIDES
 from gearing.market.tables import FUNDING_COLUMNS, PRICE_COLUMNS
 
@@ -120,6 +121,11 @@ def test_every_column_that_is_written_is_named():
     for option, frame in (("--nav", result.nav), ("--rebalances", result.rebalances)):
         row = next(line for line in REFERENCE["files"].split("\n") if line.startswith(f"| `backtest {option}`"))
         assert re.findall(r"`(\w+)`", row.split("|")[3]) == frame.columns
+
+
+def test_every_reason_of_a_posting_is_named():
+    for reason in REASONS:
+        assert f"`{reason}`" in REFERENCE["files"], reason
 
 
 def test_every_schema_of_a_json_answer_is_named():
