@@ -7,7 +7,7 @@ RIVAL := .venv-bench
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz bench check format lock clean
+.PHONY: help setup run test fuzz bench docs check format lock clean
 
 help: ## Shows this help
 	@echo "Gearing: issues, runs, prices and explains leveraged tokens"
@@ -46,6 +46,10 @@ $(RIVAL)/.installed: bench/requirements.lock
 	@$(RIVAL)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
 	@touch $@
 
+docs: setup ## Builds the documentation as a site into out/site; a broken link is an error
+	@$(BIN)/python -m zensical build --clean --strict
+	@echo "Open $(CURDIR)/out/site/index.html"
+
 check: setup ## Lint, format, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -58,11 +62,11 @@ format: setup ## Formats the code
 
 lock: setup ## Renews requirements.lock from pyproject.toml, with hashes, naming no index
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip compile pyproject.toml --extra fetch --extra test --extra check --generate-hashes --universal \
+	@$(BIN)/uv pip compile pyproject.toml --extra fetch --extra test --extra check --extra docs --generate-hashes --universal \
 		--python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade \
 		--output-file requirements.lock
 	@echo "vectorbt>=1.0" | $(BIN)/uv pip compile - --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --output-file bench/requirements.lock
 
 clean: ## Removes what was built
-	@rm -rf $(VENV) $(RIVAL) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(RIVAL) $(OUT) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
