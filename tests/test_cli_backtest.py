@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gearing import jit
-from gearing.cli import compiling, figures
+from gearing import jit, numerals
+from gearing.cli import compiling
 from gearing.cli.inputs import underlying_of
 from gearing.cli.main import main
 from gearing.core.spec_text import example_token
@@ -365,14 +365,14 @@ def test_a_target_goes_before_that_of_the_file(market: Path, capsys: Captured) -
     ],
 )  # fmt: skip
 def test_money_in_significant_digits(value: float, text: str) -> None:
-    assert figures.amount(value) == text
+    assert numerals.amount(value) == text
 
 
 def test_printed_parts_add_up_and_stay_near() -> None:
     generator = np.random.default_rng(5)
     for _ in range(200):
         parts = (generator.standard_normal(int(generator.integers(1, 11))) * 50).tolist()
-        texts, total = figures.summing(parts, 2)
+        texts, total = numerals.summing(parts, 2)
         numbers = [float(text.replace("−", "-")) for text in texts]
         assert round(sum(numbers), 6) == float(total.replace("−", "-"))
         assert abs(float(total.replace("−", "-")) - sum(parts)) <= 0.005 + 1e-9

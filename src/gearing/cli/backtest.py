@@ -9,8 +9,8 @@ import typer
 
 from gearing.cli import inputs
 from gearing.cli.compiling import ensure_compiled
-from gearing.cli.figures import MISSING, aligned, amount, decimals_for, fixed, moment, share, summing
-from gearing.cli.output import JsonFlag, count, emit, heading, pairs, write_out
+from gearing.cli.output import JsonFlag, aligned, count, emit, heading, pairs, write_out
+from gearing.numerals import MISSING, amount, decimals_for, fixed, moment, number, percent, share, summing
 
 if TYPE_CHECKING:
     from gearing.core.fees import Costs
@@ -125,8 +125,6 @@ def show(result: Result, market: inputs.Market) -> None:
 
 
 def _title(token: Token) -> str:
-    from gearing.core.words import number
-
     size = f"{number(abs(token.target))} times {'long' if token.target > 0 else 'short'}"
     return f"{token.name}, {size}" if token.name else size
 
@@ -171,8 +169,6 @@ def cost_line(token: Token, costs: Costs) -> str:
 
 def cost_words(costs: Costs) -> str:
     """Returns trading costs in words, "" if there are none."""
-    from gearing.core.words import number, percent
-
     known = [
         f"{name} {percent(rate, decimals=4)}"
         for name, rate in (
@@ -213,8 +209,6 @@ def _show_summary(result: Result) -> None:
 
 
 def _result_rows(s: Summary, currency: str) -> Rows:
-    from gearing.core.words import number
-
     return [
         (f"NAV, from {number(s.initial_nav, decimals=9)} {currency}", amount(s.final_nav)),
         ("total return", share(s.total_return)),

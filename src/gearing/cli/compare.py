@@ -10,9 +10,20 @@ import typer
 from gearing.cli import inputs
 from gearing.cli.backtest import NO_COSTS, cost_words, market_rows
 from gearing.cli.compiling import ensure_compiled
-from gearing.cli.figures import amount, columns_that_fit, fixed, moment, share
-from gearing.cli.output import Column, JsonFlag, console, count, emit, note, pairs, show_table, write_out
+from gearing.cli.output import (
+    Column,
+    JsonFlag,
+    columns_that_fit,
+    console,
+    count,
+    emit,
+    note,
+    pairs,
+    show_table,
+    write_out,
+)  # fmt: skip
 from gearing.errors import InputError, SpecError
+from gearing.numerals import amount, fixed, moment, share
 
 if TYPE_CHECKING:
     import polars as pl

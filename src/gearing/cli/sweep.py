@@ -15,9 +15,19 @@ from gearing.cli import inputs
 from gearing.cli.backtest import cost_line, fee_line, market_rows, rule_line
 from gearing.cli.compare import sorted_by
 from gearing.cli.compiling import ensure_compiled
-from gearing.cli.figures import amount, columns_that_fit, fixed, share
-from gearing.cli.output import Column, JsonFlag, console, count, emit, pairs, show_table, write_out
+from gearing.cli.output import (
+    Column,
+    JsonFlag,
+    columns_that_fit,
+    console,
+    count,
+    emit,
+    pairs,
+    show_table,
+    write_out,
+)  # fmt: skip
 from gearing.errors import InputError
+from gearing.numerals import amount, fixed, number, share
 
 if TYPE_CHECKING:
     import polars as pl
@@ -208,8 +218,6 @@ def _short(paths: list[str]) -> list[str]:
 
 
 def _cell(value: Any, decimals: int = 6) -> str:
-    from gearing.core.words import number
-
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "none" if value is None else str(value)
     return fixed(value, 0) if not math.isfinite(value) else number(value, decimals=decimals)

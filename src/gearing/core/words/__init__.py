@@ -2,8 +2,8 @@
 
 from gearing.core.words.barriers import BarrierMove, barrier_moves, leverage_after, move_to
 from gearing.core.words.fees import FeeRates, fee_headline, fee_rates, fee_words
-from gearing.core.words.numbers import level_text, number, percent
 from gearing.core.words.sentences import describe, headline
+from gearing.numerals import level_text, number, percent
 
 __all__ = [
     "BarrierMove",

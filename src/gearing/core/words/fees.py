@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gearing.core.fees import Fees
 from gearing.core.record import Record
-from gearing.core.words.numbers import percent, tight
+from gearing.numerals import percent, tight
 
 
 class FeeRates(Record, frozen=True, kw_only=True):
