@@ -10,7 +10,7 @@ import typer
 from gearing.cli import inputs
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.output import JsonFlag, aligned, count, emit, heading, pairs, write_out
-from gearing.numerals import MISSING, amount, decimals_for, fixed, moment, number, percent, share, summing
+from gearing.numerals import MISSING, amount, decimals_for, fixed, moment, number, share, summing
 
 if TYPE_CHECKING:
     from gearing.core.fees import Costs
@@ -164,23 +164,9 @@ def cost_line(token: Token, costs: Costs) -> str:
     """Returns what trading cost in one line, and how to set it where it is nothing."""
     if token.fees.all_in:
         return "none, the fee is all in"
+    from gearing.core.words import cost_words
+
     return cost_words(costs) or NO_COSTS
-
-
-def cost_words(costs: Costs) -> str:
-    """Returns trading costs in words, "" if there are none."""
-    known = [
-        f"{name} {percent(rate, decimals=4)}"
-        for name, rate in (
-            ("taker fee", costs.taker_fee),
-            ("half spread", costs.half_spread),
-            ("liquidation fee", costs.liquidation_fee),
-        )
-        if rate
-    ]
-    if costs.impact:
-        known.append(f"impact {number(costs.impact, decimals=4)}")
-    return ", ".join(known)
 
 
 def _show_fate(result: Result) -> None:

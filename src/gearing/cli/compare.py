@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gearing.cli import inputs
-from gearing.cli.backtest import NO_COSTS, cost_words, market_rows
+from gearing.cli.backtest import NO_COSTS, market_rows
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.output import (
     Column,
@@ -166,6 +166,8 @@ def _show(comparison: Comparison, frame: pl.DataFrame, market: inputs.Market) ->
 
 
 def _costs(tokens: list[Token]) -> str:
+    from gearing.core.words import cost_words
+
     words = list(dict.fromkeys(cost_words(token.costs) for token in tokens))
     shown = "; or ".join(text or NO_COSTS for text in words)
     all_in = any(token.fees.all_in for token in tokens)

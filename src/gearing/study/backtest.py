@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -25,6 +26,7 @@ from gearing.kernels.one import Run, path_of, run_one
 from gearing.kernels.pyramid import Floats
 from gearing.market.files import check_overlap, read_funding, read_prices
 from gearing.market.series import Funding, Prices
+from gearing.market.times import Moment
 from gearing.study.attribution import Attribution, attribution_of
 from gearing.study.summary import Summary, summarise
 
@@ -181,6 +183,20 @@ class Result(Shown):
             raise InputError(f"{tz!r} is no time zone.", where="tz", fix='Write "Asia/Hong_Kong" or "UTC".') from None
         frame.index = frame.index.tz_localize(None) if zone is None else frame.index.tz_convert(zone)
         return frame
+
+    def report(self, path: str | Path, *, window: tuple[Moment, Moment] | None = None) -> None:
+        """Writes a report of this as one HTML file that needs no network, wholly or not at all.
+
+        Args:
+            path: where it shall stand.
+            window: a window (start, end) to rank among all windows of its length, as ISO text, dates or ms.
+
+        Raises:
+            InputError: the window cannot be ranked, or the place cannot be written.
+        """
+        from gearing.study.report import write_backtest
+
+        write_backtest(self, path, window=window)
 
     def __repr__(self) -> str:
         s = self.summary()
