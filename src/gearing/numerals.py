@@ -58,6 +58,14 @@ def share(fraction: float, decimals: int = 2, *, sign: bool = True) -> str:
     return text if text == MISSING else f"{text} %"
 
 
+def gained(fraction: float, decimals: int = 2) -> str:
+    """Returns a return as `share` does; what is not all lost is never shown as −100 %: "< −99.99 %"."""
+    text = share(fraction, decimals)
+    if fraction > -1 and text == share(-1.0, decimals):
+        return f"< {share(10.0 ** -(decimals + 2) - 1, decimals)}"
+    return text
+
+
 def amount(value: float, digits: int = 6) -> str:
     """Returns money in significant digits, however little is left: "69.0407", "0.0000123457"."""
     if value == 0 or not math.isfinite(value):

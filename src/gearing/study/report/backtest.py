@@ -10,6 +10,7 @@ from gearing.study.backtest import Result
 from gearing.study.calendar_returns import calendar_returns
 from gearing.study.held import held
 from gearing.study.paid import PaidPart, paid_parts
+from gearing.study.report.alternatives import nav_section
 from gearing.study.report.evidence import evidence_section
 from gearing.study.report.markup import Head, paragraph, section, table
 from gearing.study.report.page import Page

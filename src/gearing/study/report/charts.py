@@ -16,7 +16,7 @@ import numpy as np
 from gearing.kernels.pyramid import Floats
 from gearing.market.series import Times
 from gearing.market.thin import thin
-from gearing.numerals import amount
+from gearing.numerals import number
 from gearing.study.report.markup import text
 
 POINTS = 1_600
@@ -155,7 +155,7 @@ def log_axis(low: float, high: float, words: Any = None) -> dict[str, Any]:
     bottom, top = math.log10(low), math.log10(high)
     pad = max((top - bottom) * 0.04, 0.01)
     ticks = log_ticks(10 ** (bottom - pad), 10 ** (top + pad))
-    say = words or (lambda value: amount(value, 2).rstrip("0").rstrip(".") if value < 1 else amount(value, 1))
+    say = words or tick_text
     return {
         "type": "log",
         "range": [bottom - pad, top + pad],
@@ -163,6 +163,13 @@ def log_axis(low: float, high: float, words: Any = None) -> dict[str, Any]:
         "ticktext": [say(value) for value in ticks],
         "fixedrange": True,
     }
+
+
+def tick_text(value: float) -> str:
+    """Returns a round value as short as it can be: "0.005", "30,000", "1e−9"."""
+    if 1e-4 <= value < 1e7:
+        return number(value, decimals=6)
+    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e").replace("-", "−")
 
 
 def log_ticks(low: float, high: float, most: int = 9) -> list[float]:
@@ -214,7 +221,8 @@ def _sample(trace: Trace) -> str:
         mark = _GLYPHS.get(trace.get("marker", {}).get("symbol", ""), "") if "markers" in trace["mode"] else ""
         return (
             f'<svg width="28" height="10" aria-hidden="true" style="color:var({stroke["color"]})"><line x1="0" y1="5" '
-            f'x2="28" y2="5" stroke="currentColor" stroke-width="2" stroke-dasharray="{dash}"/></svg>'
+            f'x2="28" y2="5" stroke="currentColor" stroke-width="{max(stroke.get("width", 2), 2):g}" '
+            f'stroke-dasharray="{dash}"/></svg>'
             + (f'<span aria-hidden="true" style="color:var({stroke["color"]})">{mark}</span>' if mark else "")
         )
     marker = trace.get("marker", {})

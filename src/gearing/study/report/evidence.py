@@ -8,7 +8,7 @@ import numpy as np
 
 from gearing.core.record import DAY_MS
 from gearing.market.times import Moment, moment_ms
-from gearing.numerals import MISSING, fixed, moment, share
+from gearing.numerals import MISSING, fixed, gained, moment, share
 from gearing.study.backtest import Result
 from gearing.study.evidence import (
     QUANTILES,
@@ -44,7 +44,7 @@ def evidence_section(page: Page, result: Result, window: tuple[Moment, Moment] |
         parts.append(paragraph(_verdict(chosen), mark="story"))
         parts.append(page.chart(_histogram(result, chosen, moment_ms(window[0]))))
     if any(d.count for d in found):
-        parts.append(page.chart(_spread(found, chosen)))
+        parts.append(page.chart(_spread(_with_chosen(result, found, chosen), chosen)))
     parts.append(_table(found))
     note = (
         "Every window of a length, each beginning a day after the one before, on this one NAV path; they overlap, so "
@@ -60,12 +60,20 @@ def evidence_section(page: Page, result: Result, window: tuple[Moment, Moment] |
     )
 
 
+def _with_chosen(result: Result, found: list[Distribution], chosen: Standing | None) -> list[Distribution]:
+    """The distributions, and that of the chosen window's length if it is of whole days."""
+    days, rest = (0, 1) if chosen is None else divmod(chosen.length_ms, DAY_MS)
+    if rest or any(d.days == days for d in found):
+        return found
+    return sorted([*found, *distributions(result, [days])], key=lambda d: d.days)
+
+
 def _verdict(chosen: Standing) -> str:
     fate = f"; {chosen.wiped_out:,} of them ended wiped out" if chosen.wiped_out else ""
     return (
         f"The chosen window, {moment(chosen.start)} to {moment(chosen.end)} UTC, returned "
-        f"{share(chosen.total_return)}. It stands at percentile {fixed(chosen.percentile, 1)} of {chosen.count:,} windows of "
-        f"{length_words(chosen.length_ms)}{fate}."
+        f"{gained(chosen.total_return)}. It stands at percentile {fixed(chosen.percentile, 1)} of {chosen.count:,} "
+        f"windows of {length_words(chosen.length_ms)}{fate}."
     )
 
 
@@ -82,7 +90,7 @@ def _table(found: list[Distribution]) -> str:
             rows.append([length, "0", *[MISSING] * (len(quantiles) + 4)])
             continue
         values = [d.worst, *d.quantiles, d.best]
-        cells = [Cell(share(value, 1), mark="strong" if k == 3 else "") for k, value in enumerate(values)]
+        cells = [Cell(gained(value, 1), mark="strong" if k == 3 else "") for k, value in enumerate(values)]
         rows.append([length, f"{d.count:,}", *cells, share(d.gained, 0, sign=False), f"{d.wiped_out:,}"])
     return table(heads, rows, caption="Returns of all windows, by length", name="evidence")
 
@@ -115,10 +123,10 @@ def _spread(found: list[Distribution], chosen: Standing | None) -> Chart:
     )
     if chosen is not None:
         name = length_words(chosen.length_ms)
-        own = f"{name}, chosen" if name in names else name
-        names = [*names, own]
+        if name not in names:
+            names = [*names, name]
         at = max(1 + chosen.total_return, floor)
-        traces.append(_points("the chosen window", [at], [own], "star", "--loss", 13, [share(chosen.total_return)]))
+        traces.append(_points("the chosen window", [at], [name], "star", "--loss", 13, [share(chosen.total_return)]))
     values = [v for trace in traces for v in trace["x"] if v is not None]
     bottom, top = min(values) / 1.15, max(values) * 1.15
     ticks = percent_ticks(bottom, top)
@@ -161,7 +169,7 @@ def _histogram(result: Result, chosen: Standing, from_ms: int) -> Chart:
     flag = {
         "type": "scatter", "mode": "lines+markers", "name": "the chosen window", "x": [at, at], "y": [0, top * 1.08],
         "line": {"color": "--loss", "width": 2, "dash": "dash"}, "hoverinfo": "skip",
-        "marker": {"symbol": "star", "size": [0, 12], "color": "--loss"},
+        "marker": {"symbol": "star", "size": [0, 12], "color": "--loss", "opacity": 1},
     }  # fmt: skip
     ticks = percent_ticks(math.exp(low - pad), math.exp(high + pad))
     layout = {

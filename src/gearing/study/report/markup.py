@@ -6,6 +6,8 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+_LONG = 11
+
 
 class Cell(NamedTuple):
     """A table's cell that is more than plain text.
@@ -66,7 +68,8 @@ def facts(rows: Iterable[tuple[str, str]]) -> str:
 def cards(shown: Iterable[Card]) -> str:
     """Returns headline figures side by side."""
     body = "".join(
-        f'<div class="card{" leads" if card.leads else ""}"><dt>{text(card.label)}</dt><dd>{text(card.figure)}</dd>'
+        f'<div class="card{" leads" if card.leads else ""}"><dt>{text(card.label)}</dt>'
+        f"<dd{_class('long' if len(card.figure) > _LONG else '')}>{text(card.figure)}</dd>"
         + (f'<dd class="remark">{text(card.remark)}</dd>' if card.remark else "")
         + "</div>"
         for card in shown
@@ -101,7 +104,7 @@ def table(
     foot = f"<tfoot>{_row(heads, total)}</tfoot>" if total else ""
     return (
         f'<div class="box{" tall" if tall else ""}" tabindex="0" role="group" aria-label="{text(caption)}">'
-        f"<table{_attribute('data-name', name)}><caption>{text(caption)}</caption>"
+        f"<table{_attribute('data-name', name)}><caption><span>{text(caption)}</span></caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>{foot}</table></div>"
     )
 

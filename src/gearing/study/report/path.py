@@ -1,4 +1,4 @@
-"""What happened along the path: NAV beside its measures, real leverage, drawdowns, months, rebalances."""
+"""What happened along the path: real leverage, drawdowns, months, rebalances."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ import math
 import numpy as np
 import polars as pl
 
-from gearing.core.record import DAY_MS
 from gearing.core.rule import band_edges
 from gearing.market.series import Times
-from gearing.market.times import moment_ms
-from gearing.numerals import MISSING, amount, fixed, level_text, moment, number, percent, share
+from gearing.market.times import duration_text
+from gearing.numerals import MISSING, amount, fixed, gained, level_text, moment, number, share
 from gearing.study.backtest import Result
 from gearing.study.calendar_returns import calendar_returns
 from gearing.study.drawdowns import drawdowns, under_water
-from gearing.study.held import Held
-from gearing.study.ideal import ideal
-from gearing.study.report.charts import Chart, Trace, level, line, log_axis, marks, time_axis
+from gearing.study.report.alternatives import drawn_bars
+from gearing.study.report.charts import Chart, Trace, level, line, marks, time_axis
 from gearing.study.report.markup import Cell, Head, paragraph, section, table
 from gearing.study.report.page import Page
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _REASON_MARKS = {
-    "schedule": ("line-ns", "--ink-2"), "band": ("triangle-up", "--loss"), "move": ("diamond", "--loss"),
+    "schedule": ("circle", "--ink-2"), "band": ("triangle-up", "--loss"), "move": ("diamond", "--loss"),
     "ripcord": ("x", "--loss"), "slice": ("circle-open", "--ink-2"), "liquidation": ("star", "--loss"),
     "wipe-out": ("star", "--loss"),
 }  # fmt: skip
@@ -32,111 +30,12 @@ _MARKS_MOST = 400
 _LARGEST = 12
 
 
-def underlying_name(result: Result) -> str:
-    """Returns what the token is on, in words."""
-    return result.prices.symbol or "the underlying"
-
-
-def ended(iso_text: str) -> str:
-    """Returns a moment with its zone."""
-    return f"{moment(iso_text)} UTC"
-
-
-def nav_section(page: Page, result: Result, alone: Held | None) -> str:
-    """Returns NAV beside the underlying, the ideal and a perpetual held yourself."""
-    token, prices, s = result.token, result.prices, result.summary()
-    times, first = prices.times_ms, token.initial_nav
-    nav, bought = result.nav["nav"].to_numpy(), prices.close * (first / prices.close[0])
-    perfect = ideal(prices, token.target, first)
-    name = underlying_name(result)
-    lines = [
-        (f"{token.symbol}", times, nav, "--accent", "solid", 2.2),
-        (
-            f"ideal, {number(token.target, sign=True)} × daily",
-            times[perfect.bars],
-            perfect.nav,
-            "--ink",
-            "dash",
-            1.3,
-        ),
-        (f"{name}, bought and held", times, bought, "--ink-2", "dot", 1.5),
-    ]
-    if alone is not None:
-        held_nav = alone.result.nav["nav"].to_numpy()
-        lines.append(("perpetual held yourself", times, held_nav, "--loss", "dashdot", 1.4))
-    traces = [
-        line(label, at, values, colour=colour, dash=dash, width=width, logarithmic=True)
-        for label, at, values, colour, dash, width in lines
-    ]
-    traces += _end_marks(result, alone)
-    shown = np.concatenate([values[values > 0] for _, _, values, *_ in lines])
-    layout = {"xaxis": time_axis(times), "yaxis": log_axis(float(shown.min()), float(shown.max()))}
-    alt = f"NAV of {token.symbol} in {token.settlement} beside its ideal and {name}, logarithmic, in UTC."
-    title = f"NAV in {token.settlement}, logarithmic: equal distances are equal returns (UTC)"
-    chart = page.chart(Chart(traces, layout, alt, height=430, title=title))
-    rows = [
-        [token.symbol, amount(s.final_nav), share(s.total_return), ended(s.wiped_out_at) if s.wiped_out_at else ""],
-        ["ideal", amount(float(perfect.nav[-1])), share(float(perfect.nav[-1]) / first - 1),
-         f"{perfect.left_out} days left out" if perfect.left_out else ""],
-        [f"{name}, bought and held", amount(float(bought[-1])), share(s.underlying_return), ""],
-    ]  # fmt: skip
-    if alone is not None:
-        end = alone.result.summary()
-        fate = f"liquidated {ended(alone.liquidated_at)}" if alone.liquidated_at else "not liquidated"
-        rows.append(["perpetual held yourself", amount(end.final_nav), share(end.total_return), fate])
-    heads = (Head("", words=True), Head(f"at the end, {token.settlement}"), Head("return"), Head("", words=True))
-    return section(
-        "Beside the alternatives",
-        chart,
-        table(heads, rows, caption=f"What {number(first, decimals=9)} {token.settlement} became", name="alternatives"),
-        paragraph(_measures(result, alone), mark="note"),
-        lead="The same money, over the same path.",
-    )
-
-
-def _end_marks(result: Result, alone: Held | None) -> list[Trace]:
-    found = []
-    for label, run, at, symbol in (
-        (f"{result.token.symbol} wiped out", result, result.summary().wiped_out_at, "x"),
-        ("held perpetual liquidated", None if alone is None else alone.result,
-         None if alone is None else alone.liquidated_at, "star"),
-    ):  # fmt: skip
-        if run is None or at is None:
-            continue
-        bar = int(np.searchsorted(run.prices.times_ms, moment_ms(at)))
-        values = run.nav["nav"].to_numpy()
-        alive = np.flatnonzero(values[: bar + 1] > 0)
-        y = float(values[alive[-1]])
-        found.append(marks(label, [int(run.prices.times_ms[bar])], [y], symbol=symbol, colour="--loss", size=11,
-                           words=[f"{label}, {ended(at)}"]))  # fmt: skip
-    return found
-
-
-def _measures(result: Result, alone: Held | None) -> str:
-    beta = number(result.token.target, sign=True)
-    words = (
-        f"Ideal: {beta} times each day's return (00:00 UTC; daily data bar by bar), compounded, without any cost. "
-        "Days on which that leaves nothing are left out."
-    )
-    if alone is None:
-        return f"{words} A perpetual held yourself is not shown: the token holds something else."
-    margin = (
-        "the token's own margin tiers"
-        if alone.assumed_rate is None
-        else f"an assumed maintenance margin of {percent(alone.assumed_rate)} (Binance's first bracket of BTCUSDT)"
-    )
-    looks = "its low or high" if result.prices.low is not None and result.prices.high is not None else "its close"
-    return (
-        f"{words} Perpetual held yourself: {beta} times the money at the first price, never changed, the same trading "
-        f"costs and funding, no fee; the venue closes it by {margin}, judged on each bar by {looks}; what is left "
-        "stays as cash."
-    )
-
-
 def leverage_section(page: Page, result: Result) -> str:
     """Returns real leverage in time with its barriers and the rebalances by reason."""
     token, rule, s = result.token, result.token.resolved_rule, result.summary()
-    times, values = result.prices.times_ms, result.nav["leverage"].to_numpy()
+    bars = drawn_bars(result)
+    times = result.prices.times_ms[:bars]
+    values = np.where(result.nav["nav"].to_numpy() > 0, result.nav["leverage"].to_numpy(), np.nan)[:bars]
     sign = math.copysign(1.0, token.target)
     ends = [int(times[0]), int(times[-1])]
     traces = [line("real leverage", times, values, width=1.3, hover="%{y:.3f}")]
@@ -182,15 +81,16 @@ def _rebalance_marks(result: Result, traces: list[Trace]) -> str:
         times = rows["time"].dt.epoch("ms").to_list()
         symbol, colour = _REASON_MARKS.get(reason, _OTHER_MARK)
         words = [f"{reason}: {fixed(x, 3)} → {fixed(y, 3)}" for x, y in zip(before, after, strict=True)]
-        traces.append(marks(reason, times, before, symbol=symbol, colour=colour, words=words))
+        size = 4 if reason == "schedule" else 8
+        traces.append(marks(reason, times, before, symbol=symbol, colour=colour, size=size, words=words))
     count = f"By reason: {', '.join(said)}." if said else "It never rebalanced."
     return f"{count} Of each reason the {_MARKS_MOST} largest are marked." if thinned else count
 
 
 def drawdown_section(page: Page, result: Result) -> str:
     """Returns the drawdowns: under water in time, and the deepest."""
-    times = result.prices.times_ms
-    under = under_water(result)
+    bars = drawn_bars(result)
+    times, under = result.prices.times_ms[:bars], under_water(result)[:bars]
     trace = line(result.token.symbol, times, under * 100, colour="--loss", width=1.2, hover="%{y:.2f} %")
     trace |= {"fill": "tozeroy", "fillcolor": "--fill"}
     layout = {"xaxis": time_axis(times), "yaxis": {"ticksuffix": " %", "rangemode": "tozero"}}
@@ -202,18 +102,14 @@ def drawdown_section(page: Page, result: Result) -> str:
     )
     rows = [
         (
-            str(k), share(fall.depth), moment(fall.start[:16]), moment(fall.trough[:16]),
-            moment(fall.recovery[:16]) if fall.recovery else "not yet", _days(fall.start_ms, fall.end_ms),
+            str(k), gained(fall.depth), moment(fall.start), moment(fall.trough),
+            moment(fall.recovery) if fall.recovery else "not yet", duration_text(fall.end_ms - fall.start_ms),
         )
         for k, fall in enumerate(found, 1)
     ]  # fmt: skip
-    heads = (Head(""), Head("depth"), Head("high, UTC"), Head("trough, UTC"), Head("recovered, UTC"), Head("days"))
+    heads = (Head(""), Head("depth"), Head("high, UTC"), Head("trough, UTC"), Head("recovered, UTC"), Head("lasted"))
     deep = table(heads, rows, caption="The deepest falls", name="drawdowns") if rows else paragraph("It never fell.")
     return section("Drawdowns", chart, deep)
-
-
-def _days(start_ms: int, end_ms: int) -> str:
-    return fixed((end_ms - start_ms) / DAY_MS, 1)
 
 
 def months_section(result: Result) -> str:
@@ -221,12 +117,13 @@ def months_section(result: Result) -> str:
     heads = (Head("year", words=True), *(Head(name) for name in _MONTHS), Head("year's return"))
     rows, partial = [], False
     for year in calendar_returns(result):
+        if year.total is None:
+            continue
         cells = [Cell(str(year.year))]
         for value, part in zip(year.months, year.part, strict=True):
             partial = partial or part
             cells.append(_month(value, part=part))
-        total = MISSING if year.total is None else share(year.total, 1)
-        rows.append([*cells, Cell(total, mark="strong")])
+        rows.append([*cells, Cell(gained(year.total, 1), mark="strong")])
     note = "Months end at 00:00 UTC." + (" In italics with an asterisk: a part of a month." if partial else "")
     return section(
         "Month by month",

@@ -110,4 +110,5 @@ def _waterfall(names: Sequence[str], values: Sequence[float], texts: Sequence[st
     }
     alt = f"Waterfall. {title}: {words}; total {total}."
     height = 30 * (len(names) + 1) + 30
-    return Chart([trace], layout, alt, height=height, title=title, legend=False, narrow={"margin.l": 90})
+    narrow = {"margin.l": 96, "xaxis.range": [low - 2 * room, high + 2 * room]}
+    return Chart([trace], layout, alt, height=height, title=title, legend=False, narrow=narrow)

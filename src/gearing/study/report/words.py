@@ -7,17 +7,29 @@ from gearing.core.spec_text import format_token
 from gearing.core.token import Token
 from gearing.core.words import barrier_moves, cost_words, describe, fee_words
 from gearing.market.times import duration_text
-from gearing.numerals import amount, decimals_for, fixed, level_text, moment, number, percent, share
+from gearing.numerals import (
+    amount,
+    decimals_for,
+    fixed,
+    gained,
+    level_text,
+    moment,
+    number,
+    percent,
+    share,
+    summing,
+)  # fmt: skip
 from gearing.study.backtest import Result
 from gearing.study.held import Held
 from gearing.study.ideal import ideal
 from gearing.study.paid import yearly_cost, yearly_decay
+from gearing.study.report.alternatives import underlying_name
 from gearing.study.report.markup import Card, Head, bullets, cards, facts, folded, paragraph, section, table, verbatim
-from gearing.study.report.path import underlying_name
 from gearing.study.report.waterfall import part_words
 from gearing.study.summary import LISTED_YEAR_DAYS, year_days
 
 _SHORT_YEARS = 90 / 365
+_BARRIERS = {"band_upper": "upper edge", "band_lower": "lower edge", "move_favour": "move in favour"}
 
 
 def size_words(target: float) -> str:
@@ -60,22 +72,25 @@ def story(result: Result) -> str:
     told.append(f"Its ideal, {number(token.target, sign=True)} times each day's return at no cost, "
                 f"{_went(float(perfect.nav[-1]) / token.initial_nav - 1)}.")  # fmt: skip
     parts = [(name, money) for name, money in result.attribution.money.items() if money]
-    decimals = decimals_for([money for _, money in parts])
-    burdens = sorted((money, name) for name, money in parts if money < 0)[:2]
-    helps = sorted(((money, name) for name, money in parts if money > 0), reverse=True)[:1]
+    money = [amount for _, amount in parts]
+    # The same digits as in the table of the parts.
+    texts, _ = summing(money, decimals_for(money))
+    ranked = sorted((amount, f"{part_words(name)} {'made' if amount > 0 else 'took'} {shown[1:]} {token.settlement}")
+                    for (name, amount), shown in zip(parts, texts, strict=True))  # fmt: skip
+    burdens = [words for amount, words in ranked if amount < 0][:2]
+    helps = [words for amount, words in ranked[::-1] if amount > 0][:1]
     if burdens or helps:
-        first, *rest = [
-            f"{part_words(part)} {'made' if money > 0 else 'took'} {fixed(abs(money), decimals)} {token.settlement}"
-            for money, part in [*helps, *burdens]
-        ]
+        first, *rest = [*helps, *burdens]
         told.append(f"Of {number(token.initial_nav, decimals=9)} {token.settlement}, "
-                    f"{_listed([first, *(f'{item}' for item in rest)])}.")  # fmt: skip
+                    f"{_listed([first, *rest])}.")  # fmt: skip
     return " ".join(told)
 
 
 def _went(value: float) -> str:
     if abs(value) < 5e-5:
         return "ended where it began"
+    if -1 < value < -0.9995:
+        return "lost more than 99.9 %"
     return f"{'gained' if value > 0 else 'lost'} {share(abs(value), 1, sign=False)}"
 
 
@@ -88,17 +103,18 @@ def headline_section(result: Result) -> str:
     s, currency = result.summary(), result.token.settlement
     start = number(s.initial_nav, decimals=9)
     scaled = f"scaled up from {fixed(s.years * 365, 0)} days" if s.years < 0.99 else ""
+    decay = share(yearly_decay(result), 1, sign=False)
     short = 0 < s.years < _SHORT_YEARS
     shown = [
         Card("NAV at the end", amount(s.final_nav), f"{currency}, from {start}", leads=True),
-        Card("total return", share(s.total_return), f"underlying {share(s.underlying_return)}", leads=True),
-        Card("return per year", share(s.cagr), scaled),
-        Card("deepest drawdown", share(-abs(s.max_drawdown)), f"worst day {share(s.worst_day)}"),
+        Card("total return", gained(s.total_return), f"underlying {share(s.underlying_return)}", leads=True),
+        Card("return per year", gained(s.cagr), scaled),
+        Card("deepest drawdown", gained(-abs(s.max_drawdown)), f"worst day {share(s.worst_day)}"),
         Card("volatility per year", share(s.volatility, 1, sign=False), f"Sharpe ratio {fixed(s.sharpe, 2)}"),
         Card("tracking error per year", share(s.tracking_error, sign=False),
              f"difference from the ideal {share(s.tracking_difference)} a year"),
         Card("paid per year", share(yearly_cost(result), 1, sign=False),
-             f"of equity; decay {share(yearly_decay(result), 1, sign=False)} a year in log"),
+             "it was wiped out" if s.wiped_out else f"of equity; decay {decay} a year in log"),
         Card("rebalances", f"{s.rebalances:,}", f"turnover {fixed(s.turnover, 1)} × equity"),
     ]  # fmt: skip
     note = f"The period is only {fixed(s.years * 365, 0)} days: figures per year are a scale, not a forecast. "
@@ -118,7 +134,7 @@ def headline_section(result: Result) -> str:
 def token_section(result: Result) -> str:
     """Returns what the token is and what its rule does, with the moves of the price at which it acts."""
     token, rule = result.token, result.token.resolved_rule
-    held = ", ".join(leg.symbol or type(leg).__name__ for leg in token.legs)
+    held = ", ".join(leg.symbol or type(leg).__name__.lower() for leg in token.legs)
     costs = "none: the fee is all in" if token.fees.all_in else cost_words(result.costs) or "none"
     rows = [
         ("what it is", f"a token that is {size_words(token.target)} on {underlying_name(result)}, settled in "
@@ -144,7 +160,8 @@ def _barriers(rule: Rule, target: float) -> str:
         return paragraph("No move of the price makes it act between its clocks, or ends it.", mark="note")
     rows = [
         (
-            part_words(move.trigger), move.when, share(move.move, 3), level_text(move.leverage),
+            _BARRIERS.get(move.trigger, part_words(move.trigger)), move.when, share(move.move, 3),
+            level_text(move.leverage),
             "" if move.trigger == "wipe-out" else ("it trades" if move.trades else "it would not add, so it waits"),
         )
         for move in sorted(moves, key=lambda move: move.move)
