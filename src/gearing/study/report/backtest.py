@@ -18,7 +18,6 @@ from gearing.study.report.path import (
     drawdown_section,
     leverage_section,
     months_section,
-    nav_section,
     period_words,
     rebalances_section,
 )  # fmt: skip
