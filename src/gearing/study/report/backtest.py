@@ -12,7 +12,7 @@ from gearing.study.held import held
 from gearing.study.paid import PaidPart, paid_parts
 from gearing.study.report.alternatives import nav_section
 from gearing.study.report.evidence import evidence_section
-from gearing.study.report.markup import Head, paragraph, section, table
+from gearing.study.report.markup import Cell, Head, paragraph, section, table
 from gearing.study.report.page import Page
 from gearing.study.report.path import (
     drawdown_section,
@@ -77,23 +77,28 @@ def _paid_section(result: Result) -> str:
     thousands, total = summing(thousand, decimals_for(thousand))
     years = [year.year for year in calendar_returns(result)]
     by_year = years if len(years) > 1 and any(v is not None for part in parts for v in part.by_year.values()) else []
-    heads = (
-        Head("", words=True), Head("per 1,000 invested at the start"), Head("of equity, per year"),
-        *(Head(f"{year}, per 1,000") for year in by_year),
-    )  # fmt: skip
+    heads = (Head("", words=True), Head("per 1,000 invested at the start"), Head("of equity, per year"))
     rates, rate_total = _rates(parts, s.years)
-    rows = [
-        (part_words(part.name), money, rate, *(_year(part.by_year[year]) for year in by_year))
-        for part, money, rate in zip(parts, thousands, rates, strict=True)
-    ]
-    sums = [_year(_sum(part.by_year[year] for part in parts)) for year in by_year]
-    foot = ("total", total, rate_total, *sums)
+    rows = [(part_words(part.name), money, rate) for part, money, rate in zip(parts, thousands, rates, strict=True)]
     return section(
         title,
-        table(heads, rows, caption="Paid (−) and received (+)", total=foot, name="paid"),
+        table(heads, rows, caption="Paid (−) and received (+)", total=("total", total, rate_total), name="paid"),
+        _years_table(parts, by_year) if by_year else "",
         paragraph(_how(s.years, wiped_out=s.wiped_out, by_year=bool(by_year)), mark="note"),
         lead=f"Over {period_words(result.prices.times_ms)}, {fixed(s.years * 365, 0)} days.",
     )
+
+
+def _years_table(parts: list[PaidPart], years: list[int]) -> str:
+    heads = (Head("year", words=True), *(Head(part_words(part.name)) for part in parts), Head("together"))
+    rows: list[tuple[str | Cell, ...]] = []
+    for year in years:
+        amounts = [part.by_year[year] for part in parts]
+        known = [amount for amount in amounts if amount is not None]
+        if known:
+            together = Cell(_year(math.fsum(known)), mark="strong")
+            rows.append((str(year), *(_year(amount) for amount in amounts), together))
+    return table(heads, rows, caption="By calendar year, per 1,000 invested at its start", name="paid-by-year")
 
 
 def _rates(parts: list[PaidPart], years: float) -> tuple[list[str], str]:
@@ -102,11 +107,6 @@ def _rates(parts: list[PaidPart], years: float) -> tuple[list[str], str]:
         return [MISSING] * len(parts), MISSING
     texts, total = summing([100 * rate for rate in known], 2)
     return [f"{one} %" for one in texts], f"{total} %"
-
-
-def _sum(values: object) -> float | None:
-    known = [value for value in values if value is not None]  # type: ignore[attr-defined]
-    return math.fsum(known) if known else None
 
 
 def _year(value: float | None) -> str:
@@ -124,5 +124,5 @@ def _how(years: float, *, wiped_out: bool, by_year: bool) -> str:
         if years < _ALMOST_A_YEAR:
             said.append(f"It is scaled up from {fixed(years * 365, 0)} days.")
     if by_year:
-        said.append("By calendar year: for 1,000 invested at its start; what the trades do not tell is left out.")
+        said.append("By calendar year: what the list of trades does not tell is left out.")
     return " ".join(said)

@@ -16,7 +16,7 @@ import numpy as np
 from gearing.kernels.pyramid import Floats
 from gearing.market.series import Times
 from gearing.market.thin import thin
-from gearing.numerals import number
+from gearing.numerals import number, share
 from gearing.study.report.markup import text
 
 POINTS = 1_600
@@ -184,11 +184,25 @@ def log_ticks(low: float, high: float, most: int = 9) -> list[float]:
     return [float(f"1e{k}") for k in range(first, last + 1, every) if low <= 10.0**k <= high]
 
 
-def percent_ticks(low: float, high: float) -> list[float]:
+def return_axis(low: float, high: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns a logarithmic x axis of NAV multiples labelled by their returns, and its changes on a narrow screen."""
+    wide, few = percent_ticks(low, high, 9), percent_ticks(low, high, 5)
+    axis = {
+        "type": "log", "range": [math.log10(low), math.log10(high)], "tickvals": wide, "tickangle": 0,
+        "ticktext": [_return_words(tick) for tick in wide],
+    }  # fmt: skip
+    return axis, {"xaxis.tickvals": few, "xaxis.ticktext": [_return_words(tick) for tick in few]}
+
+
+def _return_words(multiple: float) -> str:
+    return share(multiple - 1, 1 if abs(multiple) < 0.01 else 0)
+
+
+def percent_ticks(low: float, high: float, most: int) -> list[float]:
     """Returns NAV multiples whose returns are round, for a logarithmic axis of returns."""
     known = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 100, 1e3, 1e4, 1e5, 1e6)
     inside = [value for value in known if low <= value <= high]
-    while len(inside) > 9:
+    while len(inside) > most:
         # Of every second tick, those among which no gain and no loss stands.
         inside = inside[inside.index(1) % 2 if 1 in inside else 0 :: 2]
     return inside
@@ -205,13 +219,16 @@ def figure_of(chart: Chart, number: int) -> str:
 
 
 def _legend(chart: Chart, number: int) -> str:
-    keys = [
-        f'<button type="button" class="key" aria-pressed="true" data-chart="{number}" data-trace="{k}">'
-        f"{_sample(trace)}{text(trace['name'])}</button>"
-        for k, trace in enumerate(chart.traces)
-        if trace.get("name")
-    ]
+    keys = [_key(trace, number, k) for k, trace in enumerate(chart.traces) if trace.get("name")]
     return f'<div class="legend" role="group" aria-label="Lines shown">{"".join(keys)}</div>' if keys else ""
+
+
+def _key(trace: Trace, number: int, k: int) -> str:
+    pressed = str(trace.get("visible", True)).lower()
+    return (
+        f'<button type="button" class="key" aria-pressed="{pressed}" data-chart="{number}" data-trace="{k}">'
+        f"{_sample(trace)}{text(trace['name'])}</button>"
+    )
 
 
 def _sample(trace: Trace) -> str:

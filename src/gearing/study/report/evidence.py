@@ -19,7 +19,7 @@ from gearing.study.evidence import (
     standing,
     windows,
 )  # fmt: skip
-from gearing.study.report.charts import Chart, Trace, marks, percent_ticks
+from gearing.study.report.charts import Chart, Trace, marks, return_axis
 from gearing.study.report.markup import Cell, Head, paragraph, section, table
 from gearing.study.report.page import Page
 
@@ -129,10 +129,9 @@ def _spread(found: list[Distribution], chosen: Standing | None) -> Chart:
         traces.append(_points("the chosen window", [at], [name], "star", "--loss", 13, [share(chosen.total_return)]))
     values = [v for trace in traces for v in trace["x"] if v is not None]
     bottom, top = min(values) / 1.15, max(values) * 1.15
-    ticks = percent_ticks(bottom, top)
+    axis, narrow = return_axis(bottom, top)
     layout = {
-        "xaxis": {"type": "log", "range": [math.log10(bottom), math.log10(top)], "tickvals": ticks,
-                  "ticktext": [_return_words(tick) for tick in ticks]},
+        "xaxis": axis,
         "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": names[::-1], "ticksuffix": " ",
                   "range": [-0.6, len(names) - 0.4]},
         "hovermode": "closest", "dragmode": False, "margin": {"l": 70, "r": 14, "t": 8, "b": 34},
@@ -140,7 +139,7 @@ def _spread(found: list[Distribution], chosen: Standing | None) -> Chart:
     alt = "Returns of all windows by length: middle half, middle 90 %, median, worst and best."
     return Chart(
         traces, layout, alt, height=60 + 42 * len(names), title="Returns of all windows, logarithmic",
-        narrow={"xaxis.nticks": 5},
+        narrow=narrow | {"margin.l": 66},
     )  # fmt: skip
 
 
@@ -171,17 +170,12 @@ def _histogram(result: Result, chosen: Standing, from_ms: int) -> Chart:
         "line": {"color": "--loss", "width": 2, "dash": "dash"}, "hoverinfo": "skip",
         "marker": {"symbol": "star", "size": [0, 12], "color": "--loss", "opacity": 1},
     }  # fmt: skip
-    ticks = percent_ticks(math.exp(low - pad), math.exp(high + pad))
+    axis, narrow = return_axis(math.exp(low - pad), math.exp(high + pad))
     layout = {
-        "xaxis": {"type": "log", "range": [(low - pad) / math.log(10), (high + pad) / math.log(10)], "tickvals": ticks,
-                  "ticktext": [_return_words(tick) for tick in ticks]},
+        "xaxis": axis,
         "yaxis": {"rangemode": "tozero", "title": {"text": "windows"}},
         "hovermode": False, "dragmode": False, "bargap": 0.08,
     }  # fmt: skip
     span = length_words(chosen.length_ms)
     alt = f"How often windows of {span} returned what; the chosen one {share(chosen.total_return)}."
-    return Chart([bars, flag], layout, alt, height=240, title=f"All windows of {span}, by return")
-
-
-def _return_words(multiple: float) -> str:
-    return share(multiple - 1, 0 if abs(multiple - 1) >= 0.01 or multiple == 1 else 1)
+    return Chart([bars, flag], layout, alt, height=240, title=f"All windows of {span}, by return", narrow=narrow)

@@ -10,7 +10,10 @@
   // A text that begins with two dashes names a colour of the style sheet.
   const coloured = (value, style) => {
     if (typeof value === "string") return value.startsWith("--") ? style.getPropertyValue(value).trim() : value;
-    if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map((v) => coloured(v, style));
+    if (Array.isArray(value)) {
+      const plain = typeof value[0] === "number" && typeof value[value.length - 1] !== "string";
+      return plain ? value : value.map((v) => coloured(v, style));
+    }
     if (value === null || typeof value !== "object") return value;
     return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, coloured(v, style)]));
   };
@@ -24,7 +27,7 @@
 
   const axis = (given) => ({
     gridcolor: "--line", linecolor: "--line-strong", zerolinecolor: "--line-strong", tickcolor: "--line-strong",
-    automargin: true, fixedrange: true, title: { standoff: 10 }, ...given,
+    fixedrange: true, title: { standoff: 10 }, ...given,
   });
 
   const layoutOf = (spec) => {
@@ -34,12 +37,12 @@
       font: { family: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", size: 12, color: "--ink-2" },
       hoverlabel: { bgcolor: "--card", bordercolor: "--line-strong", font: { color: "--ink", size: 12 } },
       hovermode: "x unified", dragmode: narrow.matches ? false : "zoom",
-      margin: { l: 52, r: 14, t: 10, b: 34 }, ...given,
+      margin: { l: 56, r: 14, t: 10, b: 34 }, ...given,
     };
     for (const name of ["xaxis", "yaxis"]) layout[name] = axis(layout[name]);
     if (layout.xaxis.type === "date") layout.xaxis.fixedrange = narrow.matches;
     if (narrow.matches) {
-      layout.margin = { ...layout.margin, l: 40, r: 8 };
+      layout.margin = { ...layout.margin, l: Math.min(layout.margin.l, 44), r: 10 };
       layout.font = { ...layout.font, size: 11 };
       layout.xaxis.nticks = layout.xaxis.nticks || 5;
       for (const [path, value] of Object.entries(spec.narrow)) put(layout, path, value);

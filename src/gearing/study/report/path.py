@@ -7,6 +7,7 @@ import math
 import numpy as np
 import polars as pl
 
+from gearing.core.record import DAY_MS
 from gearing.core.rule import band_edges
 from gearing.market.series import Times
 from gearing.market.times import duration_text
@@ -103,13 +104,18 @@ def drawdown_section(page: Page, result: Result) -> str:
     rows = [
         (
             str(k), gained(fall.depth), moment(fall.start), moment(fall.trough),
-            moment(fall.recovery) if fall.recovery else "not yet", duration_text(fall.end_ms - fall.start_ms),
+            moment(fall.recovery) if fall.recovery else "not yet", _lasted(fall.end_ms - fall.start_ms),
         )
         for k, fall in enumerate(found, 1)
     ]  # fmt: skip
     heads = (Head(""), Head("depth"), Head("high, UTC"), Head("trough, UTC"), Head("recovered, UTC"), Head("lasted"))
     deep = table(heads, rows, caption="The deepest falls", name="drawdowns") if rows else paragraph("It never fell.")
     return section("Drawdowns", chart, deep)
+
+
+def _lasted(span_ms: int) -> str:
+    days = span_ms / DAY_MS
+    return duration_text(span_ms) if days < 1 else f"{fixed(days, 0 if days >= 10 else 1)} days"
 
 
 def months_section(result: Result) -> str:

@@ -195,15 +195,23 @@ def assumptions_section(result: Result, alone: Held | None, command: str | None)
     return section(
         "What was assumed",
         facts(rows),
-        *_again(command),
+        *made_again(command, backtest=True),
         folded("The token's specification", verbatim(format_token(token))),
     )
 
 
-def _again(command: str | None) -> list[str]:
+def made_again(command: str | None, *, backtest: bool = False) -> list[str]:
+    """Returns the version, and how to make a report again, as HTML.
+
+    Args:
+        command: the command line that does, or None if it was made from Python.
+        backtest: whether a token's specification stands below.
+    """
     from importlib.metadata import version
 
     made = f"Made by Gearing {version('gearing')}."
+    if command is None and not backtest:
+        return [paragraph(f"{made} From Python: the same tokens and series, then .report(path).")]
     if command is None:
         return [paragraph(f"{made} From Python, gr.backtest with the specification below and the same series, then "
                           ".report(path), makes it again.")]  # fmt: skip
