@@ -10,6 +10,7 @@ import typer
 from gearing.cli import inputs
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.output import JsonFlag, aligned, count, emit, heading, pairs, write_out
+from gearing.cli.reporting import ReportOption, WindowOption, command_line, window_of
 from gearing.numerals import MISSING, amount, decimals_for, fixed, moment, number, share, summing
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ Rows = list[tuple[str, str]]
 
 
 def backtest(
+    context: typer.Context,
     token: inputs.TokenArgument = None,
     *,
     prices: inputs.PricesOption,
@@ -45,10 +47,13 @@ def backtest(
     nav: Annotated[Path | None, typer.Option(help="Write NAV of every bar: .parquet, .csv, .feather.")] = None,
     rebalances: Annotated[Path | None, typer.Option(help="Write every trade, likewise.")] = None,
     plot: inputs.PlotOption = None,
+    report: ReportOption = None,
+    window: WindowOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the answer as JSON.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Runs a token over a price path and says what it did, and where the result came from."""
+    chosen_window = window_of(window, report)
     overrides = inputs.Overrides(taker_fee, half_spread, impact, management_per_day)
     choice = inputs.Choice(token, preset, target, underlying, overrides)
     # A mistake in the token is told before long files are read.
@@ -57,6 +62,7 @@ def backtest(
         "--nav": (nav, inputs.FRAMES),
         "--rebalances": (rebalances, inputs.FRAMES),
         "--plot": (plot, inputs.FIGURES),
+        "--report": (report, inputs.FIGURES),
         "--out": (out, ()),
     }
     inputs.check_outputs(outputs, (token, prices, funding))
@@ -73,6 +79,11 @@ def backtest(
         inputs.write_table(rebalances, result.rebalances)
     if plot is not None:
         inputs.write_figure(plot, result)
+    if report is not None:
+        from gearing.study.report import write_backtest
+
+        write_backtest(result, report, window=chosen_window, command=command_line(context))
+        typer.echo(f"wrote {report}", err=True)
     if out is not None:
         write_out(out, inputs.json_text(answer, SCHEMA))
     emit(answer, SCHEMA, as_json, lambda: show(result, market))
