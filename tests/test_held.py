@@ -106,7 +106,9 @@ def test_a_cost_free_daily_token_is_its_ideal():
 
 
 def test_a_day_that_leaves_nothing_is_left_out_and_counted():
-    prices = gr.Prices(times_ms=reference.START_MS + 24 * HOUR * np.arange(4), close=np.array([100.0, 50.0, 55.0, 55.0]))
+    prices = gr.Prices(
+        times_ms=reference.START_MS + 24 * HOUR * np.arange(4), close=np.array([100.0, 50.0, 55.0, 55.0])
+    )
     found = ideal(prices, 3.0, 100.0)
     assert found.left_out == 1
     assert found.nav.tolist() == pytest.approx([100.0, 100.0, 130.0, 130.0])

@@ -69,7 +69,9 @@ def test_the_last_bar_can_be_the_trough():
     path = np.array([100.0, 110.0, 108.0, 112.0, 90.0])
     result = gr.backtest(gr.Token(symbol="T", target=1.0), (reference.START_MS + HOUR * np.arange(5), path))
     assert [round(fall.depth, 6) for fall in drawdowns(result)] == [round(90 / 112 - 1, 6), round(108 / 110 - 1, 6)]
-    rising = gr.backtest(gr.Token(symbol="T", target=1.0), (reference.START_MS + HOUR * np.arange(5), np.arange(1.0, 6)))
+    rising = gr.backtest(
+        gr.Token(symbol="T", target=1.0), (reference.START_MS + HOUR * np.arange(5), np.arange(1.0, 6))
+    )
     assert drawdowns(rising) == []
 
 

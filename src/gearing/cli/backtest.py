@@ -11,7 +11,7 @@ from gearing.cli import inputs
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.output import JsonFlag, aligned, count, emit, heading, pairs, write_out
 from gearing.cli.reporting import ReportOption, WindowOption, command_line, window_of
-from gearing.numerals import MISSING, amount, decimals_for, fixed, moment, number, share, summing
+from gearing.numerals import MISSING, amount, decimals_for, fixed, gained, moment, number, share, summing
 
 if TYPE_CHECKING:
     from gearing.core.fees import Costs
@@ -208,12 +208,12 @@ def _show_summary(result: Result) -> None:
 def _result_rows(s: Summary, currency: str) -> Rows:
     return [
         (f"NAV, from {number(s.initial_nav, decimals=9)} {currency}", amount(s.final_nav)),
-        ("total return", share(s.total_return)),
-        ("per year", share(s.cagr)),
+        ("total return", gained(s.total_return)),
+        ("per year", gained(s.cagr)),
         ("underlying", share(s.underlying_return)),
         ("volatility per year", share(s.volatility, 1, sign=False)),
         ("Sharpe ratio", fixed(s.sharpe, 2)),
-        ("max drawdown", share(-abs(s.max_drawdown))),
+        ("max drawdown", gained(-abs(s.max_drawdown))),
         ("worst day", share(s.worst_day)),
     ]
 

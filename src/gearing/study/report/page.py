@@ -37,7 +37,9 @@ class Page:
     def chart(self, chart: Chart) -> str:
         """Keeps a chart's data for the script and returns its place as HTML."""
         number = len(self._charts)
-        spec = {"traces": chart.traces, "layout": chart.layout, "narrow": chart.narrow}
+        # Plotly reads a name as markup of its own; the legend in HTML escapes it by itself.
+        traces = [trace | {"name": text(trace["name"])} if "name" in trace else trace for trace in chart.traces]
+        spec = {"traces": traces, "layout": chart.layout, "narrow": chart.narrow}
         self._charts.append(spec)
         return figure_of(chart, number)
 
