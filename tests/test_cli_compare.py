@@ -122,7 +122,7 @@ def test_the_table_is_written(ending: str, capsys: Captured, tmp_path: Path) -> 
     assert main(["compare", *SERIES, "--presets", "ftx,gate", "--report", "r.html"]) == 0
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "2 rules at a target of +3" in page
-    assert "--presets ftx,gate --report r.html" in page
+    assert "<code>gearing compare --presets ftx,gate --prices" in page
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class Chart(NamedTuple):
         height: in px on a wide screen.
         title: said above it.
         legend: whether its named traces are listed above it.
-        narrow: layout on a narrow screen, dotted names to values.
+        narrow: changes on a narrow screen: dotted names ("margin.l" of the layout, "traces.0.text") to values.
     """
 
     traces: Sequence[Trace]
@@ -184,14 +184,21 @@ def log_ticks(low: float, high: float, most: int = 9) -> list[float]:
     return [float(f"1e{k}") for k in range(first, last + 1, every) if low <= 10.0**k <= high]
 
 
-def return_axis(low: float, high: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns a logarithmic x axis of NAV multiples labelled by their returns, and its changes on a narrow screen."""
-    wide, few = percent_ticks(low, high, 9), percent_ticks(low, high, 5)
+def return_axis(low: float, high: float, gone: float | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns a logarithmic x axis of NAV multiples labelled by their returns, and its changes on a narrow screen.
+
+    Args:
+        low, high: what is shown, > 0.
+        gone: the place that stands for a wipe-out, which has none of its own; left of all ticks.
+    """
+    least = low if gone is None else 1.3 * gone
+    first = [] if gone is None else [(gone, "−100 %")]
+    wide, few = ([*first, *((tick, _return_words(tick)) for tick in percent_ticks(least, high, n))] for n in (9, 4))
     axis = {
-        "type": "log", "range": [math.log10(low), math.log10(high)], "tickvals": wide, "tickangle": 0,
-        "ticktext": [_return_words(tick) for tick in wide],
+        "type": "log", "range": [math.log10(low), math.log10(high)], "tickangle": 0,
+        "tickvals": [tick for tick, _ in wide], "ticktext": [words for _, words in wide],
     }  # fmt: skip
-    return axis, {"xaxis.tickvals": few, "xaxis.ticktext": [_return_words(tick) for tick in few]}
+    return axis, {"xaxis.tickvals": [tick for tick, _ in few], "xaxis.ticktext": [words for _, words in few]}
 
 
 def _return_words(multiple: float) -> str:

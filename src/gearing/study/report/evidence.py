@@ -99,7 +99,11 @@ def _spread(found: list[Distribution], chosen: Standing | None) -> Chart:
     """Quantiles by length on a logarithmic axis of returns."""
     kept = [d for d in found if d.count]
     names = [length_words(d.days * DAY_MS) for d in kept]
-    floor = min((1 + q for d in kept for q in (*d.quantiles, d.worst) if q > -1), default=0.5)
+    every = [1 + q for d in kept for q in (*d.quantiles, d.worst, d.best)]
+    floor = min((value for value in every if value > 0), default=0.5)
+    lost = min(every) <= 0
+    # A wipe-out has no place on a logarithm; it is drawn left of all that survived.
+    floor = floor / 1.6 if lost else floor
     traces: list[Trace] = []
     for label, low, high, width, dash in (("middle 90 %", 0, 4, 2.0, "solid"), ("middle half", 1, 3, 9.0, "solid")):
         x: list[float | None] = []
@@ -129,7 +133,7 @@ def _spread(found: list[Distribution], chosen: Standing | None) -> Chart:
         traces.append(_points("the chosen window", [at], [name], "star", "--loss", 13, [share(chosen.total_return)]))
     values = [v for trace in traces for v in trace["x"] if v is not None]
     bottom, top = min(values) / 1.15, max(values) * 1.15
-    axis, narrow = return_axis(bottom, top)
+    axis, narrow = return_axis(bottom, top, floor if lost else None)
     layout = {
         "xaxis": axis,
         "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": names[::-1], "ticksuffix": " ",

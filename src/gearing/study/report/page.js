@@ -42,19 +42,27 @@
     for (const name of ["xaxis", "yaxis"]) layout[name] = axis(layout[name]);
     if (layout.xaxis.type === "date") layout.xaxis.fixedrange = narrow.matches;
     if (narrow.matches) {
-      layout.margin = { ...layout.margin, l: Math.min(layout.margin.l, 44), r: 10 };
+      layout.margin = { ...layout.margin, l: Math.min(layout.margin.l, 50), r: 10 };
       layout.font = { ...layout.font, size: 11 };
       layout.xaxis.nticks = layout.xaxis.nticks || 5;
-      for (const [path, value] of Object.entries(spec.narrow)) put(layout, path, value);
+      for (const [path, value] of Object.entries(spec.narrow)) if (!path.startsWith("traces.")) put(layout, path, value);
     }
     return layout;
+  };
+
+  const tracesOf = (spec) => {
+    const own = Object.entries(spec.narrow).filter(([path]) => path.startsWith("traces."));
+    if (!narrow.matches || !own.length) return spec.traces;
+    const changed = { traces: structuredClone(spec.traces) };
+    for (const [path, value] of own) put(changed, path, value);
+    return changed.traces;
   };
 
   const draw = (number) => {
     const style = getComputedStyle(root);
     const spec = specs[number];
     return Plotly.react(
-      `chart-${number}`, coloured(spec.traces, style), coloured(layoutOf(spec), style), config,
+      `chart-${number}`, coloured(tracesOf(spec), style), coloured(layoutOf(spec), style), config,
     );
   };
 

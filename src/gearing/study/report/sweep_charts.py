@@ -17,6 +17,7 @@ from gearing.study.robust import LESS_IS_BETTER
 _LINES = 400
 _BANDS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
 _WRITTEN_IN = 150
+_WRITTEN_ON_A_PHONE = 7
 
 
 def charts_of(found: Found) -> list[Chart]:
@@ -81,18 +82,19 @@ def _heat_map(found: Found, values: Floats, title: str) -> Chart:
     y, x = labels[0][:: shape[1]], labels[1][: shape[1]]
     kept = np.isfinite(values)
     written = [value_of(found.figure, float(value)).replace(" %", "") for value in values]
+    shown, glyphs = written.copy(), [""] * len(written)
     for row, glyph in ((found.best, "★"), (found.robust, "◇")):
-        written[row] = f"{glyph} {written[row]}"
+        shown[row], glyphs[row] = f"{glyph} {shown[row]}", f"{glyphs[row]}{glyph}"
     trace: Trace = {
         "type": "heatmap", "x": [text(v) for v in x], "y": [text(v) for v in y],
         "z": [numbers(row) for row in (scale * np.where(kept, values, np.nan)).reshape(shape)],
         "colorscale": [[0, "--heat-0"], [0.5, "--heat-1"], [1, "--heat-2"]],
         "reversescale": found.figure in LESS_IS_BETTER, "xgap": 2, "ygap": 2,
         "colorbar": {"thickness": 10, "outlinewidth": 0, "ticksuffix": " %" if scale == 100 else "", "len": 1},
-        "text": [list(row) for row in np.array(written, dtype=object).reshape(shape)],
-        "hovertemplate": f"{text(words_of(down))} %{{y}}, {text(words_of(across))} %{{x}}: %{{text}}<extra></extra>",
+        "text": _rows(shown, shape), "customdata": _rows(written, shape),
+        "hovertemplate": f"{text(words_of(down))} %{{y}}, {text(words_of(across))} %{{x}}: %{{customdata}}<extra></extra>",
     }  # fmt: skip
-    if float(np.nanmin(values)) < 0 < float(np.nanmax(values)):
+    if (values[kept] < 0).any() and (values[kept] > 0).any():
         trace["zmid"] = 0
     small = len(values) <= _WRITTEN_IN
     if small:
@@ -107,7 +109,14 @@ def _heat_map(found: Found, values: Floats, title: str) -> Chart:
         flag["marker"]["line"]["width"] = 2
     alt = f"Heat map of {title} over {down} and {across}; best at {point_of(found, found.best)}."
     height = min(max(34 * shape[0] + 80, 260), 720)
-    return Chart([trace, *flags], layout, alt, height=height, title=title, narrow={"margin.l": 54})
+    narrow: dict[str, Any] = {"margin.l": 54, "traces.0.showscale": False, "traces.0.textfont.size": 9}
+    if small and shape[1] > _WRITTEN_ON_A_PHONE:
+        narrow["traces.0.text"] = _rows(glyphs, shape)
+    return Chart([trace, *flags], layout, alt, height=height, title=f"{title} (★ best, ◇ most robust)", narrow=narrow)
+
+
+def _rows(cells: Sequence[str], shape: tuple[int, int]) -> list[list[str]]:
+    return [list(cells[k * shape[1] : (k + 1) * shape[1]]) for k in range(shape[0])]
 
 
 def _parallel(found: Found) -> Chart:
@@ -147,11 +156,15 @@ def _parallel(found: Found) -> Chart:
         "hovermode": "closest", "dragmode": False, "margin": {"l": 10, "r": 10, "t": 34, "b": 8},
         "annotations": _ends(frame, names),
     }  # fmt: skip
+    narrow = {
+        "margin.l": 4, "margin.r": 4, "margin.t": 48, "xaxis.range": [-0.5, len(names) - 0.5],
+        "xaxis.ticktext": [text(words_of(name)).replace(" ", "<br>") for name in names], "xaxis.tickangle": 0,
+    }  # fmt: skip
     title = f"{words_of(figure)} by quarters, a line for each combination"
     if len(rows) < len(frame):
         title += f" ({len(rows):,} of {len(frame):,} drawn)"
     return Chart(traces, layout, f"{title}; best at {point_of(found, found.best)}.", height=440, title=title,
-                 narrow={"margin.l": 4, "margin.r": 4})  # fmt: skip
+                 narrow=narrow)  # fmt: skip
 
 
 def _sample(found: Found) -> list[int]:

@@ -101,14 +101,20 @@ def _waterfall(names: Sequence[str], values: Sequence[float], texts: Sequence[st
     }
     words = ", ".join(f"{name} {figure}" for name, figure in zip(names, texts, strict=True))
     layout = {
-        "xaxis": {"range": [low - room, high + room], "zeroline": True, "showticklabels": False, "showgrid": False},
-        "yaxis": {"autorange": "reversed", "ticksuffix": " ", "showgrid": False},
+        "xaxis": {
+            "range": [low - room, high + room],
+            "zeroline": True,
+            "showticklabels": False,
+            "showgrid": False,
+            "ticks": "",
+        },
+        "yaxis": {"autorange": "reversed", "ticksuffix": " ", "showgrid": False, "ticks": ""},
         "hovermode": False,
         "dragmode": False,
         "bargap": 0.35,
-        "margin": {"l": 100, "r": 8, "t": 6, "b": 8},
+        "margin": {"l": 118, "r": 8, "t": 6, "b": 8},
     }
     alt = f"Waterfall. {title}: {words}; total {total}."
     height = 30 * (len(names) + 1) + 30
-    narrow = {"margin.l": 96, "xaxis.range": [low - 2 * room, high + 2 * room]}
+    narrow = {"margin.l": 106, "xaxis.range": [low - 2 * room, high + 2 * room]}
     return Chart([trace], layout, alt, height=height, title=title, legend=False, narrow=narrow)
