@@ -92,7 +92,8 @@ def _heat_map(found: Found, values: Floats, title: str) -> Chart:
         "reversescale": found.figure in LESS_IS_BETTER, "xgap": 2, "ygap": 2,
         "colorbar": {"thickness": 10, "outlinewidth": 0, "ticksuffix": " %" if scale == 100 else "", "len": 1},
         "text": _rows(shown, shape), "customdata": _rows(written, shape),
-        "hovertemplate": f"{text(words_of(down))} %{{y}}, {text(words_of(across))} %{{x}}: %{{customdata}}<extra></extra>",
+        "hovertemplate": f"{text(words_of(down))} %{{y}}, {text(words_of(across))} %{{x}}: "
+        "%{customdata}<extra></extra>",
     }  # fmt: skip
     if (values[kept] < 0).any() and (values[kept] > 0).any():
         trace["zmid"] = 0

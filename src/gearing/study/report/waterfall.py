@@ -100,15 +100,10 @@ def _waterfall(names: Sequence[str], values: Sequence[float], texts: Sequence[st
         "totals": {"marker": {"color": "--ink-2"}},
     }
     words = ", ".join(f"{name} {figure}" for name, figure in zip(names, texts, strict=True))
+    plain = {"showgrid": False, "ticks": "", "zeroline": True}
     layout = {
-        "xaxis": {
-            "range": [low - room, high + room],
-            "zeroline": True,
-            "showticklabels": False,
-            "showgrid": False,
-            "ticks": "",
-        },
-        "yaxis": {"autorange": "reversed", "ticksuffix": " ", "showgrid": False, "ticks": ""},
+        "xaxis": plain | {"range": [low - room, high + room], "showticklabels": False},
+        "yaxis": plain | {"autorange": "reversed", "ticksuffix": " "},
         "hovermode": False,
         "dragmode": False,
         "bargap": 0.35,

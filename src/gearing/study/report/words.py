@@ -103,6 +103,7 @@ def headline_section(result: Result) -> str:
     s, currency = result.summary(), result.token.settlement
     start = number(s.initial_nav, decimals=9)
     scaled = f"scaled up from {fixed(s.years * 365, 0)} days" if s.years < 0.99 else ""
+    cost = yearly_cost(result)
     decay = share(yearly_decay(result), 1, sign=False)
     short = 0 < s.years < _SHORT_YEARS
     shown = [
@@ -113,7 +114,7 @@ def headline_section(result: Result) -> str:
         Card("volatility per year", share(s.volatility, 1, sign=False), f"Sharpe ratio {fixed(s.sharpe, 2)}"),
         Card("tracking error per year", share(s.tracking_error, sign=False),
              f"difference from the ideal {share(s.tracking_difference)} a year"),
-        Card("paid per year", share(yearly_cost(result), 1, sign=False),
+        Card("received per year" if cost < 0 else "paid per year", share(abs(cost), 1, sign=False),
              "it was wiped out" if s.wiped_out else f"of equity; decay {decay} a year in log"),
         Card("rebalances", f"{s.rebalances:,}", f"turnover {fixed(s.turnover, 1)} × equity"),
     ]  # fmt: skip
@@ -125,7 +126,7 @@ def headline_section(result: Result) -> str:
         paragraph(
             (note if short else "")
             + "Paid: the yearly sum of fees, funding and trading costs. Decay: the loss against target leverage times "
-            "the underlying's log return. Both are shares of the equity of the time, and below zero if received.",
+            "the underlying's log return; below zero it is a gain. Both are shares of the equity of the time.",
             mark="note",
         ),
     )
