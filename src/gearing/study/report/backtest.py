@@ -90,14 +90,16 @@ def _paid_section(result: Result) -> str:
 
 
 def _years_table(parts: list[PaidPart], years: list[int]) -> str:
-    heads = (Head("year", words=True), *(Head(part_words(part.name)) for part in parts), Head("together"))
+    several = len(parts) > 1
+    heads = [Head("year", words=True), *(Head(part_words(part.name)) for part in parts)]
+    heads += [Head("together")] if several else []
     rows: list[tuple[str | Cell, ...]] = []
     for year in years:
         amounts = [part.by_year[year] for part in parts]
         known = [amount for amount in amounts if amount is not None]
         if known:
-            together = Cell(_year(math.fsum(known)), mark="strong")
-            rows.append((str(year), *(_year(amount) for amount in amounts), together))
+            together = [Cell(_year(math.fsum(known)), mark="strong")] if several else []
+            rows.append((str(year), *(_year(amount) for amount in amounts), *together))
     return table(heads, rows, caption="By calendar year, per 1,000 invested at its start", name="paid-by-year")
 
 

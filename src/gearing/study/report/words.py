@@ -102,7 +102,7 @@ def headline_section(result: Result) -> str:
     """Returns the result in words and in headline figures."""
     s, currency = result.summary(), result.token.settlement
     start = number(s.initial_nav, decimals=9)
-    scaled = f"scaled up from {fixed(s.years * 365, 0)} days" if s.years < 0.99 else ""
+    scaled = f"scaled up from {fixed(s.years * 365, 0)} days" if s.years < 0.99 else f"over {fixed(s.years, 1)} years"
     cost = yearly_cost(result)
     decay = share(yearly_decay(result), 1, sign=False)
     short = 0 < s.years < _SHORT_YEARS
