@@ -19,9 +19,10 @@ from gearing.core.rule import Rule
 from gearing.core.token import Token
 from gearing.core.words import percent
 from gearing.errors import InputError, SpecError
+from gearing.market.files import read_prices
 from gearing.market.series import Prices
 from gearing.market.times import iso
-from gearing.study.backtest import CAPITAL, as_prices, as_token, capital
+from gearing.study.backtest import CAPITAL, as_token, capital
 from gearing.study.gap_count import Law, Windows, law_of, windows_of
 from gearing.study.gap_passage import Floats, passage, passages_with_jumps
 from gearing.study.gap_record import WHOLE_RULE, Chance, GapBudget, GapRow, Side
@@ -74,7 +75,8 @@ def gap_budget(
 
     Source: formulas 3 (moves to zero and to liquidation) and 12 (first passage).
     """
-    path, amount = as_prices(prices), capital(equity)
+    path = prices if isinstance(prices, Prices) else read_prices(prices)
+    amount = capital(equity)
     margin = _Margin(as_token(token).legs[0].margin_tiers, _checked_rate(maintenance_rate), amount)
     if len(path) < 2:
         raise InputError("a single price has no moves.", where=path.symbol or "prices", fix="Give a longer series.")

@@ -11,10 +11,13 @@ import msgspec
 import numpy as np
 
 from gearing.core.fees import Costs, Fees
+from gearing.core.instruments import Perpetual
 from gearing.core.token import Token
+from gearing.market.legs import Sources
 from gearing.market.series import Prices
 from gearing.study.backtest import CAPITAL, run_backtest
 from gearing.study.gap_passage import Floats
+from gearing.study.inputs import Inputs
 
 # Leverages between which moves and probabilities are read off a table.
 TABLE = 400
@@ -73,8 +76,8 @@ def replay(token: Token, prices: Prices, limit: Callable[[Floats], Floats]) -> R
         prices: the series, at least two bars; after a thousand ends the rest of it is left out.
         limit: the moves of the price that end a token at leverages |ℓ| > 0, fractions; 0 ends it at once.
     """
-    legs = tuple(msgspec.structs.replace(leg, margin_tiers=()) for leg in token.legs)
-    bare = msgspec.structs.replace(token, legs=legs, fees=Fees(), costs=Costs())
+    # Leverage moves with the price alike whatever is held, so one perpetual that is never liquidated stands for it.
+    bare = msgspec.structs.replace(token, legs=(Perpetual(),), fees=Fees(), costs=Costs())
     sign = math.copysign(1.0, token.target)
     extremes = prices.low if sign > 0 else prices.high
     moves = (prices.close if extremes is None else extremes)[1:] / prices.close[:-1] - 1.0
@@ -82,7 +85,7 @@ def replay(token: Token, prices: Prices, limit: Callable[[Floats], Floats]) -> R
     first, length, ended = 0, len(prices), 0
     while first < len(moves) and ended < _ENDS_MAX:
         last = min(first + length, len(prices))
-        nav = run_backtest(bare, _span(prices, first, last), None, Costs(), CAPITAL).nav
+        nav = run_backtest(bare, Inputs(Sources(_span(prices, first, last))), Costs(), CAPITAL).nav
         held = np.abs(nav["leverage"].to_numpy()[:-1])
         worst = moves[first : last - 1]
         ends = nav["nav"].to_numpy()[1:] <= 0
