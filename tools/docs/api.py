@@ -151,7 +151,9 @@ def _signature(shown: str, thing: Any) -> str:
 
 
 def _fields(record: type[msgspec.Struct], doc: Doc) -> str:
-    texts = {entry.name: entry.text for entry in doc.entries.get("Args", [])}
+    # A field is told of where it is declared, which may be a record above this one.
+    docs = [parse(above) for above in reversed(record.__mro__) if issubclass(above, msgspec.Struct)] + [doc]
+    texts = {entry.name: entry.text for each in docs for entry in each.entries.get("Args", [])}
     lines = []
     for field in msgspec.structs.fields(record):
         default = "required" if field.required else f"default `{_default(field.default)}`"

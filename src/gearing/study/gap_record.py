@@ -90,12 +90,17 @@ class GapBudget(Record, frozen=True, kw_only=True):
     """What a token may lose to moves that its rule cannot trade in.
 
     Args:
-        symbol, target: of the token.
+        symbol: of the token.
+        target: its target leverage β.
         prices: the underlying's name.
-        start, end, bars: of the series.
+        start: when its first price was known, ISO text UTC.
+        end: when the last one was.
+        bars: how many prices there are.
         volatility: of its price per √year, jumps included.
         diffusion: without them.
-        jumps_per_year, jump_mean, jump_deviation: the jumps, in log size.
+        jumps_per_year: how many jumps there are.
+        jump_mean: their mean, in log size.
+        jump_deviation: their standard deviation, in log size.
         maintenance: how the venue's margin was taken, in words.
         rows: the waits, the token's own side first.
     """
