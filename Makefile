@@ -7,7 +7,7 @@ RIVAL := .venv-bench
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz bench check format lock clean
+.PHONY: help setup run test browser fuzz bench docs check format lock clean
 
 help: ## Shows this help
 	@echo "Gearing: issues, runs, prices and explains leveraged tokens"
@@ -24,14 +24,23 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-run: setup ## Generates a year of BTC minute bars with funding, backtests the example token, prints the summary
+run: setup ## Generates a year of BTC minute bars with funding, backtests the example token, writes its report
 	@mkdir -p $(OUT)
 	@$(BIN)/gearing market make --seed 7 --out $(OUT)/market
 	@$(BIN)/gearing token new $(OUT)/BTC3L.toml --force
-	@$(BIN)/gearing backtest $(OUT)/BTC3L.toml --prices $(OUT)/market/prices.parquet --funding $(OUT)/market/funding.parquet
+	@$(BIN)/gearing backtest $(OUT)/BTC3L.toml --prices $(OUT)/market/prices.parquet --funding $(OUT)/market/funding.parquet --report $(OUT)/report.html
 
-test: setup ## Runs all tests
+test: setup browser ## Runs all tests
 	@$(BIN)/python -m pytest
+
+# Reports are opened in the system's Chromium; without one those tests are skipped and say so.
+browser:
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; \
+	then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+		echo "Installing Chromium for the tests that open a report" && \
+		apt-get update -qq >/dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null 2>&1; then :; \
+	else echo "There is no Chromium: tests/test_report_browser.py is left out (install it with: apt-get install chromium)"; fi
 
 fuzz: setup ## Compares the engine with the plain loop over many thousands of random tokens and paths
 	@$(BIN)/python -m pytest tests/test_oracle.py --hypothesis-profile=fuzz
@@ -46,6 +55,10 @@ $(RIVAL)/.installed: bench/requirements.lock
 	@$(RIVAL)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
 	@touch $@
 
+docs: setup ## Builds the documentation as a site into out/site; a broken link is an error
+	@$(BIN)/python -m zensical build --clean --strict
+	@echo "Open $(CURDIR)/out/site/index.html"
+
 check: setup ## Lint, format, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -58,11 +71,11 @@ format: setup ## Formats the code
 
 lock: setup ## Renews requirements.lock from pyproject.toml, with hashes, naming no index
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip compile pyproject.toml --extra fetch --extra test --extra check --generate-hashes --universal \
+	@$(BIN)/uv pip compile pyproject.toml --extra fetch --extra test --extra check --extra docs --generate-hashes --universal \
 		--python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade \
 		--output-file requirements.lock
 	@echo "vectorbt>=1.0" | $(BIN)/uv pip compile - --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --output-file bench/requirements.lock
 
 clean: ## Removes what was built
-	@rm -rf $(VENV) $(RIVAL) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(RIVAL) $(OUT) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

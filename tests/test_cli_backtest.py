@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import html
 import json
 import math
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,8 +19,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gearing import jit
-from gearing.cli import compiling, figures
+from gearing import jit, numerals
+from gearing.cli import compiling
 from gearing.cli.inputs import underlying_of
 from gearing.cli.main import main
 from gearing.core.spec_text import example_token
@@ -357,6 +359,49 @@ def test_a_target_goes_before_that_of_the_file(market: Path, capsys: Captured) -
     assert told(capsys, *RUN, "--target", "2")["token"]["target"] == 2
 
 
+def test_a_report_is_written_and_says_how_to_make_it_again(market: Path, capsys: Captured, tmp_path: Path) -> None:
+    words = [*RUN, "--report", "r.html", "--window", "2023-01-05..2023-01-12", "--taker-fee", "0.05%"]
+    assert main(words) == 0
+    assert "wrote r.html" in capsys.readouterr().err
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "at percentile" in page
+    command = html.unescape(re.findall(r"<code>(gearing [^<]*)</code>", page)[0])
+    (tmp_path / "r.html").unlink()
+    assert main(shlex.split(command)[1:]) == 0
+    assert (tmp_path / "r.html").read_text(encoding="utf-8") == page
+
+
+def test_a_report_names_what_came_from_the_environment(
+    market: Path, capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEARING_TAKER_FEE", "0.0007")
+    assert main([*RUN, "--report", "r.html"]) == 0
+    assert "--taker-fee 0.0007" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        ("2023-01-05", "no window"),
+        ("2023-01-05..", "no window"),
+        ("2023-01-07..2023-01-05", "ends before"),
+        ("2021-01-05..2021-01-07", "not inside"),
+        ("a..b", "no moment"),
+    ],
+)
+def test_a_window_that_is_none_writes_nothing(
+    window: str, words: str, market: Path, capsys: Captured, tmp_path: Path
+) -> None:
+    assert main([*RUN, "--report", "r.html", "--window", window]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_window_needs_a_report(market: Path, capsys: Captured) -> None:
+    assert main([*RUN, "--window", "2023-01-05..2023-01-12"]) == 2
+    assert "--report" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -365,14 +410,14 @@ def test_a_target_goes_before_that_of_the_file(market: Path, capsys: Captured) -
     ],
 )  # fmt: skip
 def test_money_in_significant_digits(value: float, text: str) -> None:
-    assert figures.amount(value) == text
+    assert numerals.amount(value) == text
 
 
 def test_printed_parts_add_up_and_stay_near() -> None:
     generator = np.random.default_rng(5)
     for _ in range(200):
         parts = (generator.standard_normal(int(generator.integers(1, 11))) * 50).tolist()
-        texts, total = figures.summing(parts, 2)
+        texts, total = numerals.summing(parts, 2)
         numbers = [float(text.replace("−", "-")) for text in texts]
         assert round(sum(numbers), 6) == float(total.replace("−", "-"))
         assert abs(float(total.replace("−", "-")) - sum(parts)) <= 0.005 + 1e-9

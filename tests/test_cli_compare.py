@@ -119,6 +119,10 @@ def test_the_table_is_written(ending: str, capsys: Captured, tmp_path: Path) -> 
     else:
         assert read[ending](out)["final_nav"].to_list() == [row["final_nav"] for row in answer["rules"]]
     assert "plotly" in (tmp_path / "p.html").read_text()
+    assert main(["compare", *SERIES, "--presets", "ftx,gate", "--report", "r.html"]) == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "2 rules at a target of +3" in page
+    assert "<code>gearing compare --presets ftx,gate --prices" in page
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,10 @@ def test_the_table_is_written_whole(capsys: Captured, tmp_path: Path) -> None:
     assert len(frame) == 4
     assert frame["total_return"].is_sorted(descending=True)
     assert "plotly" in (tmp_path / "p.html").read_text()
+    assert main([*RUN, "--set", "target=1.5:3:0.5", "--sort", "sharpe", "--report", "r.html"]) == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Judged by Sharpe ratio" in page
+    assert "--set target=1.5:3:0.5 --sort sharpe" in page
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from tools.fidelity import etf, ftx, updown
 from tools.fidelity.pairing import Pairing, regression
+
+import gearing as gr
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "fidelity.md"
@@ -50,6 +48,27 @@ def test_the_simulated_fund_is_the_product_of_its_days(fund: etf.Fund) -> None:
         gain = beta * move + (1 - beta) * paid - etf.SPREAD * abs(beta) * days / 360
         nav.append(nav[-1] * (1 + gain) * (1 - fund.fee * days / 365))
     np.testing.assert_allclose(np.diff(np.log(pair.simulated)), np.diff(np.log(nav)), rtol=0, atol=1e-9)
+
+
+@with_data
+@pytest.mark.parametrize("fund", etf.FUNDS, ids=lambda fund: fund.symbol)
+def test_dividends_given_apart_do_what_adjusted_closes_do(fund: etf.Fund) -> None:
+    raw, rates = DATA / "etf" / "qqq_ohlcv_dividends_1d.parquet", DATA / "etf" / "us_short_rates_1d.parquet"
+    pair = etf.pairing(fund)
+    prices = gr.read_prices(raw)
+    held = gr.Prices(pair.times_ms, prices.close[np.searchsorted(prices.times_ms, pair.times_ms)], symbol="QQQ")
+    result = gr.backtest(
+        etf.token(fund, etf.SPREAD),
+        held,
+        rates=gr.read_rates(rates, symbol="DFF"),
+        dividends=gr.read_dividends(raw),
+    )
+    nav = result.nav["nav"].to_numpy()
+    assert abs(np.log(nav[-1] / pair.simulated[-1])) / pair.years < 1e-4
+    assert np.diff(np.log(nav / pair.simulated)).std() < 1e-4
+    parts = result.attribution.log
+    assert parts is not None
+    assert abs(parts.dividends) > 0.1
 
 
 @with_data
@@ -115,37 +134,3 @@ def test_a_pairing_of_known_gaps() -> None:
     kept = Pairing("X", times, real, simulated, simulated, np.array([True, True, False, True, True]))
     assert kept.drift == pytest.approx(0.03 / 3 * 365.25)
     assert regression(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0])) == pytest.approx((2.0, 1.0))
-
-
-def test_check_one_yourself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page's own program finds nothing amiss in a fund that does exactly what it promises."""
-    n, rate = 500, 0.04
-    moves = np.random.default_rng(5).normal(0.0003, 0.01, n)
-    daily = 1 + 2 * moves - (2 * (rate + 0.0035) - rate) / 360 - 0.0089 / 365
-    dates = pl.date_range(pl.date(2022, 1, 1), pl.date(2023, 5, 16), eager=True)
-    spy, sso = 400 * np.cumprod([1, *moves + 1]), 50 * np.cumprod([1, *daily])
-    for_each = [
-        pl.DataFrame({"symbol": [name] * (n + 1), "date": dates, "adj_close": closes})
-        for name, closes in (("SPY", spy), ("SSO", sso))
-    ]
-    pl.concat(for_each).write_csv(tmp_path / "closes.csv")
-    pl.DataFrame({"series": ["DFF"] * (n + 1), "date": dates, "rate_pct": [rate * 100] * (n + 1)}).write_csv(
-        tmp_path / "rates.csv"
-    )
-    hours = 1_600_000_000_000 + np.arange(100) * 3_600_000
-    pl.DataFrame({"timestamp": hours, "close": 100 + np.sin(hours)}).write_csv(tmp_path / "perpetual.csv")
-    pl.DataFrame({"timestamp": hours[8::8], "funding_rate": [1e-4] * 12}).write_csv(tmp_path / "funding.csv")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    printed: list[str] = []
-    for code in re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
-        shown = io.StringIO()
-        with contextlib.redirect_stdout(shown):
-            exec(compile(code, str(PAGE), "exec"), names)
-        printed.append(shown.getvalue())
-    found = re.fullmatch(r"drift ([+-][\d.]+) bp a year, sd ([\d.]+) bp a day\n", printed[0])
-    assert found
-    # The fee is taken of the equity after the day's move, so the two differ by fee · move, some 1e-6 a day.
-    assert abs(float(found[1])) <= 1.0
-    assert float(found[2]) <= 0.1
-    assert "nav" in printed[1]

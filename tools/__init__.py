@@ -1,1 +1,1 @@
-"""Programs about the project that are not part of the package."""
+"""Tools of the project that are no part of the package."""

@@ -45,11 +45,14 @@ if TYPE_CHECKING:
     from gearing.market.series import Funding as Funding
     from gearing.market.series import Prices as Prices
     from gearing.market.synthetic import make_market as make_market
+    from gearing.market.tiers import read_margin_tiers as read_margin_tiers
     from gearing.market.token_file import read_token as read_token
     from gearing.study.attribution import Attribution as Attribution
     from gearing.study.backtest import backtest as backtest
     from gearing.study.compare import Comparison as Comparison
     from gearing.study.compare import compare as compare
+    from gearing.study.gap import gap_budget as gap_budget
+    from gearing.study.gap_record import GapBudget as GapBudget
     from gearing.study.result import Result as Result
     from gearing.study.summary import Summary as Summary
     from gearing.study.sweep import Sweep as Sweep
@@ -68,10 +71,13 @@ _HOMES = {
     "market.rates": ("Dividends", "Rates", "read_dividends", "read_rates"),
     "market.series": ("Funding", "Prices"),
     "market.synthetic": ("make_market",),
+    "market.tiers": ("read_margin_tiers",),
     "market.token_file": ("read_token",),
     "study.attribution": ("Attribution",),
     "study.backtest": ("backtest",),
     "study.compare": ("Comparison", "compare"),
+    "study.gap": ("gap_budget",),
+    "study.gap_record": ("GapBudget",),
     "study.result": ("Result",),
     "study.summary": ("Summary",),
     "study.sweep": ("Sweep", "sweep"),

@@ -157,7 +157,7 @@ def beta_table() -> str:
             shares = [f"{np.mean((size >= low) & (size <= high)):.1%}" for low, high in ((1.25, 4.0), (1.5, 3.0))]
             cells = [f"{value:.2f}" for value in np.percentile(size, [1, 5, 25, 50, 75, 95, 99])]
             rows.append([f"{symbol.removesuffix('USDT')}, {name}", *cells, *shares])
-    return table(["|beta|", "1 %", "5 %", "25 %", "50 %", "75 %", "95 %", "99 %", "in 1.25–4", "in 1.5–3"], rows)
+    return table(["size of beta", "1 %", "5 %", "25 %", "50 %", "75 %", "95 %", "99 %", "in 1.25–4", "in 1.5–3"], rows)
 
 
 def pinned_table() -> str:

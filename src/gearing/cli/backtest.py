@@ -9,8 +9,9 @@ import typer
 
 from gearing.cli import inputs
 from gearing.cli.compiling import ensure_compiled
-from gearing.cli.figures import MISSING, aligned, amount, decimals_for, fixed, moment, share, summing
-from gearing.cli.output import JsonFlag, count, emit, heading, pairs, write_out
+from gearing.cli.output import JsonFlag, aligned, count, emit, heading, pairs, write_out
+from gearing.cli.reporting import ReportOption, WindowOption, command_line, window_of
+from gearing.numerals import MISSING, amount, decimals_for, fixed, gained, moment, number, share, summing
 
 if TYPE_CHECKING:
     from gearing.core.fees import Costs
@@ -26,6 +27,7 @@ Rows = list[tuple[str, str]]
 
 
 def backtest(
+    context: typer.Context,
     token: inputs.TokenArgument = None,
     *,
     prices: inputs.PricesOption,
@@ -45,10 +47,13 @@ def backtest(
     nav: Annotated[Path | None, typer.Option(help="Write NAV of every bar: .parquet, .csv, .feather.")] = None,
     rebalances: Annotated[Path | None, typer.Option(help="Write every trade, likewise.")] = None,
     plot: inputs.PlotOption = None,
+    report: ReportOption = None,
+    window: WindowOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the answer as JSON.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Runs a token over a price path and says what it did, and where the result came from."""
+    chosen_window = window_of(window, report)
     overrides = inputs.Overrides(taker_fee, half_spread, impact, management_per_day)
     choice = inputs.Choice(token, preset, target, underlying, overrides)
     # A mistake in the token is told before long files are read.
@@ -57,6 +62,7 @@ def backtest(
         "--nav": (nav, inputs.FRAMES),
         "--rebalances": (rebalances, inputs.FRAMES),
         "--plot": (plot, inputs.FIGURES),
+        "--report": (report, inputs.FIGURES),
         "--out": (out, ()),
     }
     inputs.check_outputs(outputs, (token, prices, funding))
@@ -73,6 +79,11 @@ def backtest(
         inputs.write_table(rebalances, result.rebalances)
     if plot is not None:
         inputs.write_figure(plot, result)
+    if report is not None:
+        from gearing.study.report import write_backtest
+
+        write_backtest(result, report, window=chosen_window, command=command_line(context))
+        typer.echo(f"wrote {report}", err=True)
     if out is not None:
         write_out(out, inputs.json_text(answer, SCHEMA))
     emit(answer, SCHEMA, as_json, lambda: show(result, market))
@@ -125,8 +136,6 @@ def show(result: Result, market: inputs.Market) -> None:
 
 
 def _title(token: Token) -> str:
-    from gearing.core.words import number
-
     size = f"{number(abs(token.target))} times {'long' if token.target > 0 else 'short'}"
     return f"{token.name}, {size}" if token.name else size
 
@@ -166,25 +175,9 @@ def cost_line(token: Token, costs: Costs) -> str:
     """Returns what trading cost in one line, and how to set it where it is nothing."""
     if token.fees.all_in:
         return "none, the fee is all in"
+    from gearing.core.words import cost_words
+
     return cost_words(costs) or NO_COSTS
-
-
-def cost_words(costs: Costs) -> str:
-    """Returns trading costs in words, "" if there are none."""
-    from gearing.core.words import number, percent
-
-    known = [
-        f"{name} {percent(rate, decimals=4)}"
-        for name, rate in (
-            ("taker fee", costs.taker_fee),
-            ("half spread", costs.half_spread),
-            ("liquidation fee", costs.liquidation_fee),
-        )
-        if rate
-    ]
-    if costs.impact:
-        known.append(f"impact {number(costs.impact, decimals=4)}")
-    return ", ".join(known)
 
 
 def _show_fate(result: Result) -> None:
@@ -213,16 +206,14 @@ def _show_summary(result: Result) -> None:
 
 
 def _result_rows(s: Summary, currency: str) -> Rows:
-    from gearing.core.words import number
-
     return [
         (f"NAV, from {number(s.initial_nav, decimals=9)} {currency}", amount(s.final_nav)),
-        ("total return", share(s.total_return)),
-        ("per year", share(s.cagr)),
+        ("total return", gained(s.total_return)),
+        ("per year", gained(s.cagr)),
         ("underlying", share(s.underlying_return)),
         ("volatility per year", share(s.volatility, 1, sign=False)),
         ("Sharpe ratio", fixed(s.sharpe, 2)),
-        ("max drawdown", share(-abs(s.max_drawdown))),
+        ("max drawdown", gained(-abs(s.max_drawdown))),
         ("worst day", share(s.worst_day)),
     ]
 

@@ -8,11 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gearing.cli import inputs
-from gearing.cli.backtest import NO_COSTS, cost_words, market_rows
+from gearing.cli.backtest import NO_COSTS, market_rows
 from gearing.cli.compiling import ensure_compiled
-from gearing.cli.figures import amount, columns_that_fit, fixed, moment, share
-from gearing.cli.output import Column, JsonFlag, console, count, emit, note, pairs, show_table, write_out
+from gearing.cli.output import (
+    Column,
+    JsonFlag,
+    columns_that_fit,
+    console,
+    count,
+    emit,
+    note,
+    pairs,
+    show_table,
+    write_out,
+)  # fmt: skip
+from gearing.cli.reporting import ReportOption, command_line
 from gearing.errors import InputError, SpecError
+from gearing.numerals import amount, fixed, moment, share
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,6 +40,7 @@ _HEADS = ("rule", "NAV", "return", "no fees", "tr.error", "drawdown", "max ℓ",
 
 
 def compare(
+    context: typer.Context,
     tokens: Annotated[
         list[Path] | None, typer.Argument(metavar="TOKEN.toml", help="Tokens' files, beside the presets.")
     ] = None,
@@ -54,6 +67,7 @@ def compare(
     ] = None,
     ascending: Annotated[bool, typer.Option("--ascending", help="Sort smallest first.")] = False,
     plot: inputs.PlotOption = None,
+    report: ReportOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the table: .parquet, .csv, .feather, .json.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -64,7 +78,11 @@ def compare(
     names, left_out = chosen_presets(presets, beta)
     if not files and not names:
         raise InputError("nothing to compare is given.", fix="Give --presets all, or tokens' files.")
-    outputs = {"--out": (out, (*inputs.FRAMES, ".json")), "--plot": (plot, inputs.FIGURES)}
+    outputs = {
+        "--out": (out, (*inputs.FRAMES, ".json")),
+        "--plot": (plot, inputs.FIGURES),
+        "--report": (report, inputs.FIGURES),
+    }
     inputs.check_outputs(outputs, (*(tokens or []), prices, funding))
     market = inputs.load_market(prices, symbol, stamp, funding, start, end)
     issued = [overrides.on(inputs.preset_token(name, beta, underlying, market.prices)) for name in names]
@@ -83,6 +101,11 @@ def compare(
         inputs.write_table(out, frame)
     if plot is not None:
         inputs.write_figure(plot, comparison)
+    if report is not None:
+        from gearing.study.report import write_comparison
+
+        write_comparison(comparison, report, command=command_line(context))
+        typer.echo(f"wrote {report}", err=True)
     emit(answer, SCHEMA, as_json, lambda: _show(comparison, frame, market))
 
 
@@ -155,6 +178,8 @@ def _show(comparison: Comparison, frame: pl.DataFrame, market: inputs.Market) ->
 
 
 def _costs(tokens: list[Token]) -> str:
+    from gearing.core.words import cost_words
+
     words = list(dict.fromkeys(cost_words(token.costs) for token in tokens))
     shown = "; or ".join(text or NO_COSTS for text in words)
     all_in = any(token.fees.all_in for token in tokens)

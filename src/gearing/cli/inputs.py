@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from gearing.core.token import Token
     from gearing.market.series import Funding, Prices
 
+Outputs = dict[str, tuple[Path | None, Iterable[str]]]
+
 FRAMES = (".parquet", ".pq", ".csv", ".feather", ".arrow", ".ipc")
 FIGURES = (".html", ".htm")
 

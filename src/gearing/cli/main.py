@@ -95,7 +95,7 @@ for _name, _module, _attribute in COMMANDS:
         app.command(_name)(_command)
 
 
-def _with_environment(command: Any) -> Any:
+def with_environment(command: Any) -> Any:
     """Returns a command whose every option can also be given as GEARING_<OPTION>, its commands' too."""
     for option in command.params:
         long = next((name for name in option.opts if name.startswith("--")), "")
@@ -103,7 +103,7 @@ def _with_environment(command: Any) -> Any:
             option.envvar = f"GEARING_{long.removeprefix('--').replace('-', '_').upper()}"
             option.show_envvar = True
     for inner in getattr(command, "commands", {}).values():
-        _with_environment(inner)
+        with_environment(inner)
     return command
 
 
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     code = 0
     try:
         with notes():
-            _with_environment(get_command(app)).main(arguments, prog_name="gearing")
+            with_environment(get_command(app)).main(arguments, prog_name="gearing")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gearing.cli.output import JsonFlag, console, count, emit, pairs, show_error
+from gearing.cli.tiers import tiers
 from gearing.errors import DataWarning
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 FAULT_FOUND = 3
 
-market_app = typer.Typer(help="Price and funding series: invent, download, look over.", no_args_is_help=True)
+market_app = typer.Typer(
+    help="Price and funding series: invent, download, look over; a venue's margin tiers.", no_args_is_help=True
+)
+market_app.command()(tiers)
 
 
 class SeriesKind(StrEnum):

@@ -90,6 +90,38 @@ def show_table(columns: Sequence[Column | str], rows: Iterable[Sequence[str]], *
     console().print(table)
 
 
+def aligned(rows: Sequence[Sequence[str]], sides: str, *, gap: int = 2) -> list[str]:
+    """Returns rows as lines whose columns align.
+
+    Args:
+        rows: the cells, each row as long as `sides`.
+        sides: "<" or ">" for each column, such as "<>>".
+        gap: spaces between columns.
+    """
+    widths = [max(len(row[k]) for row in rows) for k in range(len(sides))]
+    lines = (
+        (" " * gap).join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True))
+        for row in rows
+    )
+    return [line.rstrip() for line in lines]
+
+
+def columns_that_fit(rows: Sequence[Sequence[str]], width: int, *, least: int, gap: int = 3) -> int:
+    """Returns how many of the first columns stand side by side in a width, never fewer than `least`.
+
+    Args:
+        rows: the cells, the headings among them, the dispensable columns last.
+        width: characters to a line.
+        least: columns that must stand.
+        gap: spaces between columns.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    fitting = len(widths)
+    while fitting > least and sum(widths[:fitting]) + gap * (fitting - 1) > width:
+        fitting -= 1
+    return fitting
+
+
 def heading(text: str) -> None:
     """Prints an empty line and a bold line on stdout."""
     typer.echo()

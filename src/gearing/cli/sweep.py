@@ -15,9 +15,20 @@ from gearing.cli import inputs
 from gearing.cli.backtest import cost_line, fee_line, market_rows, rule_line
 from gearing.cli.compare import sorted_by
 from gearing.cli.compiling import ensure_compiled
-from gearing.cli.figures import amount, columns_that_fit, fixed, share
-from gearing.cli.output import Column, JsonFlag, console, count, emit, pairs, show_table, write_out
+from gearing.cli.output import (
+    Column,
+    JsonFlag,
+    columns_that_fit,
+    console,
+    count,
+    emit,
+    pairs,
+    show_table,
+    write_out,
+)  # fmt: skip
+from gearing.cli.reporting import ReportOption, command_line
 from gearing.errors import InputError
+from gearing.numerals import amount, fixed, number, share
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,6 +58,7 @@ _WORDS = {"true": True, "false": False, "none": None}
 
 
 def sweep(
+    context: typer.Context,
     token: inputs.TokenArgument = None,
     *,
     prices: inputs.PricesOption,
@@ -76,6 +88,7 @@ def sweep(
     ascending: Annotated[bool, typer.Option("--ascending", help="Sort smallest first.")] = False,
     top: Annotated[int, typer.Option(min=1, help="How many to show; --json and --out give all.")] = _SHOWN,
     plot: inputs.PlotOption = None,
+    report: ReportOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the table: .parquet, .csv, .feather, .json.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -84,7 +97,11 @@ def sweep(
     overrides = inputs.Overrides(taker_fee, half_spread, impact, management_per_day)
     choice = inputs.Choice(token, preset, target, underlying, overrides)
     choice.token()
-    outputs = {"--out": (out, (*inputs.FRAMES, ".json")), "--plot": (plot, inputs.FIGURES)}
+    outputs = {
+        "--out": (out, (*inputs.FRAMES, ".json")),
+        "--plot": (plot, inputs.FIGURES),
+        "--report": (report, inputs.FIGURES),
+    }
     inputs.check_outputs(outputs, (token, prices, funding))
     market = inputs.load_market(prices, symbol, stamp, funding, start, end)
     chosen = choice.token(market.prices)
@@ -100,7 +117,18 @@ def sweep(
         inputs.write_table(out, frame)
     if plot is not None:
         inputs.write_figure(plot, found)
+    if report is not None:
+        from gearing.study.report import write_sweep
+
+        write_sweep(found, report, figure=judged_by(found, sort), command=command_line(context))
+        typer.echo(f"wrote {report}", err=True)
     emit(answer, SCHEMA, as_json, lambda: _show(found, frame.head(top), market, sort))
+
+
+def judged_by(found: Sweep, sort: str) -> str:
+    """Returns the figure a report judges by: what the table is sorted by, if that is a figure and no field."""
+    numeric = sort in found.frame.columns and found.frame[sort].dtype.is_numeric()
+    return sort if numeric and sort not in found.grid else "total_return"
 
 
 def parse_grid(texts: list[str]) -> dict[str, list[Any]]:
@@ -208,8 +236,6 @@ def _short(paths: list[str]) -> list[str]:
 
 
 def _cell(value: Any, decimals: int = 6) -> str:
-    from gearing.core.words import number
-
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "none" if value is None else str(value)
     return fixed(value, 0) if not math.isfinite(value) else number(value, decimals=decimals)

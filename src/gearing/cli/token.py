@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gearing.cli.gap import GapEquityOption, MaintenanceOption, budget_of, budget_payload, show_budget
+from gearing.cli.inputs import EndOption, Stamp, StampOption, StartOption, SymbolOption, load_market
 from gearing.cli.output import FAULT_FOUND, JsonFlag, count, emit, heading, pairs, show_error, write_out
 from gearing.cli.rules import rule_payload, show_fees, show_rule
 from gearing.errors import InputError, SpecError
@@ -21,9 +23,22 @@ token_app = typer.Typer(help="Token specifications: check one, or start a new on
 @token_app.command()
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The token's TOML file.", show_default=False)],
+    prices: Annotated[
+        Path | None, typer.Option(help="Bars of the underlying: also print the gap budget.", show_default=False)
+    ] = None,
+    symbol: SymbolOption = None,
+    stamp: StampOption = Stamp.OPEN,
+    start: StartOption = None,
+    end: EndOption = None,
+    maintenance_rate: MaintenanceOption = "0.4%",
+    equity: GapEquityOption = 1_000_000.0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Says what a token is, or names every mistake in its file (exit code 3)."""
+    """Says what a token is, or names every mistake in its file (exit code 3).
+
+    With --prices it also prints the gap budget: how likely NAV reaches zero, or the venue liquidates the
+    position, before the rule can trade.
+    """
     from gearing.market.token_file import read_token
 
     try:
@@ -42,7 +57,18 @@ def check(
         "token": token,
         **rule_payload(rule, token.fees, token.target),
     }
-    emit(payload, "gearing.token-check/1", as_json, lambda: _show(token, file))
+    budget = None
+    if prices is not None:
+        market = load_market(prices, symbol, stamp, None, start, end)
+        budget = budget_of(token, market.prices, maintenance_rate, equity)
+        payload["gap_budget"] = budget_payload(budget)
+
+    def show() -> None:
+        _show(token, file)
+        if budget is not None:
+            show_budget(budget)
+
+    emit(payload, "gearing.token-check/1", as_json, show)
 
 
 def _show(token: Token, file: Path) -> None:

@@ -80,6 +80,12 @@ def post_mark_against(ledger: NDArray[np.float64], target: float, equity: float,
     """
     before = ledger[POST_EQUITY]
     total = math.log(equity / before)
+    if price <= 0.0 or held <= 0.0:
+        # The index of long and short legs may fall through zero, where no log is left to split by.
+        ledger[LOG + TIMING] += total
+        ledger[MONEY + TIMING] += equity - before
+        ledger[POST_EQUITY] = equity
+        return
     since_trade = math.log(price / ledger[TRADE_PRICE])
     moved = math.log(price / ledger[POST_PRICE])
     leverage = target * moved

@@ -130,7 +130,8 @@ def trade(
             complete(legs, v, x, now_ms, v[RESTORES] != 0.0)
         return
     before = v[EQUITY]
-    close_stretch(t, legs, v, x, ledger)
+    if before - (p.spread + p.impact + p.commission) > 0.0:
+        close_stretch(t, legs, v, x, ledger)
     row[REASON], row[AIM], row[TRADED] = d.reason, d.aim, p.net
     row[SPREAD] -= p.spread
     row[IMPACT] -= p.impact

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -77,10 +79,33 @@ class Comparison(Shown):
     Args:
         results: the backtest of each token, with its own fees.
         without_fees: the summary of each with no fees at all: the rules on equal terms.
+        costs: what trading costs each where it bears it.
+        inputs: the series they ran on.
     """
 
-    def __init__(self, results: Sequence[Result], without_fees: Sequence[Summary]) -> None:
+    def __init__(
+        self, results: Sequence[Result], without_fees: Sequence[Summary], costs: Sequence[Costs], inputs: Inputs
+    ) -> None:
         self.results, self.without_fees = list(results), list(without_fees)
+        self._costs, self._inputs = list(costs), inputs
+
+    @cached_property
+    def bare(self) -> list[Result]:
+        """The backtest of each with no fees at all; run when first asked for."""
+        return [
+            run_backtest(msgspec.structs.replace(result.token, fees=Fees()), self._inputs, paid, result.equity)
+            for result, paid in zip(self.results, self._costs, strict=True)
+        ]
+
+    def report(self, path: str | Path) -> None:
+        """Writes a report of this as one HTML file that needs no network, wholly or not at all.
+
+        Raises:
+            InputError: the place cannot be written.
+        """
+        from gearing.study.report import write_comparison
+
+        write_comparison(self, path)
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -136,4 +161,4 @@ def compare(
     warn_of_impact(inputs, tokens, spent)
     results = [run_backtest(token, inputs, cost, amount) for token, cost in zip(tokens, spent, strict=True)]
     bare = [msgspec.structs.replace(token, fees=Fees()) for token in tokens]
-    return Comparison(results, figures_of(bare, inputs, spent, amount))
+    return Comparison(results, figures_of(bare, inputs, spent, amount), spent, inputs)

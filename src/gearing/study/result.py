@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -20,6 +21,7 @@ from gearing.kernels import run as columns
 from gearing.kernels.calendar import day_end_bars
 from gearing.kernels.pyramid import Floats
 from gearing.market.series import Funding, Prices
+from gearing.market.times import Moment
 from gearing.study.attribution import Attribution, attribution_of
 from gearing.study.consolidation import consolidations_of
 from gearing.study.outcome import Outcome
@@ -202,6 +204,20 @@ class Result(Shown):
             raise InputError(f"{tz!r} is no time zone.", where="tz", fix='Write "Asia/Hong_Kong" or "UTC".') from None
         frame.index = frame.index.tz_localize(None) if zone is None else frame.index.tz_convert(zone)
         return frame
+
+    def report(self, path: str | Path, *, window: tuple[Moment, Moment] | None = None) -> None:
+        """Writes a report of this as one HTML file that needs no network, wholly or not at all.
+
+        Args:
+            path: where it shall stand.
+            window: a window (start, end) to rank among all windows of its length, as ISO text, dates or ms.
+
+        Raises:
+            InputError: the window cannot be ranked, or the place cannot be written.
+        """
+        from gearing.study.report import write_backtest
+
+        write_backtest(self, path, window=window)
 
     def __repr__(self) -> str:
         s = self.summary()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -49,6 +50,20 @@ class Sweep(Shown):
     def plot(self, figure: str = "total_return") -> Any:
         """Returns a Plotly figure: a line or heat map of one figure, parallel axes from three fields on."""
         return shown_figure(self, figure)
+
+    def report(self, path: str | Path, *, figure: str = "total_return") -> None:
+        """Writes a report of this as one HTML file that needs no network, wholly or not at all.
+
+        Args:
+            path: where it shall stand.
+            figure: what the combinations are judged by.
+
+        Raises:
+            InputError: there is no such figure, or the place cannot be written.
+        """
+        from gearing.study.report import write_sweep
+
+        write_sweep(self, path, figure=figure)
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gearing.core.fees import Fees
+from gearing.core.fees import Costs, Fees
 from gearing.core.record import Record
-from gearing.core.words.numbers import percent, tight
+from gearing.numerals import number, percent, tight
 
 
 class FeeRates(Record, frozen=True, kw_only=True):
@@ -71,3 +71,19 @@ def fee_headline(fees: Fees) -> str:
     if fees.all_in:
         parts.append("all in")
     return "; ".join(parts) or "none"
+
+
+def cost_words(costs: Costs) -> str:
+    """Returns trading costs in words, "" if there are none."""
+    known = [
+        f"{name} {percent(rate, decimals=4)}"
+        for name, rate in (
+            ("taker fee", costs.taker_fee),
+            ("half spread", costs.half_spread),
+            ("liquidation fee", costs.liquidation_fee),
+        )
+        if rate
+    ]
+    if costs.impact:
+        known.append(f"impact {number(costs.impact, decimals=4)}")
+    return ", ".join(known)

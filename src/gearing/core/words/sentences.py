@@ -7,7 +7,7 @@ import math
 from gearing.core.record import duration_ms, time_of_day_ms
 from gearing.core.rule import Condition, Rule, Schedule, band_edges
 from gearing.core.words.barriers import leverage_after, move_to
-from gearing.core.words.numbers import level_text, number, percent, tight
+from gearing.numerals import level_text, number, percent, tight
 
 _SPANS = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second"))
 

@@ -1,4 +1,8 @@
-"""Figures as people read them: fixed digits that align, a true minus, parts that visibly add up."""
+"""Numerals: numbers as people read them, on the command line, in reports and on pages.
+
+A true minus, thousands with commas, significant digits however little is left, "–" where there is no figure,
+and parts whose printed digits add up.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,32 @@ from collections.abc import Sequence
 MISSING = "–"
 
 _DECIMALS_MAX = 12
+
+
+def number(value: float, *, decimals: int = 3, sign: bool = False) -> str:
+    """Returns a number as people write it: "4.125", "−5.25", "+3"; a true minus, no trailing zeros."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:+,.{decimals}f}" if sign else f"{value:,.{decimals}f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "+0") else text.replace("-", "−")
+
+
+def level_text(level: float, *, sign: bool = False) -> str:
+    """Returns a level of leverage as `number` does, with more digits where three would make it look whole."""
+    looks_whole = math.isfinite(level) and round(level, 3) == round(level)
+    return number(level, decimals=5 if looks_whole else 3, sign=sign)
+
+
+def percent(fraction: float, *, decimals: int = 3, sign: bool = False) -> str:
+    """Returns a fraction as a percentage: −0.11111 is "−11.111 %"."""
+    return f"{number(fraction * 100, decimals=decimals, sign=sign)} %"
+
+
+def tight(fraction: float, *, decimals: int = 3) -> str:
+    """Returns a fraction as a percentage without its space, which a narrow column cannot tear."""
+    return percent(fraction, decimals=decimals).replace(" ", "")
 
 
 def fixed(value: float, decimals: int, *, sign: bool = False) -> str:
@@ -26,6 +56,14 @@ def share(fraction: float, decimals: int = 2, *, sign: bool = True) -> str:
     """Returns a fraction as a percentage with its sign: −0.3096 is "−30.96 %"."""
     text = fixed(fraction * 100, decimals, sign=sign)
     return text if text == MISSING else f"{text} %"
+
+
+def gained(fraction: float, decimals: int = 2) -> str:
+    """Returns a return as `share` does; what is not all lost is never shown as −100 %: "< −99.99 %"."""
+    text = share(fraction, decimals)
+    if fraction > -1 and text == share(-1.0, decimals):
+        return f"< {share(10.0 ** -(decimals + 2) - 1, decimals)}"
+    return text
 
 
 def amount(value: float, digits: int = 6) -> str:
@@ -68,35 +106,3 @@ def summing(parts: Sequence[float], decimals: int) -> tuple[list[str], str]:
     for k in by_remainder[: total - sum(whole)]:
         whole[k] += 1
     return [fixed(units / scale, decimals, sign=True) for units in whole], fixed(total / scale, decimals, sign=True)
-
-
-def aligned(rows: Sequence[Sequence[str]], sides: str, *, gap: int = 2) -> list[str]:
-    """Returns rows as lines whose columns align.
-
-    Args:
-        rows: the cells, each row as long as `sides`.
-        sides: "<" or ">" for each column, such as "<>>".
-        gap: spaces between columns.
-    """
-    widths = [max(len(row[k]) for row in rows) for k in range(len(sides))]
-    lines = (
-        (" " * gap).join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True))
-        for row in rows
-    )
-    return [line.rstrip() for line in lines]
-
-
-def columns_that_fit(rows: Sequence[Sequence[str]], width: int, *, least: int, gap: int = 3) -> int:
-    """Returns how many of the first columns stand side by side in a width, never fewer than `least`.
-
-    Args:
-        rows: the cells, the headings among them, the dispensable columns last.
-        width: characters to a line.
-        least: columns that must stand.
-        gap: spaces between columns.
-    """
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    fitting = len(widths)
-    while fitting > least and sum(widths[:fitting]) + gap * (fitting - 1) > width:
-        fitting -= 1
-    return fitting

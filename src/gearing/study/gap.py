@@ -1,0 +1,305 @@
+"""The gap budget: how likely NAV reaches zero, or the venue liquidates, before a token can rebalance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gearing.core.barriers import State, liquidation_price
+from gearing.core.instruments import MarginTier
+from gearing.core.presets import preset
+from gearing.core.record import rate as as_rate
+from gearing.core.rule import Rule
+from gearing.core.token import Token
+from gearing.core.words import percent
+from gearing.errors import InputError, SpecError
+from gearing.market.files import read_prices
+from gearing.market.series import Prices
+from gearing.market.times import iso
+from gearing.study.backtest import CAPITAL, as_token, capital
+from gearing.study.gap_count import Law, Windows, law_of, windows_of
+from gearing.study.gap_passage import Floats, passage, passages_with_jumps
+from gearing.study.gap_record import WHOLE_RULE, Chance, GapBudget, GapRow, Side
+from gearing.study.gap_replay import Replay, in_a_year, leverage_table, replay
+from gearing.study.gap_rule import NEXT_PRICE, Clock, Gap, gaps_of
+
+# The first bracket of the largest perpetuals. Source: Binance's leverage tiers of BTCUSDT, 2022 to 2026.
+MAINTENANCE_RATE = 0.004
+
+
+def gap_budget(
+    token: Token, prices: Any, *, maintenance_rate: float | str = MAINTENANCE_RATE, equity: float = CAPITAL
+) -> GapBudget:
+    """Returns how likely a token's NAV reaches zero, or its venue liquidates it, before its rule can trade.
+
+    There is a row for each wait in which the rule may be too late, on each side (a token of the same size the
+    other way round stands beside it, because a long dies of a fall and a short of a rise):
+
+    - The whole rule: the token is run over the prices, free of costs, and each bar is a wait from the leverage
+      it had at the close before. Its probability is the mean over these leverages, its count the bars that
+      ended it; it then opens anew. The row shows the bar that left least.
+    - A schedule's wait runs from one of its times to the next; for an interval, from each trade that long. The
+      row takes the schedule alone, as if nothing else traded meanwhile.
+    - A continuous trigger (band, deviation, move against the token, ripcord) sees every price, so its wait is
+      one bar, or its check interval: from a price at which it just did not fire to one that is too far.
+    - Each wait starts from "target" and, where the rule lets the token rest at more, from that "edge": just
+      inside the band or the move barrier, or what a schedule's condition passes over. For a continuous trigger
+      the edge is the honest start: only the jump from the barrier counts, as if the token always rested there.
+
+    The probability by formula is of first passage within a wait, for a price without drift whose law is fitted
+    to the data (`law_of`): a Brownian log price with Merton's jumps, and beside it formula 12 with the same
+    volatility and no jumps. Counted are the waits of the data in which the price went so far, by lows and highs
+    where the series has them. Normal jumps have thinner tails than markets have: where the count is above the
+    formula, trust the count, and where both are small remember how few years were seen.
+
+    A paced rebalance is taken as done at once, unless the rule has a ripcord: then its level is the edge.
+    Funding, fees and trading costs within a wait are left out.
+
+    Args:
+        token: the specification.
+        prices: a Prices series, or anything `read_prices` reads.
+        maintenance_rate: the venue's maintenance margin, a fraction of notional, for a token without tiers.
+        equity: of the token at the start of a wait, settlement currency; a venue's tiers depend on its size.
+
+    Returns:
+        The rows, the headline figures `zero_per_year` and `liquidation_per_year`, and warnings.
+
+    Raises:
+        InputError: the series, the rate or the equity cannot be used.
+
+    Source: formulas 3 (moves to zero and to liquidation) and 12 (first passage).
+    """
+    path = prices if isinstance(prices, Prices) else read_prices(prices)
+    amount = capital(equity)
+    margin = _Margin(as_token(token).legs[0].margin_tiers, _checked_rate(maintenance_rate), amount)
+    if len(path) < 2:
+        raise InputError("a single price has no moves.", where=path.symbol or "prices", fix="Give a longer series.")
+    data = _Data(path, law_of(path))
+    rows: list[GapRow] = []
+    for one in (token, _mirrored(token)):
+        if one is not None:
+            rows += [_whole(one, data, margin), *_rows(one, data, margin)]
+    law = data.law
+    return GapBudget(
+        symbol=token.symbol,
+        target=token.target,
+        prices=path.symbol,
+        start=path.start,
+        end=path.end,
+        bars=len(path),
+        volatility=law.volatility,
+        diffusion=law.diffusion,
+        jumps_per_year=law.jumps.per_year,
+        jump_mean=law.jumps.mean,
+        jump_deviation=law.jumps.deviation,
+        maintenance=margin.words,
+        rows=tuple(rows),
+    )
+
+
+class _Margin(NamedTuple):
+    """The venue's maintenance margin: its brackets at a size, else one rate."""
+
+    tiers: tuple[MarginTier, ...]
+    rate: float
+    equity: float
+
+    @property
+    def words(self) -> str:
+        if self.tiers:
+            return f"the venue's {len(self.tiers)} margin tiers at an equity of {self.equity:,.0f}"
+        return f"a maintenance margin of {percent(self.rate)} of notional"
+
+    def move_from(self, leverage: float) -> float | None:
+        """The move to liquidation from a signed leverage; 0 if it is reached already, None if no move is."""
+        table = _table(self.tiers, self.rate)
+        if not len(table):
+            return move_to_zero(leverage)
+        state = State(self.equity, leverage * self.equity, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        move = liquidation_price(table, state) - 1.0
+        if math.isnan(move) or move <= -1:
+            return None
+        return min(move, 0.0) if leverage > 0 else max(move, 0.0)
+
+
+@lru_cache(maxsize=8)
+def _table(tiers: tuple[MarginTier, ...], rate: float) -> npt.NDArray[np.float64]:
+    """The brackets as compiled code takes them; none at all if nothing is asked for."""
+    known = tiers or ((MarginTier(rate=rate),) if rate else ())
+    return np.array([[tier.notional_max, tier.rate, tier.amount] for tier in known], dtype=np.float64)
+
+
+class _Data:
+    """A series with its law and its windows, made once for each clock and side."""
+
+    def __init__(self, prices: Prices, law: Law) -> None:
+        self.prices, self.law = prices, law
+        self._windows: dict[tuple[Clock, bool], Windows] = {}
+
+    def windows(self, clock: Clock, *, falls: bool) -> Windows:
+        key = (clock, falls)
+        if key not in self._windows:
+            self._windows[key] = windows_of(self.prices, clock, falls=falls)
+        return self._windows[key]
+
+
+def move_to_zero(leverage: float) -> float | None:
+    """Returns the move of the price that leaves nothing, −1/ℓ; None where a price cannot fall so far."""
+    return -1.0 / leverage if -1.0 / leverage > -1.0 else None
+
+
+def _rows(token: Token, data: _Data, margin: _Margin) -> list[GapRow]:
+    falls = token.target > 0
+    side: Side = "long" if falls else "short"
+    gaps = gaps_of(token.resolved_rule, token.target)
+    ends = [_ends(gap, token.target, margin) for gap in gaps]
+    chances: dict[Clock, dict[float, float]] = {}
+    for clock in {gap.clock for gap in gaps}:
+        moves = {move for gap, pair in zip(gaps, ends, strict=True) if gap.clock == clock for move in pair}
+        chances[clock] = _by_formula(sorted(move for move in moves if move is not None), clock, data.law)
+    rows = []
+    for gap, (zero, forced) in zip(gaps, ends, strict=True):
+        windows = data.windows(gap.clock, falls=falls)
+        rows.append(
+            GapRow(
+                side=side,
+                trigger=gap.trigger,
+                start=gap.start,
+                leverage=math.copysign(gap.leverage, token.target),
+                horizon_ms=max(gap.clock.span_ms, data.prices.spacing_ms),
+                gaps_per_year=data.law.per_year(gap.clock),
+                zero=_chance(zero, chances[gap.clock], windows, gap.clock, data.law),
+                liquidation=_chance(forced, chances[gap.clock], windows, gap.clock, data.law),
+                windows=len(windows.moves),
+                worst_move=windows.worst,
+                worst_at=iso(windows.worst_ms) if len(windows.moves) else "",
+                guard=gap.guard,
+            )
+        )
+    return rows
+
+
+def _ends(gap: Gap, target: float, margin: _Margin) -> tuple[float | None, float | None]:
+    leverage = math.copysign(gap.leverage, target)
+    return move_to_zero(leverage), margin.move_from(leverage)
+
+
+def _by_formula(moves: list[float], clock: Clock, law: Law) -> dict[float, float]:
+    """The probability of each move within one wait, with jumps."""
+    found = passages_with_jumps([math.log1p(m) for m in moves], law.diffusion, law.nu, law.years(clock), law.jumps)
+    return dict(zip(moves, found, strict=True))
+
+
+def _by_diffusion(move: float, clock: Clock, law: Law) -> float:
+    return passage(math.log1p(move), law.volatility, -(law.volatility**2) / 2, law.years(clock))
+
+
+def _chance(move: float | None, by_formula: dict[float, float], windows: Windows, clock: Clock, law: Law) -> Chance:
+    if move is None:
+        return _none()
+    per_gap, waits = by_formula[move], law.per_year(clock)
+    counted = windows.beyond(move)
+    return Chance(
+        move=move,
+        per_gap=per_gap,
+        per_year=in_a_year(per_gap, waits),
+        by_diffusion=_by_diffusion(move, clock, law),
+        counted=counted,
+        per_year_counted=in_a_year(counted / len(windows.moves), waits) if counted else 0.0,
+    )
+
+
+def _none() -> Chance:
+    return Chance(move=None, per_gap=0.0, per_year=0.0, by_diffusion=0.0, counted=0, per_year_counted=0.0)
+
+
+def _whole(token: Token, data: _Data, margin: _Margin) -> GapRow:
+    """The row of the whole rule: one bar ahead of the leverage that the token had along the data."""
+    sign = math.copysign(1.0, token.target)
+    run, zero = _along(token, data, move_to_zero)
+    forced = _along(token, data, margin.move_from)[1]
+    if not len(run.moves):
+        raise InputError("the token never held a position on these prices.", fix="Give a smaller lot, or more equity.")
+    nearest = int(np.argmin(1 + sign * run.leverage * run.moves))
+    leverage = sign * float(run.leverage[nearest])
+    return GapRow(
+        side="long" if sign > 0 else "short",
+        trigger=WHOLE_RULE,
+        start="path",
+        leverage=leverage,
+        horizon_ms=data.prices.spacing_ms,
+        gaps_per_year=data.law.bars_per_year,
+        zero=msgspec.structs.replace(zero, move=move_to_zero(leverage)),
+        liquidation=msgspec.structs.replace(forced, move=margin.move_from(leverage)),
+        windows=len(run.moves),
+        worst_move=float(run.moves[nearest]),
+        worst_at=iso(int(run.times_ms[nearest])),
+    )
+
+
+def _along(token: Token, data: _Data, to_end: Callable[[float], float | None]) -> tuple[Replay, Chance]:
+    """The token's path if that end ends it, and its chance in one bar: the mean over the leverages it had."""
+    law, sign = data.law, math.copysign(1.0, token.target)
+
+    def ends_at(leverage: Floats) -> Floats:
+        # A price cannot fall by 100 %, so that is what stands for no end.
+        return np.array([-sign if (move := to_end(sign * float(level))) is None else move for level in leverage])
+
+    def limit(leverage: Floats) -> Floats:
+        table = leverage_table(leverage)
+        return np.interp(leverage, table, ends_at(table))
+
+    run = replay(token, data.prices, limit)
+    if not len(run.moves):
+        return run, _none()
+    table, shares = run.weights()
+    moves = ends_at(table)
+    mortal = np.abs(moves) < 1 if sign > 0 else np.ones(len(moves), dtype=np.bool_)
+    by_formula = _by_formula(moves[mortal].tolist(), NEXT_PRICE, law)
+    by_diffusion = {move: _by_diffusion(move, NEXT_PRICE, law) for move in by_formula}
+    per_gap, alone = (
+        float(shares @ np.array([of.get(move, 0.0) for move in moves.tolist()])) for of in (by_formula, by_diffusion)
+    )
+    waits = law.bars_per_year
+    return run, Chance(
+        move=None,
+        per_gap=per_gap,
+        per_year=in_a_year(per_gap, waits),
+        by_diffusion=alone,
+        counted=run.ended,
+        per_year_counted=in_a_year(run.ended / len(run.moves), waits),
+    )
+
+
+def _mirrored(token: Token) -> Token | None:
+    """The token of the same size the other way round; None where its rule cannot be turned."""
+    target = -token.target
+    try:
+        if isinstance(token.rule, str):
+            rule = preset(token.rule, target=target)
+        else:
+            given: Rule = token.rule
+            rule = given if given.target is None else msgspec.structs.replace(given, target=target)
+        return msgspec.structs.replace(token, target=target, rule=rule)
+    except SpecError:
+        return None
+
+
+def _checked_rate(maintenance_rate: float | str) -> float:
+    try:
+        value = as_rate(maintenance_rate)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < 1:
+        fix = 'Give a fraction of the notional, at least 0 and below 1, such as 0.004 or "0.4%".'
+        raise InputError(f"{maintenance_rate!r} is no maintenance rate.", where="maintenance_rate", fix=fix)
+    return value
+
+
+__all__ = ["MAINTENANCE_RATE", "GapBudget", "GapRow", "gap_budget", "move_to_zero"]

@@ -1,0 +1,52 @@
+"""Reports: one self-contained HTML file of a backtest, a comparison or a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gearing.files import write_text
+from gearing.market.times import Moment
+from gearing.study.compare import Comparison
+from gearing.study.report.backtest import backtest_page
+from gearing.study.report.compare import compare_page
+from gearing.study.report.sweep import sweep_page
+from gearing.study.result import Result
+from gearing.study.sweep import Sweep
+
+__all__ = ["backtest_page", "compare_page", "sweep_page", "write_backtest", "write_comparison", "write_sweep"]
+
+
+def write_backtest(
+    result: Result, path: str | Path, *, window: tuple[Moment, Moment] | None = None, command: str | None = None
+) -> None:
+    """Writes the report of a backtest, wholly or not at all; see `backtest_page`.
+
+    Raises:
+        InputError: the window cannot be ranked, or the place cannot be written.
+    """
+    write_text(path, backtest_page(result, window=window, command=command))
+
+
+def write_comparison(
+    comparison: Comparison,
+    path: str | Path,
+    *,
+    gap_budget: Mapping[str, str] | None = None,
+    command: str | None = None,
+) -> None:
+    """Writes the report of a comparison, wholly or not at all; see `compare_page`.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    write_text(path, compare_page(comparison, gap_budget=gap_budget, command=command))
+
+
+def write_sweep(sweep: Sweep, path: str | Path, *, figure: str = "total_return", command: str | None = None) -> None:
+    """Writes the report of a sweep, wholly or not at all; see `sweep_page`.
+
+    Raises:
+        InputError: there is no such figure, or the place cannot be written.
+    """
+    write_text(path, sweep_page(sweep, figure=figure, command=command))

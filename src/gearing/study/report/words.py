@@ -1,0 +1,231 @@
+"""What a report says in words: the token and its rule, the headline, what was assumed."""
+
+from __future__ import annotations
+
+from gearing.core.rule import Rule
+from gearing.core.spec_text import format_token
+from gearing.core.token import Token
+from gearing.core.words import barrier_moves, cost_words, describe, fee_words
+from gearing.market.times import duration_text
+from gearing.numerals import (
+    amount,
+    decimals_for,
+    fixed,
+    gained,
+    level_text,
+    moment,
+    number,
+    percent,
+    share,
+    summing,
+)  # fmt: skip
+from gearing.study.held import Held
+from gearing.study.ideal import ideal
+from gearing.study.paid import yearly_cost, yearly_decay
+from gearing.study.report.alternatives import underlying_name
+from gearing.study.report.markup import Card, Head, bullets, cards, facts, folded, paragraph, section, table, verbatim
+from gearing.study.report.waterfall import part_words
+from gearing.study.result import Result
+from gearing.study.summary import LISTED_YEAR_DAYS, year_days
+
+_SHORT_YEARS = 90 / 365
+_BARRIERS = {"band_upper": "upper edge", "band_lower": "lower edge", "move_favour": "move in favour"}
+
+
+def size_words(target: float) -> str:
+    """Returns a target in words: "3 times long"."""
+    return f"{number(abs(target))} times {'long' if target > 0 else 'short'}"
+
+
+def title_of(token: Token) -> str:
+    """Returns a token's heading."""
+    return f"{token.symbol}, {token.name}" if token.name else token.symbol
+
+
+def data_words(result: Result) -> str:
+    """Returns what a study ran on in one line."""
+    prices = result.prices
+    name = f"{prices.symbol}, " if prices.symbol else ""
+    bars = f"{len(prices):,} bars of {duration_text(prices.spacing_ms)}"
+    return f"{name}{bars}, {moment(prices.start)} to {moment(prices.end)} UTC"
+
+
+def warnings_of(result: Result) -> list[str]:
+    """Returns what nobody may overlook."""
+    s, said = result.summary(), []
+    if s.wiped_out and s.wiped_out_at:
+        said.append(f"Wiped out on {moment(s.wiped_out_at)} UTC: equity reached zero, and nothing happened after.")
+    if s.liquidations:
+        times = "once" if s.liquidations == 1 else f"{s.liquidations:,} times"
+        said.append(f"Liquidated {times}: the venue closed the position.")
+    return said
+
+
+def story(result: Result) -> str:
+    """Returns the result in a few sentences."""
+    s, token = result.summary(), result.token
+    name = underlying_name(result)
+    end = "and the token was wiped out" if s.wiped_out else f"the token {_went(s.total_return)}"
+    joint = ", " if s.wiped_out else "; "
+    perfect = ideal(result.prices, token.target, token.initial_nav)
+    told = [f"{name[0].upper()}{name[1:]} {_went(s.underlying_return)}{joint}{end}."]
+    told.append(f"Its ideal, {number(token.target, sign=True)} times each day's return at no cost, "
+                f"{_went(float(perfect.nav[-1]) / token.initial_nav - 1)}.")  # fmt: skip
+    parts = [(name, money) for name, money in result.attribution.money.items() if money]
+    money = [amount for _, amount in parts]
+    # The same digits as in the table of the parts.
+    texts, _ = summing(money, decimals_for(money))
+    ranked = sorted((amount, f"{part_words(name)} {'made' if amount > 0 else 'took'} {shown[1:]} {token.settlement}")
+                    for (name, amount), shown in zip(parts, texts, strict=True))  # fmt: skip
+    burdens = [words for amount, words in ranked if amount < 0][:2]
+    helps = [words for amount, words in ranked[::-1] if amount > 0][:1]
+    if burdens or helps:
+        first, *rest = [*helps, *burdens]
+        told.append(f"Of {number(token.initial_nav, decimals=9)} {token.settlement}, "
+                    f"{_listed([first, *rest])}.")  # fmt: skip
+    return " ".join(told)
+
+
+def _went(value: float) -> str:
+    if abs(value) < 5e-5:
+        return "ended where it began"
+    if -1 < value < -0.9995:
+        return "lost more than 99.9 %"
+    return f"{'gained' if value > 0 else 'lost'} {share(abs(value), 1, sign=False)}"
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def headline_section(result: Result) -> str:
+    """Returns the result in words and in headline figures."""
+    s, currency = result.summary(), result.token.settlement
+    start = number(s.initial_nav, decimals=9)
+    scaled = f"scaled up from {fixed(s.years * 365, 0)} days" if s.years < 0.99 else f"over {fixed(s.years, 1)} years"
+    cost = yearly_cost(result)
+    decay = share(yearly_decay(result), 1, sign=False)
+    short = 0 < s.years < _SHORT_YEARS
+    shown = [
+        Card("NAV at the end", amount(s.final_nav), f"{currency}, from {start}", leads=True),
+        Card("total return", gained(s.total_return), f"underlying {share(s.underlying_return)}", leads=True),
+        Card("return per year", gained(s.cagr), scaled),
+        Card("deepest drawdown", gained(-abs(s.max_drawdown)), f"worst day {share(s.worst_day)}"),
+        Card("volatility per year", share(s.volatility, 1, sign=False), f"Sharpe ratio {fixed(s.sharpe, 2)}"),
+        Card("tracking error per year", share(s.tracking_error, sign=False),
+             f"difference from the ideal {share(s.tracking_difference)} a year"),
+        Card("received per year" if cost < 0 else "paid per year", share(abs(cost), 1, sign=False),
+             "it was wiped out" if s.wiped_out else f"of equity; decay {decay} a year in log"),
+        Card("rebalances", f"{s.rebalances:,}", f"turnover {fixed(s.turnover, 1)} × equity"),
+    ]  # fmt: skip
+    note = f"The period is only {fixed(s.years * 365, 0)} days: figures per year are a scale, not a forecast. "
+    return section(
+        "At a glance",
+        paragraph(story(result), mark="story"),
+        cards(shown),
+        paragraph(
+            (note if short else "")
+            + "Paid: the yearly sum of fees, funding and trading costs. Decay: the loss against target leverage times "
+            "the underlying's log return; below zero it is a gain. Both are shares of the equity of the time.",
+            mark="note",
+        ),
+    )
+
+
+def token_section(result: Result) -> str:
+    """Returns what the token is and what its rule does, with the moves of the price at which it acts."""
+    token, rule = result.token, result.token.resolved_rule
+    held = ", ".join(leg.symbol or type(leg).__name__.lower() for leg in token.legs)
+    costs = "none: the fee is all in" if token.fees.all_in else cost_words(result.costs) or "none"
+    rows = [
+        ("what it is", f"a token that is {size_words(token.target)} on {underlying_name(result)}, settled in "
+                       f"{token.settlement}"),
+        ("what it holds", held),
+        ("rule", rule.name or "its own"),
+        ("trading costs assumed", costs),
+    ]  # fmt: skip
+    return section(
+        "The token and its rule",
+        facts(rows),
+        "<h3>What the rule does</h3>",
+        bullets(describe(rule, token.target)),
+        "<h3>What the issuer charges</h3>",
+        bullets(fee_words(token.fees, token.target)),
+        _barriers(rule, token.target),
+    )
+
+
+def _barriers(rule: Rule, target: float) -> str:
+    moves = barrier_moves(rule, target)
+    if not moves:
+        return paragraph("No move of the price makes it act between its clocks, or ends it.", mark="note")
+    rows = [
+        (
+            _BARRIERS.get(move.trigger, part_words(move.trigger)), move.when, share(move.move, 3),
+            level_text(move.leverage),
+            "" if move.trigger == "wipe-out" else ("it trades" if move.trades else "it would not add, so it waits"),
+        )
+        for move in sorted(moves, key=lambda move: move.move)
+    ]  # fmt: skip
+    heads = (
+        Head("barrier", words=True), Head("when", words=True), Head("move of the price"), Head("real leverage then"),
+        Head("", words=True),
+    )  # fmt: skip
+    return table(heads, rows, caption="Moves of the price, from target, at which something happens", name="barriers")
+
+
+def assumptions_section(result: Result, alone: Held | None, command: str | None) -> str:
+    """Returns what was assumed, the version, and how to make this report again."""
+    token, prices = result.token, result.prices
+    costs = token.costs if token.fees.all_in else result.costs
+    gaps = prices.gaps()
+    year = year_days(prices)
+    listed = year == LISTED_YEAR_DAYS
+    rows = [
+        ("prices", data_words(result)),
+        ("gaps in the prices", f"{len(gaps)}, {sum(gap.missing for gap in gaps):,} bars missing" if gaps else "none"),
+        ("moment of a price", "a bar is known at the time shown, its end; UTC throughout"),
+        ("funding", _funding_words(result)),
+        ("trading costs", "none, the fee is all in" if token.fees.all_in else cost_words(costs) or "none"),
+        ("capital", f"{amount(result.equity)} {token.settlement} before the opening trade"),
+        ("a year", f"365 days; for volatility and tracking {year} {'trading days' if listed else 'days'}"),
+        ("flows", "no units created or redeemed; creation and redemption fees are not charged"),
+    ]  # fmt: skip
+    if alone is not None and alone.assumed_rate is not None:
+        rows.append(("perpetual held yourself", f"maintenance margin {percent(alone.assumed_rate)}, assumed"))
+    return section(
+        "What was assumed",
+        facts(rows),
+        *made_again(command, backtest=True),
+        folded("The token's specification", verbatim(format_token(token))),
+    )
+
+
+def made_again(command: str | None, *, backtest: bool = False) -> list[str]:
+    """Returns the version, and how to make a report again, as HTML.
+
+    Args:
+        command: the command line that does, or None if it was made from Python.
+        backtest: whether a token's specification stands below.
+    """
+    from importlib.metadata import version
+
+    made = f"Made by Gearing {version('gearing')}."
+    if command is None and not backtest:
+        return [paragraph(f"{made} From Python: the same tokens and series, then .report(path).")]
+    if command is None:
+        return [paragraph(f"{made} From Python, gr.backtest with the specification below and the same series, then "
+                          ".report(path), makes it again.")]  # fmt: skip
+    return [paragraph(f"{made} This command makes the report again from the same files:"), verbatim(command)]
+
+
+def _funding_words(result: Result) -> str:
+    funding, times = result.funding, result.prices.times_ms
+    if funding is None:
+        return "none was given: a real perpetual pays or receives it"
+    stamps = funding.times_ms
+    known = int(((stamps > times[0]) & (stamps <= times[-1])).sum())
+    name = f"{funding.symbol}, " if funding.symbol else ""
+    if result.token.fees.all_in:
+        return f"{name}{known:,} settlements, not charged: the fee is all in"
+    return f"{name}{known:,} settlements"

@@ -1,0 +1,1 @@
+"""The documentation's own tools: reference pages made from the code, and formulas without scripts."""
