@@ -15,7 +15,7 @@ from tools.fidelity.text import bp, day, minus, signed_bp, table
 
 # The one spread: a round figure between what long and short funds pay, the same for every fund.
 SPREAD = 0.0035
-SPREADS = (0.002, 0.003, 0.0035, 0.004, 0.005, 0.006)
+SPREADS = (0.002, 0.003, 0.0035, 0.004, 0.006)
 
 # The last day that every series reaches, and so the last of the reference rate.
 _UNTIL = "2026-01-30T00:00:01"
@@ -96,28 +96,25 @@ def implied_spread(fund: Fund) -> float:
 
 
 def main_table() -> str:
-    """Returns drift, deviation, beta and fit of every fund."""
+    """Returns drift and deviation of every fund."""
+    rows = []
+    for fund in (*FUNDS, BITX):
+        pair = pairing(fund)
+        cells = [day(pair.times_ms[0]), str(len(pair.gaps)), signed_bp(pair.drift), bp(pair.sd, 1)]
+        name = f"{fund.symbol} ({minus(f'{fund.target:+g}')} {fund.underlying})"
+        rows.append([name, *cells, bp(pair.typical, 1), minus(f"{pair.echo:.2f}")])
+    return table(["fund", "from", "days", "drift", "sd", "typical", "echo"], rows)
+
+
+def beta_table() -> str:
+    """Returns beta and fit of every fund and of its simulation."""
     rows = []
     for fund in (*FUNDS, BITX):
         pair = pairing(fund)
         (beta, r2), (model, _) = pair.beta(pair.real), pair.beta(pair.simulated)
-        rows.append(
-            [
-                f"{fund.symbol} ({minus(f'{fund.target:+g}')} {fund.underlying})",
-                f"{day(pair.times_ms[0])} to {day(pair.times_ms[-1])}",
-                str(len(pair.gaps)),
-                signed_bp(pair.drift),
-                bp(pair.sd, 1),
-                bp(pair.typical, 1),
-                minus(f"{pair.echo:.2f}"),
-                minus(f"{beta:.3f}"),
-                minus(f"{model:.3f}"),
-                f"{r2:.4f}",
-                f"{pair.fit[1]:.4f}",
-            ]
-        )
-    heads = ["fund", "days", "n", "drift", "sd", "typical", "echo", "beta", "model's", "R² index", "R² model"]
-    return table(heads, rows)
+        betas = [minus(f"{value:.3f}") for value in (beta, model)]
+        rows.append([fund.symbol, *betas, f"{r2:.4f}", f"{pair.fit[1]:.4f}"])
+    return table(["fund", "beta", "model's", "R² on index", "R² on model"], rows)
 
 
 def spread_table() -> str:
@@ -195,4 +192,6 @@ def bitx_table() -> str:
 
 def report() -> str:
     """Returns all tables on listed funds."""
-    return "\n\n".join([main_table(), spread_table(), years_table(), common_table(), outlier_table(), bitx_table()])
+    return "\n\n".join(
+        [main_table(), beta_table(), spread_table(), years_table(), common_table(), outlier_table(), bitx_table()]
+    )
