@@ -9,7 +9,6 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from gearing.jit import compiled
 from gearing.kernels.calendar import Clocks
 from gearing.kernels.pyramid import Floats, build_pyramid
 from gearing.kernels.series import volume_over_a_day
@@ -146,16 +145,3 @@ def build_leg_calendar(
         for what, (at, values) in enumerate(leg):
             np.add.at(dues[:, FIRST_LEG + PER_LEG * k + what], np.searchsorted(bars, at), values)
     return LegCalendar(bars, clocks.due_on(bars), dues, clocks.opens_day)
-
-
-@compiled(numba.int64(_TIMES, numba.int64, _F))
-def first_bar_at(times_ms: Ints, after: int, instant_ms: float) -> int:
-    """Returns the first bar later than bar `after` that was known at or after an instant; n if none."""
-    low, high = after + 1, times_ms.shape[0]
-    while low < high:
-        middle = (low + high) // 2
-        if times_ms[middle] < instant_ms:
-            low = middle + 1
-        else:
-            high = middle
-    return low

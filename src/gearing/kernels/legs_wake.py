@@ -16,8 +16,9 @@ from gearing.core.legs import AT, FLAT, HIGH, LOW, N_TIERS, PRICE, REF, REF_MS, 
 from gearing.core.pack import INF, Terms
 from gearing.core.portfolio import FUND, ROOM, TIERS, equity_at, exposure, margin_at, move, notional, view
 from gearing.jit import compiled
-from gearing.kernels.legs_market import MARKET, LegMarket, first_bar_at
+from gearing.kernels.legs_market import MARKET, LegMarket
 from gearing.kernels.pyramid import Floats, Pyramid, first_outside
+from gearing.kernels.series import first_bar_at
 from gearing.kernels.wake import ROWS, checks
 
 _I, _F = numba.int64, numba.float64

@@ -93,6 +93,19 @@ def build_series(
     )
 
 
+@compiled(numba.int64(numba.types.Array(numba.int64, 1, "C", readonly=True), numba.int64, numba.float64))
+def first_bar_at(times_ms: Ints, after: int, instant_ms: float) -> int:
+    """Returns the first bar later than bar `after` that was known at or after an instant; n if none."""
+    low, high = after + 1, times_ms.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if times_ms[middle] < instant_ms:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 @compiled(numba.int64(SERIES, numba.int64, numba.float64))
 def bar_at(series: Series, after: int, instant_ms: float) -> int:
     """Returns the first bar later than bar `after` that was known at or after an instant; n if none."""
@@ -101,11 +114,4 @@ def bar_at(series: Series, after: int, instant_ms: float) -> int:
     guess = after + math.ceil((instant_ms - times[after]) / series.spacing_ms)
     if low <= guess < n and times[guess] >= instant_ms and (guess == low or times[guess - 1] < instant_ms):
         return guess
-    high = n
-    while low < high:
-        middle = (low + high) // 2
-        if times[middle] < instant_ms:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    return first_bar_at(times, after, instant_ms)

@@ -88,11 +88,11 @@ class Sources(NamedTuple):
 
     def _chain(self, leg: DatedFuture) -> tuple[Prices, tuple[Roll, ...]]:
         """Returns the prices of a chain, each contract's until it is rolled, and the rolls."""
-        named = [named(self.prices, c.symbol, read_prices, "prices", alone=False) for c in leg.contracts]
+        series = [named(self.prices, c.symbol, read_prices, "prices", alone=False) for c in leg.contracts]
         lead_ms = round(leg.roll_days * DAY_MS)
         rolls: list[Roll] = []
-        parts = [named[0]]
-        for (old, contract), new in zip(pairwise_first(named, leg), named[1:], strict=True):
+        parts = [series[0]]
+        for (old, new), contract in zip(pairwise(series), leg.contracts, strict=False):
             due = moment_ms(contract.expiry) - lead_ms
             times = old.times_ms
             at = int(np.searchsorted(times, due))
@@ -118,15 +118,11 @@ class Sources(NamedTuple):
         return _spliced(parts, [roll.time_ms for roll in rolls], leg.symbol), tuple(rolls)
 
 
-def pairwise_first(named: list[Prices], leg: DatedFuture) -> list[tuple[Prices, Any]]:
-    """Returns each contract that is rolled out of, with its prices."""
-    return [(prices, contract) for (prices, _), contract in zip(pairwise(named), leg.contracts, strict=False)]
-
-
 def _spliced(parts: list[Prices], instants: list[int], symbol: str) -> Prices:
     """Returns one series: at a roll the new contract's close, with the old one's open, low and high."""
     columns = [name for name in ("open", "high", "low", "volume") if all(getattr(p, name) is not None for p in parts)]
-    times, kept = [], {name: [] for name in ("close", *columns)}  # type: ignore[var-annotated]
+    times: list[Times] = []
+    kept: dict[str, list[Floats]] = {name: [] for name in ("close", *columns)}
     for k, part in enumerate(parts):
         first = 0 if k == 0 else int(np.searchsorted(part.times_ms, instants[k - 1], side="right"))
         last = len(part) if k == len(parts) - 1 else int(np.searchsorted(part.times_ms, instants[k], side="right"))
@@ -162,10 +158,14 @@ class LegSeries:
         start = max(int(source.times_ms[0]) for source in sources)
         times = np.unique(np.concatenate([leg.prices.times_ms for leg in held]))
         self.times_ms: Times = times[times >= start]
-        if not len(self.times_ms):
+        if not len(self.times_ms) or any(int(source.times_ms[-1]) < start for source in sources):
             spans = ", ".join(f"{s.symbol or 'prices'} {s.start} to {s.end}" for s in sources)
             raise DataError(f"the legs have no time in common: {spans}.", fix="Give series of one period.")
         self.spacing_ms = spacing_ms(self.times_ms)
+        last = int(self.times_ms[-1])
+        for source in sources:
+            if last - int(source.times_ms[-1]) > max(DAY_MS, 2 * source.spacing_ms):
+                _warn(f"{source.symbol or 'a series'} ends {source.end}; its last price is held to {iso(last)}")
         self.underlying = None if underlying is None else self._aligned(underlying)
 
     def _rows(self, prices: Prices) -> Times:
@@ -262,8 +262,8 @@ def named(given: Any, name: str, read: Any, what: str, *, alone: bool) -> Any:
     if alone:
         return _read(given, read, None)
     if isinstance(given, (TimeSeries, tuple)):
-        mend = 'Give one for each leg: {"BTCUSDT": ..., "ETHUSDT": ...}.'
-        raise DataError(f"one series of {what} is given for several legs.", where=what, fix=mend)
+        mend = f'Give a dictionary with one for each: {{"{name}": ..., ...}}.'
+        raise DataError(f"one series of {what} is given where each leg or contract has its own.", where=what, fix=mend)
     try:
         return _read(given, read, name)
     except DataError:
