@@ -42,8 +42,8 @@ browser:
 		apt-get update -qq >/dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null 2>&1; then :; \
 	else echo "There is no Chromium: tests/test_report_browser.py is left out (install it with: apt-get install chromium)"; fi
 
-fuzz: setup ## Compares the engine with the plain loop over many thousands of random tokens and paths
-	@$(BIN)/python -m pytest tests/test_oracle.py --hypothesis-profile=fuzz
+fuzz: setup ## Compares the engine with plain loops over many thousands of random tokens, legs and paths
+	@$(BIN)/python -m pytest tests/test_oracle.py tests/test_legs_oracle.py tests/test_legs_kernel.py --hypothesis-profile=fuzz
 
 bench: setup $(RIVAL)/.installed ## Measures speed against plain loops and vectorbt, side by side in one run
 	@$(BIN)/python -m bench

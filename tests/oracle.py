@@ -34,8 +34,6 @@ class Run:
     wiped_out: bool = False
     leverages: list = field(default_factory=list)
     money: dict = field(default_factory=dict)
-    rounding: list = field(default_factory=list)  # what adding up bar by bar may have lost, per bar
-    relative: list = field(default_factory=list)  # the same as a fraction of what was left each time
 
 
 def over(value, threshold):
@@ -132,7 +130,6 @@ class Loop:
         self.E, self.q = equity, 0.0
         self.ref_price, self.ref_time = prices[0], times[0]
         self.pacing = None
-        self.sensitivity = 1.0
         self.out = Run()
 
     def volume_24h(self, i):
@@ -206,33 +203,19 @@ class Loop:
                 "next": self.t[i] + milliseconds(self.rule.pace.interval),
             }
 
-    def left_by_liquidation(self, i, scale):
-        """What a liquidation on bar i leaves of the position and equity times `scale`; None without one."""
-        tiers, E, q = self.token.legs[0].margin_tiers, self.E * scale, self.q * scale
-        if not tiers or q == 0:
-            return None
-        at = liquidation_price(tiers, E, q, self.p[i - 1])
-        if at is None:
-            return None
-        low, high, opened = (self.bars.get(k, self.p)[i] for k in ("low", "high", "open"))
-        if not (low <= at if q > 0 else high >= at):
-            return None
-        at = min(at, opened) if q > 0 else max(at, opened)
-        E += q * (at - self.p[i - 1])
-        charged = abs(q) * at * (self.costs.taker_fee + self.costs.liquidation_fee)
-        return E - charged if over(E, charged) else 0.0
-
     def liquidate(self, i):
-        left = self.left_by_liquidation(i, 1.0)
-        if left is None:
+        tiers = self.token.legs[0].margin_tiers
+        at = liquidation_price(tiers, self.E, self.q, self.p[i - 1]) if tiers and self.q else None
+        if at is None:
             return
+        low, high, opened = (self.bars.get(k, self.p)[i] for k in ("low", "high", "open"))
+        if not (low <= at if self.q > 0 else high >= at):
+            return
+        at = min(at, opened) if self.q > 0 else max(at, opened)
+        self.E += self.q * (at - self.p[i - 1])
+        charged = abs(self.q) * at * (self.costs.taker_fee + self.costs.liquidation_fee)
         self.out.liquidations += 1
-        # Brackets are amounts of money, so what is left moves by more than the equity before it did.
-        more = self.left_by_liquidation(i, 1 + 1e-6)
-        if left > 0 and more is not None:
-            self.sensitivity *= max(1.0, abs(more / left - 1) / 1e-6)
-        self.E, self.q, self.pacing = left, 0.0, None
-        self.least = min(self.least, self.E)
+        self.E, self.q, self.pacing = (self.E - charged if over(self.E, charged) else 0.0), 0.0, None
         if self.E <= 0:
             self.wipe()
 
@@ -278,7 +261,6 @@ class Loop:
         if self.E <= 0:
             return
         self.E += self.q * (P - self.p[i - 1])
-        self.least = min(self.least, self.E)
         if self.E <= 0:
             return self.wipe()
         if not fees.all_in:
@@ -305,8 +287,11 @@ class Loop:
         return self.rebalance(i)
 
 
-def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, bars=None):
-    """Runs the loop; `funding` is a list of (time in ms, rate); `bars` holds open, low, high, volume."""
+def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, bars=None, nudge=0.0):
+    """Runs the loop; `funding` is a list of (time in ms, rate); `bars` holds open, low, high, volume.
+
+    With a nudge each bar begins with equity so many roundings of its sum too high.
+    """
     loop = Loop(
         token, [int(t) for t in times], [float(p) for p in prices], funding, costs or token.costs, equity, bars or {}
     )
@@ -314,17 +299,9 @@ def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, b
         loop.costs = type(token.costs)()
     loop.trade(0, token.target, False, "opening")
     loop.out.nav.append(loop.E)
-    lost = fraction = 0.0
     for i in range(1, len(loop.p)):
-        step = 2**-53 * (abs(loop.E) + abs(loop.q) * max(loop.p[i], loop.p[i - 1])) * 2
-        lost += step
-        loop.out.rounding.append(lost)
         if loop.E > 0:
-            loop.least, loop.sensitivity = loop.E, 1.0
+            loop.E += nudge * 2**-53 * (loop.E + abs(loop.q) * max(loop.p[i], loop.p[i - 1]))
             loop.bar(i)
-            fraction = fraction * loop.sensitivity + step / loop.least if loop.E > 0 else fraction
-        loop.out.relative.append(fraction)
         loop.out.nav.append(loop.E)
-    loop.out.rounding.insert(0, 0.0)
-    loop.out.relative.insert(0, 0.0)
     return loop.out

@@ -27,8 +27,6 @@ class Run:
     index: list = field(default_factory=list)
     money: dict = field(default_factory=dict)
     positions: list = field(default_factory=list)
-    rounding: list = field(default_factory=list)  # what adding up bar by bar may have lost, per bar
-    relative: list = field(default_factory=list)  # the same as a fraction of what was left each time
     knife: list = field(default_factory=list)  # (bar, why): where rounding alone decides what is done
 
 
@@ -96,7 +94,6 @@ class Loop:
         self.ref, self.iref, self.S = list(self.p), list(self.p), 1.0
         self.ref_time = self.t[0]
         self.pacing = None
-        self.least = self.E
         self.noted = (0.0, [0.0 for _ in self.K], 0.0)
         self.out = Run()
 
@@ -134,7 +131,6 @@ class Loop:
         if self.inverse:
             self.Q[0] += amount / self.p[0]
         self.out.money[part] = self.out.money.get(part, 0.0) + amount
-        self.least = min(self.least, self.E)
         if self.E <= 0:
             self.wipe()
         return self.E > 0
@@ -243,7 +239,6 @@ class Loop:
             self.E = left
         self.Q = [self.E / self.p[0]] if self.inverse else [0.0 for _ in self.K]
         self.all_coin = self.inverse
-        self.least = min(self.least, self.E)
         if self.E <= 0:
             self.wipe()
 
@@ -278,7 +273,6 @@ class Loop:
         self.p = now
         if abs(self.E) < 1e-12 * stake:
             self.out.knife.append((i, "marked within rounding of zero"))
-        self.least = min(self.least, self.E)
         if self.E <= 0:
             return self.wipe()
         paid = [self.Q[k] * sum(self.due(i, self.data[k].get("dividends", ()))) for k in self.K]
@@ -410,26 +404,22 @@ class Loop:
         self.out.index.append(self.index())
 
 
-def simulate_legs(token, times, legs_data, costs=None, equity=1e6, rates=()):
-    """Runs the loop over every bar of the legs' common times and returns a Run."""
+def simulate_legs(token, times, legs_data, costs=None, equity=1e6, rates=(), nudge=0.0):
+    """Runs the loop over every bar of the legs' common times and returns a Run.
+
+    With a nudge each bar begins with equity so many roundings of its sum too high.
+    """
     loop = Loop(token, times, legs_data, costs, equity, rates)
     loop.trade(0, token.target, False, "opening", restore=True)
     loop.note_accrual(0)
     loop.look(0)
-    loop.out.rounding.append(0.0)
-    loop.out.relative.append(0.0)
-    lost = fraction = 0.0
     for i in range(1, len(loop.t)):
-        highest = [max(loop.close[k][i], loop.p[k], loop.rolls_at(i).get(k, 0.0)) for k in loop.K]
-        step = 2**-53 * (abs(loop.E) + sum(abs(loop.Q[k]) * highest[k] for k in loop.K)) * (1 + len(loop.legs))
-        lost += step
         if loop.E > 0:
-            loop.least = loop.E
+            highest = [max(loop.close[k][i], loop.p[k], loop.rolls_at(i).get(k, 0.0)) for k in loop.K]
+            held = sum(abs(loop.Q[k]) * highest[k] for k in loop.K)
+            loop.E += nudge * 2**-53 * len(loop.legs) * (loop.E + held)
             loop.bar(i)
-            fraction += step / loop.least if loop.E > 0 else 0.0
         else:
             loop.references(i)
         loop.look(i)
-        loop.out.rounding.append(lost)
-        loop.out.relative.append(fraction)
     return loop.out
