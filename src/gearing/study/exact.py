@@ -1,0 +1,207 @@
+"""The exact backtest: the live desk's own step and ledger, over the same prices, in integers.
+
+The kernels are its quick twin: the same decisions by the same functions, in floats. Between two of a token's
+horizons no price is looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gearing.core import events as ev
+from gearing.core.barriers import State, liquidation_price
+from gearing.core.fees import Costs
+from gearing.core.ledger import Entry
+from gearing.core.money import FLOOR, MINOR, finest_lot, to_float, to_minor
+from gearing.core.state import TokenState
+from gearing.core.step import step
+from gearing.core.terms import Spec
+from gearing.core.token import Token
+from gearing.core.trading import Order
+from gearing.core.watch import Watch, needs, watch
+from gearing.kernels.calendar import bars_at
+from gearing.market.legs import LegSeries, Sources
+from gearing.market.series import Floats, Times
+from gearing.study.backtest import CAPITAL, as_costs, as_token, capital
+from gearing.study.inputs import Inputs
+from gearing.venues.quote import deal, fee_on
+
+_MINUTE_MS, _STAMP_SLACK_MS = 60_000, 1_000
+# So many bars are searched for a crossing at once, at first; four times as many each time none is found.
+_CHUNK = 64
+
+
+class Happened(NamedTuple):
+    """One event of an exact backtest: the bar, the event, its entry, the state after it."""
+
+    bar: int
+    event: ev.TokenEvent
+    entry: Entry
+    state: TokenState
+
+
+class Exact:
+    """A token followed over its series by the desk's own step.
+
+    Args:
+        spec: the token.
+        series: its legs' prices on one time axis.
+        costs: what trading costs.
+        equity: the capital, minor units.
+    """
+
+    def __init__(self, spec: Spec, series: LegSeries, costs: Costs, equity: int) -> None:
+        self.spec, self.series, self.costs = spec, series, costs
+        market = series.index
+        self.times: list[int] = market.times_ms.tolist()
+        self.close: Floats = market.close
+        self.volumes: Floats | None = market.volume_24h if market.volume_24h.size else None
+        self.low, self.high, self.open = market.low, market.high, market.open
+        self.due = _settlements(series)
+        self.state = TokenState()
+        self.happened: list[Happened] = []
+        self.trades = 0
+        prices = self.prices(0)
+        lots = tuple(lot_of(leg.lot * leg.multiplier, price) for leg, price in zip(spec.token.legs, prices, strict=True))
+        units = equity * MINOR // to_minor(spec.token.initial_nav, FLOOR)
+        self.apply(0, ev.Launched(time_ms=self.times[0], token=spec.token, lots=lots, prices=prices))
+        self.apply(0, ev.Seeded(time_ms=self.times[0], amount=equity, units=units))
+
+    def run(self) -> None:
+        """Follows the token to the end of its series."""
+        bar, n = 0, len(self.times)
+        self.attend(0, force=True)
+        while True:
+            horizon = watch(self.spec, self.state)
+            bar = self.next_bar(bar, horizon)
+            if self.state.status == "wiped":
+                return
+            if bar >= n:
+                self.apply(n - 1, ev.NavStruck(time_ms=self.times[-1], prices=self.prices(n - 1)))
+                return
+            self.liquidate(bar)
+            for leg, settlement_ms, rate in self.due.get(bar, ()):
+                lots = self.state.legs[leg].lots
+                self.apply(bar, ev.FundingSettled(time_ms=self.times[bar], leg=leg, settlement_ms=settlement_ms,
+                                                  lots=lots, rate=rate, prices=self.prices(bar)))  # fmt: skip
+            self.attend(bar, force=self.times[bar] >= horizon.deadline_ms)
+
+    def prices(self, bar: int) -> tuple[float, ...]:
+        """Returns the price of each leg at a bar."""
+        return tuple(self.close[:, bar].tolist())
+
+    def next_bar(self, bar: int, horizon: Watch) -> int:
+        """Returns the next bar that needs attention: a clock, a settlement, or a price beyond its range."""
+        stop = len(self.times)
+        if horizon.deadline_ms < np.inf:
+            stop = min(stop, int(np.searchsorted(self.series.times_ms, horizon.deadline_ms)))
+        stop = max(min(stop, next((b for b in self._settled if b > bar), stop)), bar + 1)
+        low, high = np.array(horizon.below)[:, None], np.array(horizon.above)[:, None]
+        forced = self.forced_price()
+        start, size = bar + 1, _CHUNK
+        while start < stop:
+            end = min(start + size, stop)
+            part = self.close[:, start:end]
+            outside = ((part < low) | (part > high)).any(axis=0)
+            if forced is not None:
+                long = self.state.legs[0].lots > 0
+                outside |= self.low[start:end] <= forced if long else self.high[start:end] >= forced
+            if outside.any():
+                return start + int(outside.argmax())
+            start, size = end, 4 * size
+        return stop
+
+    @property
+    def _settled(self) -> list[int]:
+        return sorted(self.due)
+
+    def attend(self, bar: int, *, force: bool) -> None:
+        """Asks the rule at a bar, if a clock ran out or there is something to do, and trades what it wants."""
+        volumes = () if self.volumes is None else tuple(self.volumes[:, bar].tolist())
+        before_ms = self.times[max(bar - 1, 0)]
+        event = ev.Marked(time_ms=self.times[bar], prices=self.prices(bar), before_ms=before_ms, volumes=volumes)
+        if not (force or needs(self.spec, self.state, event)):
+            return
+        orders = self.apply(bar, event)
+        while orders:
+            orders = tuple(more for order in orders for more in self.fill(bar, order))
+
+    def fill(self, bar: int, order: Order) -> tuple[Order, ...]:
+        """Fills an order at once and whole; returns what the token wants next."""
+        leg = self.state.legs[order.leg]
+        volume = 0.0 if self.volumes is None else float(self.volumes[order.leg, bar])
+        found = deal(self.costs, order.lots, leg.lot_size, leg.mark, volume)
+        self.trades += 1
+        same = {"time_ms": self.times[bar], "leg": order.leg, "epoch": order.epoch, "slice": order.slice,
+                "attempt": order.attempt}  # fmt: skip
+        self.apply(bar, ev.Filled(**same, trade=str(self.trades), lots=order.lots, price=found.price,
+                                  commission=found.charge))  # fmt: skip
+        return self.apply(bar, ev.OrderEnded(**same, outcome="filled"))
+
+    def forced_price(self) -> float | None:
+        """Returns where the venue closes a token of one leg; None if nowhere."""
+        if len(self.state.legs) > 1 or not self.spec.token.legs[0].margin_tiers or self.state.is_flat:
+            return None
+        leg = self.state.legs[0]
+        now = State(to_float(self.state.equity), leg.lots * float(leg.lot), leg.mark, 0, 0, 0, 0, 0, 0)
+        price = liquidation_price(np.ascontiguousarray(self.spec.tiers[0]), State(*map(float, now)))
+        return None if np.isnan(price) else price
+
+    def liquidate(self, bar: int) -> None:
+        """Lets the venue close the position if the bar reached the price for it."""
+        forced = self.forced_price()
+        if forced is None:
+            return
+        leg = self.state.legs[0]
+        long = leg.lots > 0
+        if not (self.low[bar] <= forced if long else self.high[bar] >= forced):
+            return
+        price = min(float(self.open[bar]), forced) if long else max(float(self.open[bar]), forced)
+        charge = fee_on(self.costs.taker_fee + self.costs.liquidation_fee, leg.lots, leg.lot_size, price)
+        self.trades += 1
+        self.apply(bar, ev.Liquidated(time_ms=self.times[bar], leg=0, lots=-leg.lots, price=price, charge=charge,
+                                      trade=str(self.trades)))  # fmt: skip
+
+    def apply(self, bar: int, event: ev.TokenEvent) -> tuple[Order, ...]:
+        """Takes one event."""
+        done = step(self.spec, self.state, event)
+        self.state = done.state
+        self.happened.append(Happened(bar, event, done.entry, done.state))
+        return done.orders
+
+
+def lot_of(size: float, price: float) -> str:
+    """Returns the size of a lot as a decimal: the venue's, or so fine a step that it is worth no minor unit."""
+    return repr(size) if size > 0 else str(finest_lot(price))
+
+
+def exact_backtest(
+    token: Token, prices: Any, *, funding: Any = None, costs: Costs | None = None, equity: float = CAPITAL
+) -> Exact:
+    """Runs a token over a price path through the live desk's step and ledger. See `backtest` for the arguments."""
+    as_token(token)
+    paid = Costs() if token.fees.all_in else as_costs(costs, token)
+    spec = Spec(token, paid)
+    series = Inputs(Sources(prices, funding)).legs(token)
+    run = Exact(spec, series, paid, to_minor(capital(equity), FLOOR))
+    run.run()
+    return run
+
+
+def _settlements(series: LegSeries) -> dict[int, list[tuple[int, int, float]]]:
+    """Returns, for each bar, the settlements that fall on it: (leg, time, rate)."""
+    due: dict[int, list[tuple[int, int, float]]] = {}
+    for leg, held in enumerate(series.held):
+        if held.funding is None:
+            continue
+        stamps: Times = held.funding.times_ms
+        past = stamps % _MINUTE_MS
+        bars = bars_at(series.times_ms, series.spacing_ms, stamps - np.where(past <= _STAMP_SLACK_MS, past, 0))
+        for bar, stamp, rate in zip(bars.tolist(), stamps.tolist(), held.funding.rates.tolist(), strict=True):
+            if 0 < bar < len(series.times_ms):
+                due.setdefault(bar, []).append((leg, stamp, rate))
+    return due
+
+
