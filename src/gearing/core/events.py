@@ -70,6 +70,7 @@ class FundingSettled(Event, frozen=True, kw_only=True, tag="funding_settled"):
         settlement_ms: the venue's time of it, the posting's identity.
         lots: what was held at that instant.
         rate: a positive rate is paid by longs.
+        amount: received (paid < 0), as the venue booked it.
         prices: the mark of each leg at the settlement.
     """
 
@@ -77,6 +78,7 @@ class FundingSettled(Event, frozen=True, kw_only=True, tag="funding_settled"):
     settlement_ms: int
     lots: int
     rate: float
+    amount: int
     prices: tuple[float, ...]
 
 

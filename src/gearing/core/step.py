@@ -17,7 +17,7 @@ from gearing.core import attribution as att
 from gearing.core import events as ev
 from gearing.core import trading
 from gearing.core.decide import NONE
-from gearing.core.formulas import equity_after_fee, funding_payment
+from gearing.core.formulas import equity_after_fee
 from gearing.core.ledger import CAPITAL, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET, Entry
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import FLOOR, to_float, to_minor
@@ -132,12 +132,9 @@ def _funding_settled(spec: Spec, state: TokenState, event: ev.FundingSettled) ->
         raise StepError(f"the settlement of {event.settlement_ms} on leg {event.leg} is booked already")
     work = Working(spec, state)
     work.mark(event.prices)
-    q = event.lots * float(leg.lot)
-    # Rounded down: what is received is never overstated, what is paid never understated.
-    amount = to_minor(funding_payment(q, event.prices[event.leg], event.rate), FLOOR)
-    if amount and work.equity > 0 and not _is_over(state):
+    if event.amount and work.equity > 0 and not _is_over(state):
         work.close_stretch()
-        work.settle_funding(amount)
+        work.settle_funding(event.amount)
     work.legs[event.leg] = msgspec.structs.replace(work.legs[event.leg], funded_ms=event.settlement_ms)
     if work.equity <= 0 and not _is_over(state):
         return _wipe_out(work, event.time_ms)

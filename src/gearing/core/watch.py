@@ -93,5 +93,3 @@ def _clocks(spec: Spec, state: TokenState) -> tuple[float, bool]:
                 if due_ms > since:
                     times.append(due_ms)
     return min(times, default=INF), overdue
-
-

@@ -6,6 +6,8 @@ horizons no price is looked at.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +28,7 @@ from gearing.market.legs import LegSeries, Sources
 from gearing.market.series import Floats, Times
 from gearing.study.backtest import CAPITAL, as_costs, as_token, capital
 from gearing.study.inputs import Inputs
-from gearing.venues.quote import deal, fee_on
+from gearing.venues.quote import deal, fee_on, funding
 
 _MINUTE_MS, _STAMP_SLACK_MS = 60_000, 1_000
 # So many bars are searched for a crossing at once, at first; four times as many each time none is found.
@@ -60,11 +62,13 @@ class Exact:
         self.volumes: Floats | None = market.volume_24h if market.volume_24h.size else None
         self.low, self.high, self.open = market.low, market.high, market.open
         self.due = _settlements(series)
+        self.settled = sorted(self.due)
         self.state = TokenState()
         self.happened: list[Happened] = []
         self.trades = 0
         prices = self.prices(0)
-        lots = tuple(lot_of(leg.lot * leg.multiplier, price) for leg, price in zip(spec.token.legs, prices, strict=True))
+        legs = zip(spec.token.legs, prices, strict=True)
+        lots = tuple(lot_of(leg.lot * leg.multiplier, price) for leg, price in legs)
         units = equity * MINOR // to_minor(spec.token.initial_nav, FLOOR)
         self.apply(0, ev.Launched(time_ms=self.times[0], token=spec.token, lots=lots, prices=prices))
         self.apply(0, ev.Seeded(time_ms=self.times[0], amount=equity, units=units))
@@ -83,10 +87,15 @@ class Exact:
                 return
             self.liquidate(bar)
             for leg, settlement_ms, rate in self.due.get(bar, ()):
-                lots = self.state.legs[leg].lots
-                self.apply(bar, ev.FundingSettled(time_ms=self.times[bar], leg=leg, settlement_ms=settlement_ms,
-                                                  lots=lots, rate=rate, prices=self.prices(bar)))  # fmt: skip
+                self.settle(bar, leg, settlement_ms, rate)
             self.attend(bar, force=self.times[bar] >= horizon.deadline_ms)
+
+    def settle(self, bar: int, leg: int, settlement_ms: int, rate: float) -> None:
+        """Books a settlement of funding at a bar's price."""
+        prices, held = self.prices(bar), self.state.legs[leg]
+        amount = 0 if self.spec.all_in else funding(held.lots, held.lot_size, prices[leg], rate)
+        self.apply(bar, ev.FundingSettled(time_ms=self.times[bar], leg=leg, settlement_ms=settlement_ms,
+                                          lots=held.lots, rate=rate, amount=amount, prices=prices))  # fmt: skip
 
     def prices(self, bar: int) -> tuple[float, ...]:
         """Returns the price of each leg at a bar."""
@@ -96,8 +105,11 @@ class Exact:
         """Returns the next bar that needs attention: a clock, a settlement, or a price beyond its range."""
         stop = len(self.times)
         if horizon.deadline_ms < np.inf:
-            stop = min(stop, int(np.searchsorted(self.series.times_ms, horizon.deadline_ms)))
-        stop = max(min(stop, next((b for b in self._settled if b > bar), stop)), bar + 1)
+            stop = min(stop, bisect_left(self.times, math.ceil(horizon.deadline_ms)))
+        after = bisect_right(self.settled, bar)
+        if after < len(self.settled):
+            stop = min(stop, self.settled[after])
+        stop = max(stop, bar + 1)
         low, high = np.array(horizon.below)[:, None], np.array(horizon.above)[:, None]
         forced = self.forced_price()
         start, size = bar + 1, _CHUNK
@@ -112,10 +124,6 @@ class Exact:
                 return start + int(outside.argmax())
             start, size = end, 4 * size
         return stop
-
-    @property
-    def _settled(self) -> list[int]:
-        return sorted(self.due)
 
     def attend(self, bar: int, *, force: bool) -> None:
         """Asks the rule at a bar, if a clock ran out or there is something to do, and trades what it wants."""
@@ -203,5 +211,3 @@ def _settlements(series: LegSeries) -> dict[int, list[tuple[int, int, float]]]:
             if 0 < bar < len(series.times_ms):
                 due.setdefault(bar, []).append((leg, stamp, rate))
     return due
-
-

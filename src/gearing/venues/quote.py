@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from gearing.core.fees import Costs
-from gearing.core.formulas import spread_at_size
-from gearing.core.money import CEILING, to_minor, value_of
+from gearing.core.formulas import funding_payment, spread_at_size
+from gearing.core.money import CEILING, FLOOR, to_minor, value_of
 
 
 class Deal(NamedTuple):
@@ -35,3 +35,8 @@ def deal(costs: Costs, lots: int, lot: Decimal, mark: float, volume: float) -> D
 def fee_on(rate: float, lots: int, lot: Decimal, price: float) -> int:
     """Returns a fee on the notional of a trade, minor units, rounded up."""
     return to_minor(rate * value_of(abs(lots), lot, price, CEILING) / 1e8, CEILING)
+
+
+def funding(lots: int, lot: Decimal, mark: float, rate: float) -> int:
+    """Returns the funding received (paid < 0) on a settlement, minor units, rounded down."""
+    return to_minor(funding_payment(float(lots * lot), mark, rate), FLOOR)
