@@ -88,6 +88,9 @@ def _seeded(spec: Spec, state: TokenState, event: ev.Seeded) -> Step:
 def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
     work = Working(spec, state)
     work.mark(event.prices)
+    if state.status in {"wiped", "closing"} and not state.is_working and not state.is_flat:
+        again = _closed(work, event.time_ms)
+        return again._replace(state=msgspec.structs.replace(again.state, attended_ms=event.time_ms))
     if _is_over(state):
         return Step(work.finished(), tuple(work.entry))
     if work.equity <= 0:
@@ -154,15 +157,20 @@ def _filled(spec: Spec, state: TokenState, event: ev.Filled) -> Step:
 
 
 def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
-    running, orders = trading.ended(Working(spec, state), _running(state, event), event.leg)
+    running, rest, orders = trading.ended(_running(state, event), event.leg, again=state.status != "halted")
+    lacks = rest != 0 and not orders
+    if lacks and state.status == "open":  # asked for too often: a person has to look
+        state = msgspec.structs.replace(state, status="halted")
     state = msgspec.structs.replace(state, rebalance=running)
     if running.attempts:
         return Step(state, (), orders)
     work = Working(spec, state)
-    if state.status in {"wiped", "closing"} or running.aim == 0.0:
-        return _closed(work, event.time_ms)
+    if state.status in {"wiped", "closing"}:
+        return Step(msgspec.structs.replace(state, rebalance=None)) if lacks else _closed(work, event.time_ms)
     if work.equity <= 0:
         return _wipe_out(work, event.time_ms)
+    if lacks:  # what was traded stands; once resumed, the rule is asked anew
+        return Step(work.finished(rebalance=None))
     return Step(trading.slice_done(spec, work, running), tuple(work.entry))
 
 

@@ -137,16 +137,25 @@ def filled(work: Working, k: int, lots: int) -> Rebalance | None:
     return msgspec.structs.replace(running, attempts=attempts)
 
 
-def ended(work: Working, running: Rebalance, k: int) -> tuple[Rebalance, tuple[Order, ...]]:
-    """Takes leg k's order off the slice; what it left unfilled is asked for anew, under a new number."""
+def ended(running: Rebalance, k: int, *, again: bool) -> tuple[Rebalance, int, tuple[Order, ...]]:
+    """Takes leg k's order off the slice.
+
+    Args:
+        running: the rebalance under way.
+        k: the leg.
+        again: whether what was left unfilled may be asked for anew, under a new number.
+
+    Returns:
+        The rebalance after it, the lots left unfilled, and the order for them.
+    """
     ending = next(a for a in running.attempts if a.leg == k)
     others = tuple(a for a in running.attempts if a.leg != k)
     rest = ending.lots - ending.filled
-    if rest == 0 or ending.number + 1 >= ATTEMPTS_MAX:
-        return msgspec.structs.replace(running, attempts=others), ()
-    again = Attempt(leg=k, number=ending.number + 1, lots=rest)
-    after = msgspec.structs.replace(running, attempts=(*others, again))
-    return after, (Order(k, rest, running.epoch, running.slice, again.number, running.aim == 0.0),)
+    if rest == 0 or not again or ending.number + 1 >= ATTEMPTS_MAX:
+        return msgspec.structs.replace(running, attempts=others), rest, ()
+    anew = Attempt(leg=k, number=ending.number + 1, lots=rest)
+    after = msgspec.structs.replace(running, attempts=(*others, anew))
+    return after, rest, (Order(k, rest, running.epoch, running.slice, anew.number, running.aim == 0.0),)
 
 
 def slice_done(spec: Spec, work: Working, running: Rebalance) -> TokenState:

@@ -18,6 +18,10 @@ from gearing.core.trading import decide_now
 from gearing.core.working import Working
 
 
+# A closing that the venue did not fill is asked for again so much later.
+CLOSE_AGAIN_MS = 60_000
+
+
 class Watch(NamedTuple):
     """A token's horizon.
 
@@ -41,8 +45,10 @@ def watch(spec: Spec, state: TokenState) -> Watch:
 
     Within the ranges and before the deadline nothing is posted and nothing is traded.
     """
-    count = len(state.legs)
+    count = len(spec.token.legs)
     nothing = Watch(INF, (0.0,) * count, (INF,) * count)
+    if state.status in {"wiped", "closing"} and not state.is_working and not state.is_flat:
+        return nothing._replace(deadline_ms=state.attended_ms + CLOSE_AGAIN_MS)
     if state.status in {"wiped", "closed", "draft"} or not state.balances.units:
         return nothing
     if state.epoch == 0 and state.status == "open":
