@@ -287,10 +287,10 @@ class Loop:
         return self.rebalance(i)
 
 
-def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, bars=None, nudge=0.0):
+def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, bars=None, nudge=0.0, grain=0.0):
     """Runs the loop; `funding` is a list of (time in ms, rate); `bars` holds open, low, high, volume.
 
-    With a nudge each bar begins with equity so many roundings of its sum too high.
+    With a nudge each bar begins with equity so many roundings of its sum too high, with a grain that much money.
     """
     loop = Loop(
         token, [int(t) for t in times], [float(p) for p in prices], funding, costs or token.costs, equity, bars or {}
@@ -301,7 +301,7 @@ def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, b
     loop.out.nav.append(loop.E)
     for i in range(1, len(loop.p)):
         if loop.E > 0:
-            loop.E += nudge * 2**-53 * (loop.E + abs(loop.q) * max(loop.p[i], loop.p[i - 1]))
+            loop.E += nudge * 2**-53 * (loop.E + abs(loop.q) * max(loop.p[i], loop.p[i - 1])) + grain
             loop.bar(i)
         loop.out.nav.append(loop.E)
     return loop.out

@@ -194,6 +194,13 @@ class Working:
         self.parts[att.TRADE_PRICE], self.parts[att.SINCE_TRADE] = self.parts[att.POST_PRICE], 0.0
 
 
+def attribution_now(spec: Spec, state: TokenState) -> tuple[float, ...]:
+    """Returns the attribution up to the last marks (see `core.attribution` for what stands where)."""
+    work = Working(spec, state)
+    work.close_stretch()
+    return tuple(work.parts.tolist())
+
+
 def _closed(held: int, lots: int) -> int:
     """Returns how many lots of a position a trade closes, with the position's sign."""
     if held == 0 or (held > 0) == (lots > 0):
