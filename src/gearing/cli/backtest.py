@@ -10,7 +10,7 @@ import typer
 from gearing.cli import inputs
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.output import JsonFlag, aligned, emit, heading, pairs, write_out
-from gearing.cli.ran_on import held_against, series_payload, series_rows
+from gearing.cli.ran_on import series_payload
 from gearing.cli.reporting import ReportOption, WindowOption, command_line, window_of
 from gearing.cli.series import SeriesOptions
 from gearing.numerals import MISSING, amount, decimals_for, fixed, gained, moment, number, share, summing
@@ -119,13 +119,15 @@ def payload(result: Result) -> dict[str, Any]:
 
 def show(result: Result) -> None:
     """Prints a backtest for people."""
+    from gearing.study.ran_on import series_rows
+
     token = result.token
     typer.secho(f"{token.symbol}: {_title(token)}", bold=True)
     pairs(
         [
             ("rule", rule_line(token)),
             ("fees", fee_line(token)),
-            *series_rows([(token, result.ran_on)], result.prices),
+            *series_rows([(token, result.ran_on)], result.prices, options=True),
             ("costs", cost_line(token, result.costs)),
         ]
     )
@@ -175,6 +177,8 @@ def _show_fate(result: Result) -> None:
 
 
 def _show_summary(result: Result) -> None:
+    from gearing.study.ran_on import held_against
+
     s, currency = result.summary(), result.token.settlement
     heading("Result")
     left, right = _result_rows(s, currency, held_against(result.token, result.ran_on)), _running_rows(s)

@@ -78,7 +78,9 @@ def wanted_prices(tokens: Iterable[Token]) -> list[Want]:
             for contract in (isinstance(leg, DatedFuture) and leg.contracts) or (None,)
         ]
         for name in names:
-            found.setdefault(name, Want(name, token.symbol, len(names) == 1))
+            # What another token calls by its name is that series for all.
+            alone = len(names) == 1 and (name not in found or found[name].alone)
+            found[name] = Want(name, token.symbol, alone)
     return list(found.values())
 
 
@@ -90,7 +92,8 @@ def wanted_legs(tokens: Iterable[Token], *, perpetuals: bool) -> list[Want]:
     for token in tokens:
         for leg in token.legs:
             if isinstance(leg, Perpetual) or not perpetuals:
-                found.setdefault(leg.symbol, Want(leg.symbol, token.symbol, len(token.legs) == 1))
+                alone = len(token.legs) == 1 and (leg.symbol not in found or found[leg.symbol].alone)
+                found[leg.symbol] = Want(leg.symbol, token.symbol, alone)
     return list(found.values())
 
 
@@ -142,7 +145,7 @@ class Shelf:
             if chosen is not None:
                 found[want.name] = chosen
             elif all_of_them:
-                raise self._nothing_for(want, wants)
+                raise self._nothing_for(want)
         self._check_used(found.values(), wants)
         return found
 
@@ -153,7 +156,7 @@ class Shelf:
         return Chosen(file, None if held is None or len(held) == 1 else want.name)
 
     def _free(self, want: Want, all_of_them: bool) -> Chosen | None:
-        name = want.name if self.symbol is None else self.symbol
+        name = self.symbol if want.alone and self.symbol is not None else want.name
         if want.alone and len(self.free) == 1:
             return self._sole(want, self.free[0], all_of_them)
         holding = [file for file in self.free if name in (self.held(file) or ())]
@@ -187,30 +190,27 @@ class Shelf:
                 continue
             where = f"{self.option} {name}={file}"
             if not known:
-                token = wants[0].token if wants else ""
-                what = f"the leg of {token} has no symbol, so nothing is given by name."
+                what = "the token's leg has no symbol, so its series is not given by name."
                 raise InputError(what, where=where, fix=f"Write {self.option} FILE, and --symbol if it holds several.")
             near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
             fix = f"Did you mean {near[0]}?" if near else f"There {_are(known)}."
             raise InputError(f"no leg or contract is called {name}.", where=where, fix=fix)
 
-    def _nothing_for(self, want: Want, wants: Sequence[Want]) -> InputError:
+    def _nothing_for(self, want: Want) -> InputError:
         what = self.option.removeprefix("--")
-        needs = f"{want.token} needs {what} of {want.name or 'its leg'}"
+        needs = f"{want.token} needs {what} of {want.name}" if want.name else "it is not clear which is the token's"
         silent = [file for file in self.free if self.held(file) is None]
         if silent:
-            of = f"{self.option} {want.name}={silent[0]}" if want.name else f"{self.option} {silent[0]} alone"
             return InputError(
                 f"it has no column symbol, so it does not say of which leg it is; {needs}.",
                 where=silent[0].name,
-                fix=f"Write {of}.",
+                fix=f"Write {self.option} {want.name}={silent[0]}." if want.name else "Give this file alone.",
             )
-        holding = [f"{file.name} holds {listed(self.held(file) or [])}" for file in self.free]
-        there = "; ".join([*holding, *(f"{name} is given" for name in self.named)])
-        fix = f"Add {self.option} {want.name}=FILE." if want.name else "Give its leg a symbol."
-        if any(not other.alone for other in wants) or not self.free:
-            return InputError(f"{needs}, and there are none: {there}.", where=self.option, fix=fix)
-        return InputError(f"{needs}, and no file holds it: {there}.", where=self.option, fix=fix)
+        there = [f"{file.name} holds {listed(self.held(file) or [])}" for file in self.free]
+        if self.named:
+            there.append(f"given by name {_are(list(self.named))}")
+        fix = f"Add {self.option} {want.name}=FILE." if want.name else "Give one file, or choose with --symbol."
+        return InputError(f"{needs}: {'; '.join(there)}.", where=self.option, fix=fix)
 
     def _check_used(self, chosen: Iterable[Chosen], wants: Sequence[Want]) -> None:
         used = {one.file for one in chosen}

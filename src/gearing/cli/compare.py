@@ -22,7 +22,6 @@ from gearing.cli.output import (
     show_table,
     write_out,
 )  # fmt: skip
-from gearing.cli.ran_on import series_rows
 from gearing.cli.reporting import ReportOption, command_line
 from gearing.cli.series import SeriesOptions
 from gearing.errors import InputError, SpecError
@@ -169,11 +168,13 @@ def sorted_by(frame: pl.DataFrame, column: str | None, *, ascending: bool) -> pl
 
 
 def _show(comparison: Comparison, frame: pl.DataFrame) -> None:
+    from gearing.study.ran_on import series_rows
+
     tokens = [result.token for result in comparison.results]
     targets = sorted({f"{token.target:+g}".replace("-", "−") for token in tokens})
     typer.secho(f"{count(len(tokens), 'rule')} at a target of {', '.join(targets)}", bold=True)
     runs = [(result.token, result.ran_on) for result in comparison.results]
-    pairs([*series_rows(runs), ("costs", _costs(tokens))])
+    pairs([*series_rows(runs, options=True), ("costs", _costs(tokens))])
     typer.echo()
     found = frame.to_dicts()
     names = _names(found, several_targets=len(targets) > 1)

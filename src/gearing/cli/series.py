@@ -157,17 +157,15 @@ class SeriesOptions(NamedTuple):
         return found if any(found.values()) else {}
 
     def _check_symbol(self, tokens: Sequence[Token]) -> None:
-        if self.symbol is None:
+        if self.symbol is None or any(want.alone for want in wanted_prices(tokens)):
             return
-        for token in tokens:
-            count = len(wanted_prices([token]))
-            if count > 1:
-                kind = "legs" if len(token.legs) > 1 else "contracts"
-                raise InputError(
-                    f"{token.symbol} has {count} {kind}, and each finds its rows by its own symbol.",
-                    where=f"--symbol {self.symbol}",
-                    fix="Leave it out.",
-                )
+        token = tokens[0]
+        kind = "legs" if len(token.legs) > 1 else "contracts"
+        raise InputError(
+            f"{token.symbol} has {len(wanted_prices([token]))} {kind}, and each finds its rows by its own symbol.",
+            where=f"--symbol {self.symbol}",
+            fix="Leave it out.",
+        )
 
     def _rates(self, tokens: Sequence[Token]) -> Rates | None:
         from gearing.core.instruments import TotalReturnSwap
@@ -180,6 +178,9 @@ class SeriesOptions(NamedTuple):
         from gearing.market.tables import RATE_COLUMNS
 
         if (fixed := _number(self.rates)) is not None and not Path(self.rates).exists():
+            if abs(fixed) >= 1:
+                what = f"{fixed:g} would be {fixed * 100:,.0f} % a year."
+                raise InputError(what, where=f"--rates {self.rates}", fix="Write 5% or 0.05.")
             rates = read_rates(fixed)
         else:
             given = parsed("--rates", [Path(self.rates)])[0]

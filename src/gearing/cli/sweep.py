@@ -26,7 +26,6 @@ from gearing.cli.output import (
     show_table,
     write_out,
 )  # fmt: skip
-from gearing.cli.ran_on import series_rows
 from gearing.cli.reporting import ReportOption, command_line
 from gearing.cli.series import SeriesOptions
 from gearing.errors import InputError
@@ -206,6 +205,8 @@ def _value(text: str) -> Any:
 
 
 def _show(found: Sweep, frame: pl.DataFrame, sort: str) -> None:
+    from gearing.study.ran_on import series_rows
+
     token = found.token
     wiped = int(found.frame["wiped_out"].sum())
     fate = f", {wiped:,} wiped out" if wiped else ""
@@ -214,7 +215,7 @@ def _show(found: Sweep, frame: pl.DataFrame, sort: str) -> None:
         [
             ("rule", rule_line(token)),
             ("fees", fee_line(token)),
-            *([] if found.ran_on is None else series_rows([(token, found.ran_on)])),
+            *([] if found.ran_on is None else series_rows([(token, found.ran_on)], options=True)),
             ("costs", cost_line(token, token.costs)),
         ]
     )
