@@ -105,7 +105,7 @@ def payload(result: Result) -> dict[str, Any]:
     log = attribution.log
     return {
         "token": result.token,
-        "rule_words": describe(result.token.resolved_rule, result.token.target),
+        "rule_words": describe(result.token.resolved_rule, result.token.target, in_coin=result.token.settles_in_coin),
         **series_payload(result),
         "costs": type(result.costs)() if result.token.fees.all_in else result.costs,
         "equity": result.equity,

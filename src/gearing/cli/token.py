@@ -61,7 +61,7 @@ def check(
         "valid": True,
         "problems": [],
         "token": token,
-        **rule_payload(rule, token.fees, token.target),
+        **rule_payload(rule, token.fees, token.target, in_coin=token.settles_in_coin),
     }
     budget = None
     if prices:
@@ -87,7 +87,7 @@ def _show(token: Token, file: Path) -> None:
     typer.echo()
     pairs(_facts(token, size))
     rule = token.resolved_rule
-    show_rule(rule, token.target)
+    show_rule(rule, token.target, in_coin=token.settles_in_coin)
     show_fees(token.fees, token.target)
     _show_costs(token)
 

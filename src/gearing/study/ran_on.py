@@ -108,9 +108,7 @@ def _rate_rows(runs: Runs, *, options: bool) -> Rows:
             mean = f"{percent(float(rates.at(ran_on.times_ms).mean()))} a year"
             return [("rates", f"{rates.symbol or 'given'}, {mean}{' on average' if len(rates) > 1 else ''}")]
     if any(isinstance(leg, TotalReturnSwap) for token, _ in runs for leg in token.legs):
-        missing = (
-            "none; give them with --rates" if options else "none were given: a real swap pays a rate too"
-        )
+        missing = "none; give them with --rates" if options else "none were given: a real swap pays a rate too"
         return [("rates", missing)]
     return []
 

@@ -117,6 +117,6 @@ def _assumed(sweep: Sweep, command: str | None) -> str:
     ]
     return section(
         "What was assumed", facts(rows), "<h3>The rule where not varied</h3>",
-        bullets(describe(token.resolved_rule, token.target)), "<h3>Fees where not varied</h3>",
-        bullets(fee_words(token.fees, token.target)), *made_again(command),
+        bullets(describe(token.resolved_rule, token.target, in_coin=token.settles_in_coin)),
+        "<h3>Fees where not varied</h3>", bullets(fee_words(token.fees, token.target)), *made_again(command),
     )  # fmt: skip

@@ -151,10 +151,10 @@ def token_section(result: Result) -> str:
         "The token and its rule",
         facts(rows),
         "<h3>What the rule does</h3>",
-        bullets(describe(rule, token.target)),
+        bullets(describe(rule, token.target, in_coin=token.settles_in_coin)),
         "<h3>What the issuer charges</h3>",
         bullets(fee_words(token.fees, token.target)),
-        _barriers(rule, token.target),
+        _barriers(rule, token.target, in_coin=token.settles_in_coin),
     )
 
 
@@ -173,8 +173,8 @@ def holding_words(token: Token, leg: Leg) -> str:
     return f"{share_of}{name}"
 
 
-def _barriers(rule: Rule, target: float) -> str:
-    moves = barrier_moves(rule, target)
+def _barriers(rule: Rule, target: float, *, in_coin: bool) -> str:
+    moves = barrier_moves(rule, target, in_coin=in_coin)
     if not moves:
         return paragraph("No move of the price makes it act between its clocks, or ends it.", mark="note")
     rows = [
