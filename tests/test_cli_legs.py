@@ -410,7 +410,7 @@ def test_files_come_from_the_environment_too(capsys: Captured, monkeypatch: pyte
         (("chain.toml", "--prices", "contracts.parquet"), ["BTC-JAN, BTC-FEB, each rolled 2 days before", "1 roll"]),
         (("swap.toml", "--prices", "qqq.parquet", "--rates", "5%"), ["the total return swap on QQQ, 0.35 % a year"]),
         (("coin.toml", "--prices", "btc.parquet"), ["the inverse perpetual BTCUSD_PERP", "BTC, kept"]),
-        (("spot.toml", "--prices", "btc.parquet"), ["the spot BTC"]),
+        (("spot.toml", "--prices", "btc.parquet"), ["<dd>spot BTC</dd>"]),
     ],
 )
 def test_a_report_of_any_kind_says_what_it_ran_on(words: tuple[str, ...], said: list[str], capsys: Captured) -> None:

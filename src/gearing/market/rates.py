@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -31,7 +31,7 @@ class Rates(TimeSeries):
     rates: Floats
     symbol: str = ""
 
-    _holds: ClassVar[bool] = True
+    _holds = True
 
     def __post_init__(self) -> None:
         expected = "finite and between -1 and 1 (a fraction: 0.05 is 5 % a year)"

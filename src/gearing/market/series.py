@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,7 @@ class TimeSeries:
     times_ms: Times
 
     # Whether a value holds until the next one, so that the one in force at the start of a period belongs to it.
-    _holds: ClassVar[bool] = False
+    _holds = False
 
     def __len__(self) -> int:
         return len(self.times_ms)

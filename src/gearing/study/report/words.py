@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gearing.core.instruments import DatedFuture, Leg, Perpetual, TotalReturnSwap, kind_of
+from gearing.core.instruments import DatedFuture, Leg, Perpetual, Spot, TotalReturnSwap, kind_of
 from gearing.core.rule import Rule
 from gearing.core.spec_text import format_token
 from gearing.core.token import Token
@@ -163,7 +163,8 @@ def holding_words(token: Token, leg: Leg) -> str:
     kind = kind_of(leg).replace("_", " ")
     if isinstance(leg, Perpetual):
         kind = f"{'inverse' if leg.inverse else 'linear'} perpetual"
-    share_of = f"{percent(leg.weight)} in the {kind}" if len(token.legs) > 1 else f"the {kind}"
+    kind = kind if isinstance(leg, Spot) else f"the {kind}"
+    share_of = f"{percent(leg.weight)} in {kind}" if len(token.legs) > 1 else kind
     name = f" {leg.symbol}" if leg.symbol else ""
     if isinstance(leg, TotalReturnSwap):
         return f"{share_of} on{name or ' the underlying'}, {percent(leg.spread)} a year over the reference rate"
