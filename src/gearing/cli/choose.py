@@ -168,20 +168,17 @@ class Shelf:
 
     def _sole(self, want: Want, file: Path, all_of_them: bool) -> Chosen | None:
         """The one file for a token of one leg, which need not call it by the same name."""
-        held = self.held(file)
-        if self.symbol is not None:
+        if self.symbol is not None or not want.name:
             return Chosen(file, self.symbol)
+        held = self.held(file)
         if held is None or len(held) <= 1:
             return Chosen(file, None)
-        if want.name and want.name not in held:
-            if not all_of_them:
-                return None
-            what = f"it holds {listed(held)}, but not {want.name}, which {want.token} holds."
-            raise InputError(what, where=file.name, fix="Choose one with --symbol.")
-        if not want.name:
-            what = f"it holds {len(held)} symbols: {listed(held)}."
-            raise InputError(what, where=file.name, fix="Choose one with --symbol.")
-        return Chosen(file, want.name)
+        if want.name in held:
+            return Chosen(file, want.name)
+        if not all_of_them:
+            return None
+        what = f"it holds {listed(held)}, but not {want.name}, which {want.token} holds."
+        raise InputError(what, where=file.name, fix="Choose one with --symbol.")
 
     def _check_names(self, wants: Sequence[Want]) -> None:
         known = [want.name for want in wants if want.name]
@@ -217,11 +214,11 @@ class Shelf:
         for file in self.free:
             if file in used:
                 continue
-            names = listed([want.name for want in wants if want.name])
-            held = self.held(file)
+            names, held = [want.name for want in wants if want.name], self.held(file)
             what = "does not say whose it is" if held is None else f"holds {listed(held)}"
+            legs = "each of these is given by name" if set(held or ()) & set(names) else f"the legs are {listed(names)}"
             raise InputError(
-                f"it serves no leg: it {what}, and the legs are {names}.",
+                f"it serves no leg: it {what}, and {legs}.",
                 where=f"{self.option} {file.name}",
                 fix=f"Write {self.option} NAME={file}, or leave it out.",
             )

@@ -20,7 +20,6 @@ from gearing.cli.output import (
     note,
     pairs,
     show_table,
-    write_out,
 )  # fmt: skip
 from gearing.cli.reporting import ReportOption, command_line
 from gearing.cli.series import SeriesOptions
@@ -102,10 +101,7 @@ def compare(
         comparison = run(chosen, **market.for_study(), equity=equity)
     frame = sorted_by(comparison.frame, sort, ascending=ascending)
     answer = {"rules": frame.to_dicts(), "left_out": left_out, "equity": equity, "funding": bool(market.funding)}
-    if out is not None and out.suffix.lower() == ".json":
-        write_out(out, inputs.json_text(answer, SCHEMA))
-    elif out is not None:
-        inputs.write_table(out, frame)
+    inputs.write_answer(out, answer, SCHEMA, frame)
     if plot is not None:
         inputs.write_figure(plot, comparison)
     if report is not None:

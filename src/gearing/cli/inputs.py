@@ -234,6 +234,14 @@ def json_text(payload: Mapping[str, Any], schema: str) -> str:
     return msgspec.json.format(msgspec.json.encode({"schema": schema, **payload}), indent=2).decode() + "\n"
 
 
+def write_answer(path: Path | None, answer: Mapping[str, Any], schema: str, frame: pl.DataFrame) -> None:
+    """Writes an answer as JSON, or its table, by the ending of the file; nothing without one."""
+    if path is not None and path.suffix.lower() == ".json":
+        write_out(path, json_text(answer, schema))
+    elif path is not None:
+        write_table(path, frame)
+
+
 def write_table(path: Path, frame: pl.DataFrame) -> None:
     """Writes a frame by the ending of its file, wholly or not at all, and says so on stderr."""
     from gearing.market.write import write_frame

@@ -24,7 +24,6 @@ from gearing.cli.output import (
     emit,
     pairs,
     show_table,
-    write_out,
 )  # fmt: skip
 from gearing.cli.reporting import ReportOption, command_line
 from gearing.cli.series import SeriesOptions
@@ -116,10 +115,7 @@ def sweep(
     found = run(chosen, grid, **market.for_study(), equity=equity, progress=sys.stderr.isatty())
     frame = sorted_by(found.frame, sort, ascending=ascending)
     answer = {"token": chosen, "grid": grid, "combinations": len(frame), "rows": frame.to_dicts()}
-    if out is not None and out.suffix.lower() == ".json":
-        write_out(out, inputs.json_text(answer, SCHEMA))
-    elif out is not None:
-        inputs.write_table(out, frame)
+    inputs.write_answer(out, answer, SCHEMA, frame)
     if plot is not None:
         inputs.write_figure(plot, found)
     if report is not None:

@@ -63,7 +63,8 @@ def gap_budget(
 
     Args:
         token: the specification.
-        prices: a Prices series, or anything `read_prices` reads.
+        prices: as for `backtest`: a series, or one for each leg or contract. Of a basket the index counts, of a
+            chain the contracts joined without jumps; `made_of` says so.
         maintenance_rate: the venue's maintenance margin, a fraction of notional, for a token without tiers.
         equity: of the token at the start of a wait, settlement currency; a venue's tiers depend on its size.
 
@@ -71,18 +72,11 @@ def gap_budget(
         The rows, the headline figures `zero_per_year` and `liquidation_per_year`, and warnings.
 
     Raises:
-        InputError: the series, the rate or the equity cannot be used.
+        InputError: the series, the rate or the equity cannot be used, or NAV is counted in coin.
 
     Source: formulas 3 (moves to zero and to liquidation) and 12 (first passage).
     """
     amount = capital(equity)
-    if as_token(token).settles_in_coin:
-        raise InputError(
-            f"no gap budget is worked out for {token.symbol}, whose NAV is counted in {token.settlement}: "
-            "what a price does to it is not what it does to a token counted in money.",
-            where="token",
-            fix=f"Take a linear perpetual, or the same token settled in another currency than {token.settlement}.",
-        )
     path, made_of = _path(token, prices, amount)
     margin = margin_of(token, _checked_rate(maintenance_rate), amount)
     if len(path) < 2:
@@ -126,7 +120,18 @@ class _Data:
 
 
 def _path(token: Token, prices: Any, equity: float) -> tuple[Prices, str]:
-    """Returns the price whose gaps count, and how it was made where it is no leg's own."""
+    """Returns the price whose gaps count, and how it was made where it is no leg's own.
+
+    Raises:
+        InputError: no price does, because NAV is counted in coin.
+    """
+    if as_token(token).settles_in_coin:
+        raise InputError(
+            f"no gap budget is worked out for {token.symbol}, whose NAV is counted in {token.settlement}: "
+            "what a price does to it is not what it does to a token counted in money.",
+            where="token",
+            fix=f"Take a linear perpetual, or the same token settled in another currency than {token.settlement}.",
+        )
     leg = token.legs[0]
     chain = isinstance(leg, DatedFuture) and bool(leg.contracts)
     if len(token.legs) == 1 and not chain:
