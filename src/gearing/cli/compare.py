@@ -88,12 +88,11 @@ def compare(
     }
     series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
     inputs.check_outputs(outputs, (*(tokens or []), *series.files()))
-    tried = [*(inputs.preset_token(name, beta, underlying, None) for name in names), *files]
-    market = series.load(tried)
-    issued = [overrides.on(inputs.preset_token(name, beta, underlying, market.nameless)) for name in names]
+    market = series.load([*(inputs.preset_token(name, beta, underlying, None) for name in names), *files])
+    issued = (overrides.on(inputs.preset_token(name, beta, underlying, market.nameless)) for name in names)
+    chosen = [*issued, *files]
     for reason in left_out:
         note(reason)
-    chosen = [*issued, *files]
     ensure_compiled(legs=market.needs_legs(chosen))
     from gearing.study.compare import compare as run
 
