@@ -7,6 +7,8 @@ import pytest
 
 import gearing as gr
 from gearing.core.mirror import mirrored_rule
+from gearing.core.words import barrier_moves, leverage_after, move_to
+from gearing.study.ideal import ideal_of
 
 DAY = 86_400_000
 DAILY = gr.Rule(schedule=(gr.Schedule(times=("00:00",)),))
@@ -76,3 +78,33 @@ def test_units_are_merged_and_histories_are_raw_or_adjusted():
     assert result.nav["nav"].to_list() == pytest.approx([100, 50, 25, 30])
     assert result.history(adjusted=False)["nav"].to_list() == pytest.approx([100, 500, 250, 300])
     assert result.history(adjusted=True)["nav"].to_list() == pytest.approx([1000, 500, 250, 300])
+
+
+@pytest.mark.parametrize("target", [3.0, 1.0, -0.5, -1.0, -3.0])
+def test_moves_in_words_are_those_the_engine_meets(target):
+    leg = gr.Perpetual(symbol="X", inverse=True, underlying="BTC")
+    token = gr.Token(symbol="T", target=target, rule=gr.Rule(), legs=(leg,), settlement="BTC")
+    times = 1_672_531_200_000 + np.arange(2) * DAY
+    for move in (-0.2, -0.05, 0.1, 0.3):
+        result = gr.backtest(token, (times, 100 * np.array([1.0, 1 + move])))
+        expected = leverage_after(target, move, in_coin=True)
+        assert expected is not None
+        assert result.nav["leverage"][-1] == pytest.approx(expected, rel=1e-12)
+        assert target == -1 or move_to(expected, target, in_coin=True) == pytest.approx(move)
+    ends = [found.move for found in barrier_moves(gr.Rule(), target, in_coin=True) if found.trigger == "wipe-out"]
+    assert len(ends) == (target > 0 or target < -1)
+    for end in ends:
+        for beyond, gone in ((1 + 1e-9, True), (1 - 1e-6, False)):
+            path = (times, 100 * np.array([1.0, 1 + end * beyond]))
+            assert gr.backtest(token, path).summary().wiped_out == gone
+
+
+def test_a_report_holds_it_against_its_coin():
+    leg = gr.Perpetual(symbol="X", inverse=True, underlying="BTC")
+    rule = gr.Rule(schedule=(gr.Schedule(times=("00:00",)),))
+    token = gr.Token(symbol="T", target=2.0, rule=rule, legs=(leg,), settlement="BTC")
+    times = 1_672_531_200_000 + np.arange(30) * DAY
+    prices = 100 * np.exp(np.cumsum(np.random.default_rng(4).normal(0, 0.03, 30)))
+    result = gr.backtest(token, (times, prices))
+    # Rebalanced daily at no cost, a token is its own ideal.
+    assert ideal_of(result).nav[-1] == pytest.approx(result.summary().final_nav, rel=1e-9)

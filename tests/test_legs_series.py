@@ -131,3 +131,46 @@ def test_rates_and_dividends_are_read_when_they_were_known():
 def test_what_can_be_no_rate_or_dividend_is_refused(read, words):
     with pytest.raises(gr.DataError, match=words):
         read()
+
+
+def test_a_period_keeps_the_rate_that_holds_at_its_start_and_only_its_dividends():
+    rates = gr.Rates(TIMES[[0, 10, 15]], np.array([0.01, 0.02, 0.03]))
+    cut = rates.between("2023-01-06", "2023-01-16")
+    assert cut.rates.tolist() == [0.01, 0.02]
+    assert cut.at(TIMES[5:10]).tolist() == [0.01] * 5
+    # At its very moment a rate is known, and the one before it is not needed.
+    assert rates.between("2023-01-11").rates.tolist() == [0.02, 0.03]
+    assert gr.read_rates(0.05).between("2023-01-06", "2023-01-16").rates.tolist() == [0.05]
+    with pytest.raises(gr.DataError, match="no rates in"):
+        rates.between(end="2022-12-01")
+    dividends = gr.Dividends(TIMES[[0, 10, 15]], np.array([1.0, 2.0, 3.0]))
+    assert dividends.between("2023-01-02", "2023-01-16").amounts.tolist() == [2.0]
+    with pytest.raises(gr.DataError, match="no dividends in"):
+        dividends.between("2023-01-02", "2023-01-05")
+
+
+def test_a_table_without_symbols_serves_no_two_legs():
+    legs = (gr.Perpetual(symbol="A", weight=0.5), gr.Perpetual(symbol="B", weight=0.5))
+    table = pl.DataFrame({"timestamp": TIMES, "close": PRICES})
+    with pytest.raises(gr.DataError, match="each leg or contract has its own"):
+        gr.backtest(token(legs), table)
+
+
+def test_joined_contracts_have_the_lows_and_highs_of_the_one_held():
+    def bars(premium):
+        close = PRICES * premium
+        return gr.Prices(TIMES, close, low=close * 0.97, high=close * 1.02)
+
+    result = gr.backtest(token(chain("2023-01-08", "2023-03-01")), {"C0": bars(1.01), "C1": bars(1.04)})
+    assert result.prices.low == pytest.approx(PRICES * 1.01 * 0.97)
+    assert result.prices.high == pytest.approx(PRICES * 1.01 * 1.02)
+
+
+def test_a_result_says_what_each_leg_ran_on():
+    legs = (gr.Perpetual(symbol="A", weight=0.5), gr.TotalReturnSwap(symbol="B", weight=0.5))
+    series = {name: gr.Prices(TIMES, PRICES, symbol=name) for name in ("A", "B")}
+    held = gr.backtest(token(legs), series, funding={"A": (TIMES[1:], np.full(19, 1e-4))}, rates=0.03)
+    assert [leg.prices.symbol for leg in held.ran_on.legs] == ["A", "B"]
+    assert [leg.funding is None for leg in held.ran_on.legs] == [False, True]
+    assert held.ran_on.rates.rates.tolist() == [0.03]
+    assert held.ran_on.times_ms.tolist() == TIMES.tolist()

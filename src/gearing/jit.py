@@ -53,14 +53,14 @@ def cache_directory() -> Path:
     return place
 
 
-def is_compiled() -> bool:
-    """Returns whether a finished compilation of these sources is already on disk."""
-    return (cache_directory() / "complete").exists()
+def is_compiled(part: str = "complete") -> bool:
+    """Returns whether a finished compilation of these sources, or of one part of them, is already on disk."""
+    return (cache_directory() / part).exists()
 
 
-def mark_compiled() -> None:
-    """Records that every kernel of these sources is on disk."""
-    (cache_directory() / "complete").touch()
+def mark_compiled(part: str = "complete") -> None:
+    """Records that the kernels of these sources, or of one part of them, are on disk."""
+    (cache_directory() / part).touch()
 
 
 # No reference counting: kernels allocate nothing, and counting array references at every wake-up cost five

@@ -9,8 +9,10 @@ import typer
 
 from gearing.cli import inputs
 from gearing.cli.compiling import ensure_compiled
-from gearing.cli.output import JsonFlag, aligned, count, emit, heading, pairs, write_out
+from gearing.cli.output import JsonFlag, aligned, emit, heading, pairs, write_out
+from gearing.cli.ran_on import series_payload
 from gearing.cli.reporting import ReportOption, WindowOption, command_line, window_of
+from gearing.cli.series import SeriesOptions
 from gearing.numerals import MISSING, amount, decimals_for, fixed, gained, moment, number, share, summing
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from gearing.study.summary import Summary
 
 SCHEMA = "gearing.backtest/1"
+# Of several legs: their prices, funding and dividends are lists.
+SCHEMA_OF_LEGS = "gearing.backtest/2"
 
 NO_COSTS = "no trading cost (set it with --taker-fee 0.05% --half-spread 0.02%)"
 
@@ -34,6 +38,9 @@ def backtest(
     symbol: inputs.SymbolOption = None,
     stamp: inputs.StampOption = inputs.Stamp.OPEN,
     funding: inputs.FundingOption = None,
+    dividends: inputs.DividendsOption = None,
+    rates: inputs.RatesOption = None,
+    underlying_prices: inputs.UnderlyingPricesOption = None,
     start: inputs.StartOption = None,
     end: inputs.EndOption = None,
     preset: inputs.PresetOption = None,
@@ -57,7 +64,8 @@ def backtest(
     overrides = inputs.Overrides(taker_fee, half_spread, impact, management_per_day)
     choice = inputs.Choice(token, preset, target, underlying, overrides)
     # A mistake in the token is told before long files are read.
-    choice.token()
+    tried = choice.token()
+    series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
     outputs = {
         "--nav": (nav, inputs.FRAMES),
         "--rebalances": (rebalances, inputs.FRAMES),
@@ -65,14 +73,14 @@ def backtest(
         "--report": (report, inputs.FIGURES),
         "--out": (out, ()),
     }
-    inputs.check_outputs(outputs, (token, prices, funding))
-    market = inputs.load_market(prices, symbol, stamp, funding, start, end)
-    chosen = choice.token(market.prices)
-    ensure_compiled()
+    inputs.check_outputs(outputs, (token, *series.files()))
+    market = series.load([tried])
+    chosen = choice.token(market.nameless)
+    ensure_compiled(legs=market.needs_legs([chosen]))
     from gearing.study.backtest import backtest as run
 
-    result = run(chosen, market.prices, funding=market.funding, equity=equity)
-    answer = payload(result, market)
+    result = run(chosen, **market.for_study(), equity=equity)
+    answer, schema = payload(result), SCHEMA if len(chosen.legs) == 1 else SCHEMA_OF_LEGS
     if nav is not None:
         inputs.write_table(nav, result.nav)
     if rebalances is not None:
@@ -85,29 +93,20 @@ def backtest(
         write_backtest(result, report, window=chosen_window, command=command_line(context))
         typer.echo(f"wrote {report}", err=True)
     if out is not None:
-        write_out(out, inputs.json_text(answer, SCHEMA))
-    emit(answer, SCHEMA, as_json, lambda: show(result, market))
+        write_out(out, inputs.json_text(answer, schema))
+    emit(answer, schema, as_json, lambda: show(result))
 
 
-def payload(result: Result, market: inputs.Market) -> dict[str, Any]:
+def payload(result: Result) -> dict[str, Any]:
     """Returns a backtest's answer for JSON."""
     from gearing.core.words import describe
 
-    attribution, path = result.attribution, result.prices
+    attribution = result.attribution
     log = attribution.log
     return {
         "token": result.token,
-        "rule_words": describe(result.token.resolved_rule, result.token.target),
-        "prices": {
-            "symbol": path.symbol,
-            "bars": len(path),
-            "spacing_ms": path.spacing_ms,
-            "start": path.start,
-            "end": path.end,
-        },
-        "funding": None
-        if result.funding is None
-        else {"symbol": result.funding.symbol, "settlements": market.settlements},
+        "rule_words": describe(result.token.resolved_rule, result.token.target, in_coin=result.token.settles_in_coin),
+        **series_payload(result),
         "costs": type(result.costs)() if result.token.fees.all_in else result.costs,
         "equity": result.equity,
         "summary": result.summary(),
@@ -118,15 +117,17 @@ def payload(result: Result, market: inputs.Market) -> dict[str, Any]:
     }
 
 
-def show(result: Result, market: inputs.Market) -> None:
+def show(result: Result) -> None:
     """Prints a backtest for people."""
+    from gearing.study.ran_on import series_rows
+
     token = result.token
     typer.secho(f"{token.symbol}: {_title(token)}", bold=True)
     pairs(
         [
             ("rule", rule_line(token)),
             ("fees", fee_line(token)),
-            *market_rows(market, all_in=token.fees.all_in),
+            *series_rows([(token, result.ran_on)], result.prices, options=True),
             ("costs", cost_line(token, result.costs)),
         ]
     )
@@ -154,23 +155,6 @@ def fee_line(token: Token) -> str:
     return fee_headline(token.fees)
 
 
-def market_rows(market: inputs.Market, *, all_in: bool = False) -> Rows:
-    """Returns what a study ran on, as names and words."""
-    from gearing.market.times import duration_text
-
-    path = market.prices
-    name = f"{path.symbol}, " if path.symbol else ""
-    bars = f"{name}{count(len(path), 'bar')} of {duration_text(path.spacing_ms)}"
-    period = f"{moment(path.start)} to {moment(path.end)} UTC"
-    if market.funding is None:
-        charged = "none; give it with --funding"
-    elif all_in:
-        charged = "not charged, the fee is all in"
-    else:
-        charged = count(market.settlements, "settlement")
-    return [("prices", f"{bars}, {period}"), ("funding", charged)]
-
-
 def cost_line(token: Token, costs: Costs) -> str:
     """Returns what trading cost in one line, and how to set it where it is nothing."""
     if token.fees.all_in:
@@ -193,9 +177,11 @@ def _show_fate(result: Result) -> None:
 
 
 def _show_summary(result: Result) -> None:
+    from gearing.study.ran_on import held_against
+
     s, currency = result.summary(), result.token.settlement
     heading("Result")
-    left, right = _result_rows(s, currency), _running_rows(s)
+    left, right = _result_rows(s, currency, held_against(result.token, result.ran_on)), _running_rows(s)
     blank = ("", "")
     rows = [
         (*(left[k] if k < len(left) else blank), "", *(right[k] if k < len(right) else blank))
@@ -205,12 +191,12 @@ def _show_summary(result: Result) -> None:
         typer.echo(line)
 
 
-def _result_rows(s: Summary, currency: str) -> Rows:
+def _result_rows(s: Summary, currency: str, underlying: str) -> Rows:
     return [
         (f"NAV, from {number(s.initial_nav, decimals=9)} {currency}", amount(s.final_nav)),
         ("total return", gained(s.total_return)),
         ("per year", gained(s.cagr)),
-        ("underlying", share(s.underlying_return)),
+        (underlying, share(s.underlying_return)),
         ("volatility per year", share(s.volatility, 1, sign=False)),
         ("Sharpe ratio", fixed(s.sharpe, 2)),
         ("max drawdown", gained(-abs(s.max_drawdown))),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gearing.cli import inputs
-from gearing.cli.backtest import NO_COSTS, market_rows
+from gearing.cli.backtest import NO_COSTS
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.output import (
     Column,
@@ -20,9 +20,9 @@ from gearing.cli.output import (
     note,
     pairs,
     show_table,
-    write_out,
 )  # fmt: skip
 from gearing.cli.reporting import ReportOption, command_line
+from gearing.cli.series import SeriesOptions
 from gearing.errors import InputError, SpecError
 from gearing.numerals import amount, fixed, moment, share
 
@@ -54,6 +54,9 @@ def compare(
     symbol: inputs.SymbolOption = None,
     stamp: inputs.StampOption = inputs.Stamp.OPEN,
     funding: inputs.FundingOption = None,
+    dividends: inputs.DividendsOption = None,
+    rates: inputs.RatesOption = None,
+    underlying_prices: inputs.UnderlyingPricesOption = None,
     start: inputs.StartOption = None,
     end: inputs.EndOption = None,
     underlying: inputs.UnderlyingOption = None,
@@ -83,22 +86,21 @@ def compare(
         "--plot": (plot, inputs.FIGURES),
         "--report": (report, inputs.FIGURES),
     }
-    inputs.check_outputs(outputs, (*(tokens or []), prices, funding))
-    market = inputs.load_market(prices, symbol, stamp, funding, start, end)
-    issued = [overrides.on(inputs.preset_token(name, beta, underlying, market.prices)) for name in names]
+    series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
+    inputs.check_outputs(outputs, (*(tokens or []), *series.files()))
+    market = series.load([*(inputs.preset_token(name, beta, underlying, None) for name in names), *files])
+    issued = (overrides.on(inputs.preset_token(name, beta, underlying, market.nameless)) for name in names)
+    chosen = [*issued, *files]
     for reason in left_out:
         note(reason)
-    ensure_compiled()
+    ensure_compiled(legs=market.needs_legs(chosen))
     from gearing.study.compare import compare as run
 
     with inputs.noted_once():
-        comparison = run([*issued, *files], market.prices, funding=market.funding, equity=equity)
+        comparison = run(chosen, **market.for_study(), equity=equity)
     frame = sorted_by(comparison.frame, sort, ascending=ascending)
-    answer = {"rules": frame.to_dicts(), "left_out": left_out, "equity": equity, "funding": funding is not None}
-    if out is not None and out.suffix.lower() == ".json":
-        write_out(out, inputs.json_text(answer, SCHEMA))
-    elif out is not None:
-        inputs.write_table(out, frame)
+    answer = {"rules": frame.to_dicts(), "left_out": left_out, "equity": equity, "funding": bool(market.funding)}
+    inputs.write_answer(out, answer, SCHEMA, frame)
     if plot is not None:
         inputs.write_figure(plot, comparison)
     if report is not None:
@@ -106,7 +108,7 @@ def compare(
 
         write_comparison(comparison, report, command=command_line(context))
         typer.echo(f"wrote {report}", err=True)
-    emit(answer, SCHEMA, as_json, lambda: _show(comparison, frame, market))
+    emit(answer, SCHEMA, as_json, lambda: _show(comparison, frame))
 
 
 def chosen_presets(text: str | None, target: float) -> tuple[list[str], list[str]]:
@@ -160,11 +162,14 @@ def sorted_by(frame: pl.DataFrame, column: str | None, *, ascending: bool) -> pl
     return frame.sort(key, descending=not ascending, nulls_last=True, maintain_order=True)
 
 
-def _show(comparison: Comparison, frame: pl.DataFrame, market: inputs.Market) -> None:
+def _show(comparison: Comparison, frame: pl.DataFrame) -> None:
+    from gearing.study.ran_on import series_rows
+
     tokens = [result.token for result in comparison.results]
     targets = sorted({f"{token.target:+g}".replace("-", "−") for token in tokens})
     typer.secho(f"{count(len(tokens), 'rule')} at a target of {', '.join(targets)}", bold=True)
-    pairs([*market_rows(market), ("costs", _costs(tokens))])
+    runs = [(result.token, result.ran_on) for result in comparison.results]
+    pairs([*series_rows(runs, options=True), ("costs", _costs(tokens))])
     typer.echo()
     found = frame.to_dicts()
     names = _names(found, several_targets=len(targets) > 1)

@@ -12,22 +12,30 @@ import typer
 
 from gearing.cli.output import console
 
+# The mark of the kernel that few tokens need.
+_LEGS = "complete-legs"
+
 _MESSAGE = "Compiling the engine for this machine (once, about 20 s)…"
 
 
-def ensure_compiled() -> None:
-    """Loads the compiled engine; the first time on a machine it says what takes so long."""
+def ensure_compiled(*, legs: bool = False) -> None:
+    """Loads the compiled engine; the first time on a machine it says what takes so long.
+
+    Args:
+        legs: whether the kernel for tokens of any legs is needed too.
+    """
     with loading():
         from gearing import jit
 
-        if jit.is_compiled():
-            _load()
-            return
-        with _waiting():
-            _load()
-    # Where the mark cannot be left, the message comes again, and nothing else is lost.
-    with contextlib.suppress(OSError):
-        jit.mark_compiled()
+        missing = not jit.is_compiled() or (legs and not jit.is_compiled(_LEGS))
+        with _waiting() if missing else contextlib.nullcontext():
+            _load(legs=legs)
+    if missing:
+        # Where the mark cannot be left, the message comes again, and nothing else is lost.
+        with contextlib.suppress(OSError):
+            jit.mark_compiled()
+            if legs:
+                jit.mark_compiled(_LEGS)
 
 
 @contextlib.contextmanager
@@ -48,10 +56,13 @@ def loading() -> Iterator[None]:
         atexit.register(gc.freeze)
 
 
-def _load() -> None:
+def _load(*, legs: bool) -> None:
     # Every function names its signature, so importing these modules compiles all there is.
     import gearing.kernels.many
-    import gearing.kernels.one  # noqa: F401
+    import gearing.kernels.one
+
+    if legs:
+        import gearing.kernels.legs_run  # noqa: F401
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,9 +24,12 @@ MaintenanceOption = Annotated[
 GapEquityOption = Annotated[float, typer.Option(help="The token's equity; margin tiers depend on its size.")]
 
 
-def budget_of(token: Token, prices: Prices, maintenance_rate: str, equity: float) -> GapBudget:
+def budget_of(token: Token, prices: Mapping[str, Prices], maintenance_rate: str, equity: float) -> GapBudget:
     """Returns the gap budget of a token, with a word to a person while the engine compiles."""
-    ensure_compiled()
+    from gearing.core.instruments import DatedFuture
+
+    chain = isinstance(token.legs[0], DatedFuture) and bool(token.legs[0].contracts)
+    ensure_compiled(legs=chain or len(token.legs) > 1)
     from gearing.study.gap import gap_budget
 
     return gap_budget(token, prices, maintenance_rate=maintenance_rate, equity=equity)
@@ -59,6 +63,7 @@ def show_budget(budget: GapBudget) -> None:
             ("liquidation", _range(budget.liquidation_per_year, budget.liquidation_per_year_at_worst)),
             ("margin", f"taken as {budget.maintenance}"),
             ("prices", f"{name}{budget.bars:,} bars, {minute_text(budget.start)} to {minute_text(budget.end)}"),
+            *([("made of", budget.made_of)] if budget.made_of else []),
             (
                 "law of moves",
                 f"volatility {percent(budget.volatility, decimals=1)} a year: {percent(budget.diffusion, decimals=1)} "

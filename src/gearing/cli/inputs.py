@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from gearing.cli.compiling import loading
 from gearing.cli.output import write_out
-from gearing.errors import DataWarning, InputError, SpecError
+from gearing.errors import InputError, SpecError
 
 if TYPE_CHECKING:
     import polars as pl
 
     from gearing.core.token import Token
-    from gearing.market.series import Funding, Prices
+    from gearing.market.series import Prices
 
 Outputs = dict[str, tuple[Path | None, Iterable[str]]]
 
@@ -58,10 +57,38 @@ TargetOption = Annotated[
 UnderlyingOption = Annotated[
     str | None, typer.Option(help="Of a preset, such as BTC.", show_default="that of the prices")
 ]
-PricesOption = Annotated[Path, typer.Option(help="Bars: Parquet, CSV or Feather.", show_default=False)]
-SymbolOption = Annotated[str | None, typer.Option(help="Whose rows, if a file holds several symbols.")]
+PricesOption = Annotated[
+    list[Path],
+    typer.Option(
+        metavar="[NAME=]FILE",
+        help="Bars: Parquet, CSV or Feather. NAME is the symbol of a leg or contract; again for each file.",
+        show_default=False,
+    ),
+]
+SymbolOption = Annotated[
+    str | None, typer.Option(help="Whose rows, if a file holds several symbols, for a token of one leg.")
+]
 StampOption = Annotated[Stamp, typer.Option(help="What the time of a bar means.")]
-FundingOption = Annotated[Path | None, typer.Option(help="Settlements: Parquet, CSV or Feather.")]
+FundingOption = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="[NAME=]FILE", help="Settlements of perpetuals, likewise.", show_default=False),
+]
+DividendsOption = Annotated[
+    list[Path] | None, typer.Option(metavar="[NAME=]FILE", help="Dividends, likewise.", show_default=False)
+]
+RatesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[NAME=]FILE",
+        help="The yearly reference rate of swaps and cash: a file, or a rate such as 5%. NAME chooses of several.",
+    ),
+]
+UnderlyingPricesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="[NAME=]FILE", help="Prices that the result is held against, where they are not those of what is held."
+    ),
+]
 StartOption = Annotated[str | None, typer.Option(help="Leave out what was known before it, UTC.")]
 EndOption = Annotated[str | None, typer.Option(help="Leave out what was known at or after it, UTC.")]
 EquityOption = Annotated[float, typer.Option(help="Capital before the opening trade.")]
@@ -70,45 +97,6 @@ HalfSpreadOption = Annotated[str | None, typer.Option(help="Half the bid-ask spr
 ImpactOption = Annotated[str | None, typer.Option(help="Half spread added per √(traded / volume of the last 24 h).")]
 ManagementOption = Annotated[str | None, typer.Option(help="The issuer's fee: 0.0003 or 0.03%.")]
 PlotOption = Annotated[Path | None, typer.Option(help="Write a figure, as HTML.")]
-
-
-class Market(NamedTuple):
-    """The series a study runs on."""
-
-    prices: Prices
-    funding: Funding | None
-
-    @property
-    def settlements(self) -> int:
-        """How many settlements fall into the price period; one at the first price is not due."""
-        if self.funding is None:
-            return 0
-        times, stamps = self.prices.times_ms, self.funding.times_ms
-        return int(((stamps > times[0]) & (stamps <= times[-1])).sum())
-
-
-def load_market(
-    prices: Path, symbol: str | None, stamp: Stamp, funding: Path | None, start: str | None, end: str | None
-) -> Market:
-    """Reads the series that the options name.
-
-    Warns:
-        DataWarning: the funding is of another underlying.
-
-    Raises:
-        DataError: a file cannot be read or used.
-    """
-    with loading():
-        from gearing.market.files import read_funding, read_prices
-
-    path = read_prices(prices, symbol=symbol, stamp=stamp.value, start=start, end=end)
-    if funding is None:
-        return Market(path, None)
-    paid = read_funding(funding, symbol=symbol, start=start, end=end)
-    names = path.symbol, paid.symbol
-    if all(names) and underlying_of(names[0]).upper() != underlying_of(names[1]).upper():
-        warnings.warn(f"the prices are of {names[0]}, the funding of {names[1]}", DataWarning, stacklevel=2)
-    return Market(path, paid)
 
 
 @contextlib.contextmanager
@@ -244,6 +232,14 @@ def json_text(payload: Mapping[str, Any], schema: str) -> str:
     import msgspec
 
     return msgspec.json.format(msgspec.json.encode({"schema": schema, **payload}), indent=2).decode() + "\n"
+
+
+def write_answer(path: Path | None, answer: Mapping[str, Any], schema: str, frame: pl.DataFrame) -> None:
+    """Writes an answer as JSON, or its table, by the ending of the file; nothing without one."""
+    if path is not None and path.suffix.lower() == ".json":
+        write_out(path, json_text(answer, schema))
+    elif path is not None:
+        write_table(path, frame)
 
 
 def write_table(path: Path, frame: pl.DataFrame) -> None:

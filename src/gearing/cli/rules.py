@@ -116,14 +116,14 @@ def show(
     emit(payload, "gearing.rule/1", as_json, people)
 
 
-def rule_payload(rule: Rule, fees: Fees, target: float) -> dict[str, Any]:
+def rule_payload(rule: Rule, fees: Fees, target: float, *, in_coin: bool = False) -> dict[str, Any]:
     """Returns a rule's words and barrier moves and its fees, for JSON."""
     from gearing.core.words import barrier_moves, describe, fee_rates, fee_words
 
     rates = fee_rates(fees, target)
     return {
-        "words": describe(rule, target),
-        "barrier_moves": barrier_moves(rule, target),
+        "words": describe(rule, target, in_coin=in_coin),
+        "barrier_moves": barrier_moves(rule, target, in_coin=in_coin),
         "fees": fees,
         "fee_words": fee_words(fees, target),
         "management_per_day": rates.per_day,
@@ -131,14 +131,14 @@ def rule_payload(rule: Rule, fees: Fees, target: float) -> dict[str, Any]:
     }
 
 
-def show_rule(rule: Rule, target: float) -> None:
+def show_rule(rule: Rule, target: float, *, in_coin: bool = False) -> None:
     """Prints a rule in words and the table of its barrier moves."""
     from gearing.core.words import barrier_moves, describe, level_text, percent
 
     heading("Rule")
-    for sentence in describe(rule, target):
+    for sentence in describe(rule, target, in_coin=in_coin):
         say(sentence, mark="- ")
-    moves = barrier_moves(rule, target)
+    moves = barrier_moves(rule, target, in_coin=in_coin)
     if not moves:
         return
     heading("Moves of the price from target")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gearing.cli import inputs
-from gearing.cli.backtest import cost_line, fee_line, market_rows, rule_line
+from gearing.cli.backtest import cost_line, fee_line, rule_line
 from gearing.cli.compare import sorted_by
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.output import (
@@ -24,9 +24,9 @@ from gearing.cli.output import (
     emit,
     pairs,
     show_table,
-    write_out,
 )  # fmt: skip
 from gearing.cli.reporting import ReportOption, command_line
+from gearing.cli.series import SeriesOptions
 from gearing.errors import InputError
 from gearing.numerals import amount, fixed, number, share
 
@@ -74,6 +74,9 @@ def sweep(
     symbol: inputs.SymbolOption = None,
     stamp: inputs.StampOption = inputs.Stamp.OPEN,
     funding: inputs.FundingOption = None,
+    dividends: inputs.DividendsOption = None,
+    rates: inputs.RatesOption = None,
+    underlying_prices: inputs.UnderlyingPricesOption = None,
     start: inputs.StartOption = None,
     end: inputs.EndOption = None,
     preset: inputs.PresetOption = None,
@@ -96,25 +99,23 @@ def sweep(
     grid = parse_grid(set_)
     overrides = inputs.Overrides(taker_fee, half_spread, impact, management_per_day)
     choice = inputs.Choice(token, preset, target, underlying, overrides)
-    choice.token()
+    tried = choice.token()
+    series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
     outputs = {
         "--out": (out, (*inputs.FRAMES, ".json")),
         "--plot": (plot, inputs.FIGURES),
         "--report": (report, inputs.FIGURES),
     }
-    inputs.check_outputs(outputs, (token, prices, funding))
-    market = inputs.load_market(prices, symbol, stamp, funding, start, end)
-    chosen = choice.token(market.prices)
-    ensure_compiled()
+    inputs.check_outputs(outputs, (token, *series.files()))
+    market = series.load([tried])
+    chosen = choice.token(market.nameless)
+    ensure_compiled(legs=market.needs_legs([chosen]))
     from gearing.study.sweep import sweep as run
 
-    found = run(chosen, grid, market.prices, funding=market.funding, equity=equity, progress=sys.stderr.isatty())
+    found = run(chosen, grid, **market.for_study(), equity=equity, progress=sys.stderr.isatty())
     frame = sorted_by(found.frame, sort, ascending=ascending)
     answer = {"token": chosen, "grid": grid, "combinations": len(frame), "rows": frame.to_dicts()}
-    if out is not None and out.suffix.lower() == ".json":
-        write_out(out, inputs.json_text(answer, SCHEMA))
-    elif out is not None:
-        inputs.write_table(out, frame)
+    inputs.write_answer(out, answer, SCHEMA, frame)
     if plot is not None:
         inputs.write_figure(plot, found)
     if report is not None:
@@ -122,7 +123,7 @@ def sweep(
 
         write_sweep(found, report, figure=judged_by(found, sort), command=command_line(context))
         typer.echo(f"wrote {report}", err=True)
-    emit(answer, SCHEMA, as_json, lambda: _show(found, frame.head(top), market, sort))
+    emit(answer, SCHEMA, as_json, lambda: _show(found, frame.head(top), sort))
 
 
 def judged_by(found: Sweep, sort: str) -> str:
@@ -199,7 +200,9 @@ def _value(text: str) -> Any:
     return int(text) if text.lstrip("+-").isdecimal() and text.isascii() else number
 
 
-def _show(found: Sweep, frame: pl.DataFrame, market: inputs.Market, sort: str) -> None:
+def _show(found: Sweep, frame: pl.DataFrame, sort: str) -> None:
+    from gearing.study.ran_on import series_rows
+
     token = found.token
     wiped = int(found.frame["wiped_out"].sum())
     fate = f", {wiped:,} wiped out" if wiped else ""
@@ -208,7 +211,7 @@ def _show(found: Sweep, frame: pl.DataFrame, market: inputs.Market, sort: str) -
         [
             ("rule", rule_line(token)),
             ("fees", fee_line(token)),
-            *market_rows(market, all_in=token.fees.all_in),
+            *([] if found.ran_on is None else series_rows([(token, found.ran_on)], options=True)),
             ("costs", cost_line(token, token.costs)),
         ]
     )

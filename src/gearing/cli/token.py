@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gearing.cli.gap import GapEquityOption, MaintenanceOption, budget_of, budget_payload, show_budget
-from gearing.cli.inputs import EndOption, Stamp, StampOption, StartOption, SymbolOption, load_market
+from gearing.cli.inputs import EndOption, Stamp, StampOption, StartOption, SymbolOption
 from gearing.cli.output import FAULT_FOUND, JsonFlag, count, emit, heading, pairs, show_error, write_out
 from gearing.cli.rules import rule_payload, show_fees, show_rule
+from gearing.cli.series import SeriesOptions
 from gearing.errors import InputError, SpecError
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ token_app = typer.Typer(help="Token specifications: check one, or start a new on
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The token's TOML file.", show_default=False)],
     prices: Annotated[
-        Path | None, typer.Option(help="Bars of the underlying: also print the gap budget.", show_default=False)
+        list[Path] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            help="Bars of what it holds: also print the gap budget. NAME is the symbol of a leg or contract.",
+            show_default=False,
+        ),
     ] = None,
     symbol: SymbolOption = None,
     stamp: StampOption = Stamp.OPEN,
@@ -55,11 +61,11 @@ def check(
         "valid": True,
         "problems": [],
         "token": token,
-        **rule_payload(rule, token.fees, token.target),
+        **rule_payload(rule, token.fees, token.target, in_coin=token.settles_in_coin),
     }
     budget = None
-    if prices is not None:
-        market = load_market(prices, symbol, stamp, None, start, end)
+    if prices:
+        market = SeriesOptions(prices, symbol=symbol, stamp=stamp, start=start, end=end).load([token])
         budget = budget_of(token, market.prices, maintenance_rate, equity)
         payload["gap_budget"] = budget_payload(budget)
 
@@ -81,7 +87,7 @@ def _show(token: Token, file: Path) -> None:
     typer.echo()
     pairs(_facts(token, size))
     rule = token.resolved_rule
-    show_rule(rule, token.target)
+    show_rule(rule, token.target, in_coin=token.settles_in_coin)
     show_fees(token.fees, token.target)
     _show_costs(token)
 

@@ -52,3 +52,18 @@ def _packed(leg: Instrument) -> tuple[float, ...]:
         float(future),
         float(len(leg.margin_tiers)),
     )
+
+
+def is_plain(token: Token, *, rates: bool, dividends: bool, underlying: bool) -> bool:
+    """Returns whether a token is one perpetual and nothing else, so that the quick kernel serves it.
+
+    Args:
+        token: the specification.
+        rates: whether a reference rate is given.
+        dividends: whether dividends are.
+        underlying: whether the price that results are held against is another than the leg's.
+    """
+    leg = token.legs[0]
+    single = len(token.legs) == 1 and isinstance(leg, Perpetual) and leg.min_notional == 0
+    linear = not token.is_inverse or token.settles_in_coin
+    return single and linear and not (dividends or underlying) and not (rates and token.interest_share > 0)

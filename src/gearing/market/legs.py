@@ -51,6 +51,22 @@ class Held(NamedTuple):
     dividends: Dividends | None = None
 
 
+class RanOn(NamedTuple):
+    """What a token ran on.
+
+    Args:
+        times_ms: the moments of the run, ms UTC.
+        legs: each leg's series, in the order of the token's legs.
+        rates: the reference rate that was used, or None.
+        underlying: the price that was given to hold results against, or None.
+    """
+
+    times_ms: Times
+    legs: tuple[Held, ...]
+    rates: Rates | None = None
+    underlying: Prices | None = None
+
+
 class Sources(NamedTuple):
     """What a study is given: one series, or one for each name. See `backtest` for what each may be."""
 
@@ -153,7 +169,7 @@ class LegSeries:
     """
 
     def __init__(self, held: list[Held], rates: Rates | None, underlying: Prices | None) -> None:
-        self.held, self.rates = held, rates
+        self.held, self.rates, self.given = held, rates, underlying
         sources = [leg.prices for leg in held] + ([] if underlying is None else [underlying])
         start = max(int(source.times_ms[0]) for source in sources)
         times = np.unique(np.concatenate([leg.prices.times_ms for leg in held]))
@@ -252,7 +268,7 @@ def named(given: Any, name: str, read: Any, what: str, *, alone: bool) -> Any:
         return None
     if isinstance(given, Mapping):
         if name in given:
-            return _read(given[name], read, name)
+            return None if given[name] is None else _read(given[name], read, name)
         if alone and len(given) == 1:
             return _read(next(iter(given.values())), read, None)
         if what == "prices":
@@ -261,7 +277,7 @@ def named(given: Any, name: str, read: Any, what: str, *, alone: bool) -> Any:
         return None
     if alone:
         return _read(given, read, None)
-    if isinstance(given, (TimeSeries, tuple)):
+    if isinstance(given, (TimeSeries, tuple, list)) or not names_symbols(given):
         mend = f'Give a dictionary with one for each: {{"{name}": ..., ...}}.'
         raise DataError(f"one series of {what} is given where each leg or contract has its own.", where=what, fix=mend)
     try:

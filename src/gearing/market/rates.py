@@ -10,7 +10,7 @@ import polars as pl
 
 from gearing.errors import DataError
 from gearing.market.files import arrays_of, blamed
-from gearing.market.series import Floats, Times, TimeSeries, refuse, set_floats, set_times, spacing_ms
+from gearing.market.series import Floats, Times, TimeSeries, check_figures, spacing_ms
 from gearing.market.tables import DIVIDEND_COLUMNS, RATE_COLUMNS, columns_of, floats, read_table
 from gearing.market.times import DAY_MS, column_ms, duration_text
 
@@ -31,14 +31,11 @@ class Rates(TimeSeries):
     rates: Floats
     symbol: str = ""
 
+    _holds = True
+
     def __post_init__(self) -> None:
-        where = self.symbol or "rates"
-        times = set_times(self, where)
-        rates = set_floats(self, "rates", where)
         expected = "finite and between -1 and 1 (a fraction: 0.05 is 5 % a year)"
-        if rates is None:
-            raise DataError("there are no rates.", where=where, fix="Give one for each time.")
-        refuse(~(np.isfinite(rates) & (np.abs(rates) < 1)), rates, times, "yearly rate", where, expected)
+        check_figures(self, "rates", "yearly rate", expected, lambda rates: np.abs(rates) < 1)
 
     def at(self, times_ms: Times) -> Floats:
         """Returns the last rate known at or before each moment; 0 before the first."""
@@ -74,12 +71,7 @@ class Dividends(TimeSeries):
     symbol: str = ""
 
     def __post_init__(self) -> None:
-        where = self.symbol or "dividends"
-        times = set_times(self, where)
-        amounts = set_floats(self, "amounts", where)
-        if amounts is None:
-            raise DataError("there are no amounts.", where=where, fix="Give one for each time.")
-        refuse(~(np.isfinite(amounts) & (amounts >= 0)), amounts, times, "dividend", where, "finite and at least 0")
+        check_figures(self, "amounts", "dividend", "finite and at least 0", lambda amounts: amounts >= 0)
 
     @property
     def frame(self) -> pl.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -44,9 +45,12 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TimeSeries:
-    """What prices and funding share: the moments, and the courtesies that follow from them."""
+    """What all series share: the moments, and the courtesies that follow from them."""
 
     times_ms: Times
+
+    # Whether a value holds until the next one, so that the one in force at the start of a period belongs to it.
+    _holds = False
 
     def __len__(self) -> int:
         return len(self.times_ms)
@@ -69,6 +73,8 @@ class TimeSeries:
     def _rows(self, start: Moment | None, end: Moment | None) -> slice:
         first = 0 if start is None else int(np.searchsorted(self.times_ms, moment_ms(start)))
         last = len(self) if end is None else int(np.searchsorted(self.times_ms, moment_ms(end)))
+        if self._holds and start is not None:
+            first = max(int(np.searchsorted(self.times_ms, moment_ms(start), side="right")) - 1, 0)
         if first >= last:
             name = type(self).__name__.lower()
             bounds = f"[{start or 'the first'}, {end or 'the last'})"
@@ -77,6 +83,20 @@ class TimeSeries:
                 fix="Widen the period.",
             )
         return slice(first, last)
+
+    def between(self, start: Moment | None = None, end: Moment | None = None) -> Self:
+        """Returns what was known in [start, end); of rates, also the one that holds at the start.
+
+        Args:
+            start: ISO text, date, datetime (UTC unless it says otherwise) or ms; None is the first.
+            end: the same, itself left out; None is after the last.
+
+        Raises:
+            DataError: nothing is left.
+        """
+        rows = self._rows(start, end)
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: x[rows] for name, x in columns.items() if isinstance(x, np.ndarray)})
 
     def _gaps_at(self, found: npt.NDArray[np.bool_]) -> list[Gap]:
         rows = np.flatnonzero(found)
@@ -156,20 +176,6 @@ class Prices(TimeSeries):
                 where=_place(where, row, self.times_ms),
                 fix="Mend or drop this bar.",
             )
-
-    def between(self, start: Moment | None = None, end: Moment | None = None) -> Self:
-        """Returns the prices known in [start, end).
-
-        Args:
-            start: ISO text, date, datetime (UTC unless it says otherwise) or ms; None is the first.
-            end: the same, itself left out; None is after the last.
-
-        Raises:
-            DataError: nothing is left.
-        """
-        rows = self._rows(start, end)
-        cut = {name: getattr(self, name)[rows] for name in self._columns()}
-        return replace(self, times_ms=self.times_ms[rows], **cut)
 
     def gaps(self) -> list[Gap]:
         """Returns the stretches in which bars are missing, against the most common spacing.
@@ -261,33 +267,8 @@ class Funding(TimeSeries):
     symbol: str = ""
 
     def __post_init__(self) -> None:
-        where = self.symbol or "funding"
-        times = set_times(self, where)
-        rates = set_floats(self, "rates", where)
-        if rates is None:
-            raise SeriesError("there are no rates.", where=where, fix="Give one for each time.")
-        bad = ~(np.isfinite(rates) & (np.abs(rates) < 1))
-        refuse(
-            bad,
-            rates,
-            times,
-            "funding rate",
-            where,
-            "finite and between -1 and 1 (a fraction: 0.0001 is 1 bp)",
-        )
-
-    def between(self, start: Moment | None = None, end: Moment | None = None) -> Self:
-        """Returns the settlements in [start, end).
-
-        Args:
-            start: ISO text, date, datetime (UTC unless it says otherwise) or ms; None is the first.
-            end: the same, itself left out; None is after the last.
-
-        Raises:
-            DataError: nothing is left.
-        """
-        rows = self._rows(start, end)
-        return replace(self, times_ms=self.times_ms[rows], rates=self.rates[rows])
+        expected = "finite and between -1 and 1 (a fraction: 0.0001 is 1 bp)"
+        check_figures(self, "rates", "funding rate", expected, lambda rates: np.abs(rates) < 1)
 
     def gaps(self) -> list[Gap]:
         """Returns the stretches in which settlements are missing, against the most common spacing.
@@ -391,6 +372,29 @@ def set_floats(series: TimeSeries, name: str, where: str) -> Floats | None:
         )
     object.__setattr__(series, name, array)
     return array
+
+
+def check_figures(
+    series: TimeSeries, name: str, figure: str, expected: str, fits: Callable[[Floats], npt.NDArray[np.bool_]]
+) -> None:
+    """Checks and freezes a series that is being made of its times and one column.
+
+    Args:
+        series: what is being made.
+        name: its column.
+        figure: what one value is called.
+        expected: what one must be, in words.
+        fits: whether each finite value is that.
+
+    Raises:
+        SeriesError: it is not; with the row and its time.
+    """
+    where = getattr(series, "symbol", "") or type(series).__name__.lower()
+    times = set_times(series, where)
+    values = set_floats(series, name, where)
+    if values is None:
+        raise SeriesError(f"there are no {name}.", where=where, fix="Give one for each time.")
+    refuse(~(np.isfinite(values) & fits(values)), values, times, figure, where, expected)
 
 
 def refuse(bad: npt.NDArray[np.bool_], values: Floats, times: Times, name: str, where: str, expected: str) -> None:

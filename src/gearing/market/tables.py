@@ -110,10 +110,7 @@ def read_table(source: Any, names: dict[str, tuple[str, ...]], required: str, sy
             raise _unclear(frame.select(pl.col("symbol").unique()).collect()["symbol"], symbol, where)
         return Table(rows, chosen, where)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise DataError(
-            f"the table cannot be read: {reason}.", where=where, fix="It may be damaged; write it again."
-        ) from error
+        raise _unreadable(error, where) from error
 
 
 def kind_of(source: Any) -> Literal["prices", "funding"]:
@@ -139,6 +136,27 @@ def columns_of(source: Any) -> list[str]:
 def names_symbols(source: Any) -> bool:
     """Returns whether a file or data frame has a column that says whose row it is."""
     return any(name.strip().lower() in (*SYMBOL, "series") for name in columns_of(source))
+
+
+def symbols_in(source: Any, names: dict[str, tuple[str, ...]]) -> list[str] | None:
+    """Returns whose rows a file or data frame holds, sorted; None if it has no column that says so.
+
+    Args:
+        source: a path, or any data frame that narwhals takes.
+        names: canonical name -> what a column may be called.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    frame, where = _lazy(source)
+    try:
+        column = _resolve(frame.collect_schema().names(), names).get("symbol")
+        if column is None:
+            return None
+        found = frame.select(pl.col(column).cast(pl.String).fill_null("").unique()).collect()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise _unreadable(error, where) from error
+    return sorted(found.to_series().to_list())
 
 
 def floats(column: pl.Series, name: str, where: str) -> np.ndarray | None:
@@ -288,6 +306,11 @@ def _missing(aliases: tuple[str, ...], present: list[str], where: str) -> DataEr
         where=where,
         fix=f"Name it one of: {', '.join(aliases)}.",
     )
+
+
+def _unreadable(error: BaseException, where: str) -> DataError:
+    reason = str(error).strip().split("\n")[0].rstrip(".")
+    return DataError(f"the table cannot be read: {reason}.", where=where, fix="It may be damaged; write it again.")
 
 
 def _unclear(symbols: pl.Series, symbol: str | None, where: str) -> DataError:

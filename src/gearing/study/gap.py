@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from gearing.core.barriers import State, liquidation_price
-from gearing.core.instruments import MarginTier
+from gearing.core.fees import Costs, Fees
+from gearing.core.instruments import DatedFuture
 from gearing.core.presets import preset
 from gearing.core.record import rate as as_rate
 from gearing.core.rule import Rule
 from gearing.core.token import Token
-from gearing.core.words import percent
 from gearing.errors import InputError, SpecError
 from gearing.market.files import read_prices
+from gearing.market.legs import Sources, named
 from gearing.market.series import Prices
 from gearing.market.times import iso
-from gearing.study.backtest import CAPITAL, as_token, capital
+from gearing.study.backtest import CAPITAL, as_token, capital, run_backtest
 from gearing.study.gap_count import Law, Windows, law_of, windows_of
+from gearing.study.gap_margin import Margin, margin_of, move_to_zero
 from gearing.study.gap_passage import Floats, passage, passages_with_jumps
 from gearing.study.gap_record import WHOLE_RULE, Chance, GapBudget, GapRow, Side
 from gearing.study.gap_replay import Replay, in_a_year, leverage_table, replay
 from gearing.study.gap_rule import NEXT_PRICE, Clock, Gap, gaps_of
+from gearing.study.inputs import Inputs
 
 # The first bracket of the largest perpetuals. Source: Binance's leverage tiers of BTCUSDT, 2022 to 2026.
 MAINTENANCE_RATE = 0.004
@@ -63,7 +63,8 @@ def gap_budget(
 
     Args:
         token: the specification.
-        prices: a Prices series, or anything `read_prices` reads.
+        prices: as for `backtest`: a series, or one for each leg or contract. Of a basket the index counts, of a
+            chain the contracts joined without jumps; `made_of` says so.
         maintenance_rate: the venue's maintenance margin, a fraction of notional, for a token without tiers.
         equity: of the token at the start of a wait, settlement currency; a venue's tiers depend on its size.
 
@@ -71,13 +72,13 @@ def gap_budget(
         The rows, the headline figures `zero_per_year` and `liquidation_per_year`, and warnings.
 
     Raises:
-        InputError: the series, the rate or the equity cannot be used.
+        InputError: the series, the rate or the equity cannot be used, or NAV is counted in coin.
 
     Source: formulas 3 (moves to zero and to liquidation) and 12 (first passage).
     """
-    path = prices if isinstance(prices, Prices) else read_prices(prices)
     amount = capital(equity)
-    margin = _Margin(as_token(token).legs[0].margin_tiers, _checked_rate(maintenance_rate), amount)
+    path, made_of = _path(token, prices, amount)
+    margin = margin_of(token, _checked_rate(maintenance_rate), amount)
     if len(path) < 2:
         raise InputError("a single price has no moves.", where=path.symbol or "prices", fix="Give a longer series.")
     data = _Data(path, law_of(path))
@@ -90,6 +91,7 @@ def gap_budget(
         symbol=token.symbol,
         target=token.target,
         prices=path.symbol,
+        made_of=made_of,
         start=path.start,
         end=path.end,
         bars=len(path),
@@ -101,38 +103,6 @@ def gap_budget(
         maintenance=margin.words,
         rows=tuple(rows),
     )
-
-
-class _Margin(NamedTuple):
-    """The venue's maintenance margin: its brackets at a size, else one rate."""
-
-    tiers: tuple[MarginTier, ...]
-    rate: float
-    equity: float
-
-    @property
-    def words(self) -> str:
-        if self.tiers:
-            return f"the venue's {len(self.tiers)} margin tiers at an equity of {self.equity:,.0f}"
-        return f"a maintenance margin of {percent(self.rate)} of notional"
-
-    def move_from(self, leverage: float) -> float | None:
-        """The move to liquidation from a signed leverage; 0 if it is reached already, None if no move is."""
-        table = _table(self.tiers, self.rate)
-        if not len(table):
-            return move_to_zero(leverage)
-        state = State(self.equity, leverage * self.equity, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        move = liquidation_price(table, state) - 1.0
-        if math.isnan(move) or move <= -1:
-            return None
-        return min(move, 0.0) if leverage > 0 else max(move, 0.0)
-
-
-@lru_cache(maxsize=8)
-def _table(tiers: tuple[MarginTier, ...], rate: float) -> npt.NDArray[np.float64]:
-    """The brackets as compiled code takes them; none at all if nothing is asked for."""
-    known = tiers or ((MarginTier(rate=rate),) if rate else ())
-    return np.array([[tier.notional_max, tier.rate, tier.amount] for tier in known], dtype=np.float64)
 
 
 class _Data:
@@ -149,12 +119,35 @@ class _Data:
         return self._windows[key]
 
 
-def move_to_zero(leverage: float) -> float | None:
-    """Returns the move of the price that leaves nothing, −1/ℓ; None where a price cannot fall so far."""
-    return -1.0 / leverage if -1.0 / leverage > -1.0 else None
+def _path(token: Token, prices: Any, equity: float) -> tuple[Prices, str]:
+    """Returns the price whose gaps count, and how it was made where it is no leg's own.
+
+    Raises:
+        InputError: no price does, because NAV is counted in coin.
+    """
+    if as_token(token).settles_in_coin:
+        raise InputError(
+            f"no gap budget is worked out for {token.symbol}, whose NAV is counted in {token.settlement}: "
+            "what a price does to it is not what it does to a token counted in money.",
+            where="token",
+            fix=f"Take a linear perpetual, or the same token settled in another currency than {token.settlement}.",
+        )
+    leg = token.legs[0]
+    chain = isinstance(leg, DatedFuture) and bool(leg.contracts)
+    if len(token.legs) == 1 and not chain:
+        return named(prices, leg.symbol, read_prices, "prices", alone=True), ""
+    # What results are held against hangs on when weights are restored, so the token is run; rates do not matter to it.
+    bare = msgspec.structs.replace(token, fees=Fees(), costs=Costs())
+    path = run_backtest(bare, Inputs(Sources(prices, rates=0.0)), Costs(), equity).prices
+    if len(token.legs) == 1:
+        return path, "its contracts, joined without jumps at each roll"
+    return path, (
+        f"the index of its {len(token.legs)} legs, their weights restored when the token restores them; it has closes "
+        "only, so what happened within a bar is not seen"
+    )
 
 
-def _rows(token: Token, data: _Data, margin: _Margin) -> list[GapRow]:
+def _rows(token: Token, data: _Data, margin: Margin) -> list[GapRow]:
     falls = token.target > 0
     side: Side = "long" if falls else "short"
     gaps = gaps_of(token.resolved_rule, token.target)
@@ -185,7 +178,7 @@ def _rows(token: Token, data: _Data, margin: _Margin) -> list[GapRow]:
     return rows
 
 
-def _ends(gap: Gap, target: float, margin: _Margin) -> tuple[float | None, float | None]:
+def _ends(gap: Gap, target: float, margin: Margin) -> tuple[float | None, float | None]:
     leverage = math.copysign(gap.leverage, target)
     return move_to_zero(leverage), margin.move_from(leverage)
 
@@ -219,7 +212,7 @@ def _none() -> Chance:
     return Chance(move=None, per_gap=0.0, per_year=0.0, by_diffusion=0.0, counted=0, per_year_counted=0.0)
 
 
-def _whole(token: Token, data: _Data, margin: _Margin) -> GapRow:
+def _whole(token: Token, data: _Data, margin: Margin) -> GapRow:
     """The row of the whole rule: one bar ahead of the leverage that the token had along the data."""
     sign = math.copysign(1.0, token.target)
     run, zero = _along(token, data, move_to_zero)

@@ -103,6 +103,7 @@ class GapBudget(Record, frozen=True, kw_only=True):
         jump_deviation: their standard deviation, in log size.
         maintenance: how the venue's margin was taken, in words.
         rows: the waits, the token's own side first.
+        made_of: how the prices were made where they are no leg's own: the index of a basket, contracts joined.
     """
 
     symbol: str
@@ -118,6 +119,7 @@ class GapBudget(Record, frozen=True, kw_only=True):
     jump_deviation: float
     maintenance: str
     rows: tuple[GapRow, ...]
+    made_of: str = ""
 
     @property
     def side(self) -> Side:

@@ -9,6 +9,8 @@ import numpy as np
 from gearing.kernels.calendar import day_end_bars
 from gearing.kernels.pyramid import Floats
 from gearing.market.series import Prices, Times
+from gearing.study.inputs import upside_down
+from gearing.study.result import Result
 
 
 class Ideal(NamedTuple):
@@ -43,3 +45,11 @@ def ideal(prices: Prices, target: float, initial_nav: float) -> Ideal:
     alive = growth > 0.0
     logs = np.log(np.where(alive, growth, 1.0))
     return Ideal(bars, initial_nav * np.exp(np.append(0.0, np.cumsum(logs))), int((~alive).sum()))
+
+
+def ideal_of(result: Result) -> Ideal:
+    """Returns the ideal of a result; of a token that settles in coin, on 1/p, where it is a linear one of −β."""
+    token, prices = result.token, result.prices
+    if token.settles_in_coin:
+        return ideal(upside_down(prices), -token.target, token.initial_nav)
+    return ideal(prices, token.target, token.initial_nav)

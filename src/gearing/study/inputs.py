@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from gearing.core.fees import Costs
-from gearing.core.instruments import DatedFuture, Leg, Perpetual
-from gearing.core.legs import pack_legs
+from gearing.core.instruments import DatedFuture, Leg
+from gearing.core.legs import is_plain, pack_legs
 from gearing.core.mirror import mirrored
 from gearing.core.pack import pack, schedule_times_ms
 from gearing.core.token import Token
 from gearing.kernels.one import Run, run_one
 from gearing.market.files import check_overlap, read_funding, read_prices
-from gearing.market.legs import LegSeries, Sources, named
+from gearing.market.legs import Held, LegSeries, RanOn, Sources, named
 from gearing.market.series import Funding, Prices
 
 
@@ -32,11 +32,8 @@ class Inputs:
 
     def is_plain(self, token: Token) -> bool:
         """Returns whether a token is one perpetual and nothing else, so that the quick kernel serves it."""
-        leg, sources = token.legs[0], self.sources
-        single = len(token.legs) == 1 and isinstance(leg, Perpetual) and leg.min_notional == 0
-        linear = not token.is_inverse or token.settles_in_coin
-        bare = sources.dividends is None and sources.underlying is None
-        return single and linear and bare and (sources.rates is None or token.interest_share == 0)
+        given = {name: getattr(self.sources, name) is not None for name in ("rates", "dividends", "underlying")}
+        return is_plain(token, **given)
 
     def plain(self, token: Token) -> tuple[Prices, Funding | None]:
         """Returns prices and funding of a plain token.
@@ -68,12 +65,22 @@ class Inputs:
         Raises:
             InputError: they cannot be used.
         """
-        key = tuple(
-            (type(leg), leg.symbol, getattr(leg, "contracts", ()), getattr(leg, "roll_days", 0)) for leg in token.legs
-        )
+        key = tuple(_series_of(leg) for leg in token.legs)
         if key not in self._legs:
             self._legs[key] = self.sources.of(token)
         return self._legs[key]
+
+    def ran_on(self, token: Token) -> RanOn:
+        """Returns what a token runs on.
+
+        Raises:
+            InputError: the series cannot be used.
+        """
+        if self.is_plain(token):
+            prices, funding = self.plain(token)
+            return RanOn(prices.times_ms, (Held(prices, funding=funding),))
+        series = self.legs(token)
+        return RanOn(series.times_ms, tuple(series.held), series.rates, series.given)
 
     def has_volume(self, token: Token) -> bool:
         """Returns whether the volume is known that a token's trades move the price against."""

@@ -15,8 +15,8 @@ from gearing.core.token import Token
 from gearing.kernels import run as columns
 from gearing.kernels.one import Run, path_of
 from gearing.kernels.pyramid import Floats
-from gearing.market.legs import LegSeries
-from gearing.market.series import Funding, Prices
+from gearing.market.legs import LegSeries, RanOn
+from gearing.market.series import Prices
 from gearing.study.inputs import Inputs
 
 # A basket's index is shown from this level on, as indices are.
@@ -43,12 +43,12 @@ class Outcome(ABC):
     Args:
         token: what ran.
         prices: what the result is held against.
-        funding: the settlements of the first leg, or None.
+        ran_on: the series of its legs, and what else was given.
         run: the rows, figures and ledger of the run.
     """
 
-    def __init__(self, token: Token, prices: Prices, funding: Funding | None, run: Any) -> None:
-        self.token, self.prices, self.funding = token, prices, funding
+    def __init__(self, token: Token, prices: Prices, ran_on: RanOn, run: Any) -> None:
+        self.token, self.prices, self.ran_on = token, prices, ran_on
         self.rows: Floats = run.rows
         self.figures: Floats = run.figures
         self.ledger: Floats = run.ledger
@@ -74,8 +74,8 @@ class PlainOutcome(Outcome):
         inner: the prices that the kernel ran on; those of y = 1/p for a coin-settled token.
     """
 
-    def __init__(self, token: Token, prices: Prices, funding: Funding | None, run: Run, inner: Prices) -> None:
-        super().__init__(token, prices, funding, run)
+    def __init__(self, token: Token, ran_on: RanOn, run: Run, inner: Prices) -> None:
+        super().__init__(token, ran_on.legs[0].prices, ran_on, run)
         self._run, self._inner = run, inner
         # A position on y = 1/p is one of the opposite sign on p.
         self._sign = -1.0 if token.settles_in_coin else 1.0
@@ -114,8 +114,8 @@ class LegsOutcome(Outcome):
         series: the series of its legs.
     """
 
-    def __init__(self, token: Token, series: LegSeries, run: Any) -> None:
-        super().__init__(token, _held_against(token, series, run.path[2]), series.held[0].funding, run)
+    def __init__(self, token: Token, series: LegSeries, ran_on: RanOn, run: Any) -> None:
+        super().__init__(token, _held_against(token, series, run.path[2]), ran_on, run)
         self._path, self._market = run.path, series.index
         self._scale = self.prices.close[0] / run.path[2][0]
 
@@ -185,9 +185,25 @@ def _held_against(token: Token, series: LegSeries, path: Floats) -> Prices:
     first = series.legs[0]
     if len(series.legs) == 1 and not series.held[0].rolls:
         return first
-    start = first.close[0] if len(series.legs) == 1 else INDEX_START
-    name = first.symbol if len(series.legs) == 1 else f"{token.symbol} index"
-    return Prices(series.times_ms, path * (start / path[0]), symbol=name)
+    if len(series.legs) > 1:
+        return Prices(series.times_ms, path * (INDEX_START / path[0]), symbol=f"{token.symbol} index")
+    close = path * (first.close[0] / path[0])
+    return Prices(series.times_ms, close, symbol=first.symbol, **_ranges(series, close))
+
+
+def _ranges(series: LegSeries, close: Floats) -> dict[str, Floats]:
+    """Returns lows and highs of a chain's contracts, on the scale on which they are joined without jumps."""
+    market, held = series.index, series.legs[0]
+    if held.low is None or held.high is None:
+        return {}
+    # At a roll the range is that of the old contract, whose move the joined price made.
+    against = held.close.copy()
+    for roll in series.held[0].rolls:
+        bar = int(np.searchsorted(series.times_ms, roll.time_ms))
+        if bar < len(against):
+            against[bar] = roll.price
+    ratio = close / against
+    return {"low": np.minimum(market.low * ratio, close), "high": np.maximum(market.high * ratio, close)}
 
 
 def outcome_of(token: Token, inputs: Inputs, costs: Costs, equity: float) -> Outcome:
@@ -197,7 +213,6 @@ def outcome_of(token: Token, inputs: Inputs, costs: Costs, equity: float) -> Out
         InputError: the series cannot be used.
     """
     if inputs.is_plain(token):
-        prices, funding = inputs.plain(token)
         run, inner = inputs.run_plain(token, costs, equity)
-        return PlainOutcome(token, prices, funding, run, inner)
-    return LegsOutcome(token, inputs.legs(token), inputs.run_legs(token, costs, equity))
+        return PlainOutcome(token, inputs.ran_on(token), run, inner)
+    return LegsOutcome(token, inputs.legs(token), inputs.ran_on(token), inputs.run_legs(token, costs, equity))

@@ -20,6 +20,7 @@ from gearing.kernels import figures as fig
 from gearing.kernels import run as columns
 from gearing.kernels.calendar import day_end_bars
 from gearing.kernels.pyramid import Floats
+from gearing.market.legs import RanOn
 from gearing.market.series import Funding, Prices
 from gearing.market.times import Moment
 from gearing.study.attribution import Attribution, attribution_of
@@ -51,7 +52,12 @@ class Result(Shown):
     @property
     def funding(self) -> Funding | None:
         """The settlements of the first leg, or None."""
-        return self._outcome.funding
+        return self._outcome.ran_on.legs[0].funding
+
+    @property
+    def ran_on(self) -> RanOn:
+        """The series of each leg (`legs`: prices, rolls, funding, dividends), `rates`, `underlying` and `times_ms`."""
+        return self._outcome.ran_on
 
     @cached_property
     def _path(self) -> tuple[Floats, Floats]:

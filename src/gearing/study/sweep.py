@@ -17,7 +17,7 @@ from gearing.core.record import Record, Shown, shown_figure
 from gearing.core.rule import Rule
 from gearing.core.token import Token
 from gearing.errors import InputError, SpecError
-from gearing.market.legs import Sources
+from gearing.market.legs import RanOn, Sources
 from gearing.study.backtest import CAPITAL, as_costs, as_token, capital, warn_of_impact
 from gearing.study.compare import figures_of
 from gearing.study.inputs import Inputs
@@ -32,10 +32,11 @@ class Sweep(Shown):
         token: the token that was varied.
         grid: for each field its values.
         frame: one row per combination: the grid's fields, then the summary's figures.
+        ran_on: the series that the first combination ran on, if they are known.
     """
 
-    def __init__(self, token: Token, grid: Grid, frame: pl.DataFrame) -> None:
-        self.token, self.grid, self.frame = token, dict(grid), frame
+    def __init__(self, token: Token, grid: Grid, frame: pl.DataFrame, ran_on: RanOn | None = None) -> None:
+        self.token, self.grid, self.frame, self.ran_on = token, dict(grid), frame, ran_on
 
     def best(self, figure: str = "total_return", *, most: bool = True) -> dict[str, Any]:
         """Returns the row with the largest (or smallest) value of one figure, as a mapping.
@@ -196,7 +197,8 @@ def sweep(
         summaries = figures_of(tokens, inputs, [t.costs for t in tokens], amount, done)
     found = pl.DataFrame([msgspec.structs.asdict(s) for s in summaries], infer_schema_length=None)
     tried = pl.DataFrame({name: [_cell(point[name]) for point in points] for name in grid}, strict=False)
-    return Sweep(token, grid, pl.concat([tried, found.drop(*set(grid) & set(found.columns))], how="horizontal"))
+    frame = pl.concat([tried, found.drop(*set(grid) & set(found.columns))], how="horizontal")
+    return Sweep(token, grid, frame, inputs.ran_on(tokens[0]))
 
 
 def _cell(value: Any) -> Any:

@@ -15,7 +15,7 @@ from gearing.core.token import Token
 _EXAMPLE = """\
 # A leveraged token. A line that starts with # is a comment: take the # away to use the field below it.
 # A rate is a number or a percentage: 0.0003 and "0.03%" are the same.
-
+{run}
 symbol = "BTC3L"              # short name of the unit
 target = 3.0                  # target leverage, signed: -3 is a three times short token; at most 20
 rule = "ftx"                  # an issuer's rule (`gearing rules` lists them), or a [rule] of your own, below
@@ -140,13 +140,42 @@ weight = 0.2
 }
 
 
+# How each example is run; the files' names are examples too.
+_RUNS = {
+    "perpetual": """\
+# Run it: gearing backtest BTC3L.toml --prices prices.parquet --funding funding.parquet
+""",
+    "inverse": """\
+# Run it: gearing backtest BTC3L.toml --prices prices.parquet --funding funding.parquet
+""",
+    "dated_future": """\
+# Run it with the prices of each contract, in one file with a column "symbol" or in a file each:
+# gearing backtest BTC3L.toml --prices prices.parquet
+# gearing backtest BTC3L.toml --prices BTC-240329=march.parquet --prices BTC-240628=june.parquet
+# --underlying-prices index.parquet holds the result against the price that the contracts are written on.
+""",
+    "total_return_swap": """\
+# Run it: gearing backtest BTC3L.toml --prices qqq.parquet --dividends qqq.parquet --rates rates.parquet
+""",
+    "spot": """\
+# Run it: gearing backtest BTC3L.toml --prices prices.parquet
+# --rates rates.parquet gives the rate that its cash earns, and pays where it is borrowed.
+""",
+    "basket": """\
+# Run it with the series of all legs in one file with a column "symbol", or in a file each:
+# gearing backtest BTC3L.toml --prices prices.parquet --funding funding.parquet
+# gearing backtest BTC3L.toml --prices BTCUSDT=btc.parquet --prices ETHUSDT=eth.parquet --prices LTCUSDT=ltc.parquet
+""",
+}
+
+
 def example_token(holds: str = "perpetual") -> str:
     """Returns a commented specification that shows every field of a token; it is valid as it stands.
 
     Args:
         holds: what its portfolio holds, one of EXAMPLES.
     """
-    return _EXAMPLE.replace("{legs}\n", EXAMPLES[holds])
+    return _EXAMPLE.replace("{run}\n", f"{_RUNS[holds]}\n").replace("{legs}\n", EXAMPLES[holds])
 
 
 def format_token(token: Token) -> str:

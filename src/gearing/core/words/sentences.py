@@ -70,15 +70,16 @@ def _triggers_short(triggers: Rule | Condition) -> str:
     return " or ".join(parts)
 
 
-def describe(rule: Rule, target: float) -> list[str]:
+def describe(rule: Rule, target: float, *, in_coin: bool = False) -> list[str]:
     """Returns a rule in plain words, one sentence for each thing it does.
 
     Args:
         rule: a rule that serves this target.
         target: signed target leverage.
+        in_coin: whether NAV is counted in the coin itself.
     """
-    lines = [_clock_sentence(schedule, target) for schedule in rule.schedule]
-    lines += [f"At once when {words}, it rebalances." for words in _trigger_words(rule, target)]
+    lines = [_clock_sentence(schedule, target, in_coin=in_coin) for schedule in rule.schedule]
+    lines += [f"At once when {words}, it rebalances." for words in _trigger_words(rule, target, in_coin=in_coin)]
     if rule.side == "reduce" and _triggers_short(rule):
         lines.append(f"Such a trade at once may only reduce the position{_losing_side(target)}.")
     if not lines:
@@ -104,7 +105,7 @@ def _losing_side(target: float) -> str:
     return ": after a gain, for a target below 1" if 0 < target < 1 else ": after a loss"
 
 
-def _clock_sentence(schedule: Schedule, target: float) -> str:
+def _clock_sentence(schedule: Schedule, target: float, *, in_coin: bool) -> str:
     if schedule.every is not None:
         span = _span(schedule.every)
         text = f"{span[0].upper()}{span[1:]} after its last completed rebalance it rebalances"
@@ -116,7 +117,7 @@ def _clock_sentence(schedule: Schedule, target: float) -> str:
         text += ", only to reduce the position"
     if schedule.only_if is None:
         return f"{text}."
-    return f"{text}, if {', or '.join(_trigger_words(schedule.only_if, target))}."
+    return f"{text}, if {', or '.join(_trigger_words(schedule.only_if, target, in_coin=in_coin))}."
 
 
 def _even_step_ms(times: tuple[str, ...]) -> int | None:
@@ -144,37 +145,39 @@ def _span(duration: str) -> str:
     return f"{length} ms"
 
 
-def _trigger_words(triggers: Rule | Condition, target: float) -> list[str]:
+def _trigger_words(triggers: Rule | Condition, target: float, *, in_coin: bool) -> list[str]:
     words = []
     above, below = ("above", "below") if target > 0 else ("beyond", "nearer to 0 than")
     for level, verb in ((triggers.band_upper, above), (triggers.band_lower, below)):
         if level is not None:
             signed = math.copysign(level, target)
-            words.append(f"real leverage is {verb} {level_text(signed)}{_reached_by(move_to(signed, target))}")
+            reached = _reached_by(move_to(signed, target, in_coin=in_coin))
+            words.append(f"real leverage is {verb} {level_text(signed)}{reached}")
     if triggers.deviation is not None:
         lower, upper = band_edges(Condition(deviation=triggers.deviation), target)
         edges = f"{level_text(math.copysign(lower, target))} to {level_text(math.copysign(upper, target))}"
         words.append(f"real leverage is more than {percent(triggers.deviation)} off target (outside {edges})")
-    return words + _move_words(triggers, target)
+    return words + _move_words(triggers, target, in_coin=in_coin)
 
 
-def _move_words(triggers: Rule | Condition, target: float) -> list[str]:
+def _move_words(triggers: Rule | Condition, target: float, *, in_coin: bool) -> list[str]:
     against, favour = triggers.move_against, triggers.move_favour
     if against is not None and against == favour:
-        after = " or ".join(_after(target, move) for move in (-against, against))
+        after = " or ".join(_after(target, move, in_coin=in_coin) for move in (-against, against))
         moved = f"the price has moved {percent(against)} either way since the last rebalance"
         return [f"{moved} (leverage then: {after})"]
     words = []
     for fraction, falls in ((against, target > 0), (favour, target < 0)):
         if fraction is not None:
-            verb, after = ("fallen", _after(target, -fraction)) if falls else ("risen", _after(target, fraction))
+            verb, move = ("fallen", -fraction) if falls else ("risen", fraction)
+            after = _after(target, move, in_coin=in_coin)
             moved = f"the price has {verb} {percent(fraction)} since the last rebalance"
             words.append(f"{moved} (leverage then: {after})")
     return words
 
 
-def _after(target: float, move: float) -> str:
-    reached = leverage_after(target, move)
+def _after(target: float, move: float, *, in_coin: bool) -> str:
+    reached = leverage_after(target, move, in_coin=in_coin)
     return "nothing left" if reached is None else number(reached)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from gearing.kernels.pyramid import Floats
 from gearing.market.times import moment_ms
 from gearing.numerals import amount, gained, moment, number, percent, share
 from gearing.study.held import Held
-from gearing.study.ideal import Ideal, ideal
+from gearing.study.ideal import Ideal, ideal_of
 from gearing.study.report.charts import Chart, Trace, line, log_axis, marks, time_axis
 from gearing.study.report.markup import Head, paragraph, section, table
 from gearing.study.report.page import Page
@@ -16,7 +17,22 @@ from gearing.study.result import Result
 
 def underlying_name(result: Result) -> str:
     """Returns what the token is on, in words."""
+    if len(result.token.legs) > 1 and result.ran_on.underlying is None:
+        return "the index of its legs"
     return result.prices.symbol or "the underlying"
+
+
+def kept_name(result: Result) -> str:
+    """Returns what a holder could have kept in place of the token: the underlying, or the coin NAV is counted in."""
+    token = result.token
+    return f"{token.settlement}, kept" if token.settles_in_coin else f"{underlying_name(result)}, bought and held"
+
+
+def _kept(result: Result) -> Floats:
+    """NAV of what was kept; a coin is always worth itself."""
+    close = result.prices.close
+    worth = np.ones(len(close)) if result.token.settles_in_coin else close / close[0]
+    return worth * result.token.initial_nav
 
 
 def ended(iso_text: str) -> str:
@@ -38,7 +54,7 @@ def drawn_bars(result: Result, alone: Held | None = None) -> int:
 
 def nav_section(page: Page, result: Result, alone: Held | None) -> str:
     """Returns NAV beside the underlying, the ideal and a perpetual held yourself."""
-    perfect = ideal(result.prices, result.token.target, result.token.initial_nav)
+    perfect = ideal_of(result)
     return section(
         "Beside the alternatives",
         page.chart(_chart(result, alone, perfect)),
@@ -53,13 +69,13 @@ def _chart(result: Result, alone: Held | None, perfect: Ideal) -> Chart:
     bars = drawn_bars(result, alone)
     times = prices.times_ms[:bars]
     near = perfect.bars < bars
-    bought = prices.close[:bars] * (token.initial_nav / prices.close[0])
+    kept = _kept(result)[:bars]
     name = underlying_name(result)
     ideal_line = (f"ideal, {number(token.target, sign=True)} × daily", times[perfect.bars[near]], perfect.nav[near])
     lines = [
         ((token.symbol, times, result.nav["nav"].to_numpy()[:bars]), "--accent", "solid", 2.2),
         (ideal_line, "--ink", "dash", 1.3),
-        ((f"{name}, bought and held", times, bought), "--ink-2", "dot", 1.5),
+        ((kept_name(result), times, kept), "--ink-2", "dot", 1.5),
     ]
     if alone is not None:
         held_nav = alone.result.nav["nav"].to_numpy()[:bars]
@@ -79,14 +95,13 @@ def _chart(result: Result, alone: Held | None, perfect: Ideal) -> Chart:
 
 def _table(result: Result, alone: Held | None, perfect: Ideal) -> str:
     token, s = result.token, result.summary()
-    first, perfectly = token.initial_nav, float(perfect.nav[-1])
+    first, perfectly, kept = token.initial_nav, float(perfect.nav[-1]), float(_kept(result)[-1])
     fate = f"wiped out {ended(s.wiped_out_at)}" if s.wiped_out_at else ""
     left_out = f"{perfect.left_out} days left out" if perfect.left_out else ""
     rows = [
         [token.symbol, amount(s.final_nav), gained(s.total_return), fate],
         ["ideal", amount(perfectly), gained(perfectly / first - 1), left_out],
-        [f"{underlying_name(result)}, bought and held", amount(first * (1 + s.underlying_return)),
-         share(s.underlying_return), ""],
+        [kept_name(result), amount(kept), share(kept / first - 1), ""],
     ]  # fmt: skip
     if alone is not None:
         end = alone.result.summary()
@@ -122,6 +137,11 @@ def _measures(result: Result, alone: Held | None) -> str:
         f"Ideal: {beta} times each day's return (00:00 UTC; daily data bar by bar), compounded, without any cost. "
         "Days on which that leaves nothing are left out."
     )
+    if result.token.settles_in_coin:
+        words = (
+            f"Ideal: what {beta} times each day's move of the price is worth in {result.token.settlement}, compounded, "
+            "without any cost, on the reciprocal price. Days on which that leaves nothing are left out."
+        )
     if alone is None:
         return f"{words} A perpetual held yourself is not shown: the token holds something else."
     margin = (

@@ -9,10 +9,11 @@ from gearing.core.words import cost_words, fee_headline, headline
 from gearing.numerals import MISSING, amount, fixed, gained, moment, number, share
 from gearing.study.compare import Comparison, rule_name
 from gearing.study.paid import yearly_decay
+from gearing.study.ran_on import series_rows
 from gearing.study.report.alternatives import underlying_name
 from gearing.study.report.charts import DASHES, SERIES, Chart, line, log_axis, time_axis
 from gearing.study.report.frontier import Judged, efficient, frontiers, judged_rule
-from gearing.study.report.markup import Cell, Head, paragraph, section, table
+from gearing.study.report.markup import Cell, Head, facts, paragraph, section, table
 from gearing.study.report.page import Page
 from gearing.study.report.words import data_words, made_again
 from gearing.study.result import Result
@@ -49,11 +50,17 @@ def compare_page(
             _table(own, "With the issuers' own fees", gap_budget, "own"),
             _table(bare, "The rules alone: no fee, all pay funding and trading costs", gap_budget, "bare"),
             paragraph(_MEANING, mark="note"),
-            lead=f"Every rule ran on the same prices of {underlying_name(results[0])}, with the same funding.",
+            lead=_lead(results),
         )
     )
     page.add(frontiers(page, own, bare), _nav_section(page, own), _rules_section(own), _assumed(results, command))
     return page.render()
+
+
+def _lead(results: Sequence[Result]) -> str:
+    if len({id(held.prices) for result in results for held in result.ran_on.legs}) > 1:
+        return "Each token ran on the series of its own legs, listed below, over the same period."
+    return f"Every rule ran on the same prices of {underlying_name(results[0])}, with the same funding."
 
 
 _MEANING = (
@@ -153,11 +160,10 @@ def _rules_section(rules: Sequence[Judged]) -> str:
 
 def _assumed(results: Sequence[Result], command: str | None) -> str:
     costs = list(dict.fromkeys(cost_words(result.token.costs) or "none" for result in results))
-    funding = results[0].funding
+    rows = series_rows([(result.token, result.ran_on) for result in results])
     lines = [
         f"Trading costs: {'; or '.join(costs)}; an all-in issuer bears them and the funding in the first table only.",
-        f"Funding: {'none was given' if funding is None else f'{len(funding):,} settlements in the series'}.",
         f"Capital: {amount(results[0].equity)} before the opening trade. Days end at 00:00 UTC, 365 to a year.",
         "No units are created or redeemed, so creation and redemption fees are not charged.",
     ]
-    return section("What was assumed", *(paragraph(words) for words in lines), *made_again(command))
+    return section("What was assumed", facts(rows), *(paragraph(words) for words in lines), *made_again(command))

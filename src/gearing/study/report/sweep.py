@@ -8,6 +8,7 @@ import numpy as np
 
 from gearing.core.words import cost_words, describe, fee_words
 from gearing.numerals import moment, number
+from gearing.study.ran_on import series_rows
 from gearing.study.report.judged import SHOWN, Found, judged, point_of, value_of, words_of
 from gearing.study.report.markup import Card, Cell, Head, bullets, cards, facts, paragraph, section, table
 from gearing.study.report.page import Page
@@ -109,13 +110,13 @@ def _period(sweep: Sweep) -> str:
 def _assumed(sweep: Sweep, command: str | None) -> str:
     token = sweep.token
     rows = [
-        ("period", _period(sweep)),
+        *([("period", _period(sweep))] if sweep.ran_on is None else series_rows([(token, sweep.ran_on)])),
         ("target where not varied", number(token.target, sign=True)),
         ("trading costs where not varied", cost_words(token.costs) or "none"),
         ("days and years", "days end at 00:00 UTC; a year has 365 of them"),
     ]
     return section(
         "What was assumed", facts(rows), "<h3>The rule where not varied</h3>",
-        bullets(describe(token.resolved_rule, token.target)), "<h3>Fees where not varied</h3>",
-        bullets(fee_words(token.fees, token.target)), *made_again(command),
+        bullets(describe(token.resolved_rule, token.target, in_coin=token.settles_in_coin)),
+        "<h3>Fees where not varied</h3>", bullets(fee_words(token.fees, token.target)), *made_again(command),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gearing.core.instruments import DatedFuture, Leg, Perpetual, Spot, TotalReturnSwap, kind_of
 from gearing.core.rule import Rule
 from gearing.core.spec_text import format_token
 from gearing.core.token import Token
@@ -20,8 +21,9 @@ from gearing.numerals import (
     summing,
 )  # fmt: skip
 from gearing.study.held import Held
-from gearing.study.ideal import ideal
+from gearing.study.ideal import ideal_of
 from gearing.study.paid import yearly_cost, yearly_decay
+from gearing.study.ran_on import held_against, series_rows
 from gearing.study.report.alternatives import underlying_name
 from gearing.study.report.markup import Card, Head, bullets, cards, facts, folded, paragraph, section, table, verbatim
 from gearing.study.report.waterfall import part_words
@@ -44,8 +46,10 @@ def title_of(token: Token) -> str:
 
 def data_words(result: Result) -> str:
     """Returns what a study ran on in one line."""
-    prices = result.prices
+    prices, legs = result.prices, result.token.legs
     name = f"{prices.symbol}, " if prices.symbol else ""
+    if len(legs) > 1:
+        name = f"{', '.join(leg.symbol for leg in legs)}, "
     bars = f"{len(prices):,} bars of {duration_text(prices.spacing_ms)}"
     return f"{name}{bars}, {moment(prices.start)} to {moment(prices.end)} UTC"
 
@@ -67,7 +71,7 @@ def story(result: Result) -> str:
     name = underlying_name(result)
     end = "and the token was wiped out" if s.wiped_out else f"the token {_went(s.total_return)}"
     joint = ", " if s.wiped_out else "; "
-    perfect = ideal(result.prices, token.target, token.initial_nav)
+    perfect = ideal_of(result)
     told = [f"{name[0].upper()}{name[1:]} {_went(s.underlying_return)}{joint}{end}."]
     told.append(f"Its ideal, {number(token.target, sign=True)} times each day's return at no cost, "
                 f"{_went(float(perfect.nav[-1]) / token.initial_nav - 1)}.")  # fmt: skip
@@ -105,10 +109,10 @@ def headline_section(result: Result) -> str:
     scaled = f"scaled up from {fixed(s.years * 365, 0)} days" if s.years < 0.99 else f"over {fixed(s.years, 1)} years"
     cost = yearly_cost(result)
     decay = share(yearly_decay(result), 1, sign=False)
-    short = 0 < s.years < _SHORT_YEARS
+    short, against = 0 < s.years < _SHORT_YEARS, held_against(result.token, result.ran_on)
     shown = [
         Card("NAV at the end", amount(s.final_nav), f"{currency}, from {start}", leads=True),
-        Card("total return", gained(s.total_return), f"underlying {share(s.underlying_return)}", leads=True),
+        Card("total return", gained(s.total_return), f"{against} {share(s.underlying_return)}", leads=True),
         Card("return per year", gained(s.cagr), scaled),
         Card("deepest drawdown", gained(-abs(s.max_drawdown)), f"worst day {share(s.worst_day)}"),
         Card("volatility per year", share(s.volatility, 1, sign=False), f"Sharpe ratio {fixed(s.sharpe, 2)}"),
@@ -135,12 +139,11 @@ def headline_section(result: Result) -> str:
 def token_section(result: Result) -> str:
     """Returns what the token is and what its rule does, with the moves of the price at which it acts."""
     token, rule = result.token, result.token.resolved_rule
-    held = ", ".join(leg.symbol or type(leg).__name__.lower() for leg in token.legs)
     costs = "none: the fee is all in" if token.fees.all_in else cost_words(result.costs) or "none"
     rows = [
         ("what it is", f"a token that is {size_words(token.target)} on {underlying_name(result)}, settled in "
                        f"{token.settlement}"),
-        ("what it holds", held),
+        *(("what it holds" if k == 0 else "", holding_words(token, leg)) for k, leg in enumerate(token.legs)),
         ("rule", rule.name or "its own"),
         ("trading costs assumed", costs),
     ]  # fmt: skip
@@ -148,15 +151,31 @@ def token_section(result: Result) -> str:
         "The token and its rule",
         facts(rows),
         "<h3>What the rule does</h3>",
-        bullets(describe(rule, token.target)),
+        bullets(describe(rule, token.target, in_coin=token.settles_in_coin)),
         "<h3>What the issuer charges</h3>",
         bullets(fee_words(token.fees, token.target)),
-        _barriers(rule, token.target),
+        _barriers(rule, token.target, in_coin=token.settles_in_coin),
     )
 
 
-def _barriers(rule: Rule, target: float) -> str:
-    moves = barrier_moves(rule, target)
+def holding_words(token: Token, leg: Leg) -> str:
+    """Returns what one leg is, in words."""
+    kind = kind_of(leg).replace("_", " ")
+    if isinstance(leg, Perpetual):
+        kind = f"{'inverse' if leg.inverse else 'linear'} perpetual"
+    kind = kind if isinstance(leg, Spot) else f"the {kind}"
+    share_of = f"{percent(leg.weight)} in {kind}" if len(token.legs) > 1 else kind
+    name = f" {leg.symbol}" if leg.symbol else ""
+    if isinstance(leg, TotalReturnSwap):
+        return f"{share_of} on{name or ' the underlying'}, {percent(leg.spread)} a year over the reference rate"
+    if isinstance(leg, DatedFuture) and leg.contracts:
+        chain = ", ".join(contract.symbol for contract in leg.contracts)
+        return f"{share_of}{name}: {chain}, each rolled {number(leg.roll_days)} days before expiry"
+    return f"{share_of}{name}"
+
+
+def _barriers(rule: Rule, target: float, *, in_coin: bool) -> str:
+    moves = barrier_moves(rule, target, in_coin=in_coin)
     if not moves:
         return paragraph("No move of the price makes it act between its clocks, or ends it.", mark="note")
     rows = [
@@ -178,14 +197,12 @@ def assumptions_section(result: Result, alone: Held | None, command: str | None)
     """Returns what was assumed, the version, and how to make this report again."""
     token, prices = result.token, result.prices
     costs = token.costs if token.fees.all_in else result.costs
-    gaps = prices.gaps()
     year = year_days(prices)
     listed = year == LISTED_YEAR_DAYS
     rows = [
-        ("prices", data_words(result)),
-        ("gaps in the prices", f"{len(gaps)}, {sum(gap.missing for gap in gaps):,} bars missing" if gaps else "none"),
+        *series_rows([(token, result.ran_on)], prices),
+        ("gaps in the prices", _gap_words(result)),
         ("moment of a price", "a bar is known at the time shown, its end; UTC throughout"),
-        ("funding", _funding_words(result)),
         ("trading costs", "none, the fee is all in" if token.fees.all_in else cost_words(costs) or "none"),
         ("capital", f"{amount(result.equity)} {token.settlement} before the opening trade"),
         ("a year", f"365 days; for volatility and tracking {year} {'trading days' if listed else 'days'}"),
@@ -219,13 +236,11 @@ def made_again(command: str | None, *, backtest: bool = False) -> list[str]:
     return [paragraph(f"{made} This command makes the report again from the same files:"), verbatim(command)]
 
 
-def _funding_words(result: Result) -> str:
-    funding, times = result.funding, result.prices.times_ms
-    if funding is None:
-        return "none was given: a real perpetual pays or receives it"
-    stamps = funding.times_ms
-    known = int(((stamps > times[0]) & (stamps <= times[-1])).sum())
-    name = f"{funding.symbol}, " if funding.symbol else ""
-    if result.token.fees.all_in:
-        return f"{name}{known:,} settlements, not charged: the fee is all in"
-    return f"{name}{known:,} settlements"
+def _gap_words(result: Result) -> str:
+    legs = result.ran_on.legs
+    told = []
+    for held in legs:
+        if gaps := held.prices.gaps():
+            name = f"{held.prices.symbol} " if len(legs) > 1 else ""
+            told.append(f"{name}{len(gaps)}, {sum(gap.missing for gap in gaps):,} bars missing")
+    return "; ".join(told) or "none"

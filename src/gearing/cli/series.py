@@ -1,0 +1,240 @@
+"""The series that backtest, compare, sweep and `token check --prices` run on, read as the options say."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gearing.cli.choose import Given, Shelf, parsed, wanted_legs, wanted_prices
+from gearing.cli.compiling import loading
+from gearing.cli.inputs import Stamp, underlying_of
+from gearing.errors import DataError, DataWarning, InputError
+
+if TYPE_CHECKING:
+    from gearing.core.token import Token
+    from gearing.market.rates import Dividends, Rates
+    from gearing.market.series import Funding, Prices
+
+
+class Market(NamedTuple):
+    """The series a study runs on, by the names of legs and contracts.
+
+    Args:
+        prices: for each name.
+        funding: for each perpetual, or None where it has none; empty if none at all is given.
+        dividends: for each leg likewise.
+        rates: the reference rate, or None.
+        underlying: what results are held against, or None: what is held.
+    """
+
+    prices: Mapping[str, Prices]
+    funding: Mapping[str, Funding | None]
+    dividends: Mapping[str, Dividends | None]
+    rates: Rates | None
+    underlying: Prices | None
+
+    @property
+    def nameless(self) -> Prices | None:
+        """The prices of a leg without a symbol, from which a preset takes its underlying."""
+        return self.prices.get("")
+
+    def for_study(self) -> dict[str, Any]:
+        """Returns them as the arguments of a study."""
+        return {
+            "prices": self.prices,
+            "funding": self.funding or None,
+            "dividends": self.dividends or None,
+            "rates": self.rates,
+            "underlying": self.underlying,
+        }
+
+    def needs_legs(self, tokens: Sequence[Token]) -> bool:
+        """Returns whether one of the tokens is more than a perpetual, so that the kernel for any legs runs."""
+        from gearing.core.legs import is_plain
+
+        given = {
+            "rates": self.rates is not None,
+            "dividends": bool(self.dividends),
+            "underlying": self.underlying is not None,
+        }
+        return not all(is_plain(token, **given) for token in tokens)
+
+
+class SeriesOptions(NamedTuple):
+    """The options that name series, as they were given; prices, funding and dividends are FILE or NAME=FILE."""
+
+    prices: Sequence[Path]
+    funding: Sequence[Path] | None = None
+    dividends: Sequence[Path] | None = None
+    rates: str | None = None
+    underlying_prices: Path | None = None
+    symbol: str | None = None
+    stamp: Stamp = Stamp.OPEN
+    start: str | None = None
+    end: str | None = None
+
+    def files(self) -> list[Path]:
+        """Returns the files that are read, which no answer may be written over.
+
+        Raises:
+            InputError: a value names no series.
+        """
+        shelves = [parsed("--prices", self.prices), parsed("--funding", self.funding or ())]
+        shelves.append(parsed("--dividends", self.dividends or ()))
+        shelves.append([] if self.rates is None else parsed("--rates", [Path(self.rates)]))
+        shelves.append(
+            [] if self.underlying_prices is None else parsed("--underlying-prices", [self.underlying_prices])
+        )
+        return [given.file for shelf in shelves for given in shelf]
+
+    def load(self, tokens: Sequence[Token]) -> Market:
+        """Reads the series that tokens need.
+
+        Warns:
+            DataWarning: something given is not used, is missing, or belongs to another underlying.
+
+        Raises:
+            InputError: a leg has no prices, a name belongs to no leg, or a file cannot be read or used.
+        """
+        with loading():
+            from gearing.market.files import read_prices
+            from gearing.market.tables import PRICE_COLUMNS
+
+        self._check_symbol(tokens)
+        shelf = Shelf("--prices", parsed("--prices", self.prices), PRICE_COLUMNS, self.symbol)
+        prices = {
+            name: read_prices(file, symbol=symbol, stamp=self.stamp.value, start=self.start, end=self.end)
+            for name, (file, symbol) in shelf.choose(wanted_prices(tokens), all_of_them=True).items()
+        }
+        for name in shelf.named:
+            _note_of_another(name, prices[name].symbol)
+        funding, dividends = self._funding(tokens, prices), self._dividends(tokens)
+        return Market(prices, funding, dividends, self._rates(tokens), self._underlying())
+
+    def _funding(self, tokens: Sequence[Token], prices: Mapping[str, Prices]) -> dict[str, Funding | None]:
+        if not self.funding:
+            return {}
+        from gearing.market.files import read_funding
+        from gearing.market.tables import FUNDING_COLUMNS
+
+        given, perpetuals = parsed("--funding", self.funding), wanted_legs(tokens, perpetuals=True)
+        if not perpetuals:
+            _warn("--funding is not used: no perpetual is held")
+            return {}
+        chosen = Shelf("--funding", given, FUNDING_COLUMNS, self.symbol).choose(perpetuals, all_of_them=False)
+        found: dict[str, Funding | None] = {}
+        for want in perpetuals:
+            if want.name not in chosen:
+                found[want.name] = None
+                _warn(f"{want.name or want.token} has no funding; none is charged")
+                continue
+            file, symbol = chosen[want.name]
+            paid = found[want.name] = read_funding(file, symbol=symbol, start=self.start, end=self.end)
+            priced = prices[want.name].symbol
+            if priced and paid.symbol and underlying_of(priced).upper() != underlying_of(paid.symbol).upper():
+                _warn(f"the prices are of {priced}, the funding of {paid.symbol}")
+        return found
+
+    def _dividends(self, tokens: Sequence[Token]) -> dict[str, Dividends | None]:
+        if not self.dividends:
+            return {}
+        from gearing.market.rates import read_dividends
+        from gearing.market.tables import DIVIDEND_COLUMNS
+
+        given, legs = parsed("--dividends", self.dividends), wanted_legs(tokens, perpetuals=False)
+        chosen = Shelf("--dividends", given, DIVIDEND_COLUMNS, self.symbol).choose(legs, all_of_them=False)
+        found: dict[str, Dividends | None] = {want.name: None for want in legs}
+        for name, (file, symbol) in chosen.items():
+            paying = read_dividends(file, symbol=symbol, stamp=self.stamp.value)
+            # They are rare, so that a period without any is no fault.
+            try:
+                found[name] = paying.between(self.start, self.end)
+            except DataError:
+                _warn(f"{paying.symbol or name or 'the underlying'} pays no dividend in the period")
+        return found if any(found.values()) else {}
+
+    def _check_symbol(self, tokens: Sequence[Token]) -> None:
+        if self.symbol is None or any(want.alone for want in wanted_prices(tokens)):
+            return
+        token = tokens[0]
+        kind = "legs" if len(token.legs) > 1 else "contracts"
+        raise InputError(
+            f"{token.symbol} has {len(wanted_prices([token]))} {kind}, and each finds its rows by its own symbol.",
+            where=f"--symbol {self.symbol}",
+            fix="Leave it out.",
+        )
+
+    def _rates(self, tokens: Sequence[Token]) -> Rates | None:
+        from gearing.core.instruments import TotalReturnSwap
+
+        swaps = any(isinstance(leg, TotalReturnSwap) for token in tokens for leg in token.legs)
+        earning = swaps or any(token.interest_share > 0 for token in tokens)
+        if self.rates is None:
+            return None
+        from gearing.market.rates import read_rates
+        from gearing.market.tables import RATE_COLUMNS
+
+        if (fixed := _number(self.rates)) is not None and not Path(self.rates).exists():
+            if abs(fixed) >= 1:
+                what = f"{fixed:g} would be {fixed * 100:,.0f} % a year."
+                raise InputError(what, where=f"--rates {self.rates}", fix="Write 5% or 0.05.")
+            rates = read_rates(fixed)
+        else:
+            given = parsed("--rates", [Path(self.rates)])[0]
+            name = _one_of(given, "--rates", RATE_COLUMNS)
+            found = read_rates(given.file, symbol=name, stamp=self.stamp.value)
+            rates = found.between(self.start, self.end)
+        if not earning:
+            _warn("--rates are not used: no swap is held, and cash earns nothing")
+            return None
+        return rates
+
+    def _underlying(self) -> Prices | None:
+        if self.underlying_prices is None:
+            return None
+        from gearing.market.files import read_prices
+        from gearing.market.tables import PRICE_COLUMNS
+
+        given = parsed("--underlying-prices", [self.underlying_prices])[0]
+        name = _one_of(given, "--underlying-prices", PRICE_COLUMNS)
+        return read_prices(given.file, symbol=name, stamp=self.stamp.value, start=self.start, end=self.end)
+
+
+def _one_of(given: Given, option: str, columns: dict[str, tuple[str, ...]]) -> str | None:
+    """Returns the symbol that a single file is asked for: the name it was given with, if it holds several.
+
+    Raises:
+        InputError: it holds several, and none was named.
+    """
+    from gearing.market.tables import symbols_in
+
+    held = symbols_in(given.file, columns)
+    if given.name is None and held is not None and len(held) > 1:
+        raise InputError(
+            f"it holds {len(held)} series: {', '.join(held[:8])}.",
+            where=given.file.name,
+            fix=f"Choose one: {option} {held[0]}={given.file}.",
+        )
+    return given.name
+
+
+def _number(text: str) -> float | None:
+    from gearing.core.record import rate
+
+    try:
+        value = rate(text)
+    except (ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _note_of_another(name: str, symbol: str) -> None:
+    if symbol and underlying_of(symbol).upper() != underlying_of(name).upper():
+        _warn(f"the prices given for {name} are of {symbol}")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, DataWarning, stacklevel=3)
