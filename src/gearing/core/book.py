@@ -13,6 +13,7 @@ import msgspec
 from gearing.core.events import Event, Outcome
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_FORCED_KEPT = 255
 
 
 class Purpose(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +58,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
         orders: how many it placed.
         live: the orders that may still be filled, by id.
         halted: why nothing is sent any more; empty: it trades.
+        forced: the venue's ids of the last trades it made by itself, so that each is booked once.
         reconciled_ms: when the venue's statement last agreed with the ledger.
     """
 
@@ -65,6 +67,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     orders: int = 0
     live: dict[str, LiveOrder] = {}
     halted: str = ""
+    forced: tuple[str, ...] = ()
     reconciled_ms: int = 0
 
 
@@ -109,6 +112,15 @@ class EndTold(Event, frozen=True, kw_only=True, tag="end_told"):
     words: str = ""
 
 
+class ForcedTold(Event, frozen=True, kw_only=True, tag="forced_told"):
+    """The venue closed a position, or a part of it, by itself."""
+
+    trade: str
+    symbol: str
+    lots: int
+    deleveraged: bool
+
+
 class BookHalted(Event, frozen=True, kw_only=True, tag="book_halted"):
     """Nothing more is sent from this book, until a person resumes it."""
 
@@ -139,8 +151,8 @@ class Reconciled(Event, frozen=True, kw_only=True, tag="reconciled"):
 
 
 BookEvent = (
-    BookOpened | OrderPlaced | Traded | EndTold | OrderClosed | BookHalted | BookResumed | Reconciled
-)  # fmt: skip
+    BookOpened | OrderPlaced | Traded | EndTold | OrderClosed | ForcedTold | BookHalted | BookResumed | Reconciled
+)
 
 
 class BookError(Exception):
@@ -173,6 +185,10 @@ def book_step(state: BookState, event: BookEvent) -> BookState:
         case OrderClosed():
             _live(state, event.id)
             return msgspec.structs.replace(state, live={k: v for k, v in state.live.items() if k != event.id})
+        case ForcedTold():
+            if event.trade in state.forced:
+                raise BookError(f"the venue's trade {event.trade} is booked already")
+            return msgspec.structs.replace(state, forced=(*state.forced[-_FORCED_KEPT:], event.trade))
         case BookHalted():
             return msgspec.structs.replace(state, halted=state.halted or f"{event.by}: {event.reason}")
         case BookResumed():

@@ -193,11 +193,9 @@ def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
     if _is_over(state):
         raise StepError(f"a token that is {state.status} stays so")
     if event.action == "resume":
-        status = "open" if state.status == "halted" else state.status
-        return Step(msgspec.structs.replace(state, status=status))
+        return Step(msgspec.structs.replace(state, status="open") if state.status == "halted" else state)
     if event.action == "halt":
-        status = "halted" if state.status == "open" else state.status
-        return Step(msgspec.structs.replace(state, status=status))
+        return Step(msgspec.structs.replace(state, status="halted") if state.status == "open" else state)
     work = Working(spec, state)
     if state.is_working:  # its live orders end first, then what is left is closed
         return Step(work.finished(status="closing"))

@@ -17,7 +17,6 @@ from gearing.core.terms import Spec
 from gearing.core.trading import decide_now
 from gearing.core.working import Working
 
-
 # A closing that the venue did not fill is asked for again so much later.
 CLOSE_AGAIN_MS = 60_000
 

@@ -223,7 +223,12 @@ class Driver:
                 self.arm(running)
 
     def on_forced(self, book: Book, forced: Forced) -> None:
-        """Books what the venue closed by itself."""
+        """Books what the venue closed by itself, once."""
+        if forced.trade_id in book.state.forced:
+            return
+        told = bk.ForcedTold(time_ms=forced.time_ms, trade=forced.trade_id, symbol=forced.symbol, lots=forced.lots,
+                             deleveraged=forced.deleveraged)  # fmt: skip
+        self.note(book, told)
         for running in book.tokens:
             if forced.symbol in running.symbols:
                 k = running.symbols.index(forced.symbol)
@@ -235,32 +240,33 @@ class Driver:
                 self.effects.alarms.append(f"{running.name}: the venue {kind} {forced.lots} lots of {forced.symbol}")
                 self.arm(running)
 
-    def on_statement(self, book: Book, statement: Statement) -> tuple[bk.Difference, ...]:
-        """Holds the venue's statement against the ledger: C1 halts, C2 never trades."""
-        ledger: dict[str, int] = {}
-        wallet: dict[str, int] = {}
+    def differences(self, book: Book, statement: Statement) -> tuple[bk.Difference, ...]:
+        """Returns where the venue's statement and the ledger differ."""
+        positions: dict[str, int] = dict.fromkeys(statement.positions, 0)
+        wallets: dict[str, int] = dict.fromkeys(statement.wallet, 0)
         for running in book.tokens:
             for leg, symbol in zip(running.state.legs, running.symbols, strict=True):
-                ledger[symbol] = ledger.get(symbol, 0) + leg.lots
+                positions[symbol] = positions.get(symbol, 0) + leg.lots
             asset = running.spec.token.settlement
-            wallet[asset] = wallet.get(asset, 0) + running.state.balances.wallet
+            wallets[asset] = wallets.get(asset, 0) + running.state.balances.wallet
         found = [
-            bk.Difference(
-                what="position", name=name, venue=statement.positions.get(name, 0), ledger=ledger.get(name, 0)
-            )
-            for name in sorted({*ledger, *statement.positions})
+            bk.Difference(what="position", name=name, venue=statement.positions.get(name, 0), ledger=lots)
+            for name, lots in sorted(positions.items())
         ]
         found += [
             bk.Difference(what="wallet", name=name, venue=statement.wallet.get(name, 0), ledger=amount)
-            for name, amount in sorted(wallet.items())
+            for name, amount in sorted(wallets.items())
         ]
-        differences = tuple(d for d in found if d.venue != d.ledger)
+        return tuple(one for one in found if one.venue != one.ledger)
+
+    def on_statement(self, book: Book, statement: Statement) -> None:
+        """Journals how the venue's statement compares with the ledger: a difference halts (C1), none is traded (C2)."""
+        differences = self.differences(book, statement)
         self.note(book, bk.Reconciled(time_ms=statement.time_ms, differences=differences))
         if differences and not book.state.halted:
             words = "; ".join(f"{d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differences)
             self.note(book, bk.BookHalted(time_ms=statement.time_ms, by="reconciliation", reason=f"C1: {words}"))
             self.effects.alarms.append(f"{book.name}: halted, {words}")
-        return differences
 
     def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
         """Halts, resumes or closes a token, as a person asked."""
@@ -333,6 +339,7 @@ class Driver:
     def _close(self, book: Book, client_id: str, outcome: ev.Outcome, words: str, time_ms: int) -> None:
         order = book.state.live[client_id]
         self.note(book, bk.OrderClosed(time_ms=time_ms, id=client_id, outcome=outcome, words=words))
+        self.effects.closed.append(client_id)
         running, p = self.by_name[order.purpose.token], order.purpose
         self._end(running, p.leg, p.epoch, p.slice, p.attempt, outcome, words, time_ms)
         self.arm(running)

@@ -48,24 +48,24 @@ class Effects:
         states: the projections of the streams that were touched, the last of each.
         navs: to be published.
         placed: orders to be sent once the lines are durable.
-        queries: ids whose fate must be asked for.
+        closed: ids of orders that ended.
         fetches: ids whose fills must be asked for.
         alarms: sentences that a person should read.
     """
 
-    __slots__ = ("alarms", "fetches", "lines", "navs", "placed", "queries", "states")
+    __slots__ = ("alarms", "closed", "fetches", "lines", "navs", "placed", "states")
 
     def __init__(self) -> None:
         self.lines: list[Written] = []
         self.states: dict[str, Projected] = {}
         self.navs: list[Nav] = []
         self.placed: list[LiveOrder] = []
-        self.queries: list[str] = []
+        self.closed: list[str] = []
         self.fetches: list[str] = []
         self.alarms: list[str] = []
 
     def __bool__(self) -> bool:
-        return bool(self.lines or self.queries or self.fetches or self.alarms)
+        return bool(self.lines or self.fetches or self.alarms)
 
     def append(self, stream: str, before: Head, time_ms: int, line: msgspec.Struct, state: msgspec.Struct) -> Head:
         """Adds a line and the state after it; returns the stream's new head."""

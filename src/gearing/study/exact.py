@@ -142,11 +142,11 @@ class Exact:
         volume = 0.0 if self.volumes is None else float(self.volumes[order.leg, bar])
         found = deal(self.costs, order.lots, leg.lot_size, leg.mark, volume)
         self.trades += 1
-        same = {"time_ms": self.times[bar], "leg": order.leg, "epoch": order.epoch, "slice": order.slice,
-                "attempt": order.attempt}  # fmt: skip
-        self.apply(bar, ev.Filled(**same, trade=str(self.trades), lots=order.lots, price=found.price,
-                                  commission=found.charge))  # fmt: skip
-        return self.apply(bar, ev.OrderEnded(**same, outcome="filled"))
+        now_ms, (k, lots, epoch, slice_, attempt, _) = self.times[bar], order
+        self.apply(bar, ev.Filled(time_ms=now_ms, leg=k, epoch=epoch, slice=slice_, attempt=attempt, lots=lots,
+                                  trade=str(self.trades), price=found.price, commission=found.charge))  # fmt: skip
+        return self.apply(bar, ev.OrderEnded(time_ms=now_ms, leg=k, epoch=epoch, slice=slice_, attempt=attempt,
+                                             outcome="filled"))  # fmt: skip
 
     def forced_price(self) -> float | None:
         """Returns where the venue closes a token of one leg; None if nowhere."""
