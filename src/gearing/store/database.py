@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from gearing.files import readable
 from gearing.store import schema
-from gearing.store.errors import DatabaseError
+from gearing.store.errors import DamagedError, DatabaseError
 from gearing.store.records import MODES, Meta, Mode
 
 # How long a process waits for another one's transaction before it gives up.
@@ -187,5 +187,5 @@ def _unusable(path: str | Path, error: sqlite3.Error) -> DatabaseError:
     if "locked" in words or "busy" in words:
         return DatabaseError("another process is using the database.", where=str(path), fix="Stop it first.")
     if "malformed" in words:
-        return DatabaseError("the database is damaged.", where=str(path), fix="Restore a backup: gearing db restore")
+        return DamagedError("the database is damaged.", where=str(path), fix="Restore a backup: gearing db restore")
     return DatabaseError(f"the database cannot be used: {words}.", where=str(path))

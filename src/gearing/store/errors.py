@@ -9,6 +9,10 @@ class DatabaseError(InputError):
     """A database cannot be used: it is missing, of another mode, of another schema, or damaged."""
 
 
+class DamagedError(DatabaseError):
+    """The file of a database is torn or overwritten; SQLite cannot read it."""
+
+
 class StoreError(GearingError):
     """A commit was not kept; nothing of it stands in the database.
 

@@ -57,7 +57,7 @@ def write_export(
 def _lines(store: Store, stream: str) -> Iterator[bytes]:
     before = GENESIS
     for line in store.lines(stream):
-        if b"\n" in line.body or not line.body:
+        if not isinstance(line.body, bytes) or b"\n" in line.body or not line.body:
             raise DatabaseError(
                 f"line {line.seq} of {stream} is damaged.", where=str(store.path),
                 fix=f"See what else is: gearing journal verify {store.path}",

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from gearing.store import schema
 from gearing.store.audit import Audit, Breach
+from gearing.store.errors import DamagedError
 from gearing.store.records import Nav, Projected, Snapshot, Written
 from gearing.store.store import Store
 
@@ -25,6 +26,12 @@ Progress = Callable[[int, int], None]
 _LINES_A_PROCESS = 150_000
 _TICK = 1_000
 _POLL_S = 0.2
+# SQLite keeps whatever it is given, so a forger may leave text where bytes belong.
+_TYPES = (str, int, int, bytes, str)
+
+
+class _WrongTypeError(Exception):
+    """A row holds a value that no store wrote."""
 
 
 class StreamVerdict(NamedTuple):
@@ -90,20 +97,15 @@ def verify(
         DatabaseError: it cannot be opened.
     """
     began = time.monotonic()
-    broken = _file_breaches(path)
-    with Store(path) as store:
-        try:
-            streams = _all_streams(store)
-        except sa.exc.DBAPIError as error:
-            broken = broken or [Breach("", 0, "file", str(error.orig), "a file that can be read")]
-            streams = {}
+    broken, streams = _looked_at(path)
     total = sum(streams.values())
     wanted = processes or min(os.cpu_count() or 1, 1 + total // _LINES_A_PROCESS)
     several = min(wanted, len(streams)) > 1
     # The longest first, so that none is begun when the others have ended.
     order = sorted(streams, key=lambda name: -streams[name])
-    found = list((_in_processes if several else _here)(path, order, again, wanted, total, progress or _silent))
-    found.sort()
+    # A file that cannot be opened has no streams, and is not opened again.
+    work = _in_processes if several else _here
+    found = sorted(work(path, order, again, wanted, total, progress or _silent)) if order else []
     breaches = (*broken, *(breach for one in found for breach in one.breaches))
     return Verdict(streams=tuple(found), breaches=breaches, elapsed_s=time.monotonic() - began)
 
@@ -129,22 +131,28 @@ def verify_stream(store: Store, stream: str, *, again: bool, tick: Callable[[int
                     tick(since)
                     since = 0
             audit.close(_projected(connection, stream), _navs(connection, stream))
-        except sa.exc.DBAPIError as error:
-            audit.damaged(str(error.orig))
+        except (sa.exc.DBAPIError, _WrongTypeError) as error:
+            audit.damaged(str(getattr(error, "orig", error)))
     tick(since)
     return StreamVerdict(
         stream, audit.lines, audit.stepped, audit.seq, audit.hash, tuple(audit.breaches), audit.unnamed
     )  # fmt: skip
 
 
-def _file_breaches(path: str | Path) -> list[Breach]:
-    """SQLite's own look at the file: pages, trees and constraints."""
-    with Store(path) as store, store.engine.connect() as connection:
-        try:
-            words = [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check(10)")]
-        except sa.exc.DBAPIError as error:
-            words = [str(error.orig)]
-    return [Breach("", 0, "file", found, "ok") for found in words if found != "ok"]
+def _looked_at(path: str | Path) -> tuple[list[Breach], dict[str, int]]:
+    """Returns what SQLite itself finds in the file's pages, trees and constraints; and the streams in it."""
+    words, streams = ["ok"], dict[str, int]()
+    try:
+        with Store(path) as store:
+            try:
+                with store.engine.connect() as connection:
+                    words = [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check(10)")]
+                streams = _all_streams(store)
+            except sa.exc.DBAPIError as error:
+                words = [*words, str(error.orig)]
+    except DamagedError as error:
+        words = [error.what]
+    return [Breach("", 0, "file", found, "a whole file") for found in words if found != "ok"], streams
 
 
 def _all_streams(store: Store) -> dict[str, int]:
@@ -160,7 +168,10 @@ def _lines(connection: sa.Connection, stream: str) -> Iterator[Written]:
     table = schema.journal
     wanted = sa.select(table).where(table.c.stream == stream).order_by(table.c.seq)
     for row in connection.execute(wanted, execution_options={"yield_per": _TICK}):
-        yield Written(*row)
+        line = Written(*row)
+        if tuple(map(type, line)) != _TYPES:
+            raise _WrongTypeError(f"line {line.seq} holds values of another type")
+        yield line
 
 
 def _projected(connection: sa.Connection, stream: str) -> Projected | None:
