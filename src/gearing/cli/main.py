@@ -28,6 +28,7 @@ COMMANDS = (
     ("rules", "gearing.cli.rules", "rules_app"),
     ("token", "gearing.cli.token", "token_app"),
     ("market", "gearing.cli.market", "market_app"),
+    ("venue", "gearing.cli.venue", "venue_app"),
 )
 
 # An environment that always meant one of these would be a trap.
