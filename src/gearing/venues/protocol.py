@@ -189,6 +189,18 @@ class RefusedError(Exception):
         self.code = code
 
 
+class GatewayError(Exception):
+    """Something in front of the venue answered in its place: 429, or 5xx. What became of the request is unknown.
+
+    Args:
+        status: of the answer.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the venue's gateway answered {status}")
+        self.status = status
+
+
 class Venue(Protocol):
     """One account at a venue. Every method may fail; only `RefusedError` is an answer."""
 
