@@ -51,6 +51,7 @@ def loading() -> Iterator[None]:
 def _load() -> None:
     # Every function names its signature, so importing these modules compiles all there is.
     import gearing.kernels.many
+    import gearing.kernels.nearest
     import gearing.kernels.one  # noqa: F401
 
 

@@ -23,7 +23,7 @@ from gearing.market.files import read_prices
 from gearing.market.series import Prices
 from gearing.market.times import iso
 from gearing.study.backtest import CAPITAL, as_token, capital
-from gearing.study.gap_count import Law, Windows, law_of, windows_of
+from gearing.study.gap_count import Data, Law, Windows
 from gearing.study.gap_passage import Floats, passage, passages_with_jumps
 from gearing.study.gap_record import WHOLE_RULE, Chance, GapBudget, GapRow, Side
 from gearing.study.gap_replay import Replay, in_a_year, leverage_table, replay
@@ -80,7 +80,7 @@ def gap_budget(
     margin = _Margin(as_token(token).legs[0].margin_tiers, _checked_rate(maintenance_rate), amount)
     if len(path) < 2:
         raise InputError("a single price has no moves.", where=path.symbol or "prices", fix="Give a longer series.")
-    data = _Data(path, law_of(path))
+    data = Data(path)
     rows: list[GapRow] = []
     for one in (token, _mirrored(token)):
         if one is not None:
@@ -135,26 +135,12 @@ def _table(tiers: tuple[MarginTier, ...], rate: float) -> npt.NDArray[np.float64
     return np.array([[tier.notional_max, tier.rate, tier.amount] for tier in known], dtype=np.float64)
 
 
-class _Data:
-    """A series with its law and its windows, made once for each clock and side."""
-
-    def __init__(self, prices: Prices, law: Law) -> None:
-        self.prices, self.law = prices, law
-        self._windows: dict[tuple[Clock, bool], Windows] = {}
-
-    def windows(self, clock: Clock, *, falls: bool) -> Windows:
-        key = (clock, falls)
-        if key not in self._windows:
-            self._windows[key] = windows_of(self.prices, clock, falls=falls)
-        return self._windows[key]
-
-
 def move_to_zero(leverage: float) -> float | None:
     """Returns the move of the price that leaves nothing, −1/ℓ; None where a price cannot fall so far."""
     return -1.0 / leverage if -1.0 / leverage > -1.0 else None
 
 
-def _rows(token: Token, data: _Data, margin: _Margin) -> list[GapRow]:
+def _rows(token: Token, data: Data, margin: _Margin) -> list[GapRow]:
     falls = token.target > 0
     side: Side = "long" if falls else "short"
     gaps = gaps_of(token.resolved_rule, token.target)
@@ -219,7 +205,7 @@ def _none() -> Chance:
     return Chance(move=None, per_gap=0.0, per_year=0.0, by_diffusion=0.0, counted=0, per_year_counted=0.0)
 
 
-def _whole(token: Token, data: _Data, margin: _Margin) -> GapRow:
+def _whole(token: Token, data: Data, margin: _Margin) -> GapRow:
     """The row of the whole rule: one bar ahead of the leverage that the token had along the data."""
     sign = math.copysign(1.0, token.target)
     run, zero = _along(token, data, move_to_zero)
@@ -243,7 +229,7 @@ def _whole(token: Token, data: _Data, margin: _Margin) -> GapRow:
     )
 
 
-def _along(token: Token, data: _Data, to_end: Callable[[float], float | None]) -> tuple[Replay, Chance]:
+def _along(token: Token, data: Data, to_end: Callable[[float], float | None]) -> tuple[Replay, Chance]:
     """The token's path if that end ends it, and its chance in one bar: the mean over the leverages it had."""
     law, sign = data.law, math.copysign(1.0, token.target)
 
@@ -255,7 +241,7 @@ def _along(token: Token, data: _Data, to_end: Callable[[float], float | None]) -
         table = leverage_table(leverage)
         return np.interp(leverage, table, ends_at(table))
 
-    run = replay(token, data.prices, limit)
+    run = replay(token, data, limit)
     if not len(run.moves):
         return run, _none()
     table, shares = run.weights()

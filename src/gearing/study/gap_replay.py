@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from gearing.core.fees import Costs, Fees
 from gearing.core.instruments import Perpetual
+from gearing.core.pack import pack, schedule_times_ms
 from gearing.core.token import Token
-from gearing.market.legs import Sources
+from gearing.kernels.calendar import build_calendar
+from gearing.kernels.one import Run, path_of, run_one
+from gearing.kernels.series import Series, build_series
 from gearing.market.series import Prices
-from gearing.study.backtest import CAPITAL, run_backtest
+from gearing.study.backtest import CAPITAL
+from gearing.study.gap_count import Data
 from gearing.study.gap_passage import Floats
-from gearing.study.inputs import Inputs
+from gearing.study.gap_rule import NEXT_PRICE
 
 # Leverages between which moves and probabilities are read off a table.
 TABLE = 400
@@ -27,7 +30,6 @@ _SPAN_BARS = 512
 
 # What ends so often is known well enough; the rest of the series is left out.
 _ENDS_MAX = 1_000
-_ARRAYS = ("times_ms", "open", "high", "low", "close", "volume")
 
 
 class Replay(NamedTuple):
@@ -68,33 +70,26 @@ def leverage_table(leverage: Floats) -> Floats:
     return np.geomspace(leverage.min(), leverage.max(), TABLE)
 
 
-def replay(token: Token, prices: Prices, limit: Callable[[Floats], Floats]) -> Replay:
+def replay(token: Token, data: Data, limit: Callable[[Floats], Floats]) -> Replay:
     """Runs a token over a series, free of fees, funding and costs; one that ended opens anew.
 
     Args:
         token: the specification.
-        prices: the series, at least two bars; after a thousand ends the rest of it is left out.
-        limit: the moves of the price that end a token at leverages |ℓ| > 0, fractions; 0 ends it at once.
+        data: the series; after a thousand ends the rest of it is left out.
+        limit: the moves of the price that end a token at leverages |ℓ| > 0, fractions; 0 ends it at once. The
+            higher the leverage, the nearer the limit.
     """
-    # Leverage moves with the price alike whatever is held, so one perpetual that is never liquidated stands for it.
-    bare = msgspec.structs.replace(token, legs=(Perpetual(),), fees=Fees(), costs=Costs())
-    sign = math.copysign(1.0, token.target)
-    extremes = prices.low if sign > 0 else prices.high
-    moves = (prices.close if extremes is None else extremes)[1:] / prices.close[:-1] - 1.0
+    prices, sign = data.prices, math.copysign(1.0, token.target)
+    moves = data.windows(NEXT_PRICE, falls=sign > 0).moves
     leverage = np.zeros(len(moves))
     first, length, ended = 0, len(prices), 0
     while first < len(moves) and ended < _ENDS_MAX:
         last = min(first + length, len(prices))
-        nav = run_backtest(bare, Inputs(Sources(_span(prices, first, last))), Costs(), CAPITAL).nav
-        held = np.abs(nav["leverage"].to_numpy()[:-1])
-        worst = moves[first : last - 1]
-        ends = nav["nav"].to_numpy()[1:] <= 0
-        at_risk = held > 0
-        if at_risk.any():
-            limits = limit(held[at_risk])
-            ends[at_risk] |= (sign * worst[at_risk] <= sign * limits) | (limits == 0)
-        if ends.any():
-            stop = int(np.argmax(ends)) + 1
+        run, series = bare_run(token, prices, first, last)
+        equity, position = path_of(run, series)
+        held = np.divide(np.abs(position * series.close), equity, out=np.zeros(len(equity)), where=equity > 0)[:-1]
+        stop = _end(held, sign * moves[first : last - 1], equity, lambda levels: sign * limit(levels))
+        if stop is not None:
             ended += 1
             length = _SPAN_BARS
         elif last < len(prices):
@@ -105,16 +100,43 @@ def replay(token: Token, prices: Prices, limit: Callable[[Floats], Floats]) -> R
         leverage[first : first + stop] = held[:stop]
         first += stop
     seen = leverage > 0
+    if seen.all():
+        return Replay(leverage, moves, prices.times_ms[1:], ended)
     return Replay(leverage[seen], moves[seen], prices.times_ms[1:][seen], ended)
 
 
-def _span(prices: Prices, first: int, last: int) -> Prices:
-    """The bars first … last − 1; the whole series as it is, because it may know its index already."""
+def _end(held: Floats, moves: Floats, equity: Floats, limit: Callable[[Floats], Floats]) -> int | None:
+    """How many bars go by until a run ends, its last one included; None if it does not. Falls are losses here."""
+    gone = np.flatnonzero(equity[1:] <= 0)[:1]
+    highest = float(held.max(initial=0.0))
+    if highest > 0:
+        # No leverage has a nearer limit than the highest, so the bars within that one need no closer look.
+        nearest = float(limit(np.array([highest]))[0])
+        near = np.flatnonzero((moves <= nearest * (1 - 1e-9)) | (nearest == 0))
+        near = near[held[near] > 0]
+        if len(near):
+            limits = limit(held[near])
+            gone = np.append(gone, near[(moves[near] <= limits) | (limits == 0)][:1])
+    return int(gone.min()) + 1 if len(gone) else None
+
+
+def bare_run(token: Token, prices: Prices, first: int, last: int) -> tuple[Run, Series]:
+    """Returns the run of a token over the bars first … last − 1, free of fees, funding and costs, and their index.
+
+    Leverage moves with the price alike whatever is held, so one perpetual that is never liquidated stands for it.
+    """
+    bare = msgspec.structs.replace(token, legs=(Perpetual(),), fees=Fees(), costs=Costs())
+    schedules = schedule_times_ms(bare.resolved_rule)
     if last - first == len(prices):
-        return prices
-    arrays = {name: getattr(prices, name) for name in _ARRAYS}
-    cut: dict[str, Any] = {name: None if array is None else array[first:last] for name, array in arrays.items()}
-    return replace(prices, **cut)
+        series, calendar = prices.index, prices.calendar(None, schedules)
+    else:
+        times, close = prices.times_ms[first:last], prices.close[first:last]
+        series = build_series(times, close, spacing_ms=prices.spacing_ms)
+        none = np.empty(0)
+        calendar = build_calendar(
+            times, series.spacing_ms, series.close, series.blocks, none.astype(np.int64), none, schedules
+        )
+    return run_one(pack(bare, Costs()), series, calendar, CAPITAL), series
 
 
 def in_a_year(probability: float, waits: float) -> float:
