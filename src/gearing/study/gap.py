@@ -24,9 +24,9 @@ from gearing.market.series import Prices
 from gearing.market.times import iso
 from gearing.study.backtest import CAPITAL, as_token, capital
 from gearing.study.gap_count import Data, Law, Windows
-from gearing.study.gap_passage import Floats, passage, passages_with_jumps
+from gearing.study.gap_passage import Floats, is_negligible, passage, passages_with_jumps
 from gearing.study.gap_record import WHOLE_RULE, Chance, GapBudget, GapRow, Side
-from gearing.study.gap_replay import Replay, in_a_year, leverage_table, replay
+from gearing.study.gap_replay import Replay, in_a_year, leverage_table, replay, stand
 from gearing.study.gap_rule import NEXT_PRICE, Clock, Gap, gaps_of
 
 # The first bracket of the largest perpetuals. Source: Binance's leverage tiers of BTCUSDT, 2022 to 2026.
@@ -145,10 +145,7 @@ def _rows(token: Token, data: Data, margin: _Margin) -> list[GapRow]:
     side: Side = "long" if falls else "short"
     gaps = gaps_of(token.resolved_rule, token.target)
     ends = [_ends(gap, token.target, margin) for gap in gaps]
-    chances: dict[Clock, dict[float, float]] = {}
-    for clock in {gap.clock for gap in gaps}:
-        moves = {move for gap, pair in zip(gaps, ends, strict=True) if gap.clock == clock for move in pair}
-        chances[clock] = _by_formula(sorted(move for move in moves if move is not None), clock, data.law)
+    chances = {clock: _on_clock(clock, gaps, ends, data.law) for clock in {gap.clock for gap in gaps}}
     rows = []
     for gap, (zero, forced) in zip(gaps, ends, strict=True):
         windows = data.windows(gap.clock, falls=falls)
@@ -174,6 +171,14 @@ def _rows(token: Token, data: Data, margin: _Margin) -> list[GapRow]:
 def _ends(gap: Gap, target: float, margin: _Margin) -> tuple[float | None, float | None]:
     leverage = math.copysign(gap.leverage, target)
     return move_to_zero(leverage), margin.move_from(leverage)
+
+
+def _on_clock(
+    clock: Clock, gaps: list[Gap], ends: list[tuple[float | None, float | None]], law: Law
+) -> dict[float, float]:
+    """The probability of each move that matters on a clock; one grid serves them all."""
+    moves = {move for gap, pair in zip(gaps, ends, strict=True) if gap.clock == clock for move in pair}
+    return _by_formula(sorted(move for move in moves if move is not None), clock, law)
 
 
 def _by_formula(moves: list[float], clock: Clock, law: Law) -> dict[float, float]:
@@ -244,22 +249,86 @@ def _along(token: Token, data: Data, to_end: Callable[[float], float | None]) ->
     run = replay(token, data, limit)
     if not len(run.moves):
         return run, _none()
-    table, shares = run.weights()
-    moves = ends_at(table)
-    mortal = np.abs(moves) < 1 if sign > 0 else np.ones(len(moves), dtype=np.bool_)
-    by_formula = _by_formula(moves[mortal].tolist(), NEXT_PRICE, law)
+    counted = run.ended, len(run.moves)
+    return run, _mean_chance(*run.weights(), counted, lambda level: to_end(sign * level), law)
+
+
+def zero_at_worst(token: Token, data: Data, equity: float = CAPITAL) -> float | None:
+    """Returns a budget's `zero_per_year_at_worst` alone, without working out what cannot change it.
+
+    Where no bar ended the token and the highest leverage it had is too low for any, nothing is left to work out.
+    A protection is looked at only while the chance of the ones before is above what really happened.
+
+    Args:
+        token: the specification, of one leg whose price is that of the data.
+        data: the series.
+        equity: of the token; it moves no barrier of NAV, but the grid that serves all barriers.
+
+    Returns:
+        A probability per year; None if the token never held a position.
+    """
+    whole = _zero_of_whole(token, data)
+    if whole is None:
+        return None
+    margin = _Margin(token.legs[0].margin_tiers, MAINTENANCE_RATE, equity)
+    gaps = gaps_of(token.resolved_rule, token.target)
+    ends = [_ends(gap, token.target, margin) for gap in gaps]
+    guards: dict[int, list[tuple[Gap, float | None]]] = {}
+    for gap, (zero, _) in zip(gaps, ends, strict=True):
+        if gap.guard is not None:
+            guards.setdefault(gap.guard, []).append((gap, zero))
+    best = math.inf
+    # Short waits first: they are the quick ones, and mostly the best protection.
+    for guard in sorted(guards.values(), key=lambda pairs: max(gap.clock.span_ms for gap, _ in pairs)):
+        survives = 1.0
+        for gap, zero in guard:
+            windows = data.windows(gap.clock, falls=token.target > 0)
+            by_formula = _on_clock(gap.clock, gaps, ends, data.law)
+            survives *= 1 - _chance(zero, by_formula, windows, gap.clock, data.law).yearly
+        best = min(best, 1 - survives)
+        if best <= whole:
+            return whole
+    return best
+
+
+def _zero_of_whole(token: Token, data: Data) -> float | None:
+    """The yearly chance of NAV at zero of the rule as a whole; None if it never held a position."""
+    law, sign, seen = data.law, math.copysign(1.0, token.target), stand(token, data.prices)
+    if seen.highest == 0:
+        return None
+    nearest = move_to_zero(sign * seen.highest)
+    if not seen.ended:
+        years = law.years(NEXT_PRICE)
+        if nearest is None or is_negligible(math.log1p(nearest), law.diffusion, law.nu, years, law.jumps):
+            return 0.0
+    table, shares, bars = seen.weights()
+    chance = _mean_chance(table, shares, (seen.ended, bars), lambda level: move_to_zero(sign * level), data.law)
+    return chance.yearly
+
+
+def _mean_chance(
+    table: Floats,
+    shares: Floats,
+    counted: tuple[int, int],
+    to_end: Callable[[float], float | None],
+    law: Law,
+) -> Chance:
+    """The chance in one bar as the mean over leverages; `counted` is how many bars ended it, of how many."""
+    moves = [to_end(float(level)) for level in table]
+    by_formula = _by_formula([move for move in moves if move is not None], NEXT_PRICE, law)
     by_diffusion = {move: _by_diffusion(move, NEXT_PRICE, law) for move in by_formula}
     per_gap, alone = (
-        float(shares @ np.array([of.get(move, 0.0) for move in moves.tolist()])) for of in (by_formula, by_diffusion)
+        float(shares @ np.array([0.0 if move is None else of[move] for move in moves]))
+        for of in (by_formula, by_diffusion)
     )
     waits = law.bars_per_year
-    return run, Chance(
+    return Chance(
         move=None,
         per_gap=per_gap,
         per_year=in_a_year(per_gap, waits),
         by_diffusion=alone,
-        counted=run.ended,
-        per_year_counted=in_a_year(run.ended / len(run.moves), waits),
+        counted=counted[0],
+        per_year_counted=in_a_year(counted[0] / counted[1], waits),
     )
 
 
@@ -288,4 +357,4 @@ def _checked_rate(maintenance_rate: float | str) -> float:
     return value
 
 
-__all__ = ["MAINTENANCE_RATE", "GapBudget", "GapRow", "gap_budget", "move_to_zero"]
+__all__ = ["MAINTENANCE_RATE", "GapBudget", "GapRow", "gap_budget", "move_to_zero", "zero_at_worst"]

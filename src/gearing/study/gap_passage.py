@@ -100,13 +100,25 @@ def passages_with_jumps(barriers: Sequence[float], sigma: float, nu: float, year
     if any(b > 0 for b in barriers):
         nu, jumps = -nu, jumps._replace(mean=-jumps.mean)
     if _at_most(min(distances), sigma, nu, years, jumps) < _SMALLEST:
-        return [1.0 if b == 0 else 0.0 for b in barriers]
+        return [float(b == 0) for b in barriers]
     # A diffusion too small to see on the mesh, or beside its own drift, is given the least that can be seen.
     least = max(1e-3 * min(distances) / math.sqrt(years), abs(nu) * math.sqrt(years / _STEPS_MAX) / _DRIFT_PER_STEP)
     sigma = max(sigma, least)
     x, logs = _kept(min(distances), max(distances), sigma, nu, years, jumps)
     found = np.exp(np.interp([abs(b) for b in barriers], x, logs))
     return [float(p) if p > _SMALLEST else 0.0 for p in np.where(np.array(barriers) == 0, 1.0, found)]
+
+
+def is_negligible(b: float, sigma: float, nu: float, years: float, jumps: Jumps) -> bool:
+    """Returns whether a bound tells that a barrier's probability is below 1e-13, which counts as 0.
+
+    Args:
+        b: ln(1 + r*), not 0.
+        sigma, nu, years, jumps: as for `passages_with_jumps`.
+    """
+    if b > 0:
+        nu, jumps = -nu, jumps._replace(mean=-jumps.mean)
+    return _at_most(abs(b), sigma, nu, years, jumps) < _SMALLEST
 
 
 def _at_most(distance: float, sigma: float, nu: float, years: float, jumps: Jumps) -> float:
@@ -127,7 +139,9 @@ def _at_most(distance: float, sigma: float, nu: float, years: float, jumps: Jump
 
 
 @lru_cache(maxsize=16)
-def _kept(nearest: float, furthest: float, sigma: float, nu: float, years: float, jumps: Jumps) -> tuple[Floats, Floats]:
+def _kept(
+    nearest: float, furthest: float, sigma: float, nu: float, years: float, jumps: Jumps
+) -> tuple[Floats, Floats]:
     """Distances above the barrier, and the log of the probability of meeting it from each."""
     x, died = _died(nearest, furthest, sigma, nu, years, jumps)
     return x, np.log(np.maximum(died, 1e-300))
