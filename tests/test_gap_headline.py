@@ -29,8 +29,9 @@ def walk(seed: int, count: int, sigma: float, crash: float = 0.0, *, bars: bool 
     moves = rng.normal(0, sigma, count)
     moves[count // 2] += crash
     close = 100 * np.exp(np.cumsum(moves))
-    wide = {"low": close * rng.uniform(0.98, 1, count), "high": close * rng.uniform(1, 1.02, count)} if bars else {}
-    return Prices(START + HOUR * np.arange(count), close, **wide)
+    low, high = close * rng.uniform(0.98, 1, count), close * rng.uniform(1, 1.02, count)
+    times = START + HOUR * np.arange(count)
+    return Prices(times, close, low=low, high=high) if bars else Prices(times, close)
 
 
 PATHS = {

@@ -24,9 +24,10 @@ from gearing.market.series import Prices
 from gearing.market.times import iso
 from gearing.study.backtest import CAPITAL, as_token, capital
 from gearing.study.gap_count import Data, Law, Windows
+from gearing.study.gap_interval import counted_chances, in_a_year
 from gearing.study.gap_passage import Floats, is_negligible, passage, passages_with_jumps
 from gearing.study.gap_record import WHOLE_RULE, Chance, GapBudget, GapRow, Side
-from gearing.study.gap_replay import Replay, in_a_year, leverage_table, replay, stand
+from gearing.study.gap_replay import Replay, leverage_table, replay, stand
 from gearing.study.gap_rule import NEXT_PRICE, Clock, Gap, gaps_of
 
 # The first bracket of the largest perpetuals. Source: Binance's leverage tiers of BTCUSDT, 2022 to 2026.
@@ -202,12 +203,13 @@ def _chance(move: float | None, by_formula: dict[float, float], windows: Windows
         per_year=in_a_year(per_gap, waits),
         by_diffusion=_by_diffusion(move, clock, law),
         counted=counted,
-        per_year_counted=in_a_year(counted / len(windows.moves), waits) if counted else 0.0,
+        **counted_chances(counted, len(windows.moves), waits),
     )
 
 
 def _none() -> Chance:
-    return Chance(move=None, per_gap=0.0, per_year=0.0, by_diffusion=0.0, counted=0, per_year_counted=0.0)
+    nothing = counted_chances(0, 0, 0.0) | {"counted_high": 0.0}
+    return Chance(move=None, per_gap=0.0, per_year=0.0, by_diffusion=0.0, counted=0, **nothing)
 
 
 def _whole(token: Token, data: Data, margin: _Margin) -> GapRow:
@@ -328,7 +330,7 @@ def _mean_chance(
         per_year=in_a_year(per_gap, waits),
         by_diffusion=alone,
         counted=counted[0],
-        per_year_counted=in_a_year(counted[0] / counted[1], waits),
+        **counted_chances(*counted, waits),
     )
 
 

@@ -233,8 +233,3 @@ def _bare_run(token: Token, prices: Prices, first: int, last: int) -> tuple[Run,
             times, series.spacing_ms, series.close, series.blocks, none.astype(np.int64), none, schedules
         )
     return run_one(pack(bare, Costs()), series, calendar, CAPITAL), series
-
-
-def in_a_year(probability: float, waits: float) -> float:
-    """Returns the probability within a year of so many waits, each with this one."""
-    return 1.0 if probability >= 1 else -math.expm1(waits * math.log1p(-probability))
