@@ -93,7 +93,9 @@ def test_every_row_has_its_interval_and_the_figure_draws_it():
     assert [trace.visible for trace in forced] == [False] * 3
     assert list(forced[1].x[::-1]) == pytest.approx([max(row.liquidation.per_year_counted, 1e-6) for row in own])
     assert len(fig.layout.yaxis.ticktext) == len(own)
-    assert all(len(line.replace("<sup>", "").replace("</sup>", "")) < 52 for line in fig.layout.title.text.split("<br>"))
+    assert all(
+        len(line.replace("<sup>", "").replace("</sup>", "")) < 52 for line in fig.layout.title.text.split("<br>")
+    )
 
 
 def test_a_token_that_cannot_die_has_no_interval():
