@@ -37,6 +37,11 @@ _MESH_PER_DEVIATION = 6.0
 _DEVIATIONS = 8.0
 _POINTS_MAX = 1 << 15
 
+# Below so many points per deviation of half a step its law would ring, and the mirror image feed the ringing. Then the
+# grid is made finer, and where even that does not do, the diffusion is taken for the least that can be resolved.
+_POINTS_PER_DEVIATION = 2.5
+_POINTS_AT_MOST = 1 << 18
+
 
 class Jumps(NamedTuple):
     """Merton's jumps: how many a year, and mean and standard deviation of a jump's log size."""
@@ -159,8 +164,10 @@ def _died(
     reach = furthest + _DEVIATIONS * (spread + size_of_jump)
     # Above the reach is room for what a step's convolution wraps round from below.
     span = reach + _DEVIATIONS * (size_of_jump + sigma * math.sqrt(years / steps))
-    narrowest = min(sigma * math.sqrt(years / steps / 2), nearest) / _MESH_PER_DEVIATION
-    mesh = max(narrowest, 2 * span / _POINTS_MAX)
+    deviation = sigma * math.sqrt(years / steps / 2)
+    mesh = max(min(deviation, nearest) / _MESH_PER_DEVIATION, 2 * span / _POINTS_MAX)
+    mesh = max(min(mesh, deviation / _POINTS_PER_DEVIATION), 2 * span / _POINTS_AT_MOST)
+    sigma *= max(1.0, _POINTS_PER_DEVIATION * mesh / deviation)
     size = 1 << math.ceil(math.log2(2 * span / mesh + 2))
     x = mesh * (np.arange(size) - size // 2)
     frequencies = 2 * np.pi * np.fft.rfftfreq(size, mesh)
