@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -17,6 +18,8 @@ from gearing.core import catalog as presets
 from gearing.core.spec_text import example_token
 from gearing.market.files import read_funding, read_prices
 from gearing.study.backtest import backtest
+from gearing.study.gap import gap_budget
+from gearing.study.gap_record import chance_text
 
 Captured = pytest.CaptureFixture[str]
 
@@ -166,3 +169,22 @@ def test_every_preset_runs_on_the_real_perpetual_with_real_funding(capsys: Captu
     assert rows["daily-etf"]["wiped_out"] is True
     assert rows["daily-etf"]["wiped_out_at"].startswith(("2020-03-12", "2020-03-13"))
     assert rows["ftx"]["wiped_out"] is False
+
+
+def test_the_gap_budget_is_that_of_the_study_everywhere(capsys: Captured, tmp_path: Path) -> None:
+    # In one bar the price falls by 55 %, which ends both.
+    closes = np.array([100.0] * 300 + [45.0] * 300) * np.exp(np.random.default_rng(1).normal(0, 0.004, 600))
+    stamps = [1_672_531_200_000 + k * 3_600_000 for k in range(600)]
+    pl.DataFrame({"time": stamps, "close": closes}).write_parquet("p.parquet")
+    words = ["compare", "--presets", "ftx,daily-etf", "--target", "2", "--prices", "p.parquet"]
+    assert main([*words, "--json", "--out", "o.parquet"]) == 0
+    told = [row["gap_budget"] for row in json.loads(capsys.readouterr().out)["rules"]]
+    prices = read_prices("p.parquet")
+    expected = [gap_budget(presets.token(name, "BTC", 2), prices) for name in ("ftx", "daily-etf")]
+    assert told == pytest.approx([budget.zero_per_year_at_worst for budget in expected], rel=1e-9)
+    assert pl.read_parquet("o.parquet")["gap_budget"].to_list() == told
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    for name, chance in zip(("ftx", "daily-etf"), told, strict=True):
+        assert re.search(rf"^{name} .* {re.escape(chance_text(chance))}(?: |$)", shown, re.MULTILINE)
+    assert '"gap" is the chance a year, at worst' in shown

@@ -18,7 +18,7 @@ import gearing as gr
 from gearing import jit
 from gearing.cli import compiling
 from gearing.cli.main import main
-from gearing.core.spec_text import EXAMPLES, example_token
+from gearing.core.spec_text import EXAMPLES, example_token, parse_token
 from gearing.market.token_file import read_token
 
 Captured = pytest.CaptureFixture[str]
@@ -486,11 +486,12 @@ def test_a_token_of_legs_compiles_its_kernel_once(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("holds", EXAMPLES)
 def test_each_example_runs_by_the_line_in_its_comments(holds: str, capsys: Captured) -> None:
     text = example_token(holds)
-    Path("BTC3L.toml").write_text(text)
+    path = Path(f"{parse_token(text).symbol}.toml")
+    path.write_text(text)
     close, n = walk(7), N
     for name, seed in (("btc", 1), ("eth", 2), ("ltc", 3)):
         bars(f"{name.upper()}USDT", walk(seed)).write_parquet(f"{name}.parquet")
-    leg = read_token("BTC3L.toml").legs[0]
+    leg = read_token(path).legs[0]
     if isinstance(leg, gr.DatedFuture):
         names = [contract.symbol for contract in leg.contracts]
         first = pl.lit(1_709_251_200_000 - START)  # 1 March 2024, so that both contracts live through the roll

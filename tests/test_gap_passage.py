@@ -136,3 +136,24 @@ def test_a_drift_that_outruns_the_diffusion():
     (found,) = passages_with_jumps([-0.1], 1e-3, -0.2, 1.0, jumps)
     assert found == pytest.approx(math.exp(-0.5), abs=0.02)
     assert passages_with_jumps([0.1], 1e-3, 0.2, 1.0, jumps._replace(mean=-1.0)) == pytest.approx([found])
+
+
+@pytest.mark.parametrize(
+    ("nearest", "furthest", "sigma", "nu", "years", "jumps"),
+    [
+        # Laws whose diffusion in a step is far narrower than the mesh of a wide range: once they rang up to 1e23.
+        (0.0087, 3.0, 0.0101, -0.48, 0.00289, Jumps(2.4, 0.002, 0.137)),
+        (0.0062, 3.0, 0.0208, -1.30, 1.64e-5, Jumps(3.0, -0.005, 0.0157)),
+        (0.0013, 0.12, 0.0303, -0.58, 5.5e-7, Jumps(117.0, 0.007, 0.035)),
+        (0.0152, 3.0, 0.2232, 0.65, 5.2e-7, Jumps(7.1, -0.016, 0.004)),
+    ],
+)
+def test_a_probability_stays_one_and_falls_with_the_distance(nearest, furthest, sigma, nu, years, jumps):
+    barriers = -np.geomspace(nearest, furthest, 40)
+    found = np.array(passages_with_jumps(barriers.tolist(), sigma, nu, years, jumps))
+    assert found.min() >= 0.0
+    assert found.max() <= 1.0 + 1e-12
+    assert np.all(np.diff(found) <= 1e-12)
+    # A jump that leaps the barrier alone is a bound from below.
+    leaps = 0.5 * math.erfc((-barriers[0] + jumps.mean) / jumps.deviation / math.sqrt(2))
+    assert found[0] >= 0.9 * (1 - math.exp(-jumps.per_year * years)) * leaps

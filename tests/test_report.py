@@ -13,6 +13,7 @@ import pytest
 
 import gearing as gr
 from gearing.numerals import gained
+from gearing.study.gap_record import chance_text
 from gearing.study.held import held
 from gearing.study.paid import yearly_cost
 from gearing.study.report import backtest_page, compare_page, sweep_page
@@ -227,7 +228,9 @@ def test_a_comparison_shows_own_fees_and_none_and_the_frontier():
         for row, result in zip(rows, results, strict=True):
             assert number_of(row[3]) == pytest.approx(100 * yearly_cost(result), abs=0.051)
             assert number_of(row[4]) == pytest.approx(100 * result.summary().tracking_error, abs=0.0051)
-    assert "gap budget" not in Page(compare_page(comparison)).text
+    # By default it is the comparison's own.
+    _, *rows = Page(compare_page(comparison)).tables["own"]
+    assert [row[-1] for row in rows] == [chance_text(chance) for chance in comparison.gap_budget]
     for bare, without in zip(comparison.bare, comparison.without_fees, strict=True):
         assert bare.summary().final_nav == pytest.approx(without.final_nav)
 

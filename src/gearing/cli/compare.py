@@ -19,12 +19,13 @@ from gearing.cli.output import (
     emit,
     note,
     pairs,
+    say,
     show_table,
 )  # fmt: skip
 from gearing.cli.reporting import ReportOption, command_line
 from gearing.cli.series import SeriesOptions
 from gearing.errors import InputError, SpecError
-from gearing.numerals import amount, fixed, moment, share
+from gearing.numerals import MISSING, amount, fixed, moment, share
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,7 +37,8 @@ SCHEMA = "gearing.compare/1"
 
 _DEFAULT_TARGET = 3.0
 _ALL = "all"
-_HEADS = ("rule", "NAV", "return", "no fees", "tr.error", "drawdown", "max ℓ", "rebal.", "turnover")
+_GAP = "gap"
+_HEADS = ("rule", "NAV", "return", "no fees", "tr.error", "drawdown", "max ℓ", _GAP, "rebal.", "turnover")
 
 
 def compare(
@@ -179,7 +181,9 @@ def _show(comparison: Comparison, frame: pl.DataFrame) -> None:
     show_table(columns, [row[:shown] for row in cells])
     _say_fates(names, found)
     typer.echo()
-    typer.echo('"no fees" is the return of the rule alone, without the issuer\'s fees.')
+    say('"no fees" is the return of the rule alone, without the issuer\'s fees.')
+    if _GAP in _HEADS[:shown]:
+        say(f'"{_GAP}" is the chance a year, at worst, that NAV reaches zero before the rule can trade.')
 
 
 def _costs(tokens: list[Token]) -> str:
@@ -205,6 +209,8 @@ def _names(rows: list[dict[str, Any]], *, several_targets: bool) -> list[str]:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
+    from gearing.study.gap_record import chance_text
+
     return [
         amount(row["final_nav"], 5),
         share(row["total_return"], 1),
@@ -212,6 +218,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         share(row["tracking_error"], 1, sign=False),
         share(-abs(row["max_drawdown"]), 1),
         fixed(row["max_leverage"], 2),
+        MISSING if row["gap_budget"] is None else chance_text(row["gap_budget"]),
         f"{row['rebalances']:,}",
         fixed(row["turnover"], 1),
     ]

@@ -59,6 +59,7 @@ def loading() -> Iterator[None]:
 def _load(*, legs: bool) -> None:
     # Every function names its signature, so importing these modules compiles all there is.
     import gearing.kernels.many
+    import gearing.kernels.nearest
     import gearing.kernels.one
 
     if legs:

@@ -77,6 +77,7 @@ def show_budget(budget: GapBudget) -> None:
         _show_rows(rows, f"{number(abs(budget.target))} times {side}: {whose}")
         say(_worst(rows))
     typer.echo()
+    say(_certainty(budget))
     say(
         'Each row is a wait until its trigger may trade, from "target" or from "edge", the worst leverage at which '
         'that trigger still lets the token rest. The whole rule starts from "path", the leverage the token had over '
@@ -87,6 +88,19 @@ def show_budget(budget: GapBudget) -> None:
     for sentence in budget.warnings:
         typer.echo()
         say(sentence, mark="Warning: ")
+
+
+def _certainty(budget: GapBudget) -> str:
+    """How far the count of the rule as a whole can be off."""
+    from gearing.study.gap_record import WHOLE_RULE, chance_text
+
+    whole = next(row for row in budget.rows if row.side == budget.side and row.trigger == WHOLE_RULE)
+    low, high = (chance_text(chance) for chance in (whole.zero.counted_low, whole.zero.counted_high))
+    return (
+        f"How sure the count is: NAV at zero in {whole.zero.counted:,} of {whole.windows:,} bars of the whole rule is "
+        f"{chance_text(whole.zero.per_year_counted)} a year, and its 95 % interval {low} to {high} (exact binomial, as "
+        "if bars were independent)."
+    )
 
 
 def _range(usual: float, worst: float) -> str:

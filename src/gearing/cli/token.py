@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gearing.cli.gap import GapEquityOption, MaintenanceOption, budget_of, budget_payload, show_budget
-from gearing.cli.inputs import EndOption, Stamp, StampOption, StartOption, SymbolOption
+from gearing.cli.inputs import (
+    FIGURES,
+    EndOption,
+    Stamp,
+    StampOption,
+    StartOption,
+    SymbolOption,
+    check_outputs,
+    write_figure,
+)  # fmt: skip
 from gearing.cli.output import FAULT_FOUND, JsonFlag, count, emit, heading, pairs, show_error, write_out
 from gearing.cli.rules import rule_payload, show_fees, show_rule
 from gearing.cli.series import SeriesOptions
@@ -38,6 +47,9 @@ def check(
     end: EndOption = None,
     maintenance_rate: MaintenanceOption = "0.4%",
     equity: GapEquityOption = 1_000_000.0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write the gap budget's figure, as HTML.", show_default=False)
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Says what a token is, or names every mistake in its file (exit code 3).
@@ -47,6 +59,10 @@ def check(
     """
     from gearing.market.token_file import read_token
 
+    if plot is not None and not prices:
+        raise InputError("there is no gap budget to draw.", where="--plot", fix="Give the bars with --prices.")
+    series = SeriesOptions(prices or [], symbol=symbol, stamp=stamp, start=start, end=end)
+    check_outputs({"--plot": (plot, FIGURES)}, (file, *series.files()))
     try:
         token = read_token(file)
     except SpecError as error:
@@ -65,9 +81,10 @@ def check(
     }
     budget = None
     if prices:
-        market = SeriesOptions(prices, symbol=symbol, stamp=stamp, start=start, end=end).load([token])
-        budget = budget_of(token, market.prices, maintenance_rate, equity)
+        budget = budget_of(token, series.load([token]).prices, maintenance_rate, equity)
         payload["gap_budget"] = budget_payload(budget)
+        if plot is not None:
+            write_figure(plot, budget)
 
     def show() -> None:
         _show(token, file)

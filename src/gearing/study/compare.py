@@ -97,6 +97,29 @@ class Comparison(Shown):
             for result, paid in zip(self.results, self._costs, strict=True)
         ]
 
+    @cached_property
+    def gap_budget(self) -> list[float | None]:
+        """For each token the chance a year, at worst, that NAV reaches zero before its rule can trade.
+
+        It is `GapBudget.zero_per_year_at_worst`, worked out when first asked for. None where there is none: of a
+        token of several legs, of one whose NAV is counted in the coin, and of one that never held a position.
+        """
+        from gearing.study.gap import zero_at_worst
+        from gearing.study.gap_count import Data
+
+        series = {id(result.prices): result.prices for result in self.results if self._has_gap_budget(result)}
+        known = {key: Data(prices) for key, prices in series.items()}
+
+        def worst(result: Result) -> float | None:
+            data = known.get(id(result.prices))
+            return zero_at_worst(result.token, data, result.equity) if data and self._has_gap_budget(result) else None
+
+        return [worst(result) for result in self.results]
+
+    def _has_gap_budget(self, result: Result) -> bool:
+        alone = len(result.token.legs) == 1 and self._inputs.sources.underlying is None
+        return alone and not result.token.settles_in_coin and len(result.prices) > 1
+
     def report(self, path: str | Path) -> None:
         """Writes a report of this as one HTML file that needs no network, wholly or not at all.
 
@@ -111,18 +134,20 @@ class Comparison(Shown):
     def frame(self) -> pl.DataFrame:
         """A frame with one row per token: symbol, rule, the summary's figures, and those without fees.
 
+        Column `gap_budget` is the chance a year, at worst, that NAV reaches zero before the rule can trade.
         Columns `total_return_without_fees`, `tracking_error_without_fees` and `final_nav_without_fees`
         compare the rules alone; an all-in token pays funding and trading costs there like everyone else.
         """
         rows = []
-        for result, bare in zip(self.results, self.without_fees, strict=True):
+        for result, bare, gap in zip(self.results, self.without_fees, self.gap_budget, strict=True):
             row: dict[str, Any] = {"symbol": result.token.symbol, "rule": rule_name(result.token)}
             row |= msgspec.structs.asdict(result.summary())
+            row["gap_budget"] = gap
             row["final_nav_without_fees"] = bare.final_nav
             row["total_return_without_fees"] = bare.total_return
             row["tracking_error_without_fees"] = bare.tracking_error
             rows.append(row)
-        return pl.DataFrame(rows, infer_schema_length=None)
+        return pl.DataFrame(rows, schema_overrides={"gap_budget": pl.Float64}, infer_schema_length=None)
 
     def __len__(self) -> int:
         return len(self.results)

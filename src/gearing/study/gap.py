@@ -21,11 +21,12 @@ from gearing.market.legs import Sources, named
 from gearing.market.series import Prices
 from gearing.market.times import iso
 from gearing.study.backtest import CAPITAL, as_token, capital, run_backtest
-from gearing.study.gap_count import Law, Windows, law_of, windows_of
+from gearing.study.gap_count import Data, Law, Windows
+from gearing.study.gap_interval import counted_chances, in_a_year
 from gearing.study.gap_margin import Margin, margin_of, move_to_zero
-from gearing.study.gap_passage import Floats, passage, passages_with_jumps
+from gearing.study.gap_passage import Floats, is_negligible, passage, passages_with_jumps
 from gearing.study.gap_record import WHOLE_RULE, Chance, GapBudget, GapRow, Side
-from gearing.study.gap_replay import Replay, in_a_year, leverage_table, replay
+from gearing.study.gap_replay import Replay, leverage_table, replay, stand
 from gearing.study.gap_rule import NEXT_PRICE, Clock, Gap, gaps_of
 from gearing.study.inputs import Inputs
 
@@ -81,7 +82,7 @@ def gap_budget(
     margin = margin_of(token, _checked_rate(maintenance_rate), amount)
     if len(path) < 2:
         raise InputError("a single price has no moves.", where=path.symbol or "prices", fix="Give a longer series.")
-    data = _Data(path, law_of(path))
+    data = Data(path)
     rows: list[GapRow] = []
     for one in (token, _mirrored(token)):
         if one is not None:
@@ -103,20 +104,6 @@ def gap_budget(
         maintenance=margin.words,
         rows=tuple(rows),
     )
-
-
-class _Data:
-    """A series with its law and its windows, made once for each clock and side."""
-
-    def __init__(self, prices: Prices, law: Law) -> None:
-        self.prices, self.law = prices, law
-        self._windows: dict[tuple[Clock, bool], Windows] = {}
-
-    def windows(self, clock: Clock, *, falls: bool) -> Windows:
-        key = (clock, falls)
-        if key not in self._windows:
-            self._windows[key] = windows_of(self.prices, clock, falls=falls)
-        return self._windows[key]
 
 
 def _path(token: Token, prices: Any, equity: float) -> tuple[Prices, str]:
@@ -147,15 +134,12 @@ def _path(token: Token, prices: Any, equity: float) -> tuple[Prices, str]:
     )
 
 
-def _rows(token: Token, data: _Data, margin: Margin) -> list[GapRow]:
+def _rows(token: Token, data: Data, margin: Margin) -> list[GapRow]:
     falls = token.target > 0
     side: Side = "long" if falls else "short"
     gaps = gaps_of(token.resolved_rule, token.target)
     ends = [_ends(gap, token.target, margin) for gap in gaps]
-    chances: dict[Clock, dict[float, float]] = {}
-    for clock in {gap.clock for gap in gaps}:
-        moves = {move for gap, pair in zip(gaps, ends, strict=True) if gap.clock == clock for move in pair}
-        chances[clock] = _by_formula(sorted(move for move in moves if move is not None), clock, data.law)
+    chances = {clock: _on_clock(clock, gaps, ends, data.law) for clock in {gap.clock for gap in gaps}}
     rows = []
     for gap, (zero, forced) in zip(gaps, ends, strict=True):
         windows = data.windows(gap.clock, falls=falls)
@@ -183,6 +167,14 @@ def _ends(gap: Gap, target: float, margin: Margin) -> tuple[float | None, float 
     return move_to_zero(leverage), margin.move_from(leverage)
 
 
+def _on_clock(
+    clock: Clock, gaps: list[Gap], ends: list[tuple[float | None, float | None]], law: Law
+) -> dict[float, float]:
+    """The probability of each move that matters on a clock; one grid serves them all."""
+    moves = {move for gap, pair in zip(gaps, ends, strict=True) if gap.clock == clock for move in pair}
+    return _by_formula(sorted(move for move in moves if move is not None), clock, law)
+
+
 def _by_formula(moves: list[float], clock: Clock, law: Law) -> dict[float, float]:
     """The probability of each move within one wait, with jumps."""
     found = passages_with_jumps([math.log1p(m) for m in moves], law.diffusion, law.nu, law.years(clock), law.jumps)
@@ -204,15 +196,16 @@ def _chance(move: float | None, by_formula: dict[float, float], windows: Windows
         per_year=in_a_year(per_gap, waits),
         by_diffusion=_by_diffusion(move, clock, law),
         counted=counted,
-        per_year_counted=in_a_year(counted / len(windows.moves), waits) if counted else 0.0,
+        **counted_chances(counted, len(windows.moves), waits),
     )
 
 
 def _none() -> Chance:
-    return Chance(move=None, per_gap=0.0, per_year=0.0, by_diffusion=0.0, counted=0, per_year_counted=0.0)
+    nothing = counted_chances(0, 0, 0.0) | {"counted_high": 0.0}
+    return Chance(move=None, per_gap=0.0, per_year=0.0, by_diffusion=0.0, counted=0, **nothing)
 
 
-def _whole(token: Token, data: _Data, margin: Margin) -> GapRow:
+def _whole(token: Token, data: Data, margin: Margin) -> GapRow:
     """The row of the whole rule: one bar ahead of the leverage that the token had along the data."""
     sign = math.copysign(1.0, token.target)
     run, zero = _along(token, data, move_to_zero)
@@ -236,7 +229,7 @@ def _whole(token: Token, data: _Data, margin: Margin) -> GapRow:
     )
 
 
-def _along(token: Token, data: _Data, to_end: Callable[[float], float | None]) -> tuple[Replay, Chance]:
+def _along(token: Token, data: Data, to_end: Callable[[float], float | None]) -> tuple[Replay, Chance]:
     """The token's path if that end ends it, and its chance in one bar: the mean over the leverages it had."""
     law, sign = data.law, math.copysign(1.0, token.target)
 
@@ -248,25 +241,89 @@ def _along(token: Token, data: _Data, to_end: Callable[[float], float | None]) -
         table = leverage_table(leverage)
         return np.interp(leverage, table, ends_at(table))
 
-    run = replay(token, data.prices, limit)
+    run = replay(token, data, limit)
     if not len(run.moves):
         return run, _none()
-    table, shares = run.weights()
-    moves = ends_at(table)
-    mortal = np.abs(moves) < 1 if sign > 0 else np.ones(len(moves), dtype=np.bool_)
-    by_formula = _by_formula(moves[mortal].tolist(), NEXT_PRICE, law)
+    counted = run.ended, len(run.moves)
+    return run, _mean_chance(*run.weights(), counted, lambda level: to_end(sign * level), law)
+
+
+def zero_at_worst(token: Token, data: Data, equity: float = CAPITAL) -> float | None:
+    """Returns a budget's `zero_per_year_at_worst` alone, without working out what cannot change it.
+
+    Where no bar ended the token and the highest leverage it had is too low for any, nothing is left to work out.
+    A protection is looked at only while the chance of the ones before is above what really happened.
+
+    Args:
+        token: the specification, of one leg whose price is that of the data.
+        data: the series.
+        equity: of the token; it moves no barrier of NAV, but the grid that serves all barriers.
+
+    Returns:
+        A probability per year; None if the token never held a position.
+    """
+    whole = _zero_of_whole(token, data)
+    if whole is None:
+        return None
+    margin = margin_of(token, MAINTENANCE_RATE, equity)
+    gaps = gaps_of(token.resolved_rule, token.target)
+    ends = [_ends(gap, token.target, margin) for gap in gaps]
+    guards: dict[int, list[tuple[Gap, float | None]]] = {}
+    for gap, (zero, _) in zip(gaps, ends, strict=True):
+        if gap.guard is not None:
+            guards.setdefault(gap.guard, []).append((gap, zero))
+    best = math.inf
+    # Short waits first: they are the quick ones, and mostly the best protection.
+    for guard in sorted(guards.values(), key=lambda pairs: max(gap.clock.span_ms for gap, _ in pairs)):
+        survives = 1.0
+        for gap, zero in guard:
+            windows = data.windows(gap.clock, falls=token.target > 0)
+            by_formula = _on_clock(gap.clock, gaps, ends, data.law)
+            survives *= 1 - _chance(zero, by_formula, windows, gap.clock, data.law).yearly
+        best = min(best, 1 - survives)
+        if best <= whole:
+            return whole
+    return best
+
+
+def _zero_of_whole(token: Token, data: Data) -> float | None:
+    """The yearly chance of NAV at zero of the rule as a whole; None if it never held a position."""
+    law, sign, seen = data.law, math.copysign(1.0, token.target), stand(token, data.prices)
+    if seen.highest == 0:
+        return None
+    nearest = move_to_zero(sign * seen.highest)
+    if not seen.ended:
+        years = law.years(NEXT_PRICE)
+        if nearest is None or is_negligible(math.log1p(nearest), law.diffusion, law.nu, years, law.jumps):
+            return 0.0
+    table, shares, bars = seen.weights()
+    chance = _mean_chance(table, shares, (seen.ended, bars), lambda level: move_to_zero(sign * level), data.law)
+    return chance.yearly
+
+
+def _mean_chance(
+    table: Floats,
+    shares: Floats,
+    counted: tuple[int, int],
+    to_end: Callable[[float], float | None],
+    law: Law,
+) -> Chance:
+    """The chance in one bar as the mean over leverages; `counted` is how many bars ended it, of how many."""
+    moves = [to_end(float(level)) for level in table]
+    by_formula = _by_formula([move for move in moves if move is not None], NEXT_PRICE, law)
     by_diffusion = {move: _by_diffusion(move, NEXT_PRICE, law) for move in by_formula}
     per_gap, alone = (
-        float(shares @ np.array([of.get(move, 0.0) for move in moves.tolist()])) for of in (by_formula, by_diffusion)
+        float(shares @ np.array([0.0 if move is None else of[move] for move in moves]))
+        for of in (by_formula, by_diffusion)
     )
     waits = law.bars_per_year
-    return run, Chance(
+    return Chance(
         move=None,
         per_gap=per_gap,
         per_year=in_a_year(per_gap, waits),
         by_diffusion=alone,
-        counted=run.ended,
-        per_year_counted=in_a_year(run.ended / len(run.moves), waits),
+        counted=counted[0],
+        **counted_chances(*counted, waits),
     )
 
 
@@ -295,4 +352,4 @@ def _checked_rate(maintenance_rate: float | str) -> float:
     return value
 
 
-__all__ = ["MAINTENANCE_RATE", "GapBudget", "GapRow", "gap_budget", "move_to_zero"]
+__all__ = ["MAINTENANCE_RATE", "GapBudget", "GapRow", "gap_budget", "move_to_zero", "zero_at_worst"]

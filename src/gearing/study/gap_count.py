@@ -85,19 +85,57 @@ def law_of(prices: Prices) -> Law:
     if not len(moves):
         return Law(0.0, 0.0, Jumps(), bars_per_year)
     square = moves**2
-    calm = np.ones(len(moves), dtype=np.bool_)
-    for _ in range(100):
-        within = square <= _JUMP_DEVIATIONS**2 * float(np.mean(square[calm]))
-        if np.array_equal(within, calm):
-            break
-        calm = within
-    jumped = moves[~calm]
+    mean = float(np.mean(square))
+    jumped = moves[square > _threshold(square, mean)]
     jumps = Jumps()
     if len(jumped):
         jumps = Jumps(len(jumped) / len(moves) * bars_per_year, float(jumped.mean()), float(jumped.std()))
     yearly = math.sqrt(bars_per_year)
-    deviation = math.sqrt(float(square[calm].mean())) if calm.any() else 0.0
-    return Law(math.sqrt(float(square.mean())) * yearly, deviation * yearly, jumps, bars_per_year)
+    calm = len(moves) - len(jumped)
+    rest = max(float(np.sum(square)) - float(np.sum(jumped**2)), 0.0)
+    deviation = math.sqrt(rest / calm) if calm else 0.0
+    return Law(math.sqrt(mean) * yearly, deviation * yearly, jumps, bars_per_year)
+
+
+def _threshold(square: Floats, mean: float) -> float:
+    """The squared move above which a move is a jump: the division stands that starts from no jumps at all.
+
+    The threshold only falls from step to step, so the large squares alone need be looked at; they are sorted.
+    """
+    total, count = float(np.sum(square)), len(square)
+    cut, threshold = mean, _JUMP_DEVIATIONS**2 * mean
+    large = np.sort(square[square > cut])
+    above = np.append(np.cumsum(large[::-1])[::-1], 0.0)
+    while True:
+        if threshold < cut:
+            cut = threshold / 4
+            large = np.sort(square[square > cut])
+            above = np.append(np.cumsum(large[::-1])[::-1], 0.0)
+        first = int(np.searchsorted(large, threshold, side="right"))
+        left = count - (len(large) - first)
+        lower = _JUMP_DEVIATIONS**2 * max(total - float(above[first]), 0.0) / left if left else 0.0
+        if left == 0 or int(np.searchsorted(large, lower, side="right")) == first or lower >= threshold:
+            return threshold
+        threshold = lower
+
+
+class Data:
+    """A series with its law and its windows, made once for each clock and side.
+
+    Args:
+        prices: the series, at least two bars.
+    """
+
+    def __init__(self, prices: Prices) -> None:
+        self.prices, self.law = prices, law_of(prices)
+        self._windows: dict[tuple[Clock, bool], Windows] = {}
+
+    def windows(self, clock: Clock, *, falls: bool) -> Windows:
+        """Returns the waits of a clock against one side."""
+        key = (clock, falls)
+        if key not in self._windows:
+            self._windows[key] = windows_of(self.prices, clock, falls=falls)
+        return self._windows[key]
 
 
 def windows_of(prices: Prices, clock: Clock, *, falls: bool) -> Windows:
@@ -112,12 +150,20 @@ def windows_of(prices: Prices, clock: Clock, *, falls: bool) -> Windows:
         clock: the wait.
         falls: whether the worst move is a fall.
     """
+    extremes = prices.low if falls else prices.high
+    if clock.kind == "bar" and len(prices) > 1:
+        moves = (prices.close if extremes is None else extremes)[1:] / prices.close[:-1] - 1.0
+        k = int(np.argmin(moves) if falls else np.argmax(moves))
+        return Windows(moves, float(moves[k]), int(prices.times_ms[k + 1]))
     starts, ends = _bounds(prices, clock)
     if not len(starts):
         return Windows(np.empty(0), math.nan, 0)
-    extremes = prices.low if falls else prices.high
     signed = (prices.close if extremes is None else extremes) * (1.0 if falls else -1.0)
-    lowest = lowest_within(signed, starts + 1, ends)
+    if clock.kind == "every":
+        lowest = lowest_within(signed, starts + 1, ends)
+    else:
+        # Each wait begins where the one before it ends.
+        lowest = np.minimum.reduceat(signed[: int(ends[-1]) + 1], starts + 1)
     moves = np.abs(lowest) / prices.close[starts] - 1.0
     k = int(np.argmin(moves) if falls else np.argmax(moves))
     bar = int(starts[k]) + 1 + int(np.argmin(signed[starts[k] + 1 : ends[k] + 1]))
@@ -144,10 +190,7 @@ def lowest_within(values: Floats, first: Rows, last: Rows) -> Floats:
 def _bounds(prices: Prices, clock: Clock) -> tuple[Rows, Rows]:
     """The bars at which the waits of a clock start and end."""
     times = prices.times_ms
-    count = len(times)
-    if clock.kind == "bar":
-        bars = np.arange(count, dtype=np.int64)
-    elif clock.kind == "every":
+    if clock.kind == "every":
         starts = np.flatnonzero(times + clock.span_ms <= times[-1])
         return starts, np.searchsorted(times, times[starts] + clock.span_ms)
     else:
@@ -155,5 +198,5 @@ def _bounds(prices: Prices, clock: Clock) -> tuple[Rows, Rows]:
         base = np.arange(int(times[0]) // step, int(times[-1]) // step + 1, dtype=np.int64) * step
         instants = np.sort(np.concatenate([base + offset for offset in offsets]))
         bars = np.unique(np.searchsorted(times, instants[instants >= times[0]]))
-        bars = bars[bars < count]
+        bars = bars[bars < len(times)]
     return bars[:-1], bars[1:]

@@ -33,6 +33,14 @@ class Chance(Record, frozen=True, kw_only=True):
         by_diffusion: probability within one wait without jumps: formula 12 with the whole volatility.
         counted: in how many waits of the data the price went so far.
         per_year_counted: the yearly probability that the counted share makes.
+        counted_low: the yearly probability at the lower end of the count's 95 % interval.
+        counted_high: at its upper end; 1 where the data have no wait.
+
+    The interval is the exact one of a binomial share, as if waits were independent: they are not where crashes
+    cluster or waits overlap, and then it is too narrow.
+
+    Source: C. J. Clopper and E. S. Pearson (1934), "The use of confidence or fiducial limits illustrated in the
+        case of the binomial".
     """
 
     move: float | None
@@ -41,6 +49,8 @@ class Chance(Record, frozen=True, kw_only=True):
     by_diffusion: float
     counted: int
     per_year_counted: float
+    counted_low: float
+    counted_high: float
 
     @property
     def yearly(self) -> float:
@@ -214,6 +224,12 @@ class GapBudget(Record, frozen=True, kw_only=True):
             return f"{text}; the data are too short to count any."
         worst = f"the worst was {percent(row.worst_move, decimals=1, sign=True)}, {minute_text(row.worst_at)}"
         return f"{text}, which {chance.counted:,} of {row.windows:,} waits had; {worst}."
+
+    def plot(self) -> Any:
+        """Returns a Plotly figure: each wait's chance a year by formula and as counted, with its interval."""
+        from gearing.study.gap_plot import gap_figure
+
+        return gap_figure(self)
 
     def __repr__(self) -> str:
         chances = self.zero_per_year, self.zero_per_year_at_worst, self.liquidation_per_year

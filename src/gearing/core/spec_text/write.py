@@ -16,10 +16,10 @@ _EXAMPLE = """\
 # A leveraged token. A line that starts with # is a comment: take the # away to use the field below it.
 # A rate is a number or a percentage: 0.0003 and "0.03%" are the same.
 {run}
-symbol = "BTC3L"              # short name of the unit
-target = 3.0                  # target leverage, signed: -3 is a three times short token; at most 20
-rule = "ftx"                  # an issuer's rule (`gearing rules` lists them), or a [rule] of your own, below
-# name = "Bitcoin 3x long"    # a longer name
+symbol = "{symbol}"{pad}# short name of the unit
+target = {target}                  # target leverage, signed: -3 is a three times short token; at most 20
+rule = {rule}# an issuer's rule (`gearing rules` lists them), or a [rule] of your own, below
+# name = "Three times long"   # a longer name
 # settlement = "USDT"         # the currency that NAV is counted in
 # initial_nav = 100.0         # NAV of the first unit
 # cash_interest = 1.0         # the share of the reference rate that idle cash earns
@@ -48,7 +48,7 @@ half_spread = "0.02%"         # half the relative bid-ask spread
 # factor = 10                 # ten units become one
 
 {legs}
-# A rule of your own, in place of rule = "ftx" above. Levels are real leverage without its sign.
+# A rule of your own, in place of the rule above. Levels are real leverage without its sign.
 # [rule]
 # name = "mine"
 # target = 3.0                # the target its levels were written for; another one is refused
@@ -169,13 +169,32 @@ _RUNS = {
 }
 
 
+# Symbol, target and rule of each example that is not a three times long token of one coin under FTX's rule.
+_WHO = {
+    "total_return_swap": ("QQQ3L", 3.0, "daily-etf"),
+    "spot": ("BTC1L", 1.0, "daily-etf"),
+    "basket": ("TOP3L", 3.0, "ftx"),
+}
+
+
 def example_token(holds: str = "perpetual") -> str:
     """Returns a commented specification that shows every field of a token; it is valid as it stands.
 
     Args:
         holds: what its portfolio holds, one of EXAMPLES.
     """
-    return _EXAMPLE.replace("{run}\n", f"{_RUNS[holds]}\n").replace("{legs}\n", EXAMPLES[holds])
+    symbol, target, rule = _WHO.get(holds, ("BTC3L", 3.0, "ftx"))
+    filled = {
+        "{run}\n": _RUNS[holds].replace("BTC3L", symbol) + "\n",
+        '{symbol}"{pad}': f'{symbol}"'.ljust(20),
+        "{target}": str(target),
+        "{rule}": f'"{rule}"'.ljust(23),
+        "{legs}\n": EXAMPLES[holds],
+    }
+    text = _EXAMPLE
+    for place, words in filled.items():
+        text = text.replace(place, words)
+    return text
 
 
 def format_token(token: Token) -> str:

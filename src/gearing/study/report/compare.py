@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from gearing.core.words import cost_words, fee_headline, headline
 from gearing.numerals import MISSING, amount, fixed, gained, moment, number, share
 from gearing.study.compare import Comparison, rule_name
+from gearing.study.gap_record import chance_text
 from gearing.study.paid import yearly_decay
 from gearing.study.ran_on import series_rows
 from gearing.study.report.alternatives import underlying_name
@@ -29,11 +30,14 @@ def compare_page(
 
     Args:
         comparison: the rules on one path.
-        gap_budget: for each row's name (see `row_names`), its gap budget in words, if it was worked out.
+        gap_budget: for each row's name (see `row_names`), its gap budget in words; by default the comparison's.
         command: the command line that makes the report again.
     """
     results = comparison.results
     names = row_names(results)
+    if gap_budget is None:
+        found = zip(names, comparison.gap_budget, strict=True)
+        gap_budget = {name: chance_text(chance) for name, chance in found if chance is not None}
     own = [judged_rule(name, result) for name, result in zip(names, results, strict=True)]
     bare = [judged_rule(name, result) for name, result in zip(names, comparison.bare, strict=True)]
     targets = ", ".join(number(target, sign=True) for target in sorted({r.token.target for r in results}))
@@ -66,7 +70,9 @@ def _lead(results: Sequence[Result]) -> str:
 _MEANING = (
     "Cost: what was paid a year in fees, funding and trading, of the equity of the time; below zero if more was "
     "received. Tracking error and difference: against target leverage times each day's return, a year. Decay: the loss "
-    "a year, in log, against target leverage times the underlying's log return; below zero it is a gain."
+    "a year, in log, against target leverage times the underlying's log return; below zero it is a gain. Gap budget: "
+    "the chance a year that NAV reaches zero before the rule can trade, at the worst leverage it lets rest, by formula "
+    "or as counted in these prices, whichever is more."
 )
 
 
@@ -98,14 +104,12 @@ def _fates(rules: Sequence[Judged]) -> list[str]:
     return said
 
 
-def _table(rules: Sequence[Judged], caption: str, gap_budget: Mapping[str, str] | None, name: str) -> str:
+def _table(rules: Sequence[Judged], caption: str, gap_budget: Mapping[str, str], name: str) -> str:
     heads = [
         Head("rule", words=True), Head("NAV"), Head("return"), Head("cost a year"), Head("tracking error"),
         Head("difference"), Head("decay a year"), Head("worst leverage"), Head("deepest fall"), Head("rebalances"),
-        Head("turnover"),
+        Head("turnover"), Head("gap budget", title="chance a year that NAV reaches zero before the rule can trade"),
     ]  # fmt: skip
-    if gap_budget is not None:
-        heads.append(Head("gap budget"))
     best = {id(rule) for rule in efficient(rules)}
     rows = []
     for rule in rules:
@@ -118,9 +122,8 @@ def _table(rules: Sequence[Judged], caption: str, gap_budget: Mapping[str, str] 
             share(s.tracking_error, 2, sign=False), share(s.tracking_difference, 1),
             share(decay, 1, sign=False) if math.isfinite(decay) else MISSING,
             fixed(s.max_leverage, 2), gained(-abs(s.max_drawdown), 1), f"{s.rebalances:,}", fixed(s.turnover, 1),
+            gap_budget.get(rule.name, MISSING),
         ]  # fmt: skip
-        if gap_budget is not None:
-            row.append(gap_budget.get(rule.name, MISSING))
         rows.append(row)
     return table(heads, rows, caption=caption, name=name)
 

@@ -14,6 +14,7 @@ import msgspec
 
 from gearing.study.report.charts import Chart, figure_of
 from gearing.study.report.markup import paragraph, text
+from gearing.study.report.plotly import script as plotly_script
 
 # The page may run what stands in it and nothing else: no request leaves it, whatever a symbol is called.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {hashes}; base-uri 'none'"
@@ -51,7 +52,8 @@ class Page:
         """Returns the whole file."""
         # "<" never stands in the data, so nothing in it can end the script element.
         data = msgspec.json.encode(self._charts).decode().replace("<", "\\u003c")
-        plotly, script = _plotly(), _own("page.js")
+        kinds = frozenset(trace["type"] for chart in self._charts for trace in chart["traces"])
+        plotly, script = plotly_script(kinds), _own("page.js")
         policy = _POLICY.format(hashes=f"{_hash(plotly)} {_hash(script)}")
         alarm = "".join(paragraph(words, mark="alarm") for words in self.warnings)
         return (
@@ -74,20 +76,6 @@ class Page:
 @cache
 def _own(name: str) -> str:
     return files("gearing.study.report").joinpath(name).read_text(encoding="utf-8")
-
-
-@cache
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    # The script element would end at such a text inside it; the bundle holds none today.
-    bundle = str(get_plotlyjs()).replace("</script", "<\\/script")
-    # A browser reads a function in brackets once, another one twice: a tenth of the time to open the page.
-    head, factory, body = bundle.partition(", () => {\n")
-    end = body.rfind("}));")
-    if not factory or end < 0:
-        return bundle
-    return f"{head}, (() => {{\n{body[:end]}}})){body[end + 2 :]}"
 
 
 @cache
