@@ -55,6 +55,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         number: its number in the database, part of its orders' ids.
         incarnation: of the database, likewise.
+        tokens: which it holds.
         orders: how many it placed.
         live: the orders that may still be filled, by id.
         halted: why nothing is sent any more; empty: it trades.
@@ -64,6 +65,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int = 0
     incarnation: str = ""
+    tokens: tuple[str, ...] = ()
     orders: int = 0
     live: dict[str, LiveOrder] = {}
     halted: str = ""
@@ -172,7 +174,9 @@ def book_step(state: BookState, event: BookEvent) -> BookState:
     """
     match event:
         case BookOpened():
-            return msgspec.structs.replace(state, number=event.number, incarnation=event.incarnation)
+            return msgspec.structs.replace(
+                state, number=event.number, incarnation=event.incarnation, tokens=event.tokens
+            )
         case OrderPlaced(order=order):
             if order.id != order_id(state):
                 raise BookError(f"order {order.id} has not the next id, {order_id(state)}")

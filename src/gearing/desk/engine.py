@@ -16,11 +16,12 @@ from gearing.core.book import LiveOrder
 from gearing.desk.clock import Clock
 from gearing.desk.keeper import Keeper
 from gearing.drive.driver import Book, Driver
-from gearing.drive.effects import Effects
-from gearing.drive.outbox import Ask, Outbox, Row
+from gearing.drive.outbox import Ask, Outbox, row_of
+from gearing.store.records import OutboxChange, OutboxRow
 from gearing.venues.protocol import (
     Forced,
     FundingPayment,
+    GatewayError,
     OrderRequest,
     OrderStatus,
     Quote,
@@ -33,6 +34,8 @@ from gearing.venues.protocol import (
 LOG = logging.getLogger("gearing.desk")
 
 RECONCILE_MS = 60_000
+# How a venue fails to answer; anything else is a mistake of ours, and ends the engine.
+SILENCE = (OSError, TimeoutError, GatewayError, RefusedError)
 _AGAIN_MS = 1_000
 _SETTLED_TRIES = 5
 
@@ -89,7 +92,9 @@ class Engine:
         for words in effects.alarms:
             self.on_alarm(words)
         now_ms = self.clock.now_ms()
-        rows = [Row(order.id, self._book_of(order).name, "ready", 0, 0) for order in effects.placed]
+        rows: list[OutboxRow | OutboxChange] = [
+            row_of(self._book_of(order).name, order, now_ms) for order in effects.placed
+        ]
         rows += [row for client_id in effects.closed if (row := self.outbox.done(client_id)) is not None]
         if effects.lines or rows:
             await self.keeper.keep(effects, rows)
@@ -129,8 +134,7 @@ class Engine:
 
     async def _send(self, book: Book, venue: Venue, order: LiveOrder) -> None:
         signed_ms = self.clock.now_ms()
-        row = self.outbox.sending(order.id, signed_ms)
-        await self.keeper.keep(Effects(), [row])
+        await self.keeper.keep(None, [self.outbox.sending(order.id, signed_ms)])
         request = OrderRequest(client_id=order.id, symbol=order.symbol, lots=order.lots, reduce_only=order.reduces,
                                signed_ms=signed_ms, window_ms=self.outbox.window_ms)  # fmt: skip
         try:
@@ -152,7 +156,7 @@ class Engine:
         asked_ms = self.clock.now_ms()
         try:
             status = await venue.query(order.id)
-        except Exception as error:
+        except SILENCE as error:
             LOG.info("query of %s failed: %r", order.id, error)
             return
         if order.id not in self.outbox:
@@ -167,7 +171,7 @@ class Engine:
     async def _fetch(self, book: Book, venue: Venue, order: LiveOrder) -> None:
         try:
             trades = await venue.fills(order.id)
-        except Exception as error:
+        except SILENCE as error:
             LOG.info("fills of %s: %r", order.id, error)
             return
         for trade in trades:
@@ -183,10 +187,10 @@ class Engine:
                 async for report in venue.reports():
                     self._take(book, report)
                     await self.settle()
-            except (OSError, TimeoutError) as error:
+            except SILENCE as error:
                 LOG.info("reports of %s broke off: %r", name, error)
             await self.clock.sleep_ms(_AGAIN_MS)
-            await self._catch_up(name)
+            await self._reconcile(name)
 
     def _take(self, book: Book, report: Report) -> None:
         match report:
@@ -236,7 +240,7 @@ class Engine:
                 if differs:  # a report may still be on its way
                     await self.clock.sleep_ms(_AGAIN_MS)
                     continue
-            except (OSError, TimeoutError, RefusedError) as error:
+            except SILENCE as error:
                 LOG.info("%s cannot be reconciled now: %r", name, error)
                 return False
             self.driver.on_statement(book, statement)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.book import BookState, LiveOrder, Purpose, book_step, order_id
@@ -20,9 +18,10 @@ from gearing.core.step import BEHAVIOUR, StepError, step
 from gearing.core.terms import Spec
 from gearing.core.trading import Order
 from gearing.core.watch import Watch, needs, watch
-from gearing.drive.effects import Effects, Head, Nav
+from gearing.drive.effects import Effects, Head
 from gearing.drive.limits import refusal
 from gearing.drive.market import Market
+from gearing.store.records import BookLine, Nav, NavKind
 from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, Quote, Statement, Trade
 
 _MINUTE_MS = 60_000
@@ -31,17 +30,6 @@ _START = Head(0, GENESIS)
 _OUTCOMES: dict[str, ev.Outcome] = {
     "filled": "filled", "cancelled": "cancelled", "expired": "cancelled", "rejected": "rejected",
 }  # fmt: skip
-
-
-class BookLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a book's journal."""
-
-    stream: str
-    seq: int
-    time_ms: int
-    behaviour: int
-    event: bk.BookEvent
-    state: str
 
 
 class Running:
@@ -100,6 +88,12 @@ class Driver:
         self.note(book, opened)
         return book
 
+    def reopen_book(self, book: Book, incarnation: str, now_ms: int) -> None:
+        """Opens a book anew after its database was restored: under a new incarnation, and halted."""
+        tokens = book.state.tokens
+        self.note(book, bk.BookOpened(time_ms=now_ms, number=book.state.number, incarnation=incarnation, tokens=tokens))
+        self.note(book, bk.BookHalted(time_ms=now_ms, by="restore", reason="the database was restored from a backup"))
+
     def adopt_book(self, name: str, state: BookState, head: Head) -> Book:
         """Takes up a book as its journal left it."""
         book = Book(name, state, head)
@@ -157,7 +151,7 @@ class Driver:
             self.publish(running, "minute", prices.time_ms, prices.marks)
         self.arm(running)
 
-    def publish(self, running: Running, kind: str, time_ms: int, marks: tuple[float, ...]) -> None:
+    def publish(self, running: Running, kind: NavKind, time_ms: int, marks: tuple[float, ...]) -> None:
         """Strikes a NAV at these prices and publishes it."""
         self.apply(running, ev.NavStruck(time_ms=time_ms, prices=marks))
         state = running.state

@@ -8,36 +8,14 @@ import msgspec
 
 from gearing.core.book import LiveOrder
 from gearing.core.journal import body_of, hash_of, state_body
+from gearing.store.records import Nav, Projected, Written
 
 
-class Written(NamedTuple):
-    """A line of a journal, as the store keeps it."""
+class Head(NamedTuple):
+    """Where a stream's journal ends: the last line's number and hash."""
 
-    stream: str
-    seq: int
-    time_ms: int
-    body: bytes
-    hash: str
-
-
-class Projected(NamedTuple):
-    """A stream's state after its last line."""
-
-    stream: str
     seq: int
     hash: str
-    body: bytes
-
-
-class Nav(NamedTuple):
-    """A NAV to publish, minor units per whole unit."""
-
-    token: str
-    time_ms: int
-    kind: str
-    nav: int
-    units: int
-    marks: tuple[float, ...]
 
 
 class Effects:
@@ -74,10 +52,3 @@ class Effects:
         self.lines.append(Written(stream, head.seq, time_ms, body, head.hash))
         self.states[stream] = Projected(stream, head.seq, head.hash, state_body(state))
         return head
-
-
-class Head(NamedTuple):
-    """Where a stream's journal ends: the last line's number and hash."""
-
-    seq: int
-    hash: str

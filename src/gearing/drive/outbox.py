@@ -11,6 +11,8 @@ from heapq import heappop, heappush
 from typing import Literal, NamedTuple
 
 from gearing.core.book import LiveOrder
+from gearing.core.journal import body_of
+from gearing.store.records import OutboxChange, OutboxRow, OutboxStatus
 
 Word = Literal["ready", "sending", "unknown", "live"]
 
@@ -25,16 +27,6 @@ class Ask(NamedTuple):
 
     kind: Literal["send", "query", "fills"]
     id: str
-
-
-class Row(NamedTuple):
-    """An order's row, as the store keeps it."""
-
-    id: str
-    book: str
-    status: Literal["ready", "sending", "done"]
-    signed_ms: int
-    dead_after_ms: int
 
 
 class _Pending:
@@ -66,13 +58,12 @@ class Outbox:
     def __contains__(self, client_id: str) -> bool:
         return client_id in self._pending
 
-    def add(self, book: str, order: LiveOrder, now_ms: int) -> Row:
-        """Takes an order whose intent is durable; returns its row."""
+    def add(self, book: str, order: LiveOrder, now_ms: int) -> None:
+        """Takes an order whose intent is durable."""
         self._pending[order.id] = _Pending(order, book, "ready", 0, 0)
         self._at(now_ms, order.id)
-        return Row(order.id, book, "ready", 0, 0)
 
-    def recover(self, row: Row, order: LiveOrder, now_ms: int) -> None:
+    def recover(self, row: OutboxRow, order: LiveOrder, now_ms: int) -> None:
         """Takes up an order as its row was left: one that was being sent has an unknown fate."""
         word: Word = "ready" if row.status == "ready" else "unknown"
         self._pending[order.id] = _Pending(order, row.book, word, row.signed_ms, row.dead_after_ms)
@@ -105,15 +96,15 @@ class Outbox:
         """Returns the book an order belongs to."""
         return self._pending[client_id].book
 
-    def sending(self, client_id: str, now_ms: int) -> Row:
-        """Marks an order as about to be sent; returns its row, which is made durable before it is."""
+    def sending(self, client_id: str, now_ms: int) -> OutboxChange:
+        """Marks an order as about to be sent; returns the change of its row, which is made durable before it is."""
         pending = self._pending[client_id]
         if pending.word != "ready":
             raise ValueError(f"order {client_id} is {pending.word}, and is never sent again")
         pending.word, pending.signed_ms = "sending", now_ms
         pending.dead_after_ms = now_ms + self.window_ms + self._visibility_ms
         self._at(pending.dead_after_ms, client_id)
-        return Row(client_id, pending.book, "sending", now_ms, pending.dead_after_ms)
+        return OutboxChange(client_id, "ready", "sending", now_ms, pending.dead_after_ms)
 
     def is_known(self, client_id: str, now_ms: int) -> None:
         """The venue holds the order: it is asked for now and then."""
@@ -131,12 +122,13 @@ class Outbox:
         """Returns the orders whose fate is unknown."""
         return sorted(key for key, pending in self._pending.items() if pending.word == "unknown")
 
-    def done(self, client_id: str) -> Row | None:
-        """Takes an order off that ended; returns its row."""
+    def done(self, client_id: str) -> OutboxChange | None:
+        """Takes an order off that ended; returns the change of its row."""
         pending = self._pending.pop(client_id, None)
         if pending is None:
             return None
-        return Row(client_id, pending.book, "done", pending.signed_ms, pending.dead_after_ms)
+        before: OutboxStatus = "ready" if pending.word == "ready" else "sending"
+        return OutboxChange(client_id, before, "done", pending.signed_ms, pending.dead_after_ms)
 
     def _become(self, client_id: str, word: Word, due_ms: int) -> None:
         pending = self._pending.get(client_id)
@@ -148,3 +140,8 @@ class Outbox:
         self._count += 1
         self._pending[client_id].asked = self._count
         heappush(self._due, (due_ms, self._count, client_id))
+
+
+def row_of(book: str, order: LiveOrder, now_ms: int) -> OutboxRow:
+    """Returns the row of an order that is intended."""
+    return OutboxRow(order.id, book, body_of(order), "ready", 0, 0, now_ms)
