@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -41,10 +42,17 @@ def read_setup(path: Path) -> Setup:
         InputError: it holds none.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Setup)
-    except msgspec.DecodeError as error:
+        return msgspec.convert(_without_nulls(msgspec.json.decode(path.read_bytes())), type=Setup)
+    except msgspec.MsgspecError as error:
         raise InputError(f"this is no setup of a paper exchange ({error}).", where=str(path),
                          fix="Give JSON with listings, latency, faults, seed, leverage.") from error  # fmt: skip
+
+
+def _without_nulls(value: Any) -> Any:
+    """JSON writes an infinite edge of a bracket as null; what is left out is the default, which is infinite."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 if __name__ == "__main__":

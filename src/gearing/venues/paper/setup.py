@@ -39,7 +39,7 @@ class Latency(Record, frozen=True, kw_only=True):
         match_ms: from acceptance to the trade; until then the order is open.
         answer_ms: from arrival to the caller's knowing.
         report_ms: from an event to its report.
-        jitter_ms: at most so much is added to each of them, by seed.
+        jitter_ms: at most so much is added to each of them that is not 0, by seed.
         timeout_ms: a caller who is not answered gives up after this.
         visibility_ms: at most so long an accepted order may be missing from a query.
         ahead_ms_max: an order signed further in the future than this is refused.
@@ -68,6 +68,8 @@ class Faults(Record, frozen=True, kw_only=True):
 
     Args:
         request_lost: a request never arrives; its caller is never answered.
+        request_late: a request arrives up to `request_late_ms` later, when its caller may have given up.
+        request_late_ms: see there.
         answer_lost: it was carried out; its caller is never answered.
         dropped: the connection breaks before it is carried out, or after it (as likely).
         busy: the venue's gateway answers 429 and does nothing.
@@ -93,6 +95,8 @@ class Faults(Record, frozen=True, kw_only=True):
     """
 
     request_lost: float = 0.0
+    request_late: float = 0.0
+    request_late_ms: int = 3_000
     answer_lost: float = 0.0
     dropped: float = 0.0
     busy: float = 0.0
@@ -123,7 +127,7 @@ class Faults(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check = Check(self)
         for place in self.__struct_fields__:
-            if place in {"report_late_ms", "funding_late_ms", "price_stretch"}:
+            if place in {"request_late_ms", "report_late_ms", "funding_late_ms", "price_stretch"}:
                 _whole_ms(check, place, getattr(self, place), least=1)
             elif place != "outage_ms":
                 check.number(place, 0, 1)

@@ -17,11 +17,20 @@ BUSY, UNAVAILABLE = 429, 503
 
 
 class Arrival(NamedTuple):
-    """A request that reaches the exchange; `fate` is what its caller learns in place of the answer."""
+    """A request that reaches the exchange.
+
+    Args:
+        call: its number; 0: its caller has given up.
+        account: whose.
+        request: what is asked.
+        gives_up_ms: when its caller gives up.
+        fate: what its caller learns in place of the answer.
+    """
 
     call: int
     account: str
     request: Request
+    gives_up_ms: int
     fate: Exception | None
 
 
@@ -77,13 +86,12 @@ class Wire:
     def send(self, call: int, account: str, request: Request, now_ms: int) -> None:
         """Sends a request: it arrives, or not, and its caller learns something in any case."""
         faults, chance = self._faults, self._draws.chance
-        arrives_ms = now_ms + self._after(self._latency.request_ms)
-        gives_up = Answer(call, None, TimeoutError(f"no answer within {self._latency.timeout_ms} ms"))
+        arrives_ms, gives_up_ms = now_ms + self._after(self._latency.request_ms), now_ms + self._latency.timeout_ms
         broken = ConnectionError("the connection broke")
         if now_ms < self.down_until_ms:
             self._put(arrives_ms, Answer(call, None, ConnectionError("the venue cannot be reached")))
         elif chance(faults.request_lost):
-            self._put(now_ms + self._latency.timeout_ms, gives_up)
+            self._put(gives_up_ms, self._no_answer(call))
         elif chance(faults.busy):
             self._put(arrives_ms, Answer(call, None, GatewayError(BUSY)))
         elif chance(faults.error):
@@ -91,25 +99,34 @@ class Wire:
         elif chance(faults.dropped):
             # As likely before the exchange has carried it out as after.
             reaches = self._draws.below(2) == 1
-            self._put(arrives_ms, Arrival(call, account, request, broken) if reaches else Answer(call, None, broken))
+            arrival = Arrival(call, account, request, gives_up_ms, broken)
+            self._put(arrives_ms, arrival if reaches else Answer(call, None, broken))
         else:
+            if chance(faults.request_late):
+                arrives_ms += 1 + self._draws.below(faults.request_late_ms)
             fate: Exception | None = None
             if chance(faults.answer_lost):
-                fate = gives_up.error
+                fate = TimeoutError()
             elif chance(faults.error_done):
                 fate = GatewayError(UNAVAILABLE)
-            self._put(arrives_ms, Arrival(call, account, request, fate))
+            if arrives_ms > gives_up_ms:
+                self._put(gives_up_ms, self._no_answer(call))
+                call = 0
+            self._put(arrives_ms, Arrival(call, account, request, gives_up_ms, fate))
 
     def answer(self, arrival: Arrival, value: Any, error: Exception | None, now_ms: int) -> None:
         """Sends the answer to a request back, or what its caller learns in its place."""
-        delay_ms = self._after(self._latency.answer_ms)
-        if isinstance(arrival.fate, TimeoutError):
-            delay_ms = max(delay_ms, self._latency.timeout_ms)
+        if arrival.call == 0:
+            return
+        answers_ms = now_ms + self._after(self._latency.answer_ms)
+        if isinstance(arrival.fate, TimeoutError) or answers_ms > arrival.gives_up_ms:
+            self._put(arrival.gives_up_ms, self._no_answer(arrival.call))
+            return
         if arrival.fate is not None:
             value, error = None, arrival.fate
         elif now_ms < self.down_until_ms:
             value, error = None, ConnectionError("the connection broke")
-        self._put(now_ms + delay_ms, Answer(arrival.call, value, error))
+        self._put(answers_ms, Answer(arrival.call, value, error))
 
     def report(self, account: str, report: Report, now_ms: int) -> None:
         """Sends a report; it may come late, twice, out of order, or never."""
@@ -130,9 +147,12 @@ class Wire:
         if chance(faults.report_duplicated):
             self._put(due_ms + self._draws.below(faults.report_late_ms), Told(account, report))
 
+    def _no_answer(self, call: int) -> Answer:
+        return Answer(call, None, TimeoutError(f"no answer within {self._latency.timeout_ms} ms"))
+
     def _after(self, base_ms: int) -> int:
         jitter_ms = self._latency.jitter_ms
-        return base_ms + (self._draws.below(jitter_ms + 1) if jitter_ms else 0)
+        return base_ms + (self._draws.below(jitter_ms + 1) if base_ms and jitter_ms else 0)
 
     def _put(self, due_ms: int, item: Arrival | Answer | Told) -> None:
         self._count += 1
