@@ -32,6 +32,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._idle)
 
     def time(self) -> float:
+        """Returns the virtual time, s."""
         return self._idle.now
 
 

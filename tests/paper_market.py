@@ -111,13 +111,16 @@ def environment():
     return {**os.environ, "PYTHONPATH": str(Path(gearing.__file__).parents[1])}
 
 
-def started(directory, given):
-    """The exchange as a process, once it listens."""
+def started(directory, given, file_blocks_max=None):
+    """The exchange as a process, once it listens; its files cannot grow beyond so many blocks."""
     file = directory / "setup.json"
     file.write_bytes(msgspec.json.encode(given))
     command = [sys.executable, "-m", "gearing.venues.paper", "--file", directory / "paper.db",
                "--socket", directory / "s", "--setup", file]  # fmt: skip
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
+
+    if file_blocks_max is not None:
+        command = ["sh", "-c", f'ulimit -f {file_blocks_max}; exec "$@"', "sh", *command]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if process.stdout.readline() != "ready\n":
         killed(process)
         raise AssertionError("the exchange did not start")
@@ -137,3 +140,4 @@ def killed(process):
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
+    process.stderr.close()

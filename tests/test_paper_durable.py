@@ -210,6 +210,31 @@ def test_whatever_was_acknowledged_is_there_after_sigkill(tmp_path):
     assert arrived >= sum(1_000 + number for number in moved) > 0
 
 
+def test_a_full_disk_stops_the_exchange_and_loses_nothing_acknowledged(tmp_path):
+    async def until_it_stops(socket):
+        client = PaperClient(socket, timeout_s=2.0)
+        await client.control(rq.TakeQuotes(quotes=(quote(T0, 40_000.0),)))
+        await client.transfer("USDT", 10**15, "capital")
+        for n in range(2_000):
+            try:
+                await client.place(order(f"a{n}", 1))
+            except (ConnectionError, TimeoutError):
+                await client.close()
+                return n
+        pytest.fail("the disk was never full")
+
+    process = started(tmp_path, setup(), file_blocks_max=500)
+    acknowledged = asyncio.run(until_it_stops(tmp_path / "s"))
+    assert process.wait(5) == 2
+    assert "cannot write its file" in process.stderr.read()
+    killed(process)
+    assert acknowledged > 10
+    again = Desk(setup(), PaperFile(tmp_path / "paper.db"))
+    assert all(known.word == "filled" for known in again.exchange.engine.state.orders.values())
+    assert {f"main/a{n}" for n in range(acknowledged)} <= set(again.exchange.engine.state.orders)
+    assert again.statement().positions["BTC"] >= acknowledged
+
+
 async def fund(socket):
     client = PaperClient(socket)
     await client.control(rq.TakeQuotes(quotes=(quote(T0, 40_000.0),)))

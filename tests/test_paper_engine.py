@@ -10,13 +10,14 @@ import pytest
 from gearing.core.fees import Costs
 from gearing.errors import InputError, SpecError
 from gearing.venues.paper import requests as rq
+from gearing.venues.paper.engine import Engine
 from gearing.venues.paper.exchange import PaperExchange
 from gearing.venues.paper.records import Rate
 from gearing.venues.paper.setup import Faults, Latency, Setup
 from gearing.venues.paper.venue import Hub, PaperVenue
 from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, RefusedError, Setting, Trade
 from gearing.venues.quote import deal
-from tests.paper_market import T0, Desk, listing, opened, order, setup
+from tests.paper_market import T0, Desk, listing, opened, order, quote, setup
 
 
 def refused(desk, *given, **more):
@@ -184,6 +185,17 @@ def test_a_settlement_before_the_next_price_is_at_the_price_before_it():
     desk.control(rq.SetRate(rate=Rate(symbol="BTC", settlement_ms=T0 + 1_000, rate=1e-4)))
     desk.take(T0 + 1_500, 50_000.0)
     assert [(p.mark, p.amount) for p in desk.ask(rq.Payments(since_ms=T0))] == [(40_000.0, 40_000_000)]
+
+
+def test_the_engine_by_itself_lets_what_was_due_before_a_price_happen_before_it():
+    engine = Engine(setup(listing(costs=Costs()), latency=Latency(match_ms=500)))
+    engine.take([quote(T0, 40_000.0)])
+    engine.transfer("main", "USDT", 10**12, "capital")
+    engine.place("main", order("a", 100))
+    engine.set_rate(rq.SetRate(rate=Rate(symbol="BTC", settlement_ms=T0 + 600, rate=1e-4)))
+    engine.take([quote(T0 + 5_000, 50_000.0)])
+    assert [trade.price for trade in engine.query("main", "a").trades] == [40_000.0]
+    assert [(p.lots, p.mark) for p in engine.state.payments["main"]] == [(100, 40_000.0)]
 
 
 def test_a_settlement_waits_for_the_first_price():

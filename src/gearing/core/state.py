@@ -28,6 +28,9 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
         ref: the price at the last completed rebalance; moves are measured from it.
         index_ref: the price when the weights were last restored.
         funded_ms: the last settlement that was booked.
+        changed_ms: when the position last changed.
+        hour_ms: the last full hour before that; funding is settled at full hours.
+        hour_lots: what was held then.
     """
 
     lot: str
@@ -37,6 +40,15 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
     ref: float
     index_ref: float
     funded_ms: int = 0
+    changed_ms: int = 0
+    hour_ms: int = 0
+    hour_lots: int = 0
+
+    def lots_at(self, time_ms: int) -> int | None:
+        """Returns what was held at a full hour, before anything that happened in that instant; None: not known."""
+        if time_ms > self.changed_ms:
+            return self.lots
+        return self.hour_lots if time_ms == self.hour_ms else None
 
     @property
     def lot_size(self) -> Decimal:

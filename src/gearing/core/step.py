@@ -151,7 +151,7 @@ def _filled(spec: Spec, state: TokenState, event: ev.Filled) -> Step:
     if event.lots == 0 or (event.lots > 0) != (attempt.lots > 0) or abs(filled) > abs(attempt.lots):
         raise StepError(f"a fill of {event.lots} lots does not fit into an order of {attempt.lots}")
     work = Working(spec, state)
-    work.trade(event.leg, event.lots, event.price, event.commission, SPREAD)
+    work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, SPREAD)
     after = work.finished(rebalance=trading.filled(work, event.leg, event.lots))
     return Step(after, tuple(work.entry))
 
@@ -180,7 +180,7 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
     work.mark(prices)
     if work.equity > 0:
         work.close_stretch()
-    work.trade(event.leg, event.lots, event.price, event.charge, LIQUIDATION)
+    work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION)
     if work.equity <= 0 and not _is_over(state):
         return _wipe_out(work, event.time_ms)
     kept = state.rebalance if state.is_working else None

@@ -50,6 +50,8 @@ from gearing.core.portfolio import index_at
 from gearing.core.state import LegState, TokenState
 from gearing.core.terms import Spec
 
+_HOUR_MS = 3_600_000
+
 
 class Working:
     """The books of one token during one event.
@@ -119,7 +121,7 @@ class Working:
         ]
         self.post(self._unrealised() - self.balances.unrealised, UNREALISED, PRICE)
 
-    def trade(self, k: int, lots: int, price: float, charge: int, account: str = SPREAD) -> None:
+    def trade(self, k: int, lots: int, price: float, charge: int, now_ms: int, account: str = SPREAD) -> None:
         """Books a trade of leg k: the position at what it cost, the charge, and what was lost against the mark.
 
         Bought money is rounded up, sold money down, profit of a closed part goes by average cost.
@@ -128,6 +130,7 @@ class Working:
             lots: signed.
             price: at which it was traded.
             charge: what the venue took for it, minor units, ≥ 0.
+            now_ms: when.
             account: SPREAD for a trade of the token's own, LIQUIDATION for one of the venue's.
         """
         leg = self.legs[k]
@@ -138,8 +141,15 @@ class Working:
             # The part of the trade that closes, and the part of the basis that goes with it.
             proceeds = -paid if closed == -lots else -value_of(-closed, leg.lot_size, price, CEILING)
             realised = proceeds - share_of(leg.basis, closed, leg.lots)
-        basis = leg.basis + paid + realised
-        self.legs[k] = msgspec.structs.replace(leg, lots=leg.lots + lots, basis=basis)
+        basis, hour_ms = leg.basis + paid + realised, now_ms // _HOUR_MS * _HOUR_MS
+        if leg.changed_ms < hour_ms:
+            hour = hour_ms, leg.lots
+        else:  # a fill that is told late may have happened before the hour
+            hour = leg.hour_ms, leg.hour_lots + (lots if now_ms < leg.hour_ms else 0)
+        self.legs[k] = msgspec.structs.replace(
+            leg, lots=leg.lots + lots, basis=basis, changed_ms=max(now_ms, leg.changed_ms), hour_ms=hour[0],
+            hour_lots=hour[1],
+        )  # fmt: skip
         self.post(realised, WALLET, UNREALISED)
         lost = self.balances.unrealised - self._unrealised()
         borne = self.spec.all_in and account == SPREAD

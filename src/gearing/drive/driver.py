@@ -203,10 +203,15 @@ class Driver:
                 leg = running.state.legs[k]
                 if symbol != payment.symbol or payment.settlement_ms <= leg.funded_ms:
                     continue
-                if leg.lots != payment.lots:
-                    self.halt(
-                        running, "guard", f"F2: funding was paid on {payment.lots} lots, held are {leg.lots}", now_ms
-                    )
+                held = leg.lots_at(payment.settlement_ms)
+                if held is None:
+                    words = f"{running.name}: funding of {symbol} came too late for its size to be checked"
+                    self.effects.alarms.append(words)
+                elif held != payment.lots and any(one.symbol == symbol for one in book.state.live.values()):
+                    continue  # a fill from before it may not be booked yet; the payment is asked for again
+                elif held != payment.lots:
+                    words = f"F2: funding was paid on {payment.lots} lots, held were {held}"
+                    self.halt(running, "guard", words, now_ms)
                 prices = tuple(
                     payment.mark if n == k else running.state.legs[n].mark for n in range(len(running.symbols))
                 )

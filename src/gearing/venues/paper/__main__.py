@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,13 @@ def main() -> int:
     except GearingError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except sqlite3.Error as error:
+        fault = InputError(
+            f"the paper exchange cannot write its file ({error}), so it stops.", where=str(given.file),
+            fix="Make room on the disk and start it again: nothing that was acknowledged is lost.",
+        )  # fmt: skip
+        print(f"error: {fault}", file=sys.stderr)
+        return fault.exit_code
     except KeyboardInterrupt:
         return 130
     return 0

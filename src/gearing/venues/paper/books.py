@@ -69,6 +69,22 @@ class Pool(NamedTuple):
     initial: int
 
 
+class _Row(NamedTuple):
+    """A position in floats: units, cost, brackets, and the margin of an isolated one."""
+
+    symbol: str
+    asset: str
+    q: float
+    basis: float
+    tiers: tuple[MarginTier, ...]
+    collateral: float
+
+
+# Far above what a sum of some hundred float products is off by.
+_FLOAT_ERROR = 1e-9
+_MINOR_ERROR = 1e-4
+
+
 class Margin:
     """The margin of an account at the marks of now.
 
@@ -84,6 +100,7 @@ class Margin:
     def __init__(self, listings: Mapping[str, Listing], mark_of: Callable[[str], float], leverage: float) -> None:
         self._listings, self._mark_of = listings, mark_of
         self._usual = Setting(leverage=leverage, margin_mode="cross")
+        self._rows: dict[str, tuple[Account, list[_Row]]] = {}
 
     def setting(self, account: Account, symbol: str) -> Setting:
         """Returns how a symbol is margined in an account."""
@@ -133,6 +150,8 @@ class Margin:
             pool = self.alone(account, symbol)
             return symbol if 0 < pool.maintenance >= pool.equity else None
         asset = self._listings[symbol].rules.asset
+        if self._is_far(account, asset):
+            return None
         pool = self.shared(account, asset)
         if not 0 < pool.maintenance >= pool.equity:
             return None
@@ -141,6 +160,32 @@ class Margin:
             if self._listings[name].rules.asset == asset and self.setting(account, name).margin_mode == "cross"
         ]  # fmt: skip
         return max(sharing, key=lambda name: self.maintenance(account, name))
+
+    def _is_far(self, account: Account, asset: str) -> bool:
+        """Returns whether equity is so far above maintenance that floats show it: a price must cost little."""
+        known = self._rows.get(account.name)
+        if known is None or known[0] is not account:
+            known = self._rows[account.name] = account, [self._row(account, symbol) for symbol in account.positions]
+        spare = size = account.wallet.get(asset, 0) / 1e8
+        for row in known[1]:
+            if row.asset != asset:
+                continue
+            if row.collateral:
+                spare -= row.collateral
+                continue
+            value = row.q * self._mark_of(row.symbol)
+            notional = abs(value)
+            spare += value - row.basis
+            size += notional + abs(row.basis)
+            if row.tiers:
+                tier = next((tier for tier in row.tiers if notional <= tier.notional_max), row.tiers[-1])
+                spare -= notional * tier.rate - tier.amount
+        return spare > abs(size) * _FLOAT_ERROR + _MINOR_ERROR
+
+    def _row(self, account: Account, symbol: str) -> _Row:
+        rules, held, setting = self._listings[symbol].rules, account.positions[symbol], self.setting(account, symbol)
+        alone = _over(abs(held.basis), setting.leverage) / 1e8 if setting.margin_mode == "isolated" else 0.0
+        return _Row(symbol, rules.asset, held.lots * float(rules.lot), held.basis / 1e8, rules.tiers, alone)
 
 
 def _over(amount: int, leverage: float) -> int:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,6 +24,19 @@ from gearing.venues.protocol import OrderRequest, OrderStatus, Quote, RefusedErr
 
 # The least leverage a venue offers; the most is what the first bracket leaves room for.
 _LEVERAGE_MIN = 1.0
+
+
+# Of one instant, settlements come before matches, and these before the end of trading.
+_SETTLEMENT, _MATCH, _END = range(3)
+
+
+class _Due(NamedTuple):
+    """What waits for its time; by this order, whatever order it was noted in."""
+
+    time_ms: int
+    rank: int
+    number: int
+    key: str
 
 
 class Engine:
@@ -194,24 +206,32 @@ class Engine:
         """Lets time go on; what is due happens in the order of its time."""
         state = self.state
         while state.due_ms <= now_ms:
-            due = min(self._dues(), key=lambda found: found[0], default=None)
-            if due is not None and due[0] <= now_ms:
-                state.now_ms = max(state.now_ms, due[0])
-                due[1]()
-            state.due_ms = min((found[0] for found in self._dues()), default=NEVER_MS)
+            due = min(self._dues(), default=None)
+            if due is not None and due.time_ms <= now_ms:
+                state.now_ms = max(state.now_ms, due.time_ms)
+                self._let_happen(due)
+            state.due_ms = min((due.time_ms for due in self._dues()), default=NEVER_MS)
         state.now_ms = max(state.now_ms, now_ms)
 
-    def _dues(self) -> Iterator[tuple[int, Callable[[], object]]]:
-        """Yields what waits: of one instant, settlements come before matches, and these before the end of trading."""
+    def _dues(self) -> Iterator[_Due]:
+        """Yields what waits."""
         state = self.state
-        for rate in state.rates.values():
+        for key, rate in state.rates.items():
             if rate.symbol in state.quotes:  # a settlement waits for the first price
-                yield rate.settlement_ms, partial(happening.settle, state, rate)
-        for order in state.live.values():
-            yield order.match_ms, partial(match, state, order)
+                yield _Due(rate.settlement_ms, _SETTLEMENT, 0, key)
+        for key, order in state.live.items():
+            yield _Due(order.match_ms, _MATCH, order.number, key)
         for symbol, listing in state.listings.items():
-            if listing.rules.delisted_ms and any(state.holders(symbol)):
-                yield listing.rules.delisted_ms, partial(happening.close_market, state, symbol)
+            if listing.rules.delisted_ms and state.holders(symbol):
+                yield _Due(listing.rules.delisted_ms, _END, 0, symbol)
+
+    def _let_happen(self, due: _Due) -> None:
+        if due.rank == _SETTLEMENT:
+            happening.settle(self.state, self.state.rates[due.key])
+        elif due.rank == _MATCH:
+            match(self.state, self.state.live[due.key])
+        else:
+            happening.close_market(self.state, due.key)
 
     def _listing(self, symbol: str) -> Listing:
         listing = self.state.listings.get(symbol)

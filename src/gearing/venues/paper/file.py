@@ -101,7 +101,7 @@ class PaperFile:
 def _put_back(state: State, key: str, record: object) -> None:
     match record:
         case Account():
-            state.accounts[key] = record
+            state.put_account(record)
         case Listing():
             state.listings[key] = record
         case Order():

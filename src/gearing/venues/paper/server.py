@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from pathlib import Path
 
 import msgspec
@@ -42,15 +43,21 @@ class Server:
         self._asked: dict[int, tuple[_Connection, int]] = {}
         self._done: list[tuple[_Connection, frames.Answered]] = []
         self._flush_waits = False
+        self._broken: asyncio.Future[None] | None = None
 
     async def serve(self, socket: Path) -> None:
-        """Serves until it is cancelled; "ready" on stdout says that it listens."""
+        """Serves until it is cancelled; "ready" on stdout says that it listens.
+
+        Raises:
+            sqlite3.Error: the file could not be written; what was not made durable was told to nobody.
+        """
+        self._broken = asyncio.get_running_loop().create_future()
         with contextlib.suppress(FileNotFoundError):
             socket.unlink()
         server = await asyncio.start_unix_server(self._client, path=socket)
         print("ready", flush=True)
         async with server:
-            await server.serve_forever()
+            await self._broken
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(writer)
@@ -91,7 +98,12 @@ class Server:
         """Carries out what came, commits, and only then tells."""
         self._flush_waits = False
         self._exchange.run()
-        out = self._exchange.taken()
+        try:
+            out = self._exchange.taken()
+        except sqlite3.Error as error:
+            if self._broken is not None and not self._broken.done():
+                self._broken.set_exception(error)
+            return
         done, self._done = self._done, []
         for item in out:
             if isinstance(item, Answer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from bisect import insort
 
 import msgspec
 
@@ -37,6 +37,7 @@ class State:
         self.listings: dict[str, Listing] = {}
         self.quotes: dict[str, Quote] = {}
         self.accounts: dict[str, Account] = {}
+        self._holders: dict[str, list[str]] = {}
         self.orders: dict[str, Order] = {}
         self.live: dict[str, Order] = {}
         self.rates: dict[str, Rate] = {}
@@ -71,9 +72,9 @@ class State:
         """Returns the open orders on a symbol, of one account or all."""
         return [o for o in self.live.values() if o.request.symbol == symbol and account in (None, o.account)]
 
-    def holders(self, symbol: str) -> Iterator[str]:
-        """Yields the accounts that hold a symbol, in the order of their first use."""
-        yield from [name for name, it in self.accounts.items() if symbol in it.positions]
+    def holders(self, symbol: str) -> tuple[str, ...]:
+        """Returns the accounts that hold a symbol, by name."""
+        return tuple(self._holders.get(symbol, ()))
 
     def stood(self) -> Clock:
         """Returns time, generator and counters as they are saved with every change."""
@@ -81,9 +82,20 @@ class State:
 
     # How it changes.
 
+    def put_account(self, account: Account) -> None:
+        """Takes an account as it is kept already."""
+        before = self.accounts.get(account.name)
+        self.accounts[account.name] = account
+        held = before.positions.keys() if before is not None else set[str]()
+        for symbol in account.positions.keys() - held:
+            insort(self._holders.setdefault(symbol, []), account.name)
+        for symbol in held - account.positions.keys():
+            self._holders[symbol].remove(account.name)
+
     def keep_account(self, account: Account) -> None:
         """Takes an account in a new state."""
-        self.accounts[account.name] = self.changed["account", account.name] = account
+        self.put_account(account)
+        self.changed["account", account.name] = account
 
     def keep_listing(self, listing: Listing) -> None:
         """Takes an instrument, new or changed."""
