@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import random
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from gearing.core.journal import GENESIS
 from gearing.core.state import TokenState
 from gearing.core.step import step
 from gearing.core.terms import Spec
+from gearing.core.working import Working
 from gearing.store import recompute as script
 from gearing.store.database import connect
 from gearing.store.errors import DatabaseError
@@ -32,6 +34,7 @@ from gearing.study.exact import Happened, exact_backtest
 from tests.journals import COSTS, NOW_MS, book_commits, database, happened, token_commits
 
 STREAM = "token:BTC3L"
+LATER_MS = happened()[-1].event.time_ms + 60_000
 
 
 def lines_of(path: Path, stream: str | None = None) -> list[bytes]:
@@ -129,17 +132,68 @@ def test_a_liquidation_and_a_wipe_out_are_worked_out(tmp_path):
         assert "reserve" in recompute(more).counts
 
 
-def test_units_that_were_merged_are_worked_out(tmp_path):
-    events = list(happened())
-    spec, state = Spec(events[0].event.token), events[-1].state
-    for factor in (3.0, 7.3):
-        event = ev.Consolidated(time_ms=events[-1].event.time_ms + 1, factor=factor)
+def followed(before: tuple[Happened, ...], events: list[ev.TokenEvent]) -> tuple[Happened, ...]:
+    """A journal that goes on with these events."""
+    launched = before[0].event
+    assert isinstance(launched, ev.Launched)
+    spec, state, found = Spec(launched.token), before[-1].state, list(before)
+    for event in events:
         done = step(spec, state, event)
         state = done.state
-        events.append(Happened(0, event, done.entry, state))
-    lines = lines_of(database(tmp_path / "desk.db", token_commits(tuple(events))))
+        found.append(Happened(0, event, done.entry, state))
+    return tuple(found)
+
+
+def test_units_that_were_merged_are_worked_out(tmp_path):
+    events = followed(happened(), [ev.Consolidated(time_ms=LATER_MS, factor=factor) for factor in (3.0, 7.3)])
+    lines = lines_of(database(tmp_path / "desk.db", token_commits(events)))
     assert recompute(lines).differences == []
     assert recompute([line.replace(b'"factor":7.3', b'"factor":7.4') for line in lines]).counts["units"] == 1
+
+
+def test_a_part_that_the_venue_closed_is_marked_at_its_price(tmp_path):
+    leg = happened()[-1].state.legs[0]
+    event = ev.Liquidated(time_ms=LATER_MS, leg=0, lots=-leg.lots // 3, price=leg.mark * 0.98, charge=7, trade="v1",
+                          deleveraged=True)  # fmt: skip
+    events = followed(happened(), [event])
+    assert not events[-1].state.is_flat
+    assert recompute(lines_of(database(tmp_path / "desk.db", token_commits(events)))).differences == []
+
+
+def test_funding_of_a_frozen_token_is_not_its_own(tmp_path):
+    """Its equity was gone, and its order is not filled yet when the price comes back and funding is settled."""
+    price = happened()[-1].state.legs[0].mark
+    lots = happened()[-1].state.legs[0].lots
+    events = followed(happened(), [
+        ev.Marked(time_ms=LATER_MS, prices=(price * 0.5,), before_ms=LATER_MS - 1),
+        ev.Marked(time_ms=LATER_MS + 1, prices=(price,), before_ms=LATER_MS),
+        ev.FundingSettled(time_ms=LATER_MS + 2, leg=0, settlement_ms=LATER_MS + 2, lots=lots, rate=0.0001, amount=-5,
+                          prices=(price,)),
+    ])  # fmt: skip
+    assert (events[-1].state.status, events[-1].entry) == ("wiped", ())
+    assert events[-1].state.equity > 0
+    assert recompute(lines_of(database(tmp_path / "desk.db", token_commits(events)))).differences == []
+
+
+def test_trades_of_any_kind_cost_what_the_ledger_says():
+    """Opened, raised, closed in parts, turned round: at random, against the ledger's own books."""
+    dice = random.Random(7)
+    launched = happened()[0].event
+    assert isinstance(launched, ev.Launched)
+    work = Working(Spec(launched.token), happened()[1].state)
+    token = script.Portfolio()
+    token.wallet = work.balances.wallet
+    token.legs = [script.Leg(Decimal(work.legs[0].lot), Decimal(repr(work.legs[0].mark)))]
+    turns = 0
+    for _ in range(500):
+        lots, price = dice.choice((-1, 1)) * dice.randint(1, 10**6), round(dice.uniform(20_000, 60_000), 2)
+        held, charge = work.legs[0].lots, dice.randint(0, 10**6)
+        work.trade(0, lots, price, charge)
+        token.trade(token.legs[0], lots, Decimal(repr(price)), charge)
+        turns += held * work.legs[0].lots < 0
+        assert (token.legs[0].lots, token.legs[0].cost) == (work.legs[0].lots, work.legs[0].basis)
+        assert (token.wallet, token.unrealised) == (work.balances.wallet, work.balances.unrealised)
+    assert turns > 20
 
 
 def forged(lines: list[bytes], number: int, change) -> list[bytes]:
@@ -211,6 +265,10 @@ def test_a_posting_that_was_changed_is_found(export):
     def unbalanced(body):
         body["entry"] += [["wallet", 500]]
 
+    def elsewhere(body):
+        body["entry"] += [["gift", 500], ["gift", -500]]
+
+    assert whats(recompute(forged(export, place, elsewhere))) == [(seq, "double entry")]
     assert whats(recompute(forged(export, place, richer))) == [(seq, "wallet")]
     assert whats(recompute(forged(export, place, unbalanced))) == [(seq, "double entry"), (seq, "wallet")]
 
