@@ -21,7 +21,7 @@ from gearing.market.series import Funding, Prices
 from gearing.study.exact import Exact, exact_backtest
 from tests import oracle
 from tests.strategies import Case, cases, examples
-from tests.test_oracle import NUDGE, _felt, engine
+from tests.test_oracle import NUDGE, engine, nudged
 
 # What an event may round: a mark and a trade down, a fee or funding, a commission; minor units.
 ROUNDED = 4 / MINOR
@@ -86,12 +86,19 @@ def test_step_and_ledger_agree_with_the_kernel(case):
     truth = loop(case)
     if differs is not None:
         # Only where the rounding of a ledger turns the decision; such cases are listed.
-        moved = [first_difference([b for b, _ in loop(case, sign * 64 * ROUNDED).rebalances], theirs) for sign in (1, -1)]
+        moved = [
+            first_difference([b for b, _ in loop(case, sign * 64 * ROUNDED).rebalances], theirs) for sign in (1, -1)
+        ]
         assert any(at is not None and at <= differs for at in moved)
         HANGS.append(case)
         return
     felt = np.abs(np.array(loop(case, 64 * ROUNDED).nav) - np.array(truth.nav)) / 64
-    allowed = 1e-11 * np.maximum.accumulate(nav) + 8 * felt + 8 * _felt(case, truth) + 8 * ROUNDED
+    allowed = (
+        1e-11 * np.maximum.accumulate(nav)
+        + 8 * felt
+        + 8 * np.abs(nudged(case) - np.array(truth.nav)) / NUDGE
+        + 8 * ROUNDED
+    )
     after = {happened.bar: happened.state.equity / MINOR for happened in mine.happened}
     for bar, equity in after.items():
         assert abs(equity - nav[bar]) <= allowed[bar]

@@ -39,7 +39,7 @@ class PumpedHub(Hub):
         while True:
             self._sent.clear()
             due_ms = self.exchange.next_ms
-            waits = {asyncio.ensure_future(self._sent.wait())}
+            waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(self._sent.wait())}
             if due_ms is not None:
                 wait_ms = max(due_ms - self._desk_clock.now_ms(), 0)
                 waits.add(asyncio.ensure_future(self._desk_clock.sleep_ms(wait_ms)))

@@ -101,13 +101,14 @@ class EndlessMarket:
     def indexes(self, time_ms: int) -> Floats:
         """Returns the price of each coin elsewhere: the mark less a small premium that turns with the hours."""
         phase = time_ms / (11 * _HOUR_MS) * 2 * math.pi
-        premium = np.array([4e-4 * math.sin(phase + 1.7 * k) for k in range(len(self.coins))])
-        return _rounded(self.marks(time_ms) / (1.0 + premium))
+        premium = np.array([4e-4 * math.sin(phase + 1.7 * k) for k in range(len(self.coins))], dtype=np.float64)
+        return _rounded(np.asarray(self.marks(time_ms) / (1.0 + premium), dtype=np.float64))
 
     def funding_rates(self, settlement_ms: int) -> Floats:
         """Returns the rate of each coin at a settlement: a hundredth of a percent, and more after a rise."""
         moved = np.log(self.marks(settlement_ms) / self.marks(settlement_ms - 8 * _HOUR_MS))
-        return np.round(np.clip(1e-4 + 0.01 * moved, -0.0075, 0.0075), 8)
+        rates: Floats = np.round(np.clip(1e-4 + 0.01 * moved, -0.0075, 0.0075), 8)
+        return rates
 
     def _drawn_day(self, day: int) -> Floats:
         """Returns the log prices of a day's seconds, shape (coins, 86400); the last one precedes the next open."""
