@@ -106,7 +106,7 @@ def tokens_of(draw: random.Random) -> list[Token]:
 def swarm(draw: random.Random) -> Faults:
     """Returns some of the faults, each at some rate."""
     chosen = {name: draw.random() * most for name, most in _RATES.items() if draw.random() < 0.35}
-    return Faults(**chosen, outage_ms=(1_000, 60_000, 600_000))
+    return msgspec.structs.replace(Faults(outage_ms=(1_000, 60_000, 600_000)), **chosen)
 
 
 class _Simulation:

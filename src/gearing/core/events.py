@@ -13,7 +13,7 @@ import msgspec
 from gearing.core.token import Token
 
 Outcome = Literal["filled", "rejected", "cancelled", "lost"]
-Action = Literal["halt", "resume", "close"]
+Action = Literal["halt", "resume", "close", "rebalance"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -135,7 +135,7 @@ class Liquidated(Event, frozen=True, kw_only=True, tag="liquidated"):
 
 
 class Operated(Event, frozen=True, kw_only=True, tag="operated"):
-    """A person, or a circuit breaker, halted, resumed or closed the token."""
+    """A person, or a circuit breaker, halted, resumed, closed or rebalanced the token."""
 
     action: Action
     by: str

@@ -107,6 +107,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
         attended_ms: up to when clocks were attended to.
         ref_ms: when the last rebalance was decided that is complete.
         index: the weighted index when the weights were last restored.
+        opened: whether the rule was asked to open the position; it is asked once.
         epoch: how many rebalances began.
         trades: how many slices traded.
         rebalance: the one under way, or None.
@@ -119,6 +120,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     attended_ms: int = 0
     ref_ms: int = 0
     index: float = 1.0
+    opened: bool = False
     epoch: int = 0
     trades: int = 0
     turnover: float = 0.0

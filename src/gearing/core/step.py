@@ -16,7 +16,7 @@ import msgspec
 from gearing.core import attribution as att
 from gearing.core import events as ev
 from gearing.core import trading
-from gearing.core.decide import NONE
+from gearing.core.decide import NONE, SCHEDULED, Decision
 from gearing.core.formulas import equity_after_fee
 from gearing.core.ledger import CAPITAL, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET, Entry
 from gearing.core.legs import PRICE as MARK
@@ -106,7 +106,7 @@ def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
         return Step(work.finished(attended_ms=event.time_ms), tuple(work.entry))
     work.close_stretch()
     after, orders = trading.begin_slice(spec, work, decision, event.time_ms, event.volumes)
-    after = msgspec.structs.replace(after, attended_ms=event.time_ms)
+    after = msgspec.structs.replace(after, attended_ms=event.time_ms, opened=True)
     return Step(after, tuple(work.entry), orders)
 
 
@@ -194,6 +194,8 @@ def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
         raise StepError(f"a token that is {state.status} stays so")
     if event.action == "resume":
         return Step(msgspec.structs.replace(state, status="open") if state.status == "halted" else state)
+    if event.action == "rebalance":
+        return _rebalance_now(spec, state, event)
     if event.action == "halt":
         return Step(msgspec.structs.replace(state, status="halted") if state.status == "open" else state)
     work = Working(spec, state)
@@ -203,6 +205,16 @@ def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
     if not orders:
         return _closed(Working(spec, after), event.time_ms)
     return Step(after, (), orders)
+
+
+def _rebalance_now(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
+    """Rebalances to the rule's target at the last marks, whatever its triggers say."""
+    if state.status != "open" or state.is_working:
+        raise StepError(f"a token that is {state.status} or is trading is not rebalanced")
+    work = Working(spec, state)
+    work.close_stretch()
+    after, orders = trading.begin_slice(spec, work, Decision(SCHEDULED, spec.terms.target, 0.0), event.time_ms, ())
+    return Step(msgspec.structs.replace(after, opened=True), tuple(work.entry), orders)
 
 
 def _consolidated(spec: Spec, state: TokenState, event: ev.Consolidated) -> Step:

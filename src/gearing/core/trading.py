@@ -55,7 +55,7 @@ def decide_now(spec: Spec, work: Working, due: int, now_ms: int, before_ms: int)
     state = work.state
     if state.is_working or state.status != "open":
         return Decision(NONE, 0.0, 0.0)
-    if state.epoch == 0:
+    if not state.opened:
         return Decision(OPENING, spec.terms.target, 0.0)
     v, x = work.arrays()
     seen = view(spec.legs, v, x, v[EQUITY], MARK)

@@ -50,7 +50,7 @@ def watch(spec: Spec, state: TokenState) -> Watch:
         return nothing._replace(deadline_ms=state.attended_ms + CLOSE_AGAIN_MS)
     if state.status in {"wiped", "closed", "draft"} or not state.balances.units:
         return nothing
-    if state.epoch == 0 and state.status == "open":
+    if not state.opened and state.status == "open":
         return Watch(state.attended_ms, (0.0,) * count, (INF,) * count)
     deadline, overdue = _clocks(spec, state)
     work = Working(spec, state)

@@ -107,8 +107,8 @@ class EndlessMarket:
     def funding_rates(self, settlement_ms: int) -> Floats:
         """Returns the rate of each coin at a settlement: a hundredth of a percent, and more after a rise."""
         moved = np.log(self.marks(settlement_ms) / self.marks(settlement_ms - 8 * _HOUR_MS))
-        rates: Floats = np.round(np.clip(1e-4 + 0.01 * moved, -0.0075, 0.0075), 8)
-        return rates
+        rates = np.round(np.clip(1e-4 + 0.01 * moved, -0.0075, 0.0075), 8)
+        return np.asarray(rates, dtype=np.float64)
 
     def _drawn_day(self, day: int) -> Floats:
         """Returns the log prices of a day's seconds, shape (coins, 86400); the last one precedes the next open."""
