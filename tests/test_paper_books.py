@@ -72,7 +72,7 @@ def test_wallet_and_cost_are_those_of_a_desks_ledger(lot, trades):
     work = Working(SPEC, TokenState(status="open", legs=(leg,), balances=Balances(), parts=(0.0,) * 40))
     held, wallet = FLAT, 0
     for lots, price in trades:
-        work.trade(0, lots, price, 17)
+        work.trade(0, lots, price, 17, 0)
         held, realised = traded(held, lots, Decimal(lot), price)
         wallet += realised - 17
         assert (work.legs[0].lots, work.legs[0].basis) == (held.lots, held.basis)
