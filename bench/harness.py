@@ -109,11 +109,16 @@ def compare(
     *,
     required: float | None,
     repetitions: int,
-    note: str = "",
+    copying: Work | None = None,
 ) -> Row:
-    """Measures the loops and Gearing on the same bars; the faster straight loop is the baseline."""
-    times = medians({**straight, "tuned": tuned, "gearing": gearing}, repetitions)
+    """Measures the loops and Gearing on the same bars; the faster straight loop is the baseline.
+
+    `copying` does nothing but copy what is written, which tells what the machine's memory allows at that moment.
+    """
+    bare = {} if copying is None else {"copying": copying}
+    times = medians({**straight, "tuned": tuned, "gearing": gearing, **bare}, repetitions)
     best = min(straight, key=lambda name: times[name])
+    note = f"a bare copy {bars / times['copying'] / 1e6:,.0f} M/s" if bare else ""
     return Row(
         job=job,
         gearing=bars / times["gearing"],

@@ -79,7 +79,18 @@ class OnePath:
             self._gearing(deviation, with_path, indexing),
             required=required,
             repetitions=self.repetitions,
+            copying=self._copying() if with_path else None,
         )
+
+    def _copying(self) -> Any:
+        """Copies the path into a place of its own for each target: memory traffic and nothing else."""
+        places = [np.empty(len(self.path)) for _ in _TARGETS]
+
+        def work() -> None:
+            for place in places:
+                np.copyto(place, self.path)
+
+        return work
 
     def rows(self) -> Iterator[Row]:
         """Measures the jobs in turn."""

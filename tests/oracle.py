@@ -130,6 +130,7 @@ class Loop:
         self.E, self.q = equity, 0.0
         self.ref_price, self.ref_time = prices[0], times[0]
         self.pacing = None
+        self.nudge = self.grain = 0.0
         self.out = Run()
 
     def volume_24h(self, i):
@@ -150,6 +151,10 @@ class Loop:
     def wipe(self):
         self.E = self.q = 0.0
         self.out.wiped_out = True
+
+    def jog(self, price):
+        """Moves equity by what the sum that it just came from may have been rounded by, times the nudge; by a grain too."""
+        self.E += self.nudge * 2**-53 * (abs(self.E) + abs(self.q) * price) + self.grain
 
     def post(self, part, amount):
         self.out.money[part] = self.out.money.get(part, 0.0) + amount
@@ -184,6 +189,7 @@ class Loop:
         cost = abs(dq) * P * s + abs(dq) * P * (1 + s * sign) * f if dq else 0.0
         before = self.E
         self.E -= cost
+        self.jog(P)
         if self.E <= 0:
             self.wipe()
             return
@@ -213,6 +219,7 @@ class Loop:
             return
         at = min(at, opened) if self.q > 0 else max(at, opened)
         self.E += self.q * (at - self.p[i - 1])
+        self.jog(max(at, self.p[i - 1]))
         charged = abs(self.q) * at * (self.costs.taker_fee + self.costs.liquidation_fee)
         self.out.liquidations += 1
         self.E, self.q, self.pacing = (self.E - charged if over(self.E, charged) else 0.0), 0.0, None
@@ -261,6 +268,7 @@ class Loop:
         if self.E <= 0:
             return
         self.E += self.q * (P - self.p[i - 1])
+        self.jog(max(P, self.p[i - 1]))
         if self.E <= 0:
             return self.wipe()
         if not fees.all_in:
@@ -290,18 +298,18 @@ class Loop:
 def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, bars=None, nudge=0.0, grain=0.0):
     """Runs the loop; `funding` is a list of (time in ms, rate); `bars` holds open, low, high, volume.
 
-    With a nudge each bar begins with equity so many roundings of its sum too high, with a grain that much money.
+    With a nudge each sum of equity comes out so many of its roundings too high; with a grain, that much money.
     """
     loop = Loop(
         token, [int(t) for t in times], [float(p) for p in prices], funding, costs or token.costs, equity, bars or {}
     )
     if token.fees.all_in:
         loop.costs = type(token.costs)()
+    loop.nudge, loop.grain = nudge, grain
     loop.trade(0, token.target, False, "opening")
     loop.out.nav.append(loop.E)
     for i in range(1, len(loop.p)):
         if loop.E > 0:
-            loop.E += nudge * 2**-53 * (loop.E + abs(loop.q) * max(loop.p[i], loop.p[i - 1])) + grain
             loop.bar(i)
         loop.out.nav.append(loop.E)
     return loop.out
