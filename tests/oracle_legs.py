@@ -359,7 +359,8 @@ class Loop:
 
     def rebalance(self, i):
         rule, target, holds = self.rule, self.token.target, not self.flat()
-        leverage = self.X() / self.E
+        # Without contracts there is no leverage to a rule, even where the collateral is coin.
+        leverage = self.X() / self.E if holds else 0.0
         move = sum(self.w[k] * (self.p[k] / self.ref[k] - 1) for k in self.K)
         checked = True
         if rule.check_interval is not None:
