@@ -258,7 +258,10 @@ class Loop:
             return
         close = self.rolls_at(i).get(0, self.close[0][i])
         low, high, opened = (self.data[0][n][i] if self.data[0].get(n) else close for n in ("low", "high", "open"))
-        if not (low <= at if q > 0 else high >= at):
+        reached = low if q > 0 else high
+        if abs(reached / at - 1) < 1e-12:
+            self.out.knife.append((i, "the bar ends within rounding of the liquidation price"))
+        if not (reached <= at if q > 0 else reached >= at):
             return
         at = min(at, opened) if q > 0 else max(at, opened)
         self.E += q * (at - before)
@@ -356,7 +359,8 @@ class Loop:
 
     def rebalance(self, i):
         rule, target, holds = self.rule, self.token.target, not self.flat()
-        leverage = self.X() / self.E
+        # Without contracts there is no leverage to a rule, even where the collateral is coin.
+        leverage = self.X() / self.E if holds else 0.0
         move = sum(self.w[k] * (self.p[k] / self.ref[k] - 1) for k in self.K)
         checked = True
         if rule.check_interval is not None:
