@@ -15,7 +15,8 @@ from gearing.core.terms import Spec
 from gearing.store.database import init_database
 from gearing.store.records import BookLine, Commit, Nav, Projected, Written
 from gearing.store.store import Store
-from gearing.study.exact import Happened, exact_backtest
+from gearing.study.exact import exact_backtest
+from gearing.study.exact_result import Happened
 
 NOW_MS = 1_700_000_000_000
 COSTS = gr.Costs(taker_fee=5e-4, half_spread=2e-4)

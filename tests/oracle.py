@@ -153,7 +153,7 @@ class Loop:
         self.out.wiped_out = True
 
     def jog(self, price):
-        """Moves equity by what the sum that it just came from may have been rounded by, times the nudge; by a grain too."""
+        """Moves equity by what the sum it just came from may have been rounded by, times the nudge, and by a grain."""
         self.E += self.nudge * 2**-53 * (abs(self.E) + abs(self.q) * price) + self.grain
 
     def post(self, part, amount):

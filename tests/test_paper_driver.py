@@ -35,8 +35,9 @@ def token(lot=0.0, target=3.0):
 class Run:
     """The simplest loop of a driver and an exchange."""
 
-    def __init__(self, exact, funding, it, faults=None, depth=0):
-        self.times, self.close, self.volumes = exact.times, exact.close[0].tolist(), exact.volumes[0].tolist()
+    def __init__(self, prices, funding, it, faults=None, depth=0):
+        self.times, self.close = prices.times_ms.tolist(), prices.close.tolist()
+        self.volumes = prices.index.volume_24h.tolist()
         made = listed(it.legs[0], asset="USDT", price=self.close[0], costs=COSTS, depth_lots=depth)
         self.lot = made.rules.lot
         listing = Listing(rules=made.rules, costs=COSTS, depth_lots=depth)
@@ -49,9 +50,9 @@ class Run:
         self.driver.on_quotes([self.quote(0)], self.times[0])
         self.book = self.driver.open_book("BTC3L", "abc123", ["BTC3L"], self.times[0])
         units = amount * 10**8 // to_minor(it.initial_nav, "ROUND_FLOOR")
-        self.running = self.driver.launch(self.book, Spec(it, COSTS), (self.lot,), amount, units, self.times[0])
+        self.running = self.driver.launch(self.book, Spec(it), (self.lot,), amount, units, self.times[0])
         self.driver.attend(self.running)
-        self.told, self.forced = 0, set()
+        self.told = 0
         self.pump()
         rates = zip(funding.times_ms.tolist(), funding.rates.tolist(), strict=True)
         for stamp, rate in rates:
@@ -74,8 +75,7 @@ class Run:
                     self.driver.on_status(self.book, report)
                 case FundingPayment():
                     self.driver.on_funding(self.book, report, now_ms)
-                case Forced() if report.trade_id not in self.forced:  # the driver books what it is told, each time
-                    self.forced.add(report.trade_id)
+                case Forced():
                     self.driver.on_forced(self.book, report)
 
     def pump(self):
@@ -102,11 +102,11 @@ def test_a_replay_on_the_exchange_is_the_exact_backtest(lot, target):
     prices, funding = market(30)
     it = token(lot, target)
     exact = exact_backtest(it, prices, funding=funding, costs=COSTS, equity=CAPITAL)
-    done = Run(exact, funding, it).run()
+    done = Run(prices, funding, it).run()
     assert done.running.state.epoch == exact.state.epoch > 5
     assert done.running.state.balances.wallet == exact.state.balances.wallet
     assert done.running.state.legs[0].basis == exact.state.legs[0].basis
-    assert done.driver.on_statement(done.book, done.desk.statement()) == ()
+    assert done.driver.differences(done.book, done.desk.statement()) == ()
     assert done.running.state.status == "open"
 
 
@@ -115,11 +115,10 @@ def test_books_agree_to_the_minor_unit_whatever_is_filled(seed):
     prices, funding = market(20)
     faults = Faults(partial=0.5, split=0.5, report_duplicated=0.3, deleveraged=0.005 * seed)
     it = token(0.001)
-    exact = exact_backtest(it, prices, funding=funding, costs=COSTS, equity=CAPITAL)
-    done = Run(exact, funding, it, faults=faults, depth=30_000).run()
+    done = Run(prices, funding, it, faults=faults, depth=30_000).run()
     state = done.desk.exchange.engine.state
     account = state.account("main")
-    assert done.driver.on_statement(done.book, done.desk.statement()) == ()
+    assert done.driver.differences(done.book, done.desk.statement()) == ()
     assert account.positions["BTC"].basis == done.running.state.legs[0].basis
     assert state.clock.trades > 1.5 * done.running.state.epoch
     assert bool(state.forced) is bool(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -35,7 +36,8 @@ def exact(case):
         funding = Funding(np.array([t for t, _ in case.funding]), np.array([r for _, r in case.funding]))
     costs = Costs() if case.token.fees.all_in else case.token.costs
     series = LegSeries([Held(prices, (), funding)], None, None)
-    run = Exact(Spec(case.token, costs), series, costs, round(case.equity * MINOR))
+    spec = Spec(msgspec.structs.replace(case.token, costs=costs))
+    run = Exact(spec, series, costs, round(case.equity * MINOR))
     run.run()
     return run
 

@@ -30,7 +30,8 @@ from gearing.store.errors import DatabaseError
 from gearing.store.export import write_export
 from gearing.store.recompute import Report, recompute
 from gearing.store.store import Store
-from gearing.study.exact import Happened, exact_backtest
+from gearing.study.exact import exact_backtest
+from gearing.study.exact_result import Happened
 from tests.journals import COSTS, NOW_MS, book_commits, database, happened, token_commits
 
 STREAM = "token:BTC3L"

@@ -48,6 +48,12 @@ def to_float(minor: int) -> float:
     return minor / MINOR
 
 
+def as_text(minor: int, *, grouped: bool = False) -> str:
+    """Returns an amount as a decimal with all eight digits: "-1234.00000001", or grouped "-1,234.00000001"."""
+    whole, rest = divmod(abs(minor), MINOR)
+    return f"{'-' if minor < 0 else ''}{whole:{',' if grouped else ''}}.{rest:08d}"
+
+
 def checked(amount: int) -> int:
     """Returns an integer that fits into 64 bits.
 

@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 
-from gearing.core.fees import Costs
 from gearing.core.instruments import DatedFuture, Perpetual
 from gearing.core.legs import LEAST, LOT, Floats, pack_legs
 from gearing.core.pack import INF, N_PLAN, N_TERMS, Terms, pack, schedule_times_ms
@@ -20,18 +19,17 @@ class Spec:
     """A token as a running one sees it.
 
     Args:
-        token: the specification.
-        costs: what trading is expected to cost where an aim is to be met after cost; by default the token's own.
+        token: the specification; its costs are what trading is expected to cost where an aim is met after cost.
 
     Raises:
         SpecError: it holds what no desk can run.
     """
 
-    def __init__(self, token: Token, costs: Costs | None = None) -> None:
+    def __init__(self, token: Token) -> None:
         problems = desk_problems(token)
         if problems:
             raise SpecError(problems)
-        flat = pack(token, costs)
+        flat = pack(token)
         count = int(flat[Terms._fields.index("n_plans")])
         self.token = token
         self.terms = Terms(*flat[:N_TERMS].tolist())
@@ -76,4 +74,7 @@ def desk_problems(token: Token) -> list[Problem]:
         elif not isinstance(leg, (Perpetual, DatedFuture)):
             kind = type(leg).__name__
             problems.append(Problem(place, kind, "a perpetual or a dated future", "A desk trades these two kinds."))
+        elif isinstance(leg, DatedFuture) and len(leg.contracts) > 1:
+            found = f"{len(leg.contracts)} contracts"
+            problems.append(Problem(f"{place}.contracts", found, "one contract", "A desk does not roll yet."))
     return problems

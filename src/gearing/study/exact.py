@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from gearing.core import events as ev
 from gearing.core.barriers import State, liquidation_price
 from gearing.core.fees import Costs
-from gearing.core.ledger import Entry
 from gearing.core.money import FLOOR, MINOR, finest_lot, to_float, to_minor
 from gearing.core.state import TokenState
 from gearing.core.step import step
@@ -27,21 +27,13 @@ from gearing.kernels.calendar import bars_at
 from gearing.market.legs import LegSeries, Sources
 from gearing.market.series import Floats, Times
 from gearing.study.backtest import CAPITAL, as_costs, as_token, capital
+from gearing.study.exact_result import ExactResult, Happened
 from gearing.study.inputs import Inputs
 from gearing.venues.quote import deal, fee_on, funding
 
 _MINUTE_MS, _STAMP_SLACK_MS = 60_000, 1_000
 # So many bars are searched for a crossing at once, at first; four times as many each time none is found.
 _CHUNK = 64
-
-
-class Happened(NamedTuple):
-    """One event of an exact backtest: the bar, the event, its entry, the state after it."""
-
-    bar: int
-    event: ev.TokenEvent
-    entry: Entry
-    state: TokenState
 
 
 class Exact:
@@ -187,15 +179,31 @@ def lot_of(size: float, price: float) -> str:
 
 def exact_backtest(
     token: Token, prices: Any, *, funding: Any = None, costs: Costs | None = None, equity: float = CAPITAL
-) -> Exact:
-    """Runs a token over a price path through the live desk's step and ledger. See `backtest` for the arguments."""
+) -> ExactResult:
+    """Runs a token over a price path through the live desk's own step and ledger, in integers.
+
+    It is what a desk with constant-spread paper and no latency does over the same prices, to the digit; `backtest`
+    is its quick twin in floats. A desk trades linear perpetuals and dated futures.
+
+    Args:
+        token: the specification.
+        prices: as for `backtest`.
+        funding: as for `backtest`.
+        costs: what trading costs; by default the token's own assumption.
+        equity: the capital before the opening trade, settlement currency.
+
+    Raises:
+        SpecError: the token holds what a desk cannot run.
+        InputError: a series cannot be used.
+    """
     as_token(token)
     paid = Costs() if token.fees.all_in else as_costs(costs, token)
-    spec = Spec(token, paid)
+    # The journal of the run holds the token, so what decisions expect of costs has to stand in it.
+    spec = Spec(msgspec.structs.replace(token, costs=paid))
     series = Inputs(Sources(prices, funding)).legs(token)
     run = Exact(spec, series, paid, to_minor(capital(equity), FLOOR))
     run.run()
-    return run
+    return ExactResult(spec, paid, run.happened)
 
 
 def _settlements(series: LegSeries) -> dict[int, list[tuple[int, int, float]]]:
