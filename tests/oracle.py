@@ -130,7 +130,7 @@ class Loop:
         self.E, self.q = equity, 0.0
         self.ref_price, self.ref_time = prices[0], times[0]
         self.pacing = None
-        self.nudge = 0.0
+        self.nudge = self.grain = 0.0
         self.out = Run()
 
     def volume_24h(self, i):
@@ -153,8 +153,8 @@ class Loop:
         self.out.wiped_out = True
 
     def jog(self, price):
-        """Moves equity by what the sum that it just came from may have been rounded by, times the nudge."""
-        self.E += self.nudge * 2**-53 * (abs(self.E) + abs(self.q) * price)
+        """Moves equity by what the sum it just came from may have been rounded by, times the nudge, and by a grain."""
+        self.E += self.nudge * 2**-53 * (abs(self.E) + abs(self.q) * price) + self.grain
 
     def post(self, part, amount):
         self.out.money[part] = self.out.money.get(part, 0.0) + amount
@@ -295,17 +295,17 @@ class Loop:
         return self.rebalance(i)
 
 
-def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, bars=None, nudge=0.0):
+def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, bars=None, nudge=0.0, grain=0.0):
     """Runs the loop; `funding` is a list of (time in ms, rate); `bars` holds open, low, high, volume.
 
-    With a nudge each sum of equity comes out so many of its roundings too high.
+    With a nudge each sum of equity comes out so many of its roundings too high; with a grain, that much money.
     """
     loop = Loop(
         token, [int(t) for t in times], [float(p) for p in prices], funding, costs or token.costs, equity, bars or {}
     )
     if token.fees.all_in:
         loop.costs = type(token.costs)()
-    loop.nudge = nudge
+    loop.nudge, loop.grain = nudge, grain
     loop.trade(0, token.target, False, "opening")
     loop.out.nav.append(loop.E)
     for i in range(1, len(loop.p)):

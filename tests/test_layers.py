@@ -43,6 +43,9 @@ def test_the_layers_hold(copy):
         ("kernels/one.py", "import polars"),
         ("market/series.py", "import gearing.cli.main"),
         ("study/summary.py", "from gearing.cli import output"),
+        ("store/store.py", "import gearing.drive.effects"),
+        ("store/records.py", "import gearing.venues.protocol"),
+        ("venues/quote.py", "import gearing.store.records"),
     ],
 )
 def test_a_planted_import_is_caught(copy, place, line):

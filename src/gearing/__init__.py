@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from gearing.study.backtest import backtest as backtest
     from gearing.study.compare import Comparison as Comparison
     from gearing.study.compare import compare as compare
+    from gearing.study.exact import exact_backtest as exact_backtest
+    from gearing.study.exact_result import ExactResult as ExactResult
     from gearing.study.gap import gap_budget as gap_budget
     from gearing.study.gap_record import GapBudget as GapBudget
     from gearing.study.result import Result as Result
@@ -76,6 +78,8 @@ _HOMES = {
     "study.attribution": ("Attribution",),
     "study.backtest": ("backtest",),
     "study.compare": ("Comparison", "compare"),
+    "study.exact": ("exact_backtest",),
+    "study.exact_result": ("ExactResult",),
     "study.gap": ("gap_budget",),
     "study.gap_record": ("GapBudget",),
     "study.result": ("Result",),

@@ -9,10 +9,12 @@ import typer
 
 from gearing.cli import inputs
 from gearing.cli.compiling import ensure_compiled
+from gearing.cli.exact import exact_payload, exactly, show_exact
 from gearing.cli.output import JsonFlag, aligned, emit, heading, pairs, write_out
 from gearing.cli.ran_on import series_payload
 from gearing.cli.reporting import ReportOption, WindowOption, command_line, window_of
 from gearing.cli.series import SeriesOptions
+from gearing.errors import InputError
 from gearing.numerals import MISSING, amount, decimals_for, fixed, gained, moment, number, share, summing
 
 if TYPE_CHECKING:
@@ -56,10 +58,18 @@ def backtest(
     plot: inputs.PlotOption = None,
     report: ReportOption = None,
     window: WindowOption = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Also run the desk's own step and ledger over it, to the last digit.")
+    ] = False,
+    journal: Annotated[
+        Path | None, typer.Option(help="Write the exact run's journal: .jsonl.", show_default=False)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the answer as JSON.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Runs a token over a price path and says what it did, and where the result came from."""
+    if journal is not None and not exact:
+        raise InputError("there is no journal to write.", where="--journal", fix="Add --exact.")
     chosen_window = window_of(window, report)
     overrides = inputs.Overrides(taker_fee, half_spread, impact, management_per_day)
     choice = inputs.Choice(token, preset, target, underlying, overrides)
@@ -71,16 +81,23 @@ def backtest(
         "--rebalances": (rebalances, inputs.FRAMES),
         "--plot": (plot, inputs.FIGURES),
         "--report": (report, inputs.FIGURES),
+        "--journal": (journal, (".jsonl",)),
         "--out": (out, ()),
     }
     inputs.check_outputs(outputs, (token, *series.files()))
     market = series.load([tried])
     chosen = choice.token(market.nameless)
-    ensure_compiled(legs=market.needs_legs([chosen]))
+    ensure_compiled(legs=exact or market.needs_legs([chosen]))
     from gearing.study.backtest import backtest as run
 
     result = run(chosen, **market.for_study(), equity=equity)
     answer, schema = payload(result), SCHEMA if len(chosen.legs) == 1 else SCHEMA_OF_LEGS
+    twin = exactly(chosen, market, equity) if exact else None
+    if twin is not None:
+        answer["exact"] = exact_payload(twin, result)
+        if journal is not None:
+            count = twin.journal(journal)
+            typer.echo(f"wrote {journal}, {count:,} lines; see: gearing journal recompute {journal}", err=True)
     if nav is not None:
         inputs.write_table(nav, result.nav)
     if rebalances is not None:
@@ -94,7 +111,13 @@ def backtest(
         typer.echo(f"wrote {report}", err=True)
     if out is not None:
         write_out(out, inputs.json_text(answer, schema))
-    emit(answer, schema, as_json, lambda: show(result))
+
+    def shown() -> None:
+        show(result)
+        if twin is not None:
+            show_exact(twin, result)
+
+    emit(answer, schema, as_json, shown)
 
 
 def payload(result: Result) -> dict[str, Any]:

@@ -28,6 +28,9 @@ COMMANDS = (
     ("rules", "gearing.cli.rules", "rules_app"),
     ("token", "gearing.cli.token", "token_app"),
     ("market", "gearing.cli.market", "market_app"),
+    ("journal", "gearing.cli.journal", "journal_app"),
+    ("db", "gearing.cli.db", "db_app"),
+    ("venue", "gearing.cli.venue", "venue_app"),
 )
 
 # An environment that always meant one of these would be a trap.

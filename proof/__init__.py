@@ -1,0 +1,1 @@
+"""The desk's proofs at length: simulation, crashes, mutations."""

@@ -1,0 +1,90 @@
+"""`gearing db`: make, upgrade, back up and restore a desk's database."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gearing.cli.journal import DatabaseArgument
+from gearing.cli.output import JsonFlag, count, emit, pairs, say
+from gearing.cli.watching import bar
+
+db_app = typer.Typer(help="A desk's database: make, upgrade, back up, restore.", no_args_is_help=True)
+
+
+class ModeName(StrEnum):
+    """What a database is for; each mode has its own."""
+
+    DEMO = "demo"
+    PAPER = "paper"
+    SHADOW = "shadow"
+    LIVE = "live"
+
+
+@db_app.command()
+def init(
+    db: DatabaseArgument,
+    mode: Annotated[ModeName, typer.Option(help="What it is for; it is opened in no other mode.")] = ModeName.DEMO,
+    as_json: JsonFlag = False,
+) -> None:
+    """Makes a new, empty database."""
+    from gearing.store.database import init_database
+
+    made = init_database(db, mode.value, _now_ms())
+    emit(
+        {"file": str(db), "meta": made}, "gearing.db.init/1", as_json,
+        lambda: pairs([("database", str(db)), ("mode", made.mode), ("incarnation", made.incarnation)]),
+    )  # fmt: skip
+
+
+@db_app.command()
+def upgrade(db: DatabaseArgument, as_json: JsonFlag = False) -> None:
+    """Brings a database to the schema of this program, wholly or not at all."""
+    from gearing.store.database import upgrade_database
+
+    before, after = upgrade_database(db)
+    words = f"{db}: schema {before} → {after}." if before != after else f"{db} has schema {after} already."
+    emit({"file": str(db), "before": before, "after": after}, "gearing.db.upgrade/1", as_json, lambda: say(words))
+
+
+@db_app.command()
+def backup(
+    db: DatabaseArgument,
+    to: Annotated[Path, typer.Argument(metavar="TO", help="The backup's file.", show_default=False)],
+    as_json: JsonFlag = False,
+) -> None:
+    """Copies a database while its desk runs, and verifies the copy before it gets its name."""
+    from gearing.store.backup import backup_database
+
+    with bar("verifying the copy") as progress:
+        found = backup_database(db, to, progress)
+    emit(
+        {"file": str(db), "backup": str(to), "lines": found.lines}, "gearing.db.backup/1", as_json,
+        lambda: say(f"{to}: {count(found.lines, 'line')}, verified."),
+    )  # fmt: skip
+
+
+@db_app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(metavar="BACKUP", help="The backup's file.", show_default=False)],
+    db: DatabaseArgument,
+    as_json: JsonFlag = False,
+) -> None:
+    """Makes a database of a backup; its books stay halted until they are reconciled with the venue."""
+    from gearing.store.backup import restore_database
+
+    with bar("verifying the backup") as progress:
+        made = restore_database(backup, db, _now_ms(), progress)
+    words = (
+        f"{db} was restored, incarnation {made.incarnation}. Orders that were not done are unknown until the venue "
+        "told of them, requests that waited are refused, and books stay halted until they are reconciled."
+    )
+    emit({"backup": str(backup), "file": str(db), "meta": made}, "gearing.db.restore/1", as_json, lambda: say(words))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,228 @@
+"""A book: one venue account with its tokens, and every order that may still be filled on it.
+
+An order's intent is journalled before it is sent, under an id that is never used again. What became of it is
+what the venue says about that id, and nothing else. A trade is booked once.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from gearing.core.events import Event, Outcome
+
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_FORCED_KEPT = 255
+
+
+class Purpose(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom an order is for: a token, and which of its live orders it is."""
+
+    token: str
+    leg: int
+    epoch: int
+    slice: int
+    attempt: int
+
+
+class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order whose end the venue has not yet told.
+
+    Args:
+        id: its client id at the venue.
+        lots: signed, intended.
+        reduces: it may only lower the position.
+        purpose: whom it is for.
+        filled: lots booked so far.
+        trades: the venue's ids of what was booked.
+        ends: what the venue said of its end while fills of it are still missing: (outcome, filled, words).
+    """
+
+    id: str
+    symbol: str
+    lots: int
+    reduces: bool
+    purpose: Purpose
+    filled: int = 0
+    trades: tuple[str, ...] = ()
+    ends: tuple[Outcome, int, str] | None = None
+
+
+class BookState(msgspec.Struct, frozen=True, kw_only=True):
+    """A book between two events.
+
+    Args:
+        number: its number in the database, part of its orders' ids.
+        incarnation: of the database, likewise.
+        tokens: which it holds.
+        orders: how many it placed.
+        live: the orders that may still be filled, by id.
+        halted: why nothing is sent any more; empty: it trades.
+        forced: the venue's ids of the last trades it made by itself, so that each is booked once.
+        reconciled_ms: when the venue's statement last agreed with the ledger.
+    """
+
+    number: int = 0
+    incarnation: str = ""
+    tokens: tuple[str, ...] = ()
+    orders: int = 0
+    live: dict[str, LiveOrder] = {}
+    halted: str = ""
+    forced: tuple[str, ...] = ()
+    reconciled_ms: int = 0
+
+
+class BookOpened(Event, frozen=True, kw_only=True, tag="book_opened"):
+    """The book's first event, and the first after its database was restored."""
+
+    number: int
+    incarnation: str
+    tokens: tuple[str, ...]
+
+
+class OrderPlaced(Event, frozen=True, kw_only=True, tag="order_placed"):
+    """An order is intended; it is sent after this is durable."""
+
+    order: LiveOrder
+
+
+class Traded(Event, frozen=True, kw_only=True, tag="traded"):
+    """The venue filled a part of an order."""
+
+    id: str
+    trade: str
+    lots: int
+    price: float
+    commission: int
+
+
+class OrderClosed(Event, frozen=True, kw_only=True, tag="order_closed"):
+    """The venue told an order's end, and every fill of it is booked; or it can no longer arrive."""
+
+    id: str
+    outcome: Outcome
+    words: str = ""
+
+
+class EndTold(Event, frozen=True, kw_only=True, tag="end_told"):
+    """The venue told an order's end, but fills of it are still missing here."""
+
+    id: str
+    outcome: Outcome
+    filled: int
+    words: str = ""
+
+
+class ForcedTold(Event, frozen=True, kw_only=True, tag="forced_told"):
+    """The venue closed a position, or a part of it, by itself."""
+
+    trade: str
+    symbol: str
+    lots: int
+    deleveraged: bool
+
+
+class BookHalted(Event, frozen=True, kw_only=True, tag="book_halted"):
+    """Nothing more is sent from this book, until a person resumes it."""
+
+    by: str
+    reason: str
+
+
+class BookResumed(Event, frozen=True, kw_only=True, tag="book_resumed"):
+    """A person looked, and lets the book trade again."""
+
+    by: str
+    reason: str
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the venue's statement and the ledger differ: lots of a symbol, or minor units of an asset."""
+
+    what: Literal["position", "wallet"]
+    name: str
+    venue: int
+    ledger: int
+
+
+class Reconciled(Event, frozen=True, kw_only=True, tag="reconciled"):
+    """The venue's statement was held against the ledger; differences are labelled, and never traded away."""
+
+    differences: tuple[Difference, ...]
+
+
+BookEvent = (
+    BookOpened | OrderPlaced | Traded | EndTold | OrderClosed | ForcedTold | BookHalted | BookResumed | Reconciled
+)
+
+
+class BookError(Exception):
+    """An event that cannot happen to this book."""
+
+
+def order_id(state: BookState) -> str:
+    """Returns the id of the book's next order: incarnation, book, count; at most 32 letters and digits."""
+    return f"{state.incarnation}{_base36(state.number, 4)}{_base36(state.orders + 1, 10)}"
+
+
+def book_step(state: BookState, event: BookEvent) -> BookState:
+    """Returns the book after an event.
+
+    Raises:
+        BookError: it cannot happen in this state.
+    """
+    match event:
+        case BookOpened():
+            return msgspec.structs.replace(
+                state, number=event.number, incarnation=event.incarnation, tokens=event.tokens
+            )
+        case OrderPlaced(order=order):
+            if order.id != order_id(state):
+                raise BookError(f"order {order.id} has not the next id, {order_id(state)}")
+            return msgspec.structs.replace(state, orders=state.orders + 1, live={**state.live, order.id: order})
+        case Traded():
+            return _with(state, _traded(_live(state, event.id), event))
+        case EndTold():
+            ends = (event.outcome, event.filled, event.words)
+            return _with(state, msgspec.structs.replace(_live(state, event.id), ends=ends))
+        case OrderClosed():
+            _live(state, event.id)
+            return msgspec.structs.replace(state, live={k: v for k, v in state.live.items() if k != event.id})
+        case ForcedTold():
+            if event.trade in state.forced:
+                raise BookError(f"the venue's trade {event.trade} is booked already")
+            return msgspec.structs.replace(state, forced=(*state.forced[-_FORCED_KEPT:], event.trade))
+        case BookHalted():
+            return msgspec.structs.replace(state, halted=state.halted or f"{event.by}: {event.reason}")
+        case BookResumed():
+            return msgspec.structs.replace(state, halted="")
+        case Reconciled():
+            return state if event.differences else msgspec.structs.replace(state, reconciled_ms=event.time_ms)
+
+
+def _traded(order: LiveOrder, event: Traded) -> LiveOrder:
+    filled = order.filled + event.lots
+    if event.trade in order.trades:
+        raise BookError(f"trade {event.trade} of order {order.id} is booked already")
+    if event.lots == 0 or (event.lots > 0) != (order.lots > 0) or abs(filled) > abs(order.lots):
+        raise BookError(f"a fill of {event.lots} lots does not fit into order {order.id} of {order.lots}")
+    return msgspec.structs.replace(order, filled=filled, trades=(*order.trades, event.trade))
+
+
+def _live(state: BookState, key: str) -> LiveOrder:
+    if key not in state.live:
+        raise BookError(f"order {key} is not live")
+    return state.live[key]
+
+
+def _with(state: BookState, order: LiveOrder) -> BookState:
+    return msgspec.structs.replace(state, live={**state.live, order.id: order})
+
+
+def _base36(number: int, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, 36)
+        digits.append(DIGITS[digit])
+    return "".join(reversed(digits))

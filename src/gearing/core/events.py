@@ -1,0 +1,171 @@
+"""What happens to a running token: every event that its journal may hold, as plain records.
+
+Times are ms UTC, prices in settlement currency per unit of underlying, money in minor units, sizes in lots.
+Events of a venue carry what the venue said, so that nothing has to be worked out again when a journal is replayed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from gearing.core.token import Token
+
+Outcome = Literal["filled", "rejected", "cancelled", "lost"]
+Action = Literal["halt", "resume", "close", "rebalance"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """Something that happened at a time."""
+
+    time_ms: int
+
+
+class Launched(Event, frozen=True, kw_only=True, tag="launched"):
+    """The token's first event: what it is, and how finely its sizes are counted.
+
+    Args:
+        lots: the size of one lot of each leg in units of the underlying, as decimals.
+        prices: the first mark of each leg.
+    """
+
+    token: Token
+    lots: tuple[str, ...]
+    prices: tuple[float, ...]
+
+
+class Seeded(Event, frozen=True, kw_only=True, tag="seeded"):
+    """Money came in against units, outside of any dealing: how a token starts."""
+
+    amount: int
+    units: int
+
+
+class Marked(Event, frozen=True, kw_only=True, tag="marked"):
+    """Prices at which the rule is asked, and clocks that ran out are attended to.
+
+    Args:
+        prices: the guarded mark of each leg.
+        before_ms: when the price before this one was known.
+        volumes: traded in the 24 h before, units of each leg's underlying; empty: unknown.
+    """
+
+    prices: tuple[float, ...]
+    before_ms: int
+    volumes: tuple[float, ...] = ()
+
+
+class NavStruck(Event, frozen=True, kw_only=True, tag="nav_struck"):
+    """Prices at which a NAV is published; the rule is not asked."""
+
+    prices: tuple[float, ...]
+
+
+class FundingSettled(Event, frozen=True, kw_only=True, tag="funding_settled"):
+    """The venue settled funding on a leg.
+
+    Args:
+        leg: which.
+        settlement_ms: the venue's time of it, the posting's identity.
+        lots: what was held at that instant.
+        rate: a positive rate is paid by longs.
+        amount: received (paid < 0), as the venue booked it.
+        prices: the mark of each leg at the settlement.
+    """
+
+    leg: int
+    settlement_ms: int
+    lots: int
+    rate: float
+    amount: int
+    prices: tuple[float, ...]
+
+
+class Filled(Event, frozen=True, kw_only=True, tag="filled"):
+    """A part of an order was traded.
+
+    Args:
+        leg: which.
+        epoch, slice, attempt: the order it belongs to.
+        trade: the venue's id of it.
+        lots: signed.
+        price: at which it was traded.
+        commission: ≥ 0.
+    """
+
+    leg: int
+    epoch: int
+    slice: int
+    attempt: int
+    trade: str
+    lots: int
+    price: float
+    commission: int
+
+
+class OrderEnded(Event, frozen=True, kw_only=True, tag="order_ended"):
+    """An order will not be filled any further; the venue says so."""
+
+    leg: int
+    epoch: int
+    slice: int
+    attempt: int
+    outcome: Outcome
+    words: str = ""
+
+
+class Liquidated(Event, frozen=True, kw_only=True, tag="liquidated"):
+    """The venue closed (a part of) the position by itself: liquidation, or auto-deleveraging.
+
+    Args:
+        leg: which.
+        lots: signed change of the position.
+        price: at which it was closed.
+        charge: commission and liquidation fee, ≥ 0.
+        deleveraged: by auto-deleveraging, which is no fault of the position.
+    """
+
+    leg: int
+    lots: int
+    price: float
+    charge: int
+    trade: str
+    deleveraged: bool = False
+
+
+class Operated(Event, frozen=True, kw_only=True, tag="operated"):
+    """A person, or a circuit breaker, halted, resumed, closed or rebalanced the token."""
+
+    action: Action
+    by: str
+    reason: str
+
+
+class Consolidated(Event, frozen=True, kw_only=True, tag="consolidated"):
+    """Units were merged: `factor` of them became one."""
+
+    factor: float
+
+
+class SpecificationChanged(Event, frozen=True, kw_only=True, tag="specification_changed"):
+    """The token has a new specification from here on."""
+
+    token: Token
+    by: str
+    reason: str
+
+
+TokenEvent = (
+    Launched
+    | Seeded
+    | Marked
+    | NavStruck
+    | FundingSettled
+    | Filled
+    | OrderEnded
+    | Liquidated
+    | Operated
+    | Consolidated
+    | SpecificationChanged
+)

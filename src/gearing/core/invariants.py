@@ -1,0 +1,109 @@
+"""The invariants of a running token: one function each, returning what is broken, as sentences.
+
+They are checked after every event, in production too; a breach halts the token and says which. The names are
+those of the promises: L the ledger, U units and equity, R rebalances, O orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gearing.core.ledger import MONEY, UNITS, Entry
+from gearing.core.money import FLOOR, MINOR, value_of
+from gearing.core.state import TokenState
+
+Check = Callable[[TokenState, TokenState, Entry], list[str]]
+
+
+def l1_double_entry(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
+    """Debits equal credits, per asset."""
+    money = sum(line.amount for line in entry if line.account in MONEY)
+    units = sum(line.amount for line in entry if line.account in UNITS)
+    found = []
+    if money:
+        found.append(f"L1: the entry's money sums to {money}")
+    if units:
+        found.append(f"L1: the entry's units sum to {units}")
+    return found
+
+
+def l2_state_from_postings(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
+    """The balances changed by the entry, and by nothing else."""
+    changed: dict[str, int] = {}
+    for line in entry:
+        changed[line.account] = changed.get(line.account, 0) + line.amount
+    return [
+        f"L2: {account} went from {old} to {new}, the entry says {changed.get(account, 0):+d}"
+        for (account, old), (_, new) in zip(before.balances.items(), after.balances.items(), strict=True)
+        if new - old != changed.get(account, 0)
+    ]
+
+
+def u2_unrealised(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
+    """Unrealised profit is the positions' value at the marks less what they cost."""
+    if not after.legs:
+        return []
+    worth = sum(value_of(leg.lots, leg.lot_size, leg.mark, FLOOR) - leg.basis for leg in after.legs)
+    if worth == after.balances.unrealised:
+        return []
+    return [f"U2: unrealised profit is {after.balances.unrealised}, the positions say {worth}"]
+
+
+def u2_nav(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
+    """Equity less NAV times units is dust: at least nothing, and less than a minor unit for each whole unit."""
+    units, equity = after.balances.units, after.balances.equity
+    if units <= 0 or equity <= 0:
+        return []
+    dust = equity * MINOR - after.nav * units
+    return [] if 0 <= dust < units else [f"U2: equity {equity} is not NAV {after.nav} times {units} units"]
+
+
+def u7_nobody_owes(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
+    """A token without equity is frozen, and at rest its shortfall is covered."""
+    if not after.balances.units or after.balances.equity > 0:
+        return []
+    if after.status not in {"wiped", "closed"} and not after.is_working:
+        return [f"U7: equity is {after.balances.equity} and the token is {after.status}"]
+    if after.status == "wiped" and after.is_flat and not after.is_working and after.balances.equity < 0:
+        return [f"U7: the token owes {-after.balances.equity}"]
+    return []
+
+
+def o3_filled_within_intended(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
+    """No order is filled beyond what was intended, nor on the other side."""
+    running = after.rebalance
+    return [
+        f"O3: leg {a.leg} was filled {a.filled} of {a.lots}"
+        for a in (running.attempts if running else ())
+        if abs(a.filled) > abs(a.lots) or a.filled * a.lots < 0
+    ]
+
+
+def r1_one_at_a_time(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
+    """A rebalance begins only when no order of another lives, and at most one order lives for each leg."""
+    running, former = after.rebalance, before.rebalance
+    found = []
+    if running and former and running.epoch != former.epoch:
+        open_before = [a for a in former.attempts if a.filled != a.lots]
+        if len(open_before) > 1:
+            found.append(f"R1: rebalance {running.epoch} began while {len(open_before)} orders lived")
+    legs = [a.leg for a in (running.attempts if running else ())]
+    if len(set(legs)) < len(legs):
+        found.append("R1: a leg has two live orders")
+    return found
+
+
+CHECKS: tuple[Check, ...] = (
+    l1_double_entry,
+    l2_state_from_postings,
+    u2_unrealised,
+    u2_nav,
+    u7_nobody_owes,
+    o3_filled_within_intended,
+    r1_one_at_a_time,
+)
+
+
+def breaches(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
+    """Returns everything that is broken by one event."""
+    return [found for check in CHECKS for found in check(before, after, entry)]

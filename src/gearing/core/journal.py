@@ -1,0 +1,87 @@
+"""The line of a journal: one event with what it booked, chained to the line before by its hash.
+
+A line is canonical JSON, so that an exported file is byte for byte what was hashed. Its hash is
+SHA-256 of the hash before it, a line feed, and the body; a stream's first line follows on `GENESIS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from gearing.core.events import TokenEvent
+from gearing.core.ledger import Entry
+from gearing.core.state import TokenState
+
+GENESIS = "0" * 64
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a token's journal.
+
+    Args:
+        stream: such as "token:BTC3L".
+        seq: counted from 1 in its stream.
+        time_ms: when it happened, ms UTC.
+        behaviour: the number of `step` that made it; another one's results are not worked out again.
+        event: what happened.
+        entry: what was booked, debits positive, minor units.
+        nav: after the event, minor units per whole unit.
+        units: outstanding after it, in 1e-8 of a unit.
+        state: hash of the state after it.
+    """
+
+    stream: str
+    seq: int
+    time_ms: int
+    behaviour: int
+    event: TokenEvent
+    entry: Entry
+    nav: int
+    units: int
+    state: str
+
+
+def body_of(line: msgspec.Struct) -> bytes:
+    """Returns a line as the bytes that are hashed."""
+    return _encoder.encode(line)
+
+
+def hash_of(before: str, body: bytes) -> str:
+    """Returns the hash of a line: 64 hex digits."""
+    return hashlib.sha256(before.encode() + b"\n" + body).hexdigest()
+
+
+def state_body(state: msgspec.Struct) -> bytes:
+    """Returns a state as the bytes that its projection keeps and its hash is of."""
+    return _encoder.encode(state)
+
+
+def state_hash(body: bytes) -> str:
+    """Returns the hash of a state: 32 hex digits."""
+    return hashlib.sha256(body).hexdigest()[:32]
+
+
+def line_of(body: bytes) -> Line:
+    """Returns the line that a body is.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _decode_line(body)
+
+
+def state_of(body: bytes) -> TokenState:
+    """Returns the state that a projection holds.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _decode_state(body)
+
+
+_decode_line = msgspec.json.Decoder(Line).decode
+_decode_state = msgspec.json.Decoder(TokenState).decode

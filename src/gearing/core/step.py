@@ -1,0 +1,287 @@
+"""One step of a running token: (spec, state, event) → (state, entry, orders). Pure and deterministic.
+
+No clock, no randomness, no I/O: replaying a journal gives the same states, entries and orders, and a backtest feeds
+the same function that the desk does. The order of what one event books is that of the reference job:
+mark, funding, fee, rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gearing.core import attribution as att
+from gearing.core import events as ev
+from gearing.core import trading
+from gearing.core.decide import NONE, SCHEDULED, Decision
+from gearing.core.formulas import equity_after_fee
+from gearing.core.ledger import CAPITAL, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET, Entry
+from gearing.core.legs import PRICE as MARK
+from gearing.core.money import FLOOR, to_float, to_minor
+from gearing.core.portfolio import exposure, index_at
+from gearing.core.record import DAY_MS
+from gearing.core.state import LegState, TokenState
+from gearing.core.terms import Spec
+from gearing.core.trading import Order
+from gearing.core.working import Working
+
+# Raised whenever the same event would give another result than before; each journalled event carries it.
+BEHAVIOUR = 1
+
+
+class Step(NamedTuple):
+    """What one event did: the state after it, the ledger entry, the orders to send."""
+
+    state: TokenState
+    entry: Entry = ()
+    orders: tuple[Order, ...] = ()
+
+
+class StepError(Exception):
+    """An event that cannot happen in this state: the journal, or who made the event, is wrong."""
+
+
+def step(spec: Spec, state: TokenState, event: ev.TokenEvent) -> Step:
+    """Returns what an event does to a token.
+
+    Args:
+        spec: its specification; after a change of it, the new one.
+        state: its state before the event.
+        event: what happened.
+
+    Raises:
+        StepError: the event cannot happen in this state.
+    """
+    if state.status == "draft" and not isinstance(event, ev.Launched):
+        raise StepError(f"{type(event).__name__} before the launch")
+    return _HANDLERS[type(event)](spec, state, event)
+
+
+def _launched(spec: Spec, state: TokenState, event: ev.Launched) -> Step:
+    if state.status != "draft":
+        raise StepError("launched twice")
+    legs = tuple(
+        LegState(lot=lot, mark=price, ref=price, index_ref=price)
+        for lot, price in zip(event.lots, event.prices, strict=True)
+    )
+    fresh = TokenState(
+        status="open", legs=legs, attended_ms=event.time_ms, ref_ms=event.time_ms, parts=(0.0,) * att.N_LEDGER
+    )
+    return Step(fresh)
+
+
+def _seeded(spec: Spec, state: TokenState, event: ev.Seeded) -> Step:
+    if event.amount <= 0 or event.units <= 0 or state.epoch or state.balances.units:
+        raise StepError("a token is seeded once, with money and units, before it trades")
+    work = Working(spec, state)
+    work.post(event.amount, WALLET, CAPITAL)
+    work.post(event.units, HELD, ISSUED)
+    v, x = work.arrays()
+    level = index_at(spec.legs, v, x, MARK)
+    att.open_ledger(work.parts, to_float(event.amount), level)
+    return Step(work.finished(), tuple(work.entry))
+
+
+def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
+    work = Working(spec, state)
+    work.mark(event.prices)
+    if state.status in {"wiped", "closing"} and not state.is_working and not state.is_flat:
+        again = _closed(work, event.time_ms)
+        return again._replace(state=msgspec.structs.replace(again.state, attended_ms=event.time_ms))
+    if _is_over(state):
+        return Step(work.finished(), tuple(work.entry))
+    if work.equity <= 0:
+        return _wipe_out(work, event.time_ms)
+    days = event.time_ms // DAY_MS - state.attended_ms // DAY_MS
+    if days > 0 and state.balances.units:
+        _charge(spec, work, days)
+        if work.equity <= 0:
+            return _wipe_out(work, event.time_ms)
+    due = spec.due_schedules(state.attended_ms, event.time_ms)
+    decision = trading.decide_now(spec, work, due, event.time_ms, event.before_ms)
+    if decision.reason == NONE or not state.balances.units:
+        return Step(work.finished(attended_ms=event.time_ms), tuple(work.entry))
+    work.close_stretch()
+    after, orders = trading.begin_slice(spec, work, decision, event.time_ms, event.volumes)
+    after = msgspec.structs.replace(after, attended_ms=event.time_ms, opened=True)
+    return Step(after, tuple(work.entry), orders)
+
+
+def _charge(spec: Spec, work: Working, days: int) -> None:
+    """Books the management fee of the days that ended, rounded down: what is left of a minor unit stays."""
+    t = spec.terms
+    _, x = work.arrays()
+    equity = to_float(work.equity)
+    held = exposure(x, MARK)
+    after = equity_after_fee(equity, held, float(days), t.fee_per_day, t.fee_per_year, t.fee_on_exposure)
+    fee = to_minor(equity - after, FLOOR)
+    if fee > 0:
+        work.close_stretch()
+        work.owe_fee(fee)
+
+
+def _nav_struck(spec: Spec, state: TokenState, event: ev.NavStruck) -> Step:
+    work = Working(spec, state)
+    work.mark(event.prices)
+    return Step(work.finished(), tuple(work.entry))
+
+
+def _funding_settled(spec: Spec, state: TokenState, event: ev.FundingSettled) -> Step:
+    leg = state.legs[event.leg]
+    if event.settlement_ms <= leg.funded_ms:
+        raise StepError(f"the settlement of {event.settlement_ms} on leg {event.leg} is booked already")
+    work = Working(spec, state)
+    work.mark(event.prices)
+    if event.amount and work.equity > 0 and not _is_over(state):
+        work.close_stretch()
+        work.settle_funding(event.amount)
+    work.legs[event.leg] = msgspec.structs.replace(work.legs[event.leg], funded_ms=event.settlement_ms)
+    if work.equity <= 0 and not _is_over(state):
+        return _wipe_out(work, event.time_ms)
+    return Step(work.finished(), tuple(work.entry))
+
+
+def _filled(spec: Spec, state: TokenState, event: ev.Filled) -> Step:
+    running = _running(state, event)
+    attempt = next(a for a in running.attempts if a.leg == event.leg)
+    filled = attempt.filled + event.lots
+    if event.lots == 0 or (event.lots > 0) != (attempt.lots > 0) or abs(filled) > abs(attempt.lots):
+        raise StepError(f"a fill of {event.lots} lots does not fit into an order of {attempt.lots}")
+    work = Working(spec, state)
+    work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, SPREAD)
+    after = work.finished(rebalance=trading.filled(work, event.leg, event.lots))
+    return Step(after, tuple(work.entry))
+
+
+def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
+    running, rest, orders = trading.ended(_running(state, event), event.leg, again=state.status != "halted")
+    lacks = rest != 0 and not orders
+    if lacks and state.status == "open":  # asked for too often: a person has to look
+        state = msgspec.structs.replace(state, status="halted")
+    state = msgspec.structs.replace(state, rebalance=running)
+    if running.attempts:
+        return Step(state, (), orders)
+    work = Working(spec, state)
+    if state.status in {"wiped", "closing"}:
+        return Step(msgspec.structs.replace(state, rebalance=None)) if lacks else _closed(work, event.time_ms)
+    if work.equity <= 0:
+        return _wipe_out(work, event.time_ms)
+    if lacks:  # what was traded stands; once resumed, the rule is asked anew
+        return Step(work.finished(rebalance=None))
+    return Step(trading.slice_done(spec, work, running), tuple(work.entry))
+
+
+def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
+    work = Working(spec, state)
+    prices = tuple(event.price if k == event.leg else leg.mark for k, leg in enumerate(state.legs))
+    work.mark(prices)
+    if work.equity > 0:
+        work.close_stretch()
+    work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION)
+    if work.equity <= 0 and not _is_over(state):
+        return _wipe_out(work, event.time_ms)
+    kept = state.rebalance if state.is_working else None
+    return Step(work.finished(rebalance=kept), tuple(work.entry))
+
+
+def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
+    if not event.by or not event.reason:
+        raise StepError("an operator's action needs a name and a reason")
+    if _is_over(state):
+        raise StepError(f"a token that is {state.status} stays so")
+    if event.action == "resume":
+        return Step(msgspec.structs.replace(state, status="open") if state.status == "halted" else state)
+    if event.action == "rebalance":
+        return _rebalance_now(spec, state, event)
+    if event.action == "halt":
+        return Step(msgspec.structs.replace(state, status="halted") if state.status == "open" else state)
+    work = Working(spec, state)
+    if state.is_working:  # its live orders end first, then what is left is closed
+        return Step(work.finished(status="closing"))
+    after, orders = trading.begin_close(work, "closing", event.time_ms, status="closing")
+    if not orders:
+        return _closed(Working(spec, after), event.time_ms)
+    return Step(after, (), orders)
+
+
+def _rebalance_now(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
+    """Rebalances to the rule's target at the last marks, whatever its triggers say."""
+    if state.status != "open" or state.is_working:
+        raise StepError(f"a token that is {state.status} or is trading is not rebalanced")
+    work = Working(spec, state)
+    work.close_stretch()
+    after, orders = trading.begin_slice(spec, work, Decision(SCHEDULED, spec.terms.target, 0.0), event.time_ms, ())
+    return Step(msgspec.structs.replace(after, opened=True), tuple(work.entry), orders)
+
+
+def _consolidated(spec: Spec, state: TokenState, event: ev.Consolidated) -> Step:
+    """Merges units; those of the last, incomplete unit are rounded down and stay in everybody's NAV."""
+    if not math.isfinite(event.factor) or event.factor <= 1:
+        raise StepError("units are merged by a factor above 1")
+    work = Working(spec, state)
+    left = int(to_minor(to_float(state.balances.units) / event.factor, FLOOR))
+    if left <= 0:
+        raise StepError("nothing would be left of the units")
+    work.post(left - state.balances.units, HELD, ISSUED)
+    return Step(work.finished(), tuple(work.entry))
+
+
+def _specification_changed(spec: Spec, state: TokenState, event: ev.SpecificationChanged) -> Step:
+    if state.is_working:
+        raise StepError("the specification is changed between rebalances")
+    return Step(msgspec.structs.replace(state, rebalance=None))
+
+
+def _wipe_out(work: Working, now_ms: int) -> Step:
+    """Equity is gone: closes what is held, takes what is missing out of the reserve, and freezes the token."""
+    att.post_wipe_out(work.parts)
+    if work.state.is_working:
+        return Step(work.finished(status="wiped"), tuple(work.entry))
+    after, orders = trading.begin_close(work, "wipe-out", now_ms, status="wiped")
+    if orders:
+        return Step(after, tuple(work.entry), orders)
+    work.cover()
+    return Step(work.finished(status="wiped", rebalance=None), tuple(work.entry))
+
+
+def _closed(work: Working, now_ms: int) -> Step:
+    """All orders of a closing have ended: what is still held is asked for again, else the token is at rest."""
+    status = work.state.status
+    if not work.is_flat and status in {"wiped", "closing"}:
+        after, orders = trading.begin_close(work, "closing", now_ms)
+        return Step(after, tuple(work.entry), orders)
+    if status == "wiped":
+        work.cover()
+        return Step(work.finished(rebalance=None), tuple(work.entry))
+    return Step(work.finished(rebalance=None, status="closed" if status == "closing" else status), tuple(work.entry))
+
+
+def _is_over(state: TokenState) -> bool:
+    return state.status in {"wiped", "closed"}
+
+
+def _running(state: TokenState, event: ev.Filled | ev.OrderEnded) -> Any:
+    running = state.rebalance
+    if running is None or (running.epoch, running.slice) != (event.epoch, event.slice):
+        raise StepError(f"order {event.epoch}.{event.slice} is not the one under way")
+    if not any(a.leg == event.leg and a.number == event.attempt for a in running.attempts):
+        raise StepError(f"leg {event.leg} has no live order number {event.attempt}")
+    return running
+
+
+_HANDLERS: dict[type, Callable[[Spec, TokenState, Any], Step]] = {
+    ev.Launched: _launched,
+    ev.Seeded: _seeded,
+    ev.Marked: _marked,
+    ev.NavStruck: _nav_struck,
+    ev.FundingSettled: _funding_settled,
+    ev.Filled: _filled,
+    ev.OrderEnded: _order_ended,
+    ev.Liquidated: _liquidated,
+    ev.Operated: _operated,
+    ev.Consolidated: _consolidated,
+    ev.SpecificationChanged: _specification_changed,
+}

@@ -1,0 +1,100 @@
+"""When a running token next needs attention: its horizon, as a clock time and a range of prices for each leg."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gearing.core.box import set_box
+from gearing.core.decide import NONE
+from gearing.core.events import Marked
+from gearing.core.legs import AT, FLAT, HIGH, LOW, SIDE
+from gearing.core.legs import PRICE as MARK
+from gearing.core.pack import INF
+from gearing.core.portfolio import copy_row
+from gearing.core.record import DAY_MS
+from gearing.core.state import TokenState
+from gearing.core.terms import Spec
+from gearing.core.trading import decide_now
+from gearing.core.working import Working
+
+# A closing that the venue did not fill is asked for again so much later.
+CLOSE_AGAIN_MS = 60_000
+
+
+class Watch(NamedTuple):
+    """A token's horizon.
+
+    Args:
+        deadline_ms: the next clock time, ms UTC; ∞ if there is none.
+        below: for each leg, a price below which it needs attention.
+        above: for each leg, a price above which it does; an empty range asks for every price.
+    """
+
+    deadline_ms: float
+    below: tuple[float, ...]
+    above: tuple[float, ...]
+
+    def is_crossed(self, prices: tuple[float, ...]) -> bool:
+        """Returns whether any leg's price left its range."""
+        return any(p < low or p > high for p, low, high in zip(prices, self.below, self.above, strict=True))
+
+
+def watch(spec: Spec, state: TokenState) -> Watch:
+    """Returns the horizon of a token that was just attended to.
+
+    Within the ranges and before the deadline nothing is posted and nothing is traded.
+    """
+    count = len(spec.token.legs)
+    nothing = Watch(INF, (0.0,) * count, (INF,) * count)
+    if state.status in {"wiped", "closing"} and not state.is_working and not state.is_flat:
+        return nothing._replace(deadline_ms=state.attended_ms + CLOSE_AGAIN_MS)
+    if state.status in {"wiped", "closed", "draft"} or not state.balances.units:
+        return nothing
+    if not state.opened and state.status == "open":
+        return Watch(state.attended_ms, (0.0,) * count, (INF,) * count)
+    deadline, overdue = _clocks(spec, state)
+    work = Working(spec, state)
+    v, x = work.arrays()
+    rests = state.status != "open" or state.is_working
+    if v[FLAT] != 0.0 and not (overdue and not rests):
+        return nothing._replace(deadline_ms=deadline)
+    if overdue and not rests:
+        return Watch(deadline, (INF,) * count, (0.0,) * count)
+    copy_row(x, AT, MARK)
+    if rests:  # no rule is asked, but equity may run out
+        v[SIDE] = 1.0
+    terms = spec.resting if rests else spec.terms
+    if not set_box(terms, spec.tiers, spec.legs, v, x):
+        return Watch(deadline, (INF,) * count, (0.0,) * count)
+    return Watch(deadline, tuple(x[LOW].tolist()), tuple(x[HIGH].tolist()))
+
+
+def needs(spec: Spec, state: TokenState, event: Marked) -> bool:
+    """Returns whether prices beyond a token's range are worth an event: equity is gone, or the rule would trade."""
+    work = Working(spec, state)
+    work.mark(event.prices)
+    if state.status in {"wiped", "closed", "draft"}:
+        return False
+    if work.equity <= 0:
+        return True
+    due = spec.due_schedules(state.attended_ms, event.time_ms)
+    return bool(decide_now(spec, work, due, event.time_ms, event.before_ms).reason != NONE)
+
+
+def _clocks(spec: Spec, state: TokenState) -> tuple[float, bool]:
+    """Returns the next clock time, and whether an interval has run out that was held back."""
+    since = state.attended_ms
+    times = [float(((since - at) // DAY_MS + 1) * DAY_MS + at) for at in spec.daily_ms]
+    overdue = False
+    running = state.rebalance
+    if running is not None:
+        if not running.attempts:
+            times.append(float(running.due_ms))
+    else:
+        for every in spec.plans[:, 0].tolist():
+            if every > 0.0:
+                due_ms = state.ref_ms + every
+                overdue |= due_ms <= since
+                if due_ms > since:
+                    times.append(due_ms)
+    return min(times, default=INF), overdue

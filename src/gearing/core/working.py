@@ -1,0 +1,218 @@
+"""A token's books while one event is worked through: taken from the state, changed, and put back whole.
+
+It lives inside one call of `step`; nothing outside ever sees it half done.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from gearing.core import attribution as att
+from gearing.core.ledger import (
+    COMMISSION,
+    FEES,
+    FUNDING,
+    LIQUIDATION,
+    MANAGEMENT,
+    PRICE,
+    RESERVE,
+    SPREAD,
+    UNREALISED,
+    WALLET,
+    Balances,
+    Entry,
+    Posting,
+    moved,
+    posted,
+)  # fmt: skip
+from gearing.core.legs import (
+    AIM,
+    EDGE,
+    EQUITY,
+    FLAT,
+    INDEX,
+    INDEX_REF,
+    N_FUND,
+    N_ROOM,
+    REF,
+    REF_MS,
+    RESTORES,
+    SIDE,
+    SLICE_MS,
+    VOLUME,
+    Floats,
+    Q,
+)  # fmt: skip
+from gearing.core.legs import PRICE as MARK
+from gearing.core.money import CEILING, FLOOR, share_of, to_float, value_of
+from gearing.core.portfolio import index_at
+from gearing.core.state import LegState, TokenState
+from gearing.core.terms import Spec
+
+_HOUR_MS = 3_600_000
+
+
+class Working:
+    """The books of one token during one event.
+
+    Args:
+        spec: the token.
+        state: its state before the event.
+    """
+
+    def __init__(self, spec: Spec, state: TokenState) -> None:
+        self.spec = spec
+        self.state = state
+        self.legs: list[LegState] = list(state.legs)
+        self.balances: Balances = state.balances
+        self.entry: list[Posting] = []
+        self.parts: Floats = np.array(state.parts, dtype=np.float64)
+
+    @property
+    def equity(self) -> int:
+        """Equity in minor units."""
+        return self.balances.equity
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether nothing is held."""
+        return all(leg.lots == 0 for leg in self.legs)
+
+    def finished(self, **changed: object) -> TokenState:
+        """Returns the state after the event."""
+        return msgspec.structs.replace(
+            self.state, balances=self.balances, legs=tuple(self.legs), parts=tuple(self.parts.tolist()), **changed
+        )
+
+    def post(self, amount: int, debit: str, credit: str) -> None:
+        """Posts an amount (minor units, of either sign) from one account to another."""
+        lines: Entry = moved(amount, debit, credit)
+        self.entry += lines
+        self.balances = posted(self.balances, lines)
+
+    def settle_funding(self, amount: int) -> None:
+        """Books funding received (paid < 0) in the wallet.
+
+        Where the fee is all in, the issuer bears it: what it is owed falls by what was paid.
+        """
+        if self.spec.all_in:
+            self.post(amount, WALLET, FEES)
+            return
+        self._attribute(att.FUNDING, amount)
+        self.post(amount, WALLET, FUNDING)
+
+    def owe_fee(self, amount: int) -> None:
+        """Books a management fee, ≥ 0, as owed to the issuer."""
+        self._attribute(att.FEE, -amount)
+        self.post(amount, MANAGEMENT, FEES)
+
+    def cover(self) -> int:
+        """Takes what a wiped-out token lacks out of the reserve, so that nobody owes; returns it."""
+        shortfall = max(-self.equity, 0)
+        self.post(shortfall, WALLET, RESERVE)
+        return shortfall
+
+    def mark(self, prices: tuple[float, ...]) -> None:
+        """Marks each leg; unrealised profit is worked out from position and basis, never added up."""
+        self.legs = [
+            leg if leg.mark == price else msgspec.structs.replace(leg, mark=price)
+            for leg, price in zip(self.legs, prices, strict=True)
+        ]
+        self.post(self._unrealised() - self.balances.unrealised, UNREALISED, PRICE)
+
+    def trade(self, k: int, lots: int, price: float, charge: int, now_ms: int, account: str = SPREAD) -> None:
+        """Books a trade of leg k: the position at what it cost, the charge, and what was lost against the mark.
+
+        Bought money is rounded up, sold money down, profit of a closed part goes by average cost.
+
+        Args:
+            lots: signed.
+            price: at which it was traded.
+            charge: what the venue took for it, minor units, ≥ 0.
+            now_ms: when.
+            account: SPREAD for a trade of the token's own, LIQUIDATION for one of the venue's.
+        """
+        leg = self.legs[k]
+        paid = value_of(lots, leg.lot_size, price, CEILING)
+        closed = _closed(leg.lots, lots)
+        realised = 0
+        if closed:
+            # The part of the trade that closes, and the part of the basis that goes with it.
+            proceeds = -paid if closed == -lots else -value_of(-closed, leg.lot_size, price, CEILING)
+            realised = proceeds - share_of(leg.basis, closed, leg.lots)
+        basis, hour_ms = leg.basis + paid + realised, now_ms // _HOUR_MS * _HOUR_MS
+        if leg.changed_ms < hour_ms:
+            hour = hour_ms, leg.lots
+        else:  # a fill that is told late may have happened before the hour
+            hour = leg.hour_ms, leg.hour_lots + (lots if now_ms < leg.hour_ms else 0)
+        self.legs[k] = msgspec.structs.replace(
+            leg, lots=leg.lots + lots, basis=basis, changed_ms=max(now_ms, leg.changed_ms), hour_ms=hour[0],
+            hour_lots=hour[1],
+        )  # fmt: skip
+        self.post(realised, WALLET, UNREALISED)
+        lost = self.balances.unrealised - self._unrealised()
+        borne = self.spec.all_in and account == SPREAD
+        if not borne:
+            self._attribute_cost(lost, charge, account)
+        self.post(-lost, UNREALISED, FEES if borne else account)
+        self.post(-charge, WALLET, FEES if borne else (COMMISSION if account == SPREAD else account))
+
+    def close_stretch(self) -> None:
+        """Closes the attribution's stretch since the last posting, before something is posted at this mark."""
+        equity = to_float(self.equity)
+        if equity > 0.0 and self.parts[att.POST_EQUITY] > 0.0:
+            v, x = self.arrays()
+            level = index_at(self.spec.legs, v, x, MARK)
+            if level != self.parts[att.POST_PRICE] or equity != self.parts[att.POST_EQUITY]:
+                att.post_mark_against(self.parts, self.spec.terms.target, equity, level, level)
+
+    def arrays(self, volumes: tuple[float, ...] = ()) -> tuple[Floats, Floats]:
+        """Returns the portfolio as compiled functions see it (`core.legs` says what stands where)."""
+        v, x = np.zeros(N_FUND), np.zeros((N_ROOM, len(self.legs)))
+        v[EQUITY], v[REF_MS], v[INDEX] = to_float(self.equity), self.state.ref_ms, self.state.index
+        v[FLAT] = float(self.is_flat)
+        running = self.state.rebalance
+        if running is not None:
+            v[AIM], v[EDGE], v[SIDE], v[SLICE_MS] = running.aim, running.edge, running.side, running.due_ms
+            v[RESTORES] = float(running.restores)
+        for k, leg in enumerate(self.legs):
+            x[Q, k], x[MARK, k] = leg.lots * float(leg.lot), leg.mark
+            x[REF, k], x[INDEX_REF, k] = leg.ref, leg.index_ref
+        if volumes:
+            x[VOLUME] = volumes
+        return v, x
+
+    def _unrealised(self) -> int:
+        return sum(value_of(leg.lots, leg.lot_size, leg.mark, FLOOR) - leg.basis for leg in self.legs)
+
+    def _attribute(self, part: int, amount: int) -> None:
+        money = to_float(amount)
+        if money and self.parts[att.POST_EQUITY] > 0.0 and self.parts[att.POST_EQUITY] + money > 0.0:
+            att.post(self.parts, part, money)
+
+    def _attribute_cost(self, lost: int, charge: int, account: str) -> None:
+        """Attributes what one trade cost; only one that lost has a log to be split over its parts."""
+        spread, paid = to_float(lost), to_float(charge)
+        if account == LIQUIDATION:
+            self._attribute(att.LIQUIDATED, -lost - charge)
+        elif lost < 0:
+            self._attribute(att.SPREAD, -lost)
+            self._attribute(att.COMMISSION, -charge)
+        elif spread + paid < self.parts[att.POST_EQUITY]:
+            att.post_cost(self.parts, spread, 0.0, paid)
+        self.parts[att.TRADE_PRICE], self.parts[att.SINCE_TRADE] = self.parts[att.POST_PRICE], 0.0
+
+
+def attribution_now(spec: Spec, state: TokenState) -> tuple[float, ...]:
+    """Returns the attribution up to the last marks (see `core.attribution` for what stands where)."""
+    work = Working(spec, state)
+    work.close_stretch()
+    return tuple(work.parts.tolist())
+
+
+def _closed(held: int, lots: int) -> int:
+    """Returns how many lots of a position a trade closes, with the position's sign."""
+    if held == 0 or (held > 0) == (lots > 0):
+        return 0
+    return held if abs(lots) >= abs(held) else -lots

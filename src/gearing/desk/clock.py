@@ -1,0 +1,40 @@
+"""The desk's clock: the time of its market, which in a demo runs faster than the world's."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the desk knows of time."""
+
+    def now_ms(self) -> int:
+        """Returns the market's time, ms UTC."""
+        ...
+
+    async def sleep_ms(self, length_ms: float) -> None:
+        """Waits so long in the market's time."""
+        ...
+
+
+class ScaledClock:
+    """A clock that runs `speed` times as fast as the event loop's, from a moment on.
+
+    Args:
+        start_ms: the market's time now.
+        speed: market seconds per second.
+    """
+
+    def __init__(self, start_ms: int, speed: float = 1.0) -> None:
+        self._start_ms, self.speed = start_ms, speed
+        self._began = asyncio.get_running_loop().time()
+
+    def now_ms(self) -> int:
+        """Returns the market's time, ms UTC."""
+        passed = asyncio.get_running_loop().time() - self._began
+        return self._start_ms + int(passed * 1000.0 * self.speed)
+
+    async def sleep_ms(self, length_ms: float) -> None:
+        """Waits so long in the market's time."""
+        await asyncio.sleep(max(length_ms, 0.0) / 1000.0 / self.speed)

@@ -1,0 +1,268 @@
+"""The desk's engine: what comes in goes to the driver, what comes out is made durable, and then it is sent.
+
+Everything that may wait (a commit, the venue, the clock) is awaited; the driver itself is only called in
+between, so it never sees two inputs at once. Any failure to make something durable ends the engine: what was stepped
+ahead is forgotten, and it starts anew from what is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from gearing.core.book import LiveOrder
+from gearing.desk.clock import Clock
+from gearing.desk.keeper import Keeper
+from gearing.drive.driver import Book, Driver
+from gearing.drive.outbox import Ask, Outbox, row_of
+from gearing.store.records import OutboxChange, OutboxRow
+from gearing.venues.protocol import (
+    Forced,
+    FundingPayment,
+    GatewayError,
+    OrderRequest,
+    OrderStatus,
+    Quote,
+    RefusedError,
+    Report,
+    Trade,
+    Venue,
+)
+
+LOG = logging.getLogger("gearing.desk")
+
+RECONCILE_MS = 60_000
+# How a venue fails to answer; anything else is a mistake of ours, and ends the engine.
+SILENCE = (OSError, TimeoutError, GatewayError, RefusedError)
+_AGAIN_MS = 1_000
+_SETTLED_TRIES = 5
+
+
+class Engine:
+    """Runs a driver against venues.
+
+    Args:
+        driver: with its books and tokens.
+        outbox: with the orders that have not ended.
+        venues: the venue of each book.
+        keeper: makes things durable.
+        clock: the market's time.
+    """
+
+    def __init__(self, driver: Driver, outbox: Outbox, venues: dict[str, Venue], keeper: Keeper, clock: Clock) -> None:
+        self.driver, self.outbox, self.venues, self.keeper, self.clock = driver, outbox, venues, keeper, clock
+        self.on_alarm: Callable[[str], None] = LOG.warning
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, quotes: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Runs until something fails or it is cancelled.
+
+        Args:
+            quotes: feeds prices in by `on_quotes`, once all books are reconciled.
+        """
+        try:
+            self._start(self._send_when_due())
+            for name in self.venues:
+                self._start(self._listen(name))
+            for name in self.venues:
+                await self._reconciled(name)
+            for name in self.venues:
+                self._start(self._reconcile_often(name))
+            self._start(quotes())
+            await self._failed
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def on_quotes(self, quotes: Sequence[Quote]) -> None:
+        """Takes prices, and returns when what came of them is durable."""
+        self.driver.on_quotes(quotes, self.clock.now_ms())
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Makes durable what came of the inputs so far; only then are orders released and fills asked for."""
+        effects = self.driver.taken()
+        if not effects:
+            return
+        for words in effects.alarms:
+            self.on_alarm(words)
+        now_ms = self.clock.now_ms()
+        rows: list[OutboxRow | OutboxChange] = [
+            row_of(self._book_of(order).name, order, now_ms) for order in effects.placed
+        ]
+        rows += [row for client_id in effects.closed if (row := self.outbox.done(client_id)) is not None]
+        if effects.lines or rows:
+            await self.keeper.keep(effects, rows)
+        for order in effects.placed:
+            if order.id not in effects.closed:
+                self.outbox.add(self._book_of(order).name, order, now_ms)
+        for client_id in effects.fetches:
+            self._start(self._ask(Ask("fills", client_id)))
+        self._wake.set()
+
+    # The outbox.
+
+    async def _send_when_due(self) -> None:
+        while True:
+            now_ms = self.clock.now_ms()
+            for ask in self.outbox.take(now_ms):
+                self._start(self._ask(ask))
+            self._wake.clear()
+            wait_ms = self.outbox.next_ms() - now_ms
+            sleeping = asyncio.ensure_future(self.clock.sleep_ms(min(wait_ms, 60_000.0)))
+            waking = asyncio.ensure_future(self._wake.wait())
+            await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
+            sleeping.cancel()
+            waking.cancel()
+
+    async def _ask(self, ask: Ask) -> None:
+        if ask.id not in self.outbox:
+            return
+        order, book = self.outbox.order(ask.id), self.driver.books[self.outbox.book_of(ask.id)]
+        venue = self.venues[book.name]
+        if ask.kind == "send":
+            await self._send(book, venue, order)
+        elif ask.kind == "query":
+            await self._query(book, venue, order)
+        else:
+            await self._fetch(book, venue, order)
+
+    async def _send(self, book: Book, venue: Venue, order: LiveOrder) -> None:
+        signed_ms = self.clock.now_ms()
+        await self.keeper.keep(None, [self.outbox.sending(order.id, signed_ms)])
+        request = OrderRequest(client_id=order.id, symbol=order.symbol, lots=order.lots, reduce_only=order.reduces,
+                               signed_ms=signed_ms, window_ms=self.outbox.window_ms)  # fmt: skip
+        try:
+            status = await venue.place(request)
+        except RefusedError as refused:
+            self.driver.on_refused(book, order.id, f"{refused.code}: {refused}", self.clock.now_ms())
+            await self.settle()
+            return
+        except Exception as error:  # whatever it is, it is no answer
+            LOG.info("order %s is unknown: %r", order.id, error)
+            self.outbox.is_unknown(order.id, self.clock.now_ms())
+            self._wake.set()
+            return
+        self.outbox.is_known(order.id, self.clock.now_ms())
+        self.driver.on_status(book, status)
+        await self.settle()
+
+    async def _query(self, book: Book, venue: Venue, order: LiveOrder) -> None:
+        asked_ms = self.clock.now_ms()
+        try:
+            status = await venue.query(order.id)
+        except SILENCE as error:
+            LOG.info("query of %s failed: %r", order.id, error)
+            return
+        if order.id not in self.outbox:
+            return
+        if status is not None:
+            self.outbox.is_known(order.id, self.clock.now_ms())
+            self.driver.on_status(book, status)
+        elif self.outbox.is_lost(order.id, asked_ms):
+            self.driver.on_lost(book, order.id, self.clock.now_ms())
+        await self.settle()
+
+    async def _fetch(self, book: Book, venue: Venue, order: LiveOrder) -> None:
+        try:
+            trades = await venue.fills(order.id)
+        except SILENCE as error:
+            LOG.info("fills of %s: %r", order.id, error)
+            return
+        for trade in trades:
+            self.driver.on_trade(book, trade)
+        await self.settle()
+
+    # Reports and reconciliation.
+
+    async def _listen(self, name: str) -> None:
+        book, venue = self.driver.books[name], self.venues[name]
+        while True:
+            try:
+                async for report in venue.reports():
+                    self._take(book, report)
+                    await self.settle()
+            except SILENCE as error:
+                LOG.info("reports of %s broke off: %r", name, error)
+            await self.clock.sleep_ms(_AGAIN_MS)
+            await self._reconcile(name)
+
+    def _take(self, book: Book, report: Report) -> None:
+        match report:
+            case Trade():
+                self.driver.on_trade(book, report)
+            case OrderStatus():
+                self.driver.on_status(book, report)
+            case FundingPayment():
+                self.driver.on_funding(book, report, self.clock.now_ms())
+            case Forced():
+                self.driver.on_forced(book, report)
+
+    async def _catch_up(self, name: str) -> None:
+        """Asks for what the reports may have lost: settlements, and trades the venue made by itself."""
+        book, venue = self.driver.books[name], self.venues[name]
+        since_ms = min((leg.funded_ms for token in book.tokens for leg in token.state.legs), default=0)
+        for payment in sorted(await venue.funding_payments(since_ms), key=lambda one: one.settlement_ms):
+            self.driver.on_funding(book, payment, self.clock.now_ms())
+        for forced in await venue.forced_trades(book.state.reconciled_ms):
+            self.driver.on_forced(book, forced)
+        await self.settle()
+
+    async def _reconciled(self, name: str) -> None:
+        """Reconciles a book, however often it takes; a failed query is not "flat" (C3)."""
+        while not await self._reconcile(name):
+            await self.clock.sleep_ms(_AGAIN_MS)
+
+    async def _reconcile_often(self, name: str) -> None:
+        while True:
+            await self.clock.sleep_ms(RECONCILE_MS)
+            await self._reconcile(name)
+
+    async def _reconcile(self, name: str) -> bool:
+        """Holds the venue's statement against the ledger; returns whether it could be.
+
+        While an order is under way the two may differ rightly, so it is done in a quiet moment.
+        """
+        book, venue = self.driver.books[name], self.venues[name]
+        for _ in range(_SETTLED_TRIES):
+            try:
+                await self._catch_up(name)
+                placed = book.state.orders
+                statement = await venue.statement()
+                if book.state.live or book.state.orders != placed:
+                    return False
+                differs = self.driver.differences(book, statement)
+                if differs:  # a report may still be on its way
+                    await self.clock.sleep_ms(_AGAIN_MS)
+                    continue
+            except SILENCE as error:
+                LOG.info("%s cannot be reconciled now: %r", name, error)
+                return False
+            self.driver.on_statement(book, statement)
+            await self.settle()
+            return True
+        self.driver.on_statement(book, statement)
+        await self.settle()
+        return True
+
+    def _book_of(self, order: LiveOrder) -> Book:
+        return self.driver.by_name[order.purpose.token].book
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            if not self._failed.done():
+                self._failed.set_exception(error)

@@ -1,0 +1,69 @@
+"""What the desk asks of durability: one call that returns when everything in it is safe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from gearing.drive.effects import Effects
+from gearing.store.records import Answer, Commit, OutboxChange, OutboxRow
+from gearing.store.store import Store
+from gearing.store.writer import Writer
+
+Rows = Sequence[OutboxRow | OutboxChange]
+
+
+class Keeper(Protocol):
+    """A store as the desk sees it."""
+
+    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Sequence[Answer] = ()) -> None:
+        """Makes lines, states, published NAVs, outbox rows and answers durable, all or none, in the order of calls.
+
+        Raises:
+            StoreError: nothing of it is durable; the desk starts anew from what is.
+        """
+        ...
+
+
+class StoreKeeper:
+    """Keeps through the writer's thread, whose groups share one fsync.
+
+    Args:
+        writer: of the store.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Sequence[Answer] = ()) -> None:
+        """See `Keeper`."""
+        await asyncio.wrap_future(self._writer.submit(commit_of(effects, rows, answers)))
+
+
+class InLoopKeeper:
+    """Keeps within the event loop, so that a simulation has no threads.
+
+    Args:
+        store: what it keeps in.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Sequence[Answer] = ()) -> None:
+        """See `Keeper`."""
+        self._store.commit([commit_of(effects, rows, answers)])
+        await asyncio.sleep(0)
+
+
+def commit_of(effects: Effects | None, rows: Rows, answers: Sequence[Answer]) -> Commit:
+    """Returns the transaction that makes effects, rows and answers durable."""
+    return Commit(
+        lines=tuple(effects.lines) if effects else (),
+        states=tuple(effects.states.values()) if effects else (),
+        navs=tuple(effects.navs) if effects else (),
+        outbox=tuple(row for row in rows if isinstance(row, OutboxRow)),
+        changes=tuple(row for row in rows if isinstance(row, OutboxChange)),
+        answers=tuple(answers),
+    )

@@ -1,0 +1,351 @@
+"""The driver: quotes, reports and requests come in; journal lines and orders come out. No clock, no I/O.
+
+The desk wires it to feeds, a store and a venue, the simulation to virtual time, a replay to files. Whoever runs it
+makes an input's effects durable before anything of them is sent, and before the next input's are sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gearing.core import book as bk
+from gearing.core import events as ev
+from gearing.core.book import BookState, LiveOrder, Purpose, book_step, order_id
+from gearing.core.invariants import breaches
+from gearing.core.journal import GENESIS, Line, state_body, state_hash
+from gearing.core.state import TokenState
+from gearing.core.step import BEHAVIOUR, StepError, step
+from gearing.core.terms import Spec
+from gearing.core.trading import Order
+from gearing.core.watch import Watch, needs, watch
+from gearing.drive.effects import Effects, Head
+from gearing.drive.limits import refusal
+from gearing.drive.market import Market
+from gearing.store.records import BookLine, Nav, NavKind
+from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, Quote, Statement, Trade
+
+_MINUTE_MS = 60_000
+_START = Head(0, GENESIS)
+
+_OUTCOMES: dict[str, ev.Outcome] = {
+    "filled": "filled", "cancelled": "cancelled", "expired": "cancelled", "rejected": "rejected",
+}  # fmt: skip
+
+
+class Running:
+    """A token as the driver runs it."""
+
+    __slots__ = ("book", "head", "horizon", "minute", "name", "number", "spec", "state", "symbols")
+
+    def __init__(self, number: int, book: Book, spec: Spec, state: TokenState, head: Head) -> None:
+        self.number, self.book, self.spec, self.state, self.head = number, book, spec, state, head
+        self.name = spec.token.symbol
+        self.symbols = tuple(leg.symbol for leg in spec.token.legs)
+        self.minute = 0
+        self.horizon: Watch | None = None
+
+    @property
+    def stream(self) -> str:
+        """The name of its journal."""
+        return f"token:{self.name}"
+
+
+class Book:
+    """A venue account as the driver runs it."""
+
+    __slots__ = ("head", "name", "state", "tokens")
+
+    def __init__(self, name: str, state: BookState, head: Head) -> None:
+        self.name, self.state, self.head = name, state, head
+        self.tokens: list[Running] = []
+
+    @property
+    def stream(self) -> str:
+        """The name of its journal."""
+        return f"book:{self.name}"
+
+
+class Driver:
+    """Runs books and their tokens.
+
+    Args:
+        market: the guarded prices of every instrument.
+    """
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.tokens: list[Running] = []
+        self.books: dict[str, Book] = {}
+        self.by_name: dict[str, Running] = {}
+        self.effects = Effects()
+
+    # Taking up books and tokens.
+
+    def open_book(self, name: str, incarnation: str, tokens: Iterable[str], now_ms: int) -> Book:
+        """Opens a new book."""
+        book = self.adopt_book(name, BookState(), _START)
+        opened = bk.BookOpened(time_ms=now_ms, number=len(self.books), incarnation=incarnation, tokens=tuple(tokens))
+        self.note(book, opened)
+        return book
+
+    def reopen_book(self, book: Book, incarnation: str, now_ms: int) -> None:
+        """Opens a book anew after its database was restored: under a new incarnation, and halted."""
+        tokens = book.state.tokens
+        self.note(book, bk.BookOpened(time_ms=now_ms, number=book.state.number, incarnation=incarnation, tokens=tokens))
+        self.note(book, bk.BookHalted(time_ms=now_ms, by="restore", reason="the database was restored from a backup"))
+
+    def adopt_book(self, name: str, state: BookState, head: Head) -> Book:
+        """Takes up a book as its journal left it."""
+        book = Book(name, state, head)
+        self.books[name] = book
+        return book
+
+    def adopt(self, book: Book, spec: Spec, state: TokenState, head: Head) -> Running:
+        """Takes up a token as its journal left it; a new one's journal is empty."""
+        running = Running(len(self.tokens), book, spec, state, head)
+        self.tokens.append(running)
+        self.by_name[running.name] = running
+        book.tokens.append(running)
+        self.market.list_token(running.number, running.symbols)
+        self.arm(running)
+        return running
+
+    def launch(self, book: Book, spec: Spec, lots: tuple[str, ...], amount: int, units: int, now_ms: int) -> Running:
+        """Launches a token at the prices of now, and seeds it."""
+        prices = tuple(self.market.price(leg.symbol) for leg in spec.token.legs)
+        running = self.adopt(book, spec, TokenState(), _START)
+        self.apply(running, ev.Launched(time_ms=now_ms, token=spec.token, lots=lots, prices=prices))
+        self.apply(running, ev.Seeded(time_ms=now_ms, amount=amount, units=units))
+        return running
+
+    def taken(self) -> Effects:
+        """Returns what came of the inputs since the last call."""
+        effects, self.effects = self.effects, Effects()
+        return effects
+
+    # What comes in.
+
+    def on_quotes(self, quotes: Sequence[Quote], now_ms: int) -> None:
+        """Takes the prices of one instant: all of them first, then whoever they concern acts."""
+        concerned: set[int] = set()
+        for quote in quotes:
+            concerned.update(self.market.take(quote, now_ms))
+        for number in sorted(concerned):
+            self.attend(self.tokens[number])
+
+    def attend(self, running: Running) -> None:
+        """Asks a token what it does at the prices it has now."""
+        prices = self.market.prices(running.symbols)
+        if prices is None:  # P4: without a good price of each leg nothing is done; the next one asks again
+            self.arm(running)
+            return
+        horizon = running.horizon
+        event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
+                          volumes=prices.volumes)  # fmt: skip
+        due = horizon is not None and prices.time_ms >= horizon.deadline_ms
+        if due or needs(running.spec, running.state, event):
+            self.apply(running, event)
+        minute = prices.time_ms // _MINUTE_MS
+        if minute > running.minute:
+            running.minute = minute
+            self.publish(running, "minute", prices.time_ms, prices.marks)
+        self.arm(running)
+
+    def publish(self, running: Running, kind: NavKind, time_ms: int, marks: tuple[float, ...]) -> None:
+        """Strikes a NAV at these prices and publishes it."""
+        self.apply(running, ev.NavStruck(time_ms=time_ms, prices=marks))
+        state = running.state
+        self.effects.navs.append(Nav(running.name, time_ms, kind, state.nav, state.balances.units, marks))
+
+    def on_trade(self, book: Book, trade: Trade) -> None:
+        """Books a fill, once."""
+        order = book.state.live.get(trade.client_id)
+        if order is None or trade.trade_id in order.trades:
+            return
+        self.note(book, bk.Traded(time_ms=trade.time_ms, id=order.id, trade=trade.trade_id, lots=trade.lots,
+                                  price=trade.price, commission=trade.commission))  # fmt: skip
+        running, purpose = self.by_name[order.purpose.token], order.purpose
+        self.apply(running, ev.Filled(
+            time_ms=trade.time_ms, leg=purpose.leg, epoch=purpose.epoch, slice=purpose.slice, attempt=purpose.attempt,
+            trade=trade.trade_id, lots=trade.lots, price=trade.price, commission=trade.commission,
+        ))  # fmt: skip
+        self._close_if_whole(book, trade.client_id, trade.time_ms)
+        self.arm(running)
+
+    def on_status(self, book: Book, status: OrderStatus) -> None:
+        """Takes the venue's word on an order; one that ended is closed once all its fills are booked."""
+        order = book.state.live.get(status.client_id)
+        if order is None or status.word == "open":
+            return
+        outcome = _OUTCOMES[status.word]
+        if order.ends is None:
+            self.note(book, bk.EndTold(time_ms=status.time_ms, id=order.id, outcome=outcome, filled=status.filled,
+                                       words=status.reason))  # fmt: skip
+        self._close_if_whole(book, order.id, status.time_ms)
+        if order.id in book.state.live:
+            self.effects.fetches.append(order.id)
+
+    def on_refused(self, book: Book, client_id: str, words: str, now_ms: int) -> None:
+        """Takes the venue's refusal: the order does not exist."""
+        if client_id in book.state.live:
+            self._close(book, client_id, "rejected", words, now_ms)
+
+    def on_lost(self, book: Book, client_id: str, now_ms: int) -> None:
+        """Takes it that an order never arrived: the venue knows none of its id, and it can no longer come."""
+        order = book.state.live.get(client_id)
+        if order is not None and order.filled == 0:
+            self._close(book, client_id, "lost", "", now_ms)
+
+    def on_funding(self, book: Book, payment: FundingPayment, now_ms: int) -> None:
+        """Books a settlement, once, on the size held at that instant."""
+        for running in book.tokens:
+            for k, symbol in enumerate(running.symbols):
+                leg = running.state.legs[k]
+                if symbol != payment.symbol or payment.settlement_ms <= leg.funded_ms:
+                    continue
+                held = leg.lots_at(payment.settlement_ms)
+                if held is None:
+                    words = f"{running.name}: funding of {symbol} came too late for its size to be checked"
+                    self.effects.alarms.append(words)
+                elif held != payment.lots and any(one.symbol == symbol for one in book.state.live.values()):
+                    continue  # a fill from before it may not be booked yet; the payment is asked for again
+                elif held != payment.lots:
+                    words = f"F2: funding was paid on {payment.lots} lots, held were {held}"
+                    self.halt(running, "guard", words, now_ms)
+                prices = tuple(
+                    payment.mark if n == k else running.state.legs[n].mark for n in range(len(running.symbols))
+                )
+                self.apply(running, ev.FundingSettled(
+                    time_ms=now_ms, leg=k, settlement_ms=payment.settlement_ms, lots=payment.lots, rate=payment.rate,
+                    amount=payment.amount, prices=prices,
+                ))  # fmt: skip
+                self.arm(running)
+
+    def on_forced(self, book: Book, forced: Forced) -> None:
+        """Books what the venue closed by itself, once."""
+        if forced.trade_id in book.state.forced:
+            return
+        told = bk.ForcedTold(time_ms=forced.time_ms, trade=forced.trade_id, symbol=forced.symbol, lots=forced.lots,
+                             deleveraged=forced.deleveraged)  # fmt: skip
+        self.note(book, told)
+        for running in book.tokens:
+            if forced.symbol in running.symbols:
+                k = running.symbols.index(forced.symbol)
+                self.apply(running, ev.Liquidated(
+                    time_ms=forced.time_ms, leg=k, lots=forced.lots, price=forced.price, charge=forced.charge,
+                    trade=forced.trade_id, deleveraged=forced.deleveraged,
+                ))  # fmt: skip
+                kind = "deleveraged" if forced.deleveraged else "liquidated"
+                self.effects.alarms.append(f"{running.name}: the venue {kind} {forced.lots} lots of {forced.symbol}")
+                self.arm(running)
+
+    def differences(self, book: Book, statement: Statement) -> tuple[bk.Difference, ...]:
+        """Returns where the venue's statement and the ledger differ."""
+        positions: dict[str, int] = dict.fromkeys(statement.positions, 0)
+        wallets: dict[str, int] = dict.fromkeys(statement.wallet, 0)
+        for running in book.tokens:
+            for leg, symbol in zip(running.state.legs, running.symbols, strict=True):
+                positions[symbol] = positions.get(symbol, 0) + leg.lots
+            asset = running.spec.token.settlement
+            wallets[asset] = wallets.get(asset, 0) + running.state.balances.wallet
+        found = [
+            bk.Difference(what="position", name=name, venue=statement.positions.get(name, 0), ledger=lots)
+            for name, lots in sorted(positions.items())
+        ]
+        found += [
+            bk.Difference(what="wallet", name=name, venue=statement.wallet.get(name, 0), ledger=amount)
+            for name, amount in sorted(wallets.items())
+        ]
+        return tuple(one for one in found if one.venue != one.ledger)
+
+    def on_statement(self, book: Book, statement: Statement) -> None:
+        """Journals how the venue's statement compares with the ledger: a difference halts (C1), none is traded (C2)."""
+        differences = self.differences(book, statement)
+        self.note(book, bk.Reconciled(time_ms=statement.time_ms, differences=differences))
+        if differences and not book.state.halted:
+            words = "; ".join(f"{d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differences)
+            self.note(book, bk.BookHalted(time_ms=statement.time_ms, by="reconciliation", reason=f"C1: {words}"))
+            self.effects.alarms.append(f"{book.name}: halted, {words}")
+
+    def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
+        """Halts, resumes or closes a token, as a person asked."""
+        self.apply(running, ev.Operated(time_ms=now_ms, action=action, by=by, reason=reason))
+        self.arm(running)
+
+    def halt(self, running: Running, by: str, reason: str, now_ms: int) -> None:
+        """Halts a token by a circuit breaker."""
+        if running.state.status == "open":
+            self.apply(running, ev.Operated(time_ms=now_ms, action="halt", by=by, reason=reason))
+        self.effects.alarms.append(f"{running.name}: {reason}")
+
+    # What goes out.
+
+    def apply(self, running: Running, event: ev.TokenEvent) -> None:
+        """Steps a token, journals what came of it, and places the orders it wants."""
+        before = running.state
+        try:
+            done = step(running.spec, before, event)
+        except StepError as error:
+            self.effects.alarms.append(f"{running.name}: {error}")
+            raise
+        body = state_body(done.state)
+        line = Line(
+            stream=running.stream, seq=running.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
+            entry=done.entry, nav=done.state.nav, units=done.state.balances.units, state=state_hash(body),
+        )  # fmt: skip
+        running.state = done.state
+        running.head = self.effects.append(running.stream, running.head, event.time_ms, line, done.state)
+        broken = breaches(before, done.state, done.entry)
+        if broken:
+            self.halt(running, "invariants", "; ".join(broken), event.time_ms)
+        for order in done.orders:
+            self._place(running, order, event.time_ms)
+
+    def note(self, book: Book, event: bk.BookEvent) -> None:
+        """Steps a book and journals it."""
+        book.state = book_step(book.state, event)
+        line = BookLine(
+            stream=book.stream, seq=book.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
+            state=state_hash(state_body(book.state)),
+        )  # fmt: skip
+        book.head = self.effects.append(book.stream, book.head, event.time_ms, line, book.state)
+
+    def arm(self, running: Running) -> None:
+        """Sets the token's barriers to its horizon."""
+        running.horizon = watch(running.spec, running.state)
+        self.market.arm(running.number, running.symbols, running.horizon, float((running.minute + 1) * _MINUTE_MS))
+
+    def _place(self, running: Running, order: Order, now_ms: int) -> None:
+        book = running.book
+        why = book.state.halted or refusal(running.spec, running.state, order)
+        if why:
+            self.halt(running, "limits", f"R4: an order was not sent: {why}", now_ms)
+            self._end(running, order.leg, order.epoch, order.slice, order.attempt, "rejected", why, now_ms)
+            return
+        purpose = Purpose(
+            token=running.name, leg=order.leg, epoch=order.epoch, slice=order.slice, attempt=order.attempt
+        )
+        live = LiveOrder(id=order_id(book.state), symbol=running.symbols[order.leg], lots=order.lots,
+                         reduces=order.reduces, purpose=purpose)  # fmt: skip
+        self.note(book, bk.OrderPlaced(time_ms=now_ms, order=live))
+        self.effects.placed.append(live)
+
+    def _close_if_whole(self, book: Book, client_id: str, time_ms: int) -> None:
+        order = book.state.live[client_id]
+        if order.ends is not None and order.filled == order.ends[1]:
+            self._close(book, client_id, order.ends[0], order.ends[2], time_ms)
+
+    def _close(self, book: Book, client_id: str, outcome: ev.Outcome, words: str, time_ms: int) -> None:
+        order = book.state.live[client_id]
+        self.note(book, bk.OrderClosed(time_ms=time_ms, id=client_id, outcome=outcome, words=words))
+        self.effects.closed.append(client_id)
+        running, p = self.by_name[order.purpose.token], order.purpose
+        self._end(running, p.leg, p.epoch, p.slice, p.attempt, outcome, words, time_ms)
+        self.arm(running)
+
+    def _end(
+        self, running: Running, leg: int, epoch: int, slice_: int, attempt: int, outcome: ev.Outcome, words: str,
+        time_ms: int,
+    ) -> None:  # fmt: skip
+        self.apply(running, ev.OrderEnded(time_ms=time_ms, leg=leg, epoch=epoch, slice=slice_, attempt=attempt,
+                                          outcome=outcome, words=words))  # fmt: skip

@@ -1,0 +1,54 @@
+"""What the driver wants done: first what must be durable, then what may be sent."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from gearing.core.book import LiveOrder
+from gearing.core.journal import body_of, hash_of, state_body
+from gearing.store.records import Nav, Projected, Written
+
+
+class Head(NamedTuple):
+    """Where a stream's journal ends: the last line's number and hash."""
+
+    seq: int
+    hash: str
+
+
+class Effects:
+    """What came of one input.
+
+    Attributes:
+        lines: to be appended, in order.
+        states: the projections of the streams that were touched, the last of each.
+        navs: to be published.
+        placed: orders to be sent once the lines are durable.
+        closed: ids of orders that ended.
+        fetches: ids whose fills must be asked for.
+        alarms: sentences that a person should read.
+    """
+
+    __slots__ = ("alarms", "closed", "fetches", "lines", "navs", "placed", "states")
+
+    def __init__(self) -> None:
+        self.lines: list[Written] = []
+        self.states: dict[str, Projected] = {}
+        self.navs: list[Nav] = []
+        self.placed: list[LiveOrder] = []
+        self.closed: list[str] = []
+        self.fetches: list[str] = []
+        self.alarms: list[str] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.lines or self.fetches or self.alarms)
+
+    def append(self, stream: str, before: Head, time_ms: int, line: msgspec.Struct, state: msgspec.Struct) -> Head:
+        """Adds a line and the state after it; returns the stream's new head."""
+        body = body_of(line)
+        head = Head(before.seq + 1, hash_of(before.hash, body))
+        self.lines.append(Written(stream, head.seq, time_ms, body, head.hash))
+        self.states[stream] = Projected(stream, head.seq, head.hash, state_body(state))
+        return head

@@ -1,0 +1,59 @@
+"""What an order must pass before it is sent (R4): size, exposure, leverage and margin as they will be."""
+
+from __future__ import annotations
+
+from gearing.core.instruments import MarginTier
+from gearing.core.money import to_float
+from gearing.core.state import TokenState
+from gearing.core.terms import Spec
+from gearing.core.trading import Order
+
+# A rebalance may meet its aim so far beyond it by lots and cost; more is a mistake somewhere.
+_SLACK = 0.05
+
+
+def refusal(spec: Spec, state: TokenState, order: Order) -> str:
+    """Returns why an order must not be sent; empty if it may be.
+
+    An order that only lowers the position always may.
+    """
+    leg = state.legs[order.leg]
+    after = leg.lots + order.lots
+    if order.reduces or (abs(after) <= abs(leg.lots) and after * leg.lots >= 0):
+        return ""
+    size, equity, limits = float(leg.lot) * leg.mark, to_float(state.equity), spec.token.limits
+    if equity <= 0.0:
+        return "there is no equity"
+    notional = abs(order.lots) * size
+    if limits.largest_order is not None and notional > limits.largest_order:
+        return f"an order of {notional:,.0f} is above the largest, {limits.largest_order:,.0f}"
+    held = sum(n * float(one.lot) * one.mark for n, one in zip(_projected(state), state.legs, strict=True))
+    if limits.largest_exposure is not None and abs(held) > limits.largest_exposure:
+        return f"an exposure of {abs(held):,.0f} would be above the largest, {limits.largest_exposure:,.0f}"
+    aim = abs(state.rebalance.aim) if state.rebalance is not None else 0.0
+    ceiling = max(aim, abs(spec.terms.target)) * (1.0 + _SLACK)
+    if abs(held) / equity > ceiling and len(state.legs) == 1:
+        return f"leverage would be {abs(held) / equity:.3f}, above {ceiling:.3f}"
+    margin = sum(
+        _maintenance(instrument.margin_tiers, abs(n) * float(one.lot) * one.mark)
+        for instrument, n, one in zip(spec.token.legs, _projected(state), state.legs, strict=True)
+    )
+    if margin >= equity:
+        return f"a maintenance margin of {margin:,.0f} would leave nothing of {equity:,.0f}"
+    return ""
+
+
+def _projected(state: TokenState) -> list[int]:
+    """Returns the lots of each leg once every live order is filled."""
+    lots = [leg.lots for leg in state.legs]
+    if state.rebalance is not None:
+        for attempt in state.rebalance.attempts:
+            lots[attempt.leg] += attempt.lots - attempt.filled
+    return lots
+
+
+def _maintenance(tiers: tuple[MarginTier, ...], notional: float) -> float:
+    for tier in tiers:
+        if notional <= tier.notional_max:
+            return max(tier.rate * notional - tier.amount, 0.0)
+    return max(tiers[-1].rate * notional - tiers[-1].amount, 0.0) if tiers else 0.0

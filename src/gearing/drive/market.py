@@ -1,0 +1,91 @@
+"""The guarded prices of every instrument, and which tokens a price concerns."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from gearing.core.watch import Watch
+from gearing.drive.barriers import Lane
+from gearing.drive.guard import Guard, GuardLimits
+from gearing.venues.protocol import Quote
+
+
+class Prices(NamedTuple):
+    """The prices of a token's legs: the marks, when the last of them was known, and when the one before."""
+
+    marks: tuple[float, ...]
+    time_ms: int
+    before_ms: int
+    volumes: tuple[float, ...]
+
+
+class _Instrument:
+    __slots__ = ("before_ms", "guard", "lane", "mark", "time_ms", "volume")
+
+    def __init__(self, limits: GuardLimits) -> None:
+        self.guard, self.lane = Guard(limits), Lane()
+        self.mark, self.volume = math.nan, 0.0
+        self.time_ms = self.before_ms = 0
+
+
+class Market:
+    """The last good price of each instrument.
+
+    Args:
+        limits: of the price guard.
+    """
+
+    def __init__(self, limits: GuardLimits) -> None:
+        self._limits = limits
+        self._instruments: dict[str, _Instrument] = {}
+
+    def list_token(self, number: int, symbols: tuple[str, ...]) -> None:
+        """Makes the instruments of a token known."""
+        for symbol in symbols:
+            self._instruments.setdefault(symbol, _Instrument(self._limits))
+
+    def take(self, quote: Quote, now_ms: int) -> list[int]:
+        """Takes a price; returns the tokens it concerns."""
+        it = self._instruments.get(quote.symbol)
+        if it is None:
+            it = self._instruments.setdefault(quote.symbol, _Instrument(self._limits))
+        mark, time_ms = quote.mark, quote.time_ms
+        if not it.guard.admits(mark, quote.index, time_ms, now_ms):
+            return []
+        if time_ms != it.time_ms:
+            it.before_ms = it.time_ms or time_ms
+        it.mark, it.time_ms, it.volume = mark, time_ms, quote.volume_24h
+        lane = it.lane
+        if lane.low <= mark <= lane.high and time_ms < lane.deadline_ms:
+            return []
+        return lane.crossed(mark, time_ms)
+
+    def arm(self, number: int, symbols: tuple[str, ...], horizon: Watch, nav_due_ms: float) -> None:
+        """Sets a token's barriers on each of its instruments."""
+        deadline = min(horizon.deadline_ms, nav_due_ms)
+        for symbol, below, above in zip(symbols, horizon.below, horizon.above, strict=True):
+            self._instruments[symbol].lane.arm(number, below, above, deadline)
+
+    def price(self, symbol: str) -> float:
+        """Returns the last good mark of an instrument; NaN if there is none."""
+        it = self._instruments.get(symbol)
+        return math.nan if it is None else it.mark
+
+    def prices(self, symbols: tuple[str, ...]) -> Prices | None:
+        """Returns the prices of a token's legs, or None if one of them is not good (P4)."""
+        its = [self._instruments[symbol] for symbol in symbols]
+        if any(it.guard.why for it in its):
+            return None
+        now_ms = max(it.time_ms for it in its)
+        before_ms = max(it.time_ms if it.time_ms < now_ms else it.before_ms for it in its)
+        return Prices(tuple(it.mark for it in its), now_ms, before_ms, tuple(it.volume for it in its))
+
+    def why_not(self, symbol: str) -> str:
+        """Returns why an instrument has no good price; empty if it has one."""
+        it = self._instruments.get(symbol)
+        return "no price yet" if it is None else it.guard.why
+
+    def lane(self, symbol: str) -> Lane:
+        """Returns the barriers on an instrument."""
+        return self._instruments[symbol].lane

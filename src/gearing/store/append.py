@@ -1,0 +1,159 @@
+"""The hot way in: a group of commits as one transaction of the driver, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite as dialect
+
+from gearing.core.journal import GENESIS, hash_of
+from gearing.store import schema
+from gearing.store.errors import BusyError, FencedError, FullError, StaleError, StoreError
+from gearing.store.records import Commit, Nav, Projected
+
+Head = tuple[int, str]
+
+
+def _text(statement: Any) -> str:
+    return str(statement.compile(dialect=dialect.dialect()))
+
+
+def _upsert(table: sa.Table) -> str:
+    fresh = dialect.insert(table)
+    keys = [column.name for column in table.primary_key]
+    changed = {c.name: fresh.excluded[c.name] for c in table.columns if c.name not in keys}
+    return _text(fresh.on_conflict_do_update(index_elements=keys, set_=changed))
+
+
+_LINES, _OUTBOX = _text(sa.insert(schema.journal)), _text(sa.insert(schema.outbox))
+_STATES, _NAVS, _SNAPSHOTS = _upsert(schema.states), _upsert(schema.navs), _upsert(schema.snapshots)
+_CHANGE = "UPDATE outbox SET status = ?, signed_ms = ?, dead_after_ms = ? WHERE id = ? AND status = ?"
+_ANSWER = "UPDATE inbox SET status = 'answered', answer = ? WHERE number = ? AND status = 'waiting'"
+_HEAD = "SELECT seq, hash FROM journal WHERE stream = ? ORDER BY seq DESC LIMIT 1"
+
+
+class Appender:
+    """The one connection that a runner writes through, and where each stream ends.
+
+    A line must follow on the line that stands last in the database, by number and by hash; so a commit that was
+    worked out on a state that was never kept, or on one that another runner went past, is refused.
+
+    Args:
+        connection: of the driver; the appender owns it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._heads: dict[str, Head] = {}
+
+    def commit(self, commits: Sequence[Commit]) -> None:
+        """Writes a group of commits in one transaction.
+
+        Raises:
+            FencedError: another runner wrote these lines, or moved these rows.
+            StaleError: lines before these are missing.
+            FullError: the disk is full.
+            BusyError: another process held the database for too long.
+            StoreError: anything else that the database refuses.
+        """
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            heads: dict[str, Head] = {}
+            for commit in commits:
+                self._follow(commit, heads)
+            self._write(commits)
+            self.connection.execute("COMMIT")
+        except BaseException as error:
+            self._take_back(commits)
+            if isinstance(error, sqlite3.Error):
+                raise self._refusal(error, commits) from error
+            raise
+        self._heads.update(heads)
+
+    def close(self) -> None:
+        """Gives the connection up."""
+        self.connection.close()
+
+    def _follow(self, commit: Commit, heads: dict[str, Head]) -> None:
+        """Checks that a commit's lines follow on what stands, and that its states are those after them."""
+        touched = set()
+        for line in commit.lines:
+            stream = line.stream
+            seq, before = heads.get(stream) or self._head(stream)
+            if line.seq <= seq:
+                raise FencedError(f"line {line.seq} stands already; another runner owns the stream.", stream=stream)
+            if line.seq > seq + 1:
+                raise StaleError(f"line {line.seq} follows on line {seq}; those between were not kept.", stream=stream)
+            if hash_of(before, line.body) != line.hash:
+                raise FencedError(f"line {line.seq} does not follow on the line {seq} that stands.", stream=stream)
+            heads[stream] = (line.seq, line.hash)
+            touched.add(stream)
+        for state in commit.states:
+            if heads.get(state.stream) != (state.seq, state.hash):
+                raise StoreError(f"the state of line {state.seq} is not that of its last line.", stream=state.stream)
+            touched.discard(state.stream)
+        if touched:
+            raise StoreError("its lines come without the state after them.", stream=min(touched))
+
+    def _head(self, stream: str) -> Head:
+        known = self._heads.get(stream)
+        if known is None:
+            known = self.connection.execute(_HEAD, (stream,)).fetchone() or (0, GENESIS)
+            self._heads[stream] = known
+        return known
+
+    def _write(self, commits: Sequence[Commit]) -> None:
+        many = self.connection.executemany
+        many(_LINES, [line for commit in commits for line in commit.lines])
+        last: dict[str, Projected] = {state.stream: state for commit in commits for state in commit.states}
+        many(_STATES, list(last.values()))
+        many(_NAVS, [_nav_row(nav) for commit in commits for nav in commit.navs])
+        many(_SNAPSHOTS, [shot for commit in commits for shot in commit.snapshots])
+        many(_OUTBOX, [row for commit in commits for row in commit.outbox])
+        changes = [
+            (c.status, c.signed_ms, c.dead_after_ms, c.id, c.before) for commit in commits for c in commit.changes
+        ]
+        self._each(_CHANGE, changes, "an order of the outbox does not stand where it was left")
+        answers = [(answer.body, answer.number) for commit in commits for answer in commit.answers]
+        self._each(_ANSWER, answers, "a request of the inbox was answered already")
+
+    def _each(self, statement: str, rows: list[Any], words: str) -> None:
+        """Changes rows of which every single one must be there to be changed."""
+        if rows and self.connection.executemany(statement, rows).rowcount != len(rows):
+            raise FencedError(f"{words}; another runner owns it.")
+
+    def _take_back(self, commits: Iterable[Commit]) -> None:
+        """Ends the transaction with nothing kept, and forgets where its streams were thought to end."""
+        for commit in commits:
+            for line in commit.lines:
+                self._heads.pop(line.stream, None)
+        if self.connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # a full disk may have ended it
+                self.connection.execute("ROLLBACK")
+
+    def _refusal(self, error: sqlite3.Error, commits: Sequence[Commit]) -> StoreError:
+        if "journal.stream" not in str(error):
+            return refusal(error)
+        # The first line that stands already is the one that was refused.
+        lines = (line for commit in commits for line in commit.lines)
+        taken = next(line for line in lines if line.seq <= self._head(line.stream)[0])
+        return FencedError(f"line {taken.seq} stands already; another runner owns the stream.", stream=taken.stream)
+
+
+def _nav_row(nav: Nav) -> tuple[str, int, str, int, int, str]:
+    return (*nav[:5], msgspec.json.encode(nav.marks).decode())
+
+
+def refusal(error: sqlite3.Error) -> StoreError:
+    """Returns the driver's error by its name."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return FullError("there is no room left for the database. Free some; what was kept before stands.")
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return BusyError("another process held the database for too long. Try the same again.")
+    return StoreError(f"the database refused it: {error}.")

@@ -1,0 +1,232 @@
+"""One stream looked over line by line: its chain, its double entry, its balances, and its steps done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from gearing.core.book import BookError, BookState, book_step
+from gearing.core.events import Launched, SpecificationChanged
+from gearing.core.invariants import breaches, l1_double_entry
+from gearing.core.journal import GENESIS, Line, hash_of, line_of, state_body, state_hash, state_of
+from gearing.core.ledger import Balances, posted
+from gearing.core.money import nav_of
+from gearing.core.state import TokenState
+from gearing.core.step import BEHAVIOUR, StepError, step
+from gearing.core.terms import Spec
+from gearing.errors import GearingError
+from gearing.store.records import BookLine, Nav, Projected, Snapshot, Written
+from gearing.store.schema import STATE_SCHEMA
+
+What = Literal["file", "sequence", "chain", "line", "double entry", "balances", "step", "invariant", "state",
+               "snapshot", "nav"]  # fmt: skip
+
+# So many breaches of a stream are named; the rest are counted.
+NAMED_MAX = 100
+# What is wrong from one line on is said once, where it begins.
+_ONCE = frozenset({"balances", "step"})
+
+_book_line = msgspec.json.Decoder(BookLine).decode
+_book_state = msgspec.json.Decoder(BookState).decode
+_Faults = (StepError, BookError, GearingError, ArithmeticError, LookupError, TypeError, ValueError, StopIteration)
+
+
+class Breach(NamedTuple):
+    """Something that does not hold: where, which check, what stands there, what should.
+
+    `what` is one of: file, sequence, chain, line, double entry, balances, step, invariant, state, snapshot, nav.
+    """
+
+    stream: str
+    seq: int
+    what: What
+    found: str
+    expected: str
+
+
+class Audit:
+    """The audit of one stream. Lines are taken in order, then it is closed with what the tables say of its end.
+
+    Args:
+        stream: its name; "token:" and "book:" streams are understood, of any other the chain is checked.
+        again: whether events of the current behaviour are stepped again.
+        shots: its snapshots, by line.
+    """
+
+    def __init__(self, stream: str, *, again: bool = True, shots: dict[int, Snapshot] | None = None) -> None:
+        self.stream, self.again = stream, again
+        self.kind = stream.partition(":")[0]
+        self.seq, self.hash, self.digest = 0, GENESIS, ""
+        self.lines = self.stepped = self.unnamed = 0
+        self.breaches: list[Breach] = []
+        self.balances = Balances()
+        self.spec: Spec | None = None
+        # None: not known, since an event of another behaviour, or one that does not hold.
+        self.token: TokenState | None = TokenState()
+        self.book: BookState | None = BookState()
+        self.shots = shots or {}
+        self.struck: dict[int, set[tuple[int, int]]] = {}
+        self._said: set[What] = set()
+
+    def take(self, row: Written) -> None:
+        """Looks a line over."""
+        self.lines += 1
+        if row.seq != self.seq + 1:
+            self._breach(row.seq, "sequence", f"line {row.seq} after line {self.seq}", f"line {self.seq + 1}")
+        expected = hash_of(self.hash, row.body)
+        if expected != row.hash:
+            self._breach(row.seq, "chain", row.hash, expected)
+        # What follows is held against the hash that stands, so that one changed line is one breach.
+        self.seq, self.hash = row.seq, row.hash
+        line = self._line(row)
+        if isinstance(line, Line):
+            self._take_token(line)
+        elif isinstance(line, BookLine):
+            self._take_book(line)
+
+    def close(self, projected: Projected | None, navs: Iterable[Nav]) -> None:
+        """Holds the end against the projection of the state, and the published NAVs against the lines."""
+        if projected is None:
+            self._breach(self.seq, "state", "no state", "the state after the last line")
+        else:
+            self._check_state(projected)
+        for nav in navs:
+            if (nav.nav, nav.units) not in self.struck.get(nav.time_ms, ()):
+                found = f"NAV {nav.nav} of {nav.units} units published at {nav.time_ms}"
+                self._breach(0, "nav", found, "a line of that time that says the same")
+        for seq in sorted(self.shots.keys()):
+            self._breach(seq, "snapshot", "a snapshot", "a line that it is the state after")
+
+    def damaged(self, words: str) -> None:
+        """Notes that the file itself could not be read any further."""
+        self._breach(self.seq, "file", words, "a file that can be read")
+
+    def _line(self, row: Written) -> Line | BookLine | None:
+        if self.kind not in {"token", "book"}:
+            self.digest = ""
+            return None
+        try:
+            line: Line | BookLine = line_of(row.body) if self.kind == "token" else _book_line(row.body)
+        except (msgspec.MsgspecError, GearingError, UnicodeDecodeError) as error:
+            self._breach(row.seq, "line", f"no line: {error}", "a line of the journal")
+            self.token = self.book = None
+            return None
+        if (line.stream, line.seq, line.time_ms) != (row.stream, row.seq, row.time_ms):
+            place = f"{row.stream} line {row.seq} at {row.time_ms}"
+            self._breach(row.seq, "line", f"{line.stream} line {line.seq} at {line.time_ms}", place)
+        self.digest = line.state
+        return line
+
+    def _take_token(self, line: Line) -> None:
+        empty = TokenState()
+        for words in l1_double_entry(empty, empty, line.entry):
+            self._breach(line.seq, "double entry", words, "0")
+        try:
+            self.balances = posted(self.balances, line.entry)
+        except AttributeError as error:
+            self._breach(line.seq, "double entry", str(error), "an account of the ledger")
+        nav, units = nav_of(self.balances.equity, self.balances.units), self.balances.units
+        if (line.nav, line.units) != (nav, units):
+            self._breach(line.seq, "balances", f"NAV {line.nav} of {line.units} units", f"NAV {nav} of {units} units")
+        self.struck.setdefault(line.time_ms, set()).add((line.nav, line.units))
+        if isinstance(line.event, (Launched, SpecificationChanged)):
+            try:
+                self.spec = Spec(line.event.token)
+            except GearingError as error:
+                self._breach(line.seq, "line", str(error), "a specification that a desk can run")
+        if self.again and self.token is not None and self.spec is not None:
+            self._step_token(self.spec, self.token, line)
+        self._check_snapshot(line.seq)
+
+    def _step_token(self, spec: Spec, before: TokenState, line: Line) -> None:
+        """Does a step again. One of another behaviour may differ, and then the state is not known from there on."""
+        current = line.behaviour == BEHAVIOUR
+        self.token = None
+        try:
+            done = step(spec, before, line.event)
+        except _Faults as error:
+            if current:
+                self._breach(line.seq, "step", f"{type(line.event).__name__}", f"an event that can happen: {error}")
+            return
+        digest = state_hash(state_body(done.state))
+        if current and (done.entry, digest) != (line.entry, line.state):
+            expected = f"{_sum_of(done.entry)}, state {digest}"
+            self._breach(line.seq, "step", f"{_sum_of(line.entry)}, state {line.state}", expected)
+            return
+        if digest == line.state:
+            self.token = done.state
+            self.stepped += current
+            for words in breaches(before, done.state, done.entry):
+                self._breach(line.seq, "invariant", words, "no breach")
+
+    def _take_book(self, line: BookLine) -> None:
+        before, self.book = self.book, None
+        if not self.again or before is None:
+            return
+        current = line.behaviour == BEHAVIOUR
+        try:
+            after = book_step(before, line.event)
+        except _Faults as error:
+            if current:
+                self._breach(line.seq, "step", f"{type(line.event).__name__}", f"an event that can happen: {error}")
+            return
+        digest = state_hash(state_body(after))
+        if digest == line.state:
+            self.book, self.stepped = after, self.stepped + current
+        elif current:
+            self._breach(line.seq, "step", f"state {line.state}", f"state {digest}")
+
+    def _check_snapshot(self, seq: int) -> None:
+        shot = self.shots.pop(seq, None)
+        if shot is None:
+            return
+        digest = state_hash(shot.body)
+        if not digest == shot.state_hash == self.digest:
+            self._breach(seq, "snapshot", f"state {digest}", f"state {self.digest}")
+            return
+        if shot.schema != STATE_SCHEMA:
+            return
+        state = state_of(shot.body)
+        self._check_balances(seq, "snapshot", state)
+        if self.token is None:  # from here on the state is known again
+            self.token = state
+            self._said.discard("step")
+
+    def _check_state(self, projected: Projected) -> None:
+        if (projected.seq, projected.hash) != (self.seq, self.hash):
+            found = f"the state of line {projected.seq}, hash {projected.hash}"
+            self._breach(self.seq, "state", found, f"that of line {self.seq}, hash {self.hash}")
+            return
+        if not self.digest:
+            return
+        digest = state_hash(projected.body)
+        if digest != self.digest:
+            self._breach(self.seq, "state", f"state {digest}", f"state {self.digest}")
+        try:
+            state = state_of(projected.body) if self.kind == "token" else _book_state(projected.body)
+        except msgspec.MsgspecError as error:
+            self._breach(self.seq, "state", f"no state: {error}", "a state")
+            return
+        if isinstance(state, TokenState):
+            self._check_balances(self.seq, "state", state)
+
+    def _check_balances(self, seq: int, what: What, state: TokenState) -> None:
+        for (account, found), (_, expected) in zip(state.balances.items(), self.balances.items(), strict=True):
+            if found != expected:
+                self._breach(seq, what, f"{account} {found}", f"{account} {expected}, the sum of its postings")
+
+    def _breach(self, seq: int, what: What, found: str, expected: str) -> None:
+        if what in _ONCE and what in self._said:
+            self.unnamed += 1
+            return
+        self._said.add(what)
+        if len(self.breaches) < NAMED_MAX:
+            self.breaches.append(Breach(self.stream, seq, what, found, expected))
+        else:
+            self.unnamed += 1
+
+
+def _sum_of(entry: tuple[object, ...]) -> str:
+    return f"{len(entry)} postings {msgspec.json.encode(entry).decode()}" if entry else "no postings"

@@ -1,0 +1,140 @@
+"""Backups: a copy of a running database that is checked before it counts, and the way back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from gearing.files import write_error
+from gearing.store.database import connect, fresh_incarnation, opened, read_meta
+from gearing.store.errors import DatabaseError
+from gearing.store.records import Meta
+from gearing.store.verify import Progress, Verdict, verify
+
+# A runner that still lived when its database was restored can have sent an order so long after.
+STILL_SENT_MS = 60_000
+
+_NOT_DONE = msgspec.json.encode(
+    {"error": "The database was restored from a backup before this was answered. Look at what stands, and ask again."}
+)
+
+
+def backup_database(path: str | Path, target: str | Path, progress: Progress | None = None) -> Verdict:
+    """Copies a database as it stands at one instant, verifies the copy, and only then gives it its name.
+
+    The desk may go on meanwhile. Events are not stepped again; `verify` does that.
+
+    Args:
+        path: the database.
+        target: the backup, one file; nothing may stand there.
+        progress: of the verification, with lines done and lines in all.
+
+    Returns:
+        What was found in the copy; no breach.
+
+    Raises:
+        DatabaseError: something stands there, or the copy does not hold.
+    """
+    opened(path)
+    with _beside(target) as part:
+        _copy(path, part)
+        return _sound(part, path, progress)
+
+
+def restore_database(
+    backup: str | Path, target: str | Path, now_ms: int, progress: Progress | None = None
+) -> Meta:  # fmt: skip
+    """Makes a database of a backup, with an incarnation of its own and the mark that it was restored.
+
+    What may have happened after the backup is not known here: so orders that were not done are unknown until the
+    venue told of them, and requests that waited are answered with a refusal. A book stays halted until it was
+    reconciled (see `Meta.is_foreign_to`).
+
+    Args:
+        backup: the file.
+        target: the new database; nothing may stand there.
+        now_ms: ms UTC.
+        progress: of the verification, with lines done and lines in all.
+
+    Raises:
+        DatabaseError: something stands there, or the backup does not hold.
+    """
+    former = opened(backup)
+    _sound(backup, backup, progress)
+    with _beside(target) as part:
+        _copy(backup, part)
+        with closing(connect(part)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            incarnation = fresh_incarnation()
+            while incarnation == former.incarnation:
+                incarnation = fresh_incarnation()
+            connection.execute("UPDATE meta SET incarnation = ?, restored_ms = ?", (incarnation, now_ms))
+            connection.execute(
+                "UPDATE outbox SET status = 'unknown', dead_after_ms = max(dead_after_ms, ?) WHERE status <> 'done'",
+                (now_ms + STILL_SENT_MS,),
+            )
+            connection.execute(
+                "UPDATE inbox SET status = 'answered', answer = ? WHERE status = 'waiting'", (_NOT_DONE,)
+            )
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode = WAL")
+        return read_meta(part)
+
+
+def _sound(path: str | Path, named: str | Path, progress: Progress | None) -> Verdict:
+    found = verify(path, again=False, progress=progress)
+    if found.breaches:
+        first = found.breaches[0]
+        place = f"{first.stream} line {first.seq}, " if first.stream else ""
+        raise DatabaseError(
+            f"the copy does not hold: {place}{first.what}: {first.found}, expected {first.expected}.",
+            where=str(named), fix="See everything: gearing journal verify",
+        )  # fmt: skip
+    return found
+
+
+def _copy(path: str | Path, part: Path) -> None:
+    """Copies in one step, so that a desk that writes all the time does not make it begin anew."""
+    try:
+        with closing(connect(path)) as source, closing(connect(part, create=True)) as copy:
+            source.backup(copy)
+            # One file and nothing beside it, which can be carried away.
+            copy.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        raise DatabaseError(f"it cannot be copied: {error}.", where=str(path)) from error
+
+
+@contextlib.contextmanager
+def _beside(target: str | Path) -> Iterator[Path]:
+    """Gives a name beside the target; what is made there becomes the target if all goes well, or is removed."""
+    place = Path(target)
+    for name in (place, Path(f"{place}-wal"), Path(f"{place}-journal")):
+        if name.exists():
+            raise DatabaseError("something of this name stands there.", where=str(name), fix="Move it away first.")
+    if not place.absolute().parent.is_dir():
+        raise DatabaseError("the directory does not exist.", where=str(place), fix="Make it first.")
+    part = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        yield part
+        _to_disk(part)
+        part.rename(place)
+        _to_disk(place.absolute().parent)
+    except OSError as error:
+        raise write_error(target, error) from error
+    finally:
+        for name in (part, Path(f"{part}-wal"), Path(f"{part}-shm"), Path(f"{part}-journal")):
+            name.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,191 @@
+"""A database as a file: made, opened in its own mode only, and brought to the current schema.
+
+SQLite in WAL mode with `synchronous=FULL`: what was committed is on the disk, and readers never wait for the writer.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import cast
+
+import sqlalchemy as sa
+
+from gearing.files import readable
+from gearing.store import schema
+from gearing.store.errors import DamagedError, DatabaseError
+from gearing.store.records import MODES, Meta, Mode
+
+# How long a process waits for another one's transaction before it gives up.
+BUSY_S = 5.0
+INCARNATION_LENGTH = 6
+_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+# Where the migrations stand; Alembic reads the files of these directories.
+MIGRATIONS = Path(__file__).with_name("migrations")
+VERSIONS = [MIGRATIONS / "versions"]
+
+
+def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
+    """Returns a connection of the driver that begins no transaction by itself.
+
+    Args:
+        path: the file.
+        create: make it if it is missing.
+
+    Raises:
+        DatabaseError: the file is missing, or cannot be opened.
+    """
+    if not create:
+        readable(path, DatabaseError)
+    uri = f"{Path(path).absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+    try:
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        # FULL: a commit returns once the disk has it. WAL itself is a property of the file, set when it is made.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    return connection
+
+
+def engine_of(path: str | Path) -> sa.Engine:
+    """Returns an SQLAlchemy engine on a database that stands; its transactions see one instant."""
+    engine = sa.create_engine("sqlite://", creator=lambda: connect(path), poolclass=sa.QueuePool)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
+def init_database(path: str | Path, mode: Mode, now_ms: int) -> Meta:
+    """Makes a new, empty database and returns what it says of itself.
+
+    Args:
+        path: where; nothing may stand there.
+        mode: demo, paper, shadow or live, for good.
+        now_ms: ms UTC.
+
+    Raises:
+        DatabaseError: something stands there already, or the mode is none.
+    """
+    if mode not in MODES:
+        raise DatabaseError(f"{mode!r} is no mode.", where=str(path), fix=f"Choose one of {', '.join(MODES)}.")
+    if Path(path).exists():
+        raise DatabaseError("there is a file of this name already.", where=str(path), fix="Choose another name.")
+    with closing(connect(path, create=True)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    made = Meta(schema=schema.SCHEMA, mode=mode, incarnation=fresh_incarnation(), created_ms=now_ms)
+    _migrate(path, made)
+    return made
+
+
+def fresh_incarnation() -> str:
+    """Returns a new incarnation: six letters and digits that no earlier one is likely to have been."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(INCARNATION_LENGTH))
+
+
+def read_meta(path: str | Path) -> Meta:
+    """Returns what a database says of itself, whatever its schema.
+
+    Raises:
+        DatabaseError: the file is missing, or no database of Gearing.
+    """
+    with closing(connect(path)) as connection:
+        try:
+            row = connection.execute("SELECT schema, mode, incarnation, created_ms, restored_ms FROM meta").fetchone()
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from error
+    if row is None:
+        raise DatabaseError("the database was not finished.", where=str(path), fix="Remove it, and make it again.")
+    return Meta(
+        schema=row[0], mode=cast(Mode, row[1]), incarnation=row[2], created_ms=row[3], restored_ms=row[4]
+    )  # fmt: skip
+
+
+def opened(path: str | Path, mode: Mode | None = None) -> Meta:
+    """Returns what a database says of itself, once it is known to be fit for use.
+
+    Args:
+        path: the file.
+        mode: the mode it shall be used in; None: it is only looked at.
+
+    Raises:
+        DatabaseError: it is missing, of another mode, or of another schema than this program's.
+    """
+    found = read_meta(path)
+    if found.schema > schema.SCHEMA:
+        raise DatabaseError(
+            f"the database has schema {found.schema}, this program knows {schema.SCHEMA}.", where=str(path),
+            fix="Use the newer Gearing that wrote it.",
+        )  # fmt: skip
+    if found.schema < schema.SCHEMA:
+        raise DatabaseError(
+            f"the database has schema {found.schema}, this program needs {schema.SCHEMA}.", where=str(path),
+            fix=f"Back it up, then run: gearing db upgrade {path}",
+        )  # fmt: skip
+    if mode is not None and mode != found.mode:
+        raise DatabaseError(
+            f"this is a database of mode {found.mode}; it is not opened as {mode}.", where=str(path),
+            fix=f"Each mode has its own database: use --mode {found.mode}, or another file.",
+        )  # fmt: skip
+    return found
+
+
+def upgrade_database(path: str | Path) -> tuple[int, int]:
+    """Brings a database to this program's schema, whole or not at all; returns the schema before and after.
+
+    Raises:
+        DatabaseError: it is missing, newer than this program, or in use.
+    """
+    before = read_meta(path).schema
+    if before > schema.SCHEMA:
+        opened(path)  # which says why not
+    if before < schema.SCHEMA:
+        _migrate(path)
+    return before, schema.SCHEMA
+
+
+def _migrate(path: str | Path, fresh: Meta | None = None) -> None:
+    """Runs the migrations that are missing, and notes the schema, in one transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", "\n".join(str(place) for place in VERSIONS))
+    with _exclusive(path) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, str(schema.SCHEMA))
+        if fresh is not None:
+            connection.execute(sa.insert(schema.meta).values(
+                schema=fresh.schema, mode=fresh.mode, incarnation=fresh.incarnation, created_ms=fresh.created_ms,
+                restored_ms=fresh.restored_ms,
+            ))  # fmt: skip
+        connection.execute(sa.update(schema.meta).values(schema=schema.SCHEMA))
+
+
+@contextmanager
+def _exclusive(path: str | Path) -> Iterator[sa.Connection]:
+    """A transaction that keeps every other writer out, and takes the change of the tables back if it fails."""
+    engine = sa.create_engine("sqlite://", creator=lambda: connect(path), poolclass=sa.NullPool)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sa.exc.DBAPIError as error:
+        raise _unusable(path, cast(sqlite3.Error, error.orig)) from error
+    finally:
+        engine.dispose()
+
+
+def _unusable(path: str | Path, error: sqlite3.Error) -> DatabaseError:
+    words = str(error)
+    if "not a database" in words or "no such table" in words:
+        return DatabaseError("this is no database of Gearing.", where=str(path), fix="Make one: gearing db init")
+    if "locked" in words or "busy" in words:
+        return DatabaseError("another process is using the database.", where=str(path), fix="Stop it first.")
+    if "malformed" in words:
+        return DamagedError("the database is damaged.", where=str(path), fix="Restore a backup: gearing db restore")
+    return DatabaseError(f"the database cannot be used: {words}.", where=str(path))

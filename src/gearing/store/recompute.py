@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""Recomputes every NAV of an exported journal from the file alone: `python recompute.py FILE`.
+
+It needs Python 3.11 and nothing else, so that a stranger can read it and run it. Each line of the file is
+`{"hash":"…","prev":"…","body":{…}}`, one event of a token with what was booked for it. Three things are worked out:
+
+1. The chain: hash = SHA-256 of `prev`, a line feed, and the body as it stands; `prev` is the hash of the line before.
+2. The books: the postings of an event sum to zero, money and units apart.
+3. The portfolio, from what happened and not from what was booked. The wallet is the capital, less charges, plus
+   funding and the profit of what was closed; unrealised profit is the positions at their marks less what they cost.
+
+    NAV = (wallet + unrealised profit + fees owed) / units, rounded down
+
+Fees owed, and what a reserve paid in after a wipe-out, are what the issuer booked; they are taken from the postings.
+Money and units are integers of 1e-8, sizes are whole lots, prices are the decimals of the file. Exit code 3: something
+differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, Inexact
+from fractions import Fraction
+from typing import Any
+
+MINOR = 10**8
+GENESIS = "0" * 64
+# Differences of one kind that are kept for each stream; the rest are counted.
+NAMED_MAX = 20
+
+_LINE = re.compile(rb'\{"hash":"([0-9a-f]{64})","prev":"([0-9a-f]{64})","body":(.*)\}')
+# Wide enough for every product here; what would not be exact is an error.
+_EXACT = Context(prec=120, traps=[Inexact])
+_MONEY = frozenset(
+    ("wallet", "unrealised", "fees", "capital", "price", "spread", "commission", "funding", "management",
+     "liquidation", "reserve")
+)  # fmt: skip
+_UNITS = frozenset(("issued", "held"))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where the journal says something else than what happened: which figure, what it says, what was worked out."""
+
+    stream: str
+    seq: int
+    what: str
+    journal: str
+    recomputed: str
+
+
+@dataclass
+class Report:
+    """What was worked out: lines, NAVs, each stream's last hash, and every difference."""
+
+    lines: int = 0
+    navs: int = 0
+    heads: dict[str, tuple[int, str]] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    _named: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def differs(self, stream: str, seq: int, what: str, journal: object, recomputed: object) -> None:
+        """Notes a difference."""
+        self.counts[what] += 1
+        self._named[stream, what] += 1
+        if self._named[stream, what] <= NAMED_MAX:
+            self.differences.append(Difference(stream, seq, what, str(journal), str(recomputed)))
+
+
+@dataclass
+class Leg:
+    """A position: size of a lot, lots held (signed), what they cost, and the mark."""
+
+    lot: Decimal
+    mark: Decimal
+    lots: int = 0
+    cost: int = 0
+
+
+def worth(lots: int, lot: Decimal, price: Decimal, rounding: str) -> int:
+    """Returns lots · lot · price in minor units of money, worked out exactly and rounded once."""
+    exact = _EXACT.multiply(_EXACT.multiply(Decimal(lots), lot), price)
+    return int(exact.scaleb(8, _EXACT).to_integral_value(rounding))
+
+
+class Portfolio:
+    """A token's portfolio, followed from event to event."""
+
+    def __init__(self) -> None:
+        self.legs: list[Leg] = []
+        self.wallet = 0
+        self.units = 0
+        # What the postings say, by account; debits are positive.
+        self.ledger: Counter[str] = Counter()
+        self.seen: set[object] = set()
+        self.had_no_equity = False
+
+    @property
+    def unrealised(self) -> int:
+        """Positions at their marks, rounded down, less what they cost."""
+        return sum(worth(leg.lots, leg.lot, leg.mark, ROUND_FLOOR) - leg.cost for leg in self.legs)
+
+    @property
+    def equity(self) -> int:
+        """Wallet and unrealised profit, less the fees owed, which stand as a negative balance."""
+        return self.wallet + self.unrealised + self.ledger["fees"]
+
+    @property
+    def nav(self) -> int:
+        """Minor units of money per whole unit, rounded down; 0 without equity or units."""
+        return max(self.equity, 0) * MINOR // self.units if self.units > 0 else 0
+
+    def mark(self, prices: list[Any]) -> None:
+        """Marks each leg."""
+        for leg, price in zip(self.legs, prices, strict=True):
+            leg.mark = Decimal(price)
+
+    def trade(self, leg: Leg, lots: int, price: Decimal, charge: int) -> None:
+        """Takes a trade: money paid is rounded up, the profit of a closed part goes by average cost."""
+        paid = worth(lots, leg.lot, price, ROUND_CEILING)
+        profit = 0
+        if leg.lots * lots < 0:
+            closed = leg.lots if abs(lots) >= abs(leg.lots) else -lots
+            proceeds = -worth(-closed, leg.lot, price, ROUND_CEILING)
+            profit = proceeds - round(Fraction(leg.cost * closed, leg.lots))
+        leg.cost += paid + profit
+        leg.lots += lots
+        self.wallet += profit - charge
+
+    def once(self, kind: str, key: object) -> bool:
+        """Returns whether something that must happen once happens for the first time."""
+        fresh = (kind, key) not in self.seen
+        self.seen.add((kind, key))
+        return fresh
+
+
+Differs = Callable[[str, object, object], None]
+
+
+def follow(token: Portfolio, event: dict[str, Any], booked: int, differs: Differs) -> None:
+    """Takes what happened. An event that trades, marks or moves nothing is passed over.
+
+    Args:
+        token: changed by it.
+        event: what happened.
+        booked: what the wallet received by the postings, without what a reserve paid in.
+        differs: notes a difference.
+    """
+    kind = event["event"]
+    if kind == "launched":
+        sizes = zip(event["lots"], event["prices"], strict=True)
+        token.legs = [Leg(Decimal(lot), Decimal(price)) for lot, price in sizes]
+    elif kind == "seeded":
+        token.wallet += event["amount"]
+        token.units += event["units"]
+    elif kind in {"marked", "nav_struck"}:
+        token.mark(event["prices"])
+    elif kind == "funding_settled":
+        token.mark(event["prices"])
+        if not token.once(f"funding {event['leg']}", event["settlement_ms"]):
+            differs("funding", f"settlement {event['settlement_ms']} booked again", "booked once")
+        # A token whose equity was gone may be frozen, and then funding of what it still holds is not its own.
+        frozen = (token.equity <= 0 or token.had_no_equity) and booked == 0
+        token.wallet += 0 if frozen else event["amount"]
+    elif kind in {"filled", "liquidated"}:
+        if not token.once("trade", event["trade"]):
+            differs("trade", f"trade {event['trade']} booked again", "booked once")
+        leg, price = token.legs[event["leg"]], Decimal(event["price"])
+        if kind == "liquidated":
+            leg.mark = price
+        token.trade(leg, event["lots"], price, event["commission" if kind == "filled" else "charge"])
+    elif kind == "consolidated":
+        merged = Decimal(repr(token.units / MINOR / float(event["factor"])))
+        token.units = int(merged.scaleb(8, _EXACT).to_integral_value(ROUND_FLOOR))
+
+
+def take(token: Portfolio, body: dict[str, Any], differs: Differs) -> None:
+    """Takes one line of a token: what happened, then what was booked, then the two held against each other."""
+    wallet, unrealised = token.wallet, token.unrealised
+    posted: Counter[str] = Counter()
+    for account, amount in body["entry"]:
+        posted[account] += amount
+    for name, accounts in (("money", _MONEY), ("units", _UNITS)):
+        total = sum(amount for account, amount in posted.items() if account in accounts)
+        if total:
+            differs("double entry", f"postings of {name} that sum to {total}", "0")
+    unknown = sorted(set(posted) - _MONEY - _UNITS)
+    if unknown:
+        differs("double entry", f"accounts {', '.join(unknown)}", "accounts of the ledger")
+    paid_in = -posted["reserve"]
+    follow(token, body["event"], posted["wallet"] - paid_in, differs)
+    token.ledger.update(posted)
+    if paid_in:
+        lacked = -token.equity
+        if paid_in != lacked:
+            differs("reserve", f"{paid_in} paid in", f"{max(lacked, 0)} lacked")
+        token.wallet += paid_in
+    if posted["wallet"] != token.wallet - wallet:
+        differs("wallet", f"changed by {posted['wallet']}", f"changed by {token.wallet - wallet}")
+    if posted["unrealised"] != token.unrealised - unrealised:
+        differs("unrealised", f"changed by {posted['unrealised']}", f"changed by {token.unrealised - unrealised}")
+    if not body["units"] == token.ledger["held"] == token.units:
+        differs("units", f"{body['units']}, posted {token.ledger['held']}", token.units)
+    if body["nav"] != token.nav:
+        differs("nav", body["nav"], token.nav)
+    token.had_no_equity |= token.units > 0 and token.equity <= 0
+
+
+def recompute(lines: Iterable[bytes], progress: Callable[[int], None] = lambda line: None) -> Report:
+    """Works an exported file out and returns what was found.
+
+    Args:
+        lines: of the file, as bytes.
+        progress: called with the number of the line, each thousandth.
+    """
+    report, tokens = Report(), dict[str, Portfolio]()
+    for number, line in enumerate(lines, 1):
+        if number % 1_000 == 0:
+            progress(number)
+        found = _LINE.fullmatch(line.rstrip(b"\n"))
+        body = _read(found[3]) if found else None
+        if found is None or body is None:
+            report.differs("", number, "line", f"line {number} of the file cannot be read", "a line of a journal")
+            continue
+        _take_line(report, tokens, found[1].decode(), found[2].decode(), found[3], body)
+    return report
+
+
+def _read(body: bytes) -> dict[str, Any] | None:
+    """Returns a body with its numbers as the decimals that stand there, or None if it is none."""
+    try:
+        found = json.loads(body, parse_float=Decimal)
+        return found if isinstance(found["stream"], str) and isinstance(found["seq"], int) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _take_line(
+    report: Report, tokens: dict[str, Portfolio], own: str, before: str, raw: bytes, body: dict[str, Any]
+) -> None:
+    stream, seq = body["stream"], body["seq"]
+
+    def differs(what: str, journal: object, recomputed: object) -> None:
+        report.differs(stream, seq, what, journal, recomputed)
+
+    report.lines += 1
+    last, head = report.heads.get(stream, (0, GENESIS))
+    if seq != last + 1:
+        differs("sequence", f"line {seq} after line {last}", f"line {last + 1}")
+    if before != head:
+        differs("chain", f"follows on {before}", f"follows on {head}")
+    expected = hashlib.sha256(before.encode() + b"\n" + raw).hexdigest()
+    if own != expected:
+        differs("chain", own, expected)
+    report.heads[stream] = (seq, own)
+    if not stream.startswith("token:"):
+        return
+    report.navs += 1
+    try:
+        take(tokens.setdefault(stream, Portfolio()), body, differs)
+    except (KeyError, IndexError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        differs("line", f"{type(error).__name__}: {error}", "an event with all its figures")
+
+
+def main(arguments: list[str]) -> int:
+    """Recomputes a file and says what was found; returns the exit code."""
+    if len(arguments) != 1:
+        print("usage: python recompute.py FILE", file=sys.stderr)
+        return 2
+    try:
+        with open(arguments[0], "rb") as file:
+            report = recompute(file)
+    except OSError as error:
+        print(f"error: {arguments[0]}: {error.strerror}.", file=sys.stderr)
+        return 2
+    for found in report.differences:
+        place = f"{found.stream} line {found.seq}: " if found.stream else ""
+        print(f"{place}{found.what}: the journal says {found.journal}, recomputed {found.recomputed}")
+    for stream, (seq, head) in report.heads.items():
+        print(f"{stream}: {seq} lines, head {head}")
+    total = sum(report.counts.values())
+    print(f"{report.lines} lines, {report.navs} NAVs recomputed, {total} differences")
+    return 3 if total or not report.lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

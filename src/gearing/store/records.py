@@ -1,0 +1,179 @@
+"""What goes into a store and comes out of it, as frozen records.
+
+Rows that are written by the thousand are plain tuples in the order of their columns, so that the driver takes them as
+they are. Times are ms UTC, money is in minor units, units in 1e-8 of a unit.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from gearing.core.book import BookEvent
+
+Mode = Literal["demo", "paper", "shadow", "live"]
+MODES: tuple[Mode, ...] = ("demo", "paper", "shadow", "live")
+OutboxStatus = Literal["ready", "sending", "done", "unknown"]
+NavKind = Literal["minute", "rebalance", "dealing", "close"]
+
+
+class Written(NamedTuple):
+    """A line of a journal: its stream and number, the bytes that were hashed, and the hash (64 hex digits)."""
+
+    stream: str
+    seq: int
+    time_ms: int
+    body: bytes
+    hash: str
+
+
+class Projected(NamedTuple):
+    """A stream's state after its last line, whose number and hash it bears."""
+
+    stream: str
+    seq: int
+    hash: str
+    body: bytes
+
+
+class Nav(NamedTuple):
+    """A published NAV, minor units per whole unit, with the marks it was struck at."""
+
+    token: str
+    time_ms: int
+    kind: NavKind
+    nav: int
+    units: int
+    marks: tuple[float, ...]
+
+
+class Snapshot(NamedTuple):
+    """A state kept for good, so that a journal can be worked out from there.
+
+    Args:
+        stream, seq: the line it is the state after.
+        state_hash: as that line says it.
+        schema: number of the records' form that `body` has.
+        body: the state.
+    """
+
+    stream: str
+    seq: int
+    state_hash: str
+    schema: int
+    body: bytes
+
+
+class OutboxRow(NamedTuple):
+    """Something to be sent once, never blindly twice.
+
+    Args:
+        id: its identity at the receiver, never used again.
+        book: whose it is.
+        body: what is to be sent.
+        status: ready, sending (its fate is unknown until the receiver told it), done, or unknown.
+        signed_ms: the signing time it is sent with; 0 while it is ready.
+        dead_after_ms: from then on it can no longer arrive; 0 while it is ready.
+        created_ms: when it was intended.
+    """
+
+    id: str
+    book: str
+    body: bytes
+    status: OutboxStatus
+    signed_ms: int
+    dead_after_ms: int
+    created_ms: int
+
+
+class OutboxChange(NamedTuple):
+    """A row's way to another status; it is refused if the row does not stand at `before`."""
+
+    id: str
+    before: OutboxStatus
+    status: OutboxStatus
+    signed_ms: int
+    dead_after_ms: int
+
+
+class Answer(NamedTuple):
+    """What a request of the inbox is answered; it is refused if the request was answered before."""
+
+    number: int
+    body: bytes
+
+
+class Request(NamedTuple):
+    """A request that waits in the inbox."""
+
+    number: int
+    principal: str
+    key: str
+    body: bytes
+
+
+class Asked(NamedTuple):
+    """What became of a request that was put in: its number, and its answer or None while it waits."""
+
+    number: int
+    answer: bytes | None
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that one transaction does.
+
+    Args:
+        lines: to be appended, those of each stream in order.
+        states: the projections after them.
+        navs: published.
+        outbox: new rows.
+        changes: of outbox rows.
+        answers: to requests of the inbox.
+        snapshots: to be kept.
+    """
+
+    lines: tuple[Written, ...] = ()
+    states: tuple[Projected, ...] = ()
+    navs: tuple[Nav, ...] = ()
+    outbox: tuple[OutboxRow, ...] = ()
+    changes: tuple[OutboxChange, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """What a database says of itself.
+
+    Args:
+        schema: number of its tables' form.
+        mode: demo, paper, shadow or live; it is opened in no other.
+        incarnation: six letters and digits, part of every order's id; drawn at init, and anew at a restore.
+        created_ms: when it was made.
+        restored_ms: when it was last restored from a backup; 0: never.
+    """
+
+    schema: int
+    mode: Mode
+    incarnation: str
+    created_ms: int
+    restored_ms: int = 0
+
+    def is_foreign_to(self, incarnation: str) -> bool:
+        """Returns whether a book of this incarnation has not been reconciled since the database was restored.
+
+        Args:
+            incarnation: of the book's state; empty for a book that was never opened.
+        """
+        return bool(self.restored_ms and incarnation and incarnation != self.incarnation)
+
+
+class BookLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a book's journal; see `core.journal.Line`."""
+
+    stream: str
+    seq: int
+    time_ms: int
+    behaviour: int
+    event: BookEvent
+    state: str

@@ -1,0 +1,88 @@
+"""The tables of a store, as queries see them; the migrations make them.
+
+The journal's identity is (stream, seq): it orders the lines, and it is the fence between two runners.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+# The number of the tables' form, which is that of the last migration; and of the records that snapshots hold.
+SCHEMA = 1
+STATE_SCHEMA = 1
+
+tables = sa.MetaData()
+
+meta = sa.Table(
+    "meta", tables,
+    sa.Column("schema", sa.Integer, nullable=False),
+    sa.Column("mode", sa.String, nullable=False),
+    sa.Column("incarnation", sa.String, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("restored_ms", sa.BigInteger, nullable=False),
+)  # fmt: skip
+
+journal = sa.Table(
+    "journal", tables,
+    sa.Column("stream", sa.String, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("time_ms", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("hash", sa.String, nullable=False),
+)  # fmt: skip
+
+states = sa.Table(
+    "states", tables,
+    sa.Column("stream", sa.String, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.String, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)  # fmt: skip
+
+snapshots = sa.Table(
+    "snapshots", tables,
+    sa.Column("stream", sa.String, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("state_hash", sa.String, nullable=False),
+    sa.Column("schema", sa.Integer, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)  # fmt: skip
+
+navs = sa.Table(
+    "navs", tables,
+    sa.Column("token", sa.String, primary_key=True),
+    sa.Column("time_ms", sa.BigInteger, primary_key=True),
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("nav", sa.BigInteger, nullable=False),
+    sa.Column("units", sa.BigInteger, nullable=False),
+    sa.Column("marks", sa.String, nullable=False),
+    sa.CheckConstraint("kind IN ('minute', 'rebalance', 'dealing', 'close')", name="nav_kind"),
+)  # fmt: skip
+
+outbox = sa.Table(
+    "outbox", tables,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("book", sa.String, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("signed_ms", sa.BigInteger, nullable=False),
+    sa.Column("dead_after_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("status IN ('ready', 'sending', 'done', 'unknown')", name="outbox_status"),
+    sa.Index("outbox_open", "book", "status", sqlite_where=sa.text("status <> 'done'")),
+)  # fmt: skip
+
+inbox = sa.Table(
+    "inbox", tables,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("principal", sa.String, nullable=False),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("body_hash", sa.String, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("answer", sa.LargeBinary),
+    sa.UniqueConstraint("principal", "key", name="inbox_key"),
+    sa.CheckConstraint("status IN ('waiting', 'answered')", name="inbox_status"),
+    sa.Index("inbox_waiting", "number", sqlite_where=sa.text("status = 'waiting'")),
+    sqlite_autoincrement=True,
+)  # fmt: skip

@@ -1,0 +1,200 @@
+"""A store: what a runner keeps, and reads back when it starts. One seam, whatever database stands behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite as dialect
+
+from gearing.store import schema
+from gearing.store.append import Appender, refusal
+from gearing.store.database import connect, engine_of, opened
+from gearing.store.errors import KeyReusedError
+from gearing.store.records import Asked, Commit, Mode, Nav, OutboxRow, Projected, Request, Snapshot, Written
+
+# Rows that are taken from the database at once.
+_ROWS = 2_000
+_marks = msgspec.json.Decoder(tuple[float, ...]).decode
+
+
+class Store:
+    """A database that stands open.
+
+    Reading and asking may be done from any thread; commits are taken one group at a time.
+
+    Args:
+        path: the file.
+        mode: the mode it is used in; None: whichever it has, to look at it.
+
+    Raises:
+        DatabaseError: it is missing, of another mode, or of another schema.
+    """
+
+    def __init__(self, path: str | Path, mode: Mode | None = None) -> None:
+        self.path = Path(path)
+        self.meta = opened(path, mode)
+        self.engine = engine_of(path)
+        self._lock = threading.Lock()
+        self._appender: Appender | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives every connection up."""
+        with self._lock:
+            if self._appender is not None:
+                self._appender.close()
+                self._appender = None
+        self.engine.dispose()
+
+    # Writing.
+
+    @property
+    def appender(self) -> Appender:
+        """The one connection that is written through."""
+        if self._appender is None:
+            self._appender = Appender(connect(self.path))
+        return self._appender
+
+    def commit(self, commits: Sequence[Commit]) -> None:
+        """Writes a group of commits in one transaction, whole or not at all, and durably once it returns.
+
+        Raises:
+            StoreError: and nothing was written; its classes say why (see `Appender.commit`).
+        """
+        with self._lock:
+            self.appender.commit(commits)
+
+    def ask(self, principal: str, key: str, body: bytes) -> Asked:
+        """Puts a request into the inbox, once for each key of a principal.
+
+        Args:
+            principal: who asks.
+            key: by which the same request is known again.
+            body: what is asked.
+
+        Returns:
+            Its number; and its answer if the same was asked and answered before.
+
+        Raises:
+            KeyReusedError: the key stands for another body.
+            StoreError: the request was not kept.
+        """
+        table, digest = schema.inbox, hashlib.sha256(body).hexdigest()
+        fresh = dialect.insert(table).values(
+            principal=principal, key=key, body_hash=digest, body=body, status="waiting"
+        )  # fmt: skip
+        with self._asking() as connection:
+            connection.execute(fresh.on_conflict_do_nothing(index_elements=["principal", "key"]))
+            found = connection.execute(
+                sa.select(table.c.number, table.c.body_hash, table.c.answer).where(
+                    table.c.principal == principal, table.c.key == key
+                )
+            ).one()
+        if found.body_hash != digest:
+            raise KeyReusedError(
+                f"the key {key!r} stands for another request.", fix="Give each request a key of its own."
+            )
+        return Asked(found.number, found.answer)
+
+    @contextmanager
+    def _asking(self) -> Iterator[sa.Connection]:
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except sa.exc.DBAPIError as error:
+            raise refusal(cast(sqlite3.Error, error.orig)) from error
+
+    # Reading.
+
+    def states(self) -> list[Projected]:
+        """Returns the last state of every stream, by its name."""
+        table = schema.states
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(table).order_by(table.c.stream)).all()
+        return [Projected(*row) for row in rows]
+
+    def state(self, stream: str) -> Projected | None:
+        """Returns the last state of a stream, or None if it has none."""
+        table = schema.states
+        with self.engine.connect() as connection:
+            row = connection.execute(sa.select(table).where(table.c.stream == stream)).one_or_none()
+        return None if row is None else Projected(*row)
+
+    def lines(self, stream: str, since: int = 1) -> Iterator[Written]:
+        """Yields the lines of a stream in order, from a number on, as they stood when it began."""
+        table = schema.journal
+        wanted = sa.select(table).where(table.c.stream == stream, table.c.seq >= since).order_by(table.c.seq)
+        with self.engine.connect() as connection:
+            for row in connection.execute(wanted, execution_options={"yield_per": _ROWS}):
+                yield Written(*row)
+
+    def tagged(self, stream: str, tag: str) -> Iterator[Written]:
+        """Yields the lines of a stream whose event is of one kind, in order."""
+        c = schema.journal.c
+        wanted = sa.select(schema.journal).where(
+            c.stream == stream, sa.cast(c.body, sa.Text).contains(f'"event":"{tag}"', autoescape=True)
+        )
+        with self.engine.connect() as connection:
+            for row in connection.execute(wanted.order_by(c.seq)):
+                yield Written(*row)
+
+    def streams(self) -> dict[str, int]:
+        """Returns every stream with the number of its lines."""
+        column = schema.journal.c.stream
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(column, sa.func.count()).group_by(column).order_by(column)).all()
+        return {row[0]: row[1] for row in rows}
+
+    def snapshot(self, stream: str) -> Snapshot | None:
+        """Returns the last snapshot of a stream, or None if it has none."""
+        table = schema.snapshots
+        wanted = sa.select(table).where(table.c.stream == stream).order_by(table.c.seq.desc()).limit(1)
+        with self.engine.connect() as connection:
+            row = connection.execute(wanted).one_or_none()
+        return None if row is None else Snapshot(*row)
+
+    def outbox_open(self, book: str | None = None) -> list[OutboxRow]:
+        """Returns the rows of the outbox that are not done, of one book or of all, in the order of their making."""
+        table = schema.outbox
+        wanted = sa.select(table).where(table.c.status != "done").order_by(table.c.created_ms, table.c.id)
+        if book is not None:
+            wanted = wanted.where(table.c.book == book)
+        with self.engine.connect() as connection:
+            return [OutboxRow(*row) for row in connection.execute(wanted)]
+
+    def requests(self, after: int = 0) -> list[Request]:
+        """Returns the requests that wait in the inbox, in order, those after a number."""
+        c = schema.inbox.c
+        wanted = sa.select(c.number, c.principal, c.key, c.body).where(c.status == "waiting", c.number > after)
+        with self.engine.connect() as connection:
+            return [Request(*row) for row in connection.execute(wanted.order_by(c.number))]
+
+    def answer(self, number: int) -> bytes | None:
+        """Returns the answer to a request, or None while it waits."""
+        c = schema.inbox.c
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(c.answer).where(c.number == number)).scalar_one_or_none()
+
+    def navs(self, token: str, start_ms: int, end_ms: int) -> list[Nav]:
+        """Returns the published NAVs of a token in [start, end), by time."""
+        c = schema.navs.c
+        wanted = sa.select(schema.navs).where(c.token == token, c.time_ms >= start_ms, c.time_ms < end_ms)
+        with self.engine.connect() as connection:
+            rows = connection.execute(wanted.order_by(c.time_ms, c.kind)).all()
+        return [Nav(*row)._replace(marks=_marks(row.marks)) for row in rows]

@@ -1,0 +1,120 @@
+"""The exchange's own file: SQLite, written before anything is acknowledged."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from gearing.errors import InputError
+from gearing.venues.paper.records import Account, Clock, Moved, Order, Rate
+from gearing.venues.paper.setup import Listing, Setup
+from gearing.venues.paper.state import Key, State
+from gearing.venues.protocol import Forced, FundingPayment, Quote
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS kept (kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, key))
+WITHOUT ROWID
+"""
+
+# Raised when a record changes so that files of before cannot be read.
+_VERSION = 1
+
+_KINDS: dict[str, type] = {
+    "account": Account, "listing": Listing, "order": Order, "rate": Rate, "transfer": Moved,
+    "payment": FundingPayment, "forced": Forced, "clock": Clock, "quote": Quote,
+}  # fmt: skip
+
+
+class PaperFile:
+    """The file of a paper exchange. One process has it at a time.
+
+    Args:
+        path: where; it is made if absent.
+
+    Raises:
+        InputError: it is something else, of another version, or another process has it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        try:
+            self._base = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+            self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute("PRAGMA synchronous = FULL")
+            self._base.execute("BEGIN IMMEDIATE")
+            version = self._base.execute("PRAGMA user_version").fetchone()[0]
+            if version not in {0, _VERSION}:
+                raise InputError(
+                    f"this is a paper exchange's file of version {version}, here is {_VERSION}.", where=str(path),
+                    fix="Use the release that wrote it, or begin with another file.",
+                )  # fmt: skip
+            self._base.execute(_SCHEMA)
+            self._base.execute(f"PRAGMA user_version = {_VERSION}")
+            self._base.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise InputError(
+                f"the paper exchange cannot use its file ({error}).", where=str(path),
+                fix="Stop the exchange that has it open, or name another file.",
+            ) from error  # fmt: skip
+
+    def commit(self, changed: Mapping[Key, msgspec.Struct | None], state: State) -> None:
+        """Makes changes durable, with the time, the generator and the quotes of now."""
+        encode = msgspec.msgpack.encode
+        rows = [(kind, key, encode(record)) for (kind, key), record in changed.items() if record is not None]
+        rows.append(("clock", "", encode(state.stood())))
+        rows.extend(("quote", symbol, encode(quote)) for symbol, quote in state.quotes.items())
+        gone = [key for key, record in changed.items() if record is None]
+        self._base.execute("BEGIN IMMEDIATE")
+        try:
+            self._base.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
+            self._base.executemany("DELETE FROM kept WHERE kind = ? AND key = ?", gone)
+            self._base.execute("COMMIT")
+        except BaseException:
+            self._base.execute("ROLLBACK")
+            raise
+
+    def load(self, setup: Setup) -> State:
+        """Returns the state that the file holds; of an empty file, a new one."""
+        state = State(setup)
+        for kind, key, body in self._base.execute("SELECT kind, key, body FROM kept ORDER BY kind, key"):
+            _put_back(state, key, msgspec.msgpack.decode(body, type=_KINDS[kind]))
+        # In memory they stand in the order in which they came.
+        orders = sorted(state.orders.values(), key=lambda order: order.number)
+        state.orders = {order.key: order for order in orders}
+        state.live = {order.key: order for order in orders if order.word == "open"}
+        for payments in state.payments.values():
+            payments.sort(key=lambda payment: (payment.settlement_ms, payment.symbol))
+        for forced in state.forced.values():
+            forced.sort(key=lambda trade: int(trade.trade_id))
+        state.due_ms = 0
+        return state
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._base.close()
+
+
+def _put_back(state: State, key: str, record: object) -> None:
+    match record:
+        case Account():
+            state.put_account(record)
+        case Listing():
+            state.listings[key] = record
+        case Order():
+            state.orders[key] = record
+        case Rate():
+            state.rates[key] = record
+        case Moved():
+            state.transfers[key] = record
+        case Quote():
+            state.quotes[key] = record
+        case FundingPayment():
+            state.payments.setdefault(key.split("/", maxsplit=1)[0], []).append(record)
+        case Forced():
+            state.forced.setdefault(key.split("/", maxsplit=1)[0], []).append(record)
+        case Clock():
+            state.clock, state.now_ms, state.draws.state = record, record.now_ms, record.draws

@@ -1,0 +1,125 @@
+"""Journals to test a store with: exact backtests of invented markets, line by line as a desk would write them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+
+import gearing as gr
+from gearing.core import book as bk
+from gearing.core import events as ev
+from gearing.core.journal import GENESIS, Line, body_of, hash_of, state_body, state_hash
+from gearing.core.state import TokenState
+from gearing.core.step import BEHAVIOUR, step
+from gearing.core.terms import Spec
+from gearing.store.database import init_database
+from gearing.store.records import BookLine, Commit, Nav, Projected, Written
+from gearing.store.store import Store
+from gearing.study.exact import exact_backtest
+from gearing.study.exact_result import Happened
+
+NOW_MS = 1_700_000_000_000
+COSTS = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
+
+
+@lru_cache(maxsize=8)
+def happened(target: float = 3.0, *, days: int = 20, all_in: bool = False, volatility: float = 0.7):
+    """What happened to a token in an invented market; hourly NAVs are struck between its events."""
+    prices, funding = gr.make_market(seed=7, days=days, interval="1h", volatility=volatility)
+    fees = gr.Fees(all_in=True) if all_in else gr.Fees(management_per_day=0.0003)
+    side = "L" if target > 0 else "S"
+    token = gr.Token(symbol=f"BTC{abs(target):g}{side}", target=target, rule="ftx", costs=COSTS, fees=fees,
+                     legs=(gr.Perpetual(symbol="BTC"),))  # fmt: skip
+    run = exact_backtest(token, prices, funding=funding)
+    return tuple(_with_navs(Spec(token), run.happened))
+
+
+def _with_navs(spec: Spec, seen: list[Happened]):
+    """The same events, each stepped anew, with a NAV struck half way to each price that a token was asked at."""
+    state = TokenState()
+    for before, now in pairwise([seen[0], *seen]):
+        event = now.event
+        prices = getattr(event, "prices", ())
+        if event.time_ms > before.event.time_ms and prices:
+            half = tuple((leg.mark + price) / 2 for leg, price in zip(state.legs, prices, strict=True))
+            struck = ev.NavStruck(time_ms=(event.time_ms + before.event.time_ms) // 2, prices=half)
+            done = step(spec, state, struck)
+            state = done.state
+            yield Happened(now.bar, struck, done.entry, state)
+        done = step(spec, state, event)
+        state = done.state
+        yield Happened(now.bar, event, done.entry, state)
+
+
+def chained(stream: str, rows) -> list[Commit]:
+    """One commit for each (record without its place in a stream, state after it, published NAVs)."""
+    before, commits = GENESIS, []
+    for seq, (make, state, navs) in enumerate(rows, 1):
+        body_after = state_body(state)
+        line = make(stream, seq, state_hash(body_after))
+        body = body_of(line)
+        before = hash_of(before, body)
+        commits.append(Commit(
+            lines=(Written(stream, seq, line.time_ms, body, before),),
+            states=(Projected(stream, seq, before, body_after),), navs=navs,
+        ))  # fmt: skip
+    return commits
+
+
+def token_commits(events: tuple[Happened, ...]) -> list[Commit]:
+    """The commits of a token's journal."""
+    launched = events[0].event
+    assert isinstance(launched, ev.Launched)
+    symbol = launched.token.symbol
+    return chained(f"token:{symbol}", [_row(symbol, seen) for seen in events])
+
+
+def _row(symbol: str, seen: Happened):
+    event, state = seen.event, seen.state
+
+    def make(stream: str, seq: int, digest: str) -> Line:
+        return Line(stream=stream, seq=seq, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event, entry=seen.entry,
+                    nav=state.nav, units=state.balances.units, state=digest)  # fmt: skip
+
+    navs: tuple[Nav, ...] = ()
+    if isinstance(event, ev.NavStruck):
+        navs = (Nav(symbol, event.time_ms, "minute", state.nav, state.balances.units, event.prices),)
+    return make, state, navs
+
+
+def book_commits(name: str = "main", orders: int = 3) -> list[Commit]:
+    """The commits of a book that placed some orders and saw them filled in two parts."""
+    state, rows = bk.BookState(), []
+
+    def note(event):
+        nonlocal state
+        state = bk.book_step(state, event)
+
+        def make(stream, seq, digest):
+            return BookLine(stream=stream, seq=seq, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
+                            state=digest)  # fmt: skip
+
+        rows.append((make, state, ()))
+
+    note(bk.BookOpened(time_ms=NOW_MS, number=0, incarnation="abc123", tokens=("BTC3L",)))
+    for k in range(orders):
+        purpose = bk.Purpose(token="BTC3L", leg=0, epoch=k + 1, slice=0, attempt=0)
+        order = bk.LiveOrder(id=bk.order_id(state), symbol="BTC", lots=10, reduces=False, purpose=purpose)
+        note(bk.OrderPlaced(time_ms=NOW_MS + k, order=order))
+        for part, lots in enumerate((4, 6)):
+            note(bk.Traded(time_ms=NOW_MS + k, id=order.id, trade=f"t{k}.{part}", lots=lots, price=40000.5,
+                           commission=7))  # fmt: skip
+        note(bk.OrderClosed(time_ms=NOW_MS + k, id=order.id, outcome="filled"))
+    return chained(f"book:{name}", rows)
+
+
+def database(path, *journals: list[Commit]):
+    """A new database with these journals in it."""
+    init_database(path, "demo", NOW_MS)
+    with Store(path, "demo") as store:
+        for commits in journals:
+            store.commit(commits)
+    return path
+
+
+__all__ = ["COSTS", "NOW_MS", "Spec", "book_commits", "chained", "database", "happened", "token_commits"]

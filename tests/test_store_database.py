@@ -1,0 +1,105 @@
+"""A database is made, opened in its own mode only, and brought to the current schema whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gearing.store import database as db
+from gearing.store import schema
+from gearing.store.database import connect, init_database, opened, read_meta, upgrade_database
+from gearing.store.errors import DatabaseError
+from gearing.store.store import Store
+from tests.journals import NOW_MS
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    init_database(tmp_path / "desk.db", "demo", NOW_MS)
+    return tmp_path / "desk.db"
+
+
+@pytest.fixture
+def store(path: Path):
+    with Store(path, "demo") as found:
+        yield found
+
+
+def test_a_database_is_opened_in_its_own_mode_only(path):
+    assert opened(path).mode == "demo"
+    for mode in ("paper", "shadow", "live"):
+        with pytest.raises(DatabaseError, match=f"database of mode demo; it is not opened as {mode}"):
+            Store(path, mode)
+
+
+def test_each_database_has_an_incarnation_of_its_own(tmp_path):
+    metas = [init_database(tmp_path / f"{k}.db", "paper", NOW_MS) for k in range(3)]
+    assert len({meta.incarnation for meta in metas}) == 3
+    assert all(len(meta.incarnation) == 6 and meta.incarnation.isalnum() for meta in metas)
+    assert read_meta(tmp_path / "0.db") == metas[0]
+
+
+def test_what_is_no_database_is_said(tmp_path, path):
+    (tmp_path / "text.db").write_text("It is a text, long enough to be looked at." * 50)
+    connect(tmp_path / "empty.db", create=True).execute("CREATE TABLE a (b)")
+    for name, words in (("none.db", "no such file"), ("text.db", "no database of Gearing"),
+                        ("empty.db", "no database of Gearing")):  # fmt: skip
+        with pytest.raises(DatabaseError, match=words):
+            Store(tmp_path / name)
+    with pytest.raises(DatabaseError, match="a file of this name already"):
+        init_database(path, "demo", NOW_MS)
+    with pytest.raises(DatabaseError, match="no mode"):
+        init_database(tmp_path / "new.db", "play", NOW_MS)
+
+
+def test_another_schema_is_not_opened(path, monkeypatch):
+    monkeypatch.setattr(schema, "SCHEMA", 2)
+    with pytest.raises(DatabaseError, match="gearing db upgrade"):
+        Store(path)
+    monkeypatch.setattr(schema, "SCHEMA", 0)
+    for use in (opened, upgrade_database):
+        with pytest.raises(DatabaseError, match="Use the newer Gearing"):
+            use(path)
+
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "2", "1"
+def upgrade():
+    op.add_column("navs", sa.Column("note", sa.String))
+    {fault}
+"""
+
+
+def test_an_older_database_is_upgraded_whole_or_not_at_all(path, tmp_path, monkeypatch):
+    later = tmp_path / "later"
+    later.mkdir()
+    monkeypatch.setattr(schema, "SCHEMA", 2)
+    monkeypatch.setattr(db, "VERSIONS", [*db.VERSIONS, later])
+    (later / "s0002_note.py").write_text(NEXT.format(fault="raise RuntimeError('power')"))
+    with pytest.raises(RuntimeError):
+        upgrade_database(path)
+    columns = "SELECT count(*) FROM pragma_table_info('navs') WHERE name = 'note'"
+    assert connect(path).execute(columns).fetchone() == (0,)
+    assert read_meta(path).schema == 1
+    (later / "s0002_note.py").write_text(NEXT.format(fault=""))
+    assert upgrade_database(path) == (1, 2)
+    assert connect(path).execute(columns).fetchone() == (1,)
+    assert upgrade_database(path) == (2, 2)
+    assert Store(path, "demo").meta.schema == 2
+
+
+def test_the_migrations_make_the_tables_that_the_queries_name(store):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.tables) == []
+        for table in schema.tables.tables.values():  # checks and partial indexes, which the comparison passes over
+            made = connection.exec_driver_sql(f"SELECT sql FROM sqlite_master WHERE name = '{table.name}'").scalar()
+            for check in [c for c in table.constraints if c.__visit_name__ == "check_constraint"]:
+                assert str(check.sqltext) in made
+        indexes = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%WHERE%'").scalars()
+        assert sorted(indexes) == ["inbox_waiting", "outbox_open"]
