@@ -6,6 +6,7 @@ It is slow and obvious on purpose: one bar after the other, one step after the o
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass, field
 
 DAY = 86_400_000
@@ -131,6 +132,7 @@ class Loop:
         self.ref_price, self.ref_time = prices[0], times[0]
         self.pacing = None
         self.nudge = self.grain = 0.0
+        self.signs = None
         self.out = Run()
 
     def volume_24h(self, i):
@@ -154,7 +156,8 @@ class Loop:
 
     def jog(self, price):
         """Moves equity by what the sum it just came from may have been rounded by, times the nudge, and by a grain."""
-        self.E += self.nudge * 2**-53 * (abs(self.E) + abs(self.q) * price) + self.grain
+        sign = self.signs.choice((-1, 1)) if self.signs else 1
+        self.E += sign * self.nudge * 2**-53 * (abs(self.E) + abs(self.q) * price) + self.grain
 
     def post(self, part, amount):
         self.out.money[part] = self.out.money.get(part, 0.0) + amount
@@ -295,10 +298,12 @@ class Loop:
         return self.rebalance(i)
 
 
-def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, bars=None, nudge=0.0, grain=0.0):
+def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, bars=None, nudge=0.0, grain=0.0,
+             signs=None):  # fmt: skip
     """Runs the loop; `funding` is a list of (time in ms, rate); `bars` holds open, low, high, volume.
 
-    With a nudge each sum of equity comes out so many of its roundings too high; with a grain, that much money.
+    With a nudge each sum of equity comes out so many of its roundings too high, or by seed too high or too low;
+    with a grain, that much money.
     """
     loop = Loop(
         token, [int(t) for t in times], [float(p) for p in prices], funding, costs or token.costs, equity, bars or {}
@@ -306,6 +311,7 @@ def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, b
     if token.fees.all_in:
         loop.costs = type(token.costs)()
     loop.nudge, loop.grain = nudge, grain
+    loop.signs = random.Random(signs) if signs is not None else None
     loop.trade(0, token.target, False, "opening")
     loop.out.nav.append(loop.E)
     for i in range(1, len(loop.p)):

@@ -43,10 +43,10 @@ def _compare_until(stop, case):
 NUDGE = 64.0
 
 
-def nudged(case):
-    """The loop's equity per bar if each bar began with a few roundings of its sum too much."""
+def nudged(case, signs=None):
+    """The loop's equity per bar if each sum came out a few roundings too high, or by seed too high or too low."""
     return np.array(oracle.simulate(case.token, case.times, case.prices, case.funding, equity=case.equity,
-                                    bars=case.bars, nudge=NUDGE).nav)  # fmt: skip
+                                    bars=case.bars, nudge=NUDGE, signs=signs).nav)  # fmt: skip
 
 
 def _looseness(truth, felt):
@@ -77,7 +77,8 @@ def compare(case):
         return _compare_until(int(hangs[0]), case)
     # What a rounding in each bar's sum makes of equity in the end, by trying it: near-total losses, venue brackets,
     # whole lots and slices of a fixed size all magnify it, each in its own way.
-    felt = np.abs(moved - expected) / NUDGE
+    # All of one sign and by chance, since what a loss turns round may take itself back.
+    felt = sum(np.abs(other - expected) for other in (moved, nudged(case, 1), nudged(case, 2))) / NUDGE
     crowd = _first_beyond_count(case, truth)
     if crowd:
         return _compare_until(crowd, case)
