@@ -101,10 +101,13 @@ class Driver:
 
     # Taking up books and tokens.
 
-    def open_book(self, name: str, incarnation: str, tokens: Iterable[str], now_ms: int) -> Book:
-        """Opens a new book."""
+    def open_book(
+        self, name: str, incarnation: str, tokens: Iterable[str], now_ms: int, number: int | None = None
+    ) -> Book:
+        """Opens a new book, under a number that no other of its database has; by default the next of this driver."""
         book = self.adopt_book(name, BookState(), _START)
-        opened = bk.BookOpened(time_ms=now_ms, number=len(self.books), incarnation=incarnation, tokens=tuple(tokens))
+        number = len(self.books) if number is None else number
+        opened = bk.BookOpened(time_ms=now_ms, number=number, incarnation=incarnation, tokens=tuple(tokens))
         self.note(book, opened)
         return book
 
