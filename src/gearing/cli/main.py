@@ -22,6 +22,7 @@ from gearing.errors import GearingError, InputError
 # Each command's name, its module, and what stands there: a Typer app or a function. The modules import
 # what is heavy inside their functions, so that help and completion stay quick.
 COMMANDS = (
+    ("up", "gearing.cli.up", "up"),
     ("backtest", "gearing.cli.backtest", "backtest"),
     ("compare", "gearing.cli.compare", "compare"),
     ("sweep", "gearing.cli.sweep", "sweep"),

@@ -19,7 +19,7 @@ from gearing.drive.measured import Measured
 from gearing.drive.outbox import Outbox
 from gearing.store.store import Store
 
-_book_of = msgspec.json.Decoder(BookState).decode
+book_of = msgspec.json.Decoder(BookState).decode
 _measured_of = msgspec.json.Decoder(Measured).decode
 
 
@@ -53,7 +53,7 @@ def boot(
         kind, _, name = stream.partition(":")
         if kind != "book":
             continue
-        book_state = _book_of(projected.body)
+        book_state = book_of(projected.body)
         book = driver.adopt_book(name, book_state, Head(projected.seq, projected.hash))
         for token in book_state.tokens:
             found = states.get(f"token:{token}")

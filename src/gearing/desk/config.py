@@ -47,7 +47,7 @@ class FeedEntry(Record, frozen=True, kw_only=True):
     """
 
     kind: Literal["synthetic", "replay"] = "synthetic"
-    seed: int = 7
+    seed: int = 11
     prices: str = ""
     funding: str = ""
     symbol: str = ""

@@ -30,7 +30,7 @@ def demo_tokens() -> tuple[Token, ...]:
         for symbol, lot in (("BTCUSDT", 0.001), ("ETHUSDT", 0.01), ("SOLUSDT", 0.1))
     )
     band = Rule(name="band", band_lower=1.9, band_upper=2.1)
-    four_hours = Rule(name="every 4 hours", schedule=(Schedule(every="4h"),), deviation=0.2)
+    eight_hours = Rule(name="every 8 hours", schedule=(Schedule(every="8h"),), deviation=0.2)
     basket = tuple(
         Perpetual(symbol=leg.symbol, lot=leg.lot, min_notional=5.0, margin_tiers=_TIERS, weight=weight)
         for leg, weight in ((btc, 0.5), (eth, 0.3), (sol, 0.2))
@@ -40,7 +40,7 @@ def demo_tokens() -> tuple[Token, ...]:
         catalog.token("ftx", "BTC", 3, legs=(btc,), costs=_COSTS),
         catalog.token("ftx", "BTC", -3, legs=(btc,), costs=_COSTS),
         Token(symbol="ETH2L", name="ETH 2x long", target=2.0, rule=band, legs=(eth,), fees=fees, costs=_COSTS),
-        Token(symbol="TOP2L", name="BTC, ETH and SOL 2x long", target=2.0, rule=four_hours, legs=basket, fees=fees,
+        Token(symbol="TOP2L", name="BTC, ETH and SOL 2x long", target=2.0, rule=eight_hours, legs=basket, fees=fees,
               costs=_COSTS),
     )  # fmt: skip
 

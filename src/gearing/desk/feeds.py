@@ -1,4 +1,4 @@
-"""Where prices come from: a feed yields lists of quotes, each list of one instant, and knows the settlements to come."""
+"""Where prices come from: a feed yields the quotes of one instant after another, and knows settlements to come."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gearing.desk.clock import Clock
 from gearing.errors import InputError
 from gearing.market.endless import ORIGIN_MS, EndlessMarket
 from gearing.market.files import read_funding, read_prices
-from gearing.market.series import Floats, Prices, Times
+from gearing.market.series import Floats, Prices, Times, spacing_ms
 from gearing.market.tables import FUNDING_COLUMNS, PRICE_COLUMNS, symbols_in
 from gearing.venues.protocol import Quote
 
@@ -37,6 +37,8 @@ class Feed(Protocol):
     # The first time at which every symbol has a price, and the last; ∞ where it does not end.
     first_ms: int
     last_ms: float
+    # The usual time between two prices.
+    every_ms: int
 
     def quotes_at(self, time_ms: int) -> list[Quote]:
         """Returns the last price of every symbol known at a time, dated with that time."""
@@ -106,6 +108,7 @@ class ReplayFeed:
         self._due = [one.time_ms for one in self._settlements]
         self.first_ms = int(max(times[0] for times in self._times))
         self.last_ms = float(max(times[-1] for times in self._times))
+        self.every_ms = max(spacing_ms(times) for times in self._times)
         self._all: list[int] = np.unique(np.concatenate(self._times)).tolist()
 
     def quotes_at(self, time_ms: int) -> list[Quote]:

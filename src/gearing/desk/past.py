@@ -27,7 +27,7 @@ from gearing.venues.paper.records import Rate
 from gearing.venues.protocol import Forced, FundingPayment, OrderRequest, OrderStatus, Quote, RefusedError, Trade
 
 _HOUR_MS = 3_600_000
-STEP_MS = 10 * 60_000
+STEP_MS = 15 * 60_000
 _RECONCILE_MS = DAY_MS
 
 

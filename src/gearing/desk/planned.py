@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from gearing.core.money import FLOOR, to_minor
 from gearing.core.terms import desk_problems
 from gearing.core.token import Token
 from gearing.desk.config import DeskConfig
 from gearing.desk.demo import CAPITAL, demo_start_ms, demo_tokens
 from gearing.desk.feeds import Feed, SyntheticFeed, read_replay
+from gearing.drive.breakers import BreakerLimits
 from gearing.drive.guard import GuardLimits
 from gearing.errors import InputError, Problem, SpecError
 from gearing.market.endless import EndlessMarket
@@ -24,6 +27,7 @@ _SLACK_S = 5.0
 # How often prices come, NAVs are published and books reconciled where the clock is quick, s of the world's time.
 _TICK_S, _NAV_S, _RECONCILE_S = 0.25, 1.0, 10.0
 _MINUTE_MS = 60_000
+_NOTIONAL_MAX = 1e15
 
 
 class Placed(NamedTuple):
@@ -73,17 +77,14 @@ class Planned(NamedTuple):
     def guard(self) -> GuardLimits:
         """The price guard's limits, which a quick clock widens."""
         given = self.config.guard
-        age_ms_max = max(given.age_ms_max, self.pace.slack_ms)
-        return GuardLimits(
-            age_ms_max=age_ms_max, ahead_ms_max=given.ahead_ms_max, jump_deviations=given.jump_deviations,
-            jump_least=given.jump_least, divergence_max=given.divergence_max, good_samples=given.good_samples,
-            memory=given.memory,
-        )  # fmt: skip
+        return msgspec.structs.replace(given, age_ms_max=int(max(given.age_ms_max, self.pace.slack_ms)))
 
     @property
-    def stale_ms(self) -> int:
-        """When an old price raises an alarm; a quick clock puts it off."""
-        return max(self.config.breakers.stale_ms, self.pace.slack_ms)
+    def breakers(self) -> BreakerLimits:
+        """The breakers' limits; a quick clock, and prices that come seldom, put the alarm of an old one off."""
+        given = self.config.breakers
+        stale_ms = max(given.stale_ms, self.pace.slack_ms, 2 * self.feed.every_ms)
+        return msgspec.structs.replace(given, stale_after=f"{stale_ms}ms")
 
     def setup(self, *, quick: bool = False) -> Setup:
         """Returns the paper exchange's setup.
@@ -146,7 +147,7 @@ def planned(config: DeskConfig, base: Path, *, database: Path | None = None, spe
 
 def _tokens(config: DeskConfig, base: Path) -> tuple[Placed, ...]:
     if not config.tokens:
-        return tuple(Placed(token, token.symbol, to_minor(CAPITAL, FLOOR)) for token in demo_tokens())
+        return tuple(Placed(_finite(token), token.symbol, to_minor(CAPITAL, FLOOR)) for token in demo_tokens())
     problems: list[Problem] = []
     found = []
     for number, entry in enumerate(config.tokens):
@@ -158,10 +159,22 @@ def _tokens(config: DeskConfig, base: Path) -> tuple[Placed, ...]:
         except InputError as error:
             problems.append(Problem(f"tokens[{number}].file", repr(entry.file), "a token's file", error.what))
             continue
-        found.append(Placed(token, entry.book or token.symbol, to_minor(entry.capital, FLOOR)))
+        found.append(Placed(_finite(token), entry.book or token.symbol, to_minor(entry.capital, FLOOR)))
     if problems:
         raise SpecError(problems)
     return tuple(found)
+
+
+def _finite(token: Token) -> Token:
+    """Returns a token whose last margin bracket ends: a journal holds no infinity, and nobody looks at that end."""
+    legs = []
+    for leg in token.legs:
+        tiers = tuple(
+            msgspec.structs.replace(tier, notional_max=min(tier.notional_max, _NOTIONAL_MAX))
+            for tier in leg.margin_tiers
+        )
+        legs.append(msgspec.structs.replace(leg, margin_tiers=tiers))
+    return msgspec.structs.replace(token, legs=tuple(legs))
 
 
 def _misfits(token: Token, symbols: tuple[str, ...]) -> list[Problem]:
