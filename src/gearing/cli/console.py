@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gearing.drive.outlook import Barrier
 
 # Below this width each token takes two lines.
-WIDE = 124
+WIDE = 136
 _HAPPENINGS = 8
 
 
@@ -30,6 +30,9 @@ def screen(view: DeskView, width: int, *, happenings: int = _HAPPENINGS) -> Rend
     """
     parts: list[RenderableType] = [_head(view, width), Text()]
     parts.append(_wide(view) if width >= WIDE else _narrow(view))
+    ill = [one for one in view.tokens if one.health not in {"ok", one.outlook.status}]
+    if ill:
+        parts += [Text(), *(_line(Text(f"{one.outlook.token}: {one.health}", style="bold red"), width) for one in ill)]
     shown = view.happenings[-happenings:] if happenings else ()
     if shown:
         parts += [Text(), *(happening_line(one, width) for one in shown)]
@@ -51,14 +54,12 @@ def clock(time_ms: int, *, seconds: bool = True) -> str:
 
 
 def span(length_ms: float) -> str:
-    """Returns a length of time in one or two units: "4 s", "12 min", "3 h 20 min", "2 d 4 h"."""
+    """Returns a length of time in one unit: "4 s", "12 min", "3 h", "2 d"."""
     seconds = max(round(length_ms / 1000), 0)
     if seconds < 120:
         return f"{seconds} s"
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{days} d {hours % 24} h"
+    return f"{minutes} min" if minutes < 120 else f"{hours} h" if hours < 48 else f"{days} d"
 
 
 def happening_line(one: Happening, width: int = 0) -> Text:
@@ -67,6 +68,11 @@ def happening_line(one: Happening, width: int = 0) -> Text:
     text = Text(f"{clock(one.time_ms)[5:]}  ", style="dim")
     text.append(f"{whose + '  ' if whose else ''}", style="bold")
     text.append(one.words, style="yellow" if one.level == "warning" else "")
+    return _line(text, width)
+
+
+def _line(text: Text, width: int) -> Text:
+    """Returns a text on one line, cut where it is too long."""
     if width and text.cell_len > width:
         text.truncate(width, overflow="ellipsis")
     return text
@@ -97,11 +103,11 @@ def _head(view: DeskView, width: int) -> RenderableType:
 
 
 def _wide(view: DeskView) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1))
-    for name, right in (("token", False), ("NAV", True), ("leverage", True), ("exposure", True), ("below", True),
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for name, right in (("token", False), ("NAV", True), ("lev", True), ("exposure", True), ("below", True),
                         ("above", True), ("next", False), ("last rebalance", False), ("margin", True),
                         ("health", False)):  # fmt: skip
-        table.add_column(name, justify="right" if right else "left", no_wrap=name != "health")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for token in view.tokens:
         below, above = _barriers(token)
         seen = token.outlook
@@ -113,7 +119,7 @@ def _wide(view: DeskView) -> Table:
 
 
 def _narrow(view: DeskView) -> RenderableType:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for name, right in (("token", False), ("NAV", True), ("lev", True), ("exposure", True), ("below", True),
                         ("above", True), ("margin", True)):  # fmt: skip
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
@@ -166,15 +172,18 @@ def _last(token: TokenView, now_ms: int) -> str:
         return "–"
     if last.is_open:
         return f"{last.reason}, running"
-    return f"{span(now_ms - last.ended_ms)} ago, {last.reason}, {last.cost_rate:.3%}"
+    return f"{span(now_ms - last.ended_ms)} ago, {last.reason}, {last.cost_rate:.2%}"
 
 
 def _margin(token: TokenView) -> str:
-    return "–" if token.headroom is None else f"{token.headroom:.1f}×"
+    if token.headroom is None:
+        return "–"
+    return f"{token.headroom:.1f}×" if token.headroom < 10 else f"{token.headroom:.0f}×"
 
 
 def _health(token: TokenView) -> Text:
-    return Text(token.health, style="green" if token.health == "ok" else "bold red")
+    word = token.health.partition(",")[0]
+    return Text(word, style="green" if word == "ok" else "bold red")
 
 
 def _money(amount: float) -> str:

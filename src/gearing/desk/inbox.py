@@ -11,7 +11,7 @@ from gearing.core.step import StepError
 from gearing.desk.engine import Engine
 from gearing.desk.requests import Answered, Operate, encode, operate_of
 from gearing.drive.driver import Running
-from gearing.store.records import Answer, Request
+from gearing.store.records import Answer, NavKind, Request
 from gearing.store.store import Store
 
 # The database is looked at so often; whoever asks waits about half of it.
@@ -98,4 +98,9 @@ class Inbox:
         driver, book = self._engine.driver, running.book
         if wanted.action == "resume" and book.state.halted:
             driver.note(book, bk.BookResumed(time_ms=now_ms, by=wanted.by, reason=wanted.reason))
+        prices = driver.market.prices(running.symbols)
+        if prices is not None and wanted.action in {"close", "rebalance"}:
+            # Decided at the prices of now, not at those of the last mark; that NAV is published.
+            kind: NavKind = "close" if wanted.action == "close" else "rebalance"
+            driver.publish(running, kind, prices.time_ms, prices.marks)
         driver.operate(running, wanted.action, wanted.by, wanted.reason, now_ms)

@@ -20,14 +20,15 @@ class DeskLock:
 
     Args:
         database: the desk's.
+        wait_s: for a command that only looks whether one runs.
 
     Raises:
         InputError: another desk holds it, or its file cannot be written.
     """
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, *, wait_s: float = 1.0) -> None:
         try:
-            self._held = sqlite3.connect(lock_file(database), isolation_level=None, timeout=0.0)
+            self._held = sqlite3.connect(lock_file(database), isolation_level=None, timeout=wait_s)
             self._held.execute("PRAGMA journal_mode = OFF")
             self._held.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
@@ -50,7 +51,7 @@ def is_running(database: Path) -> bool:
     if not lock_file(database).exists():
         return False
     try:
-        with DeskLock(database):
+        with DeskLock(database, wait_s=0.0):
             return False
     except InputError:
         return True

@@ -135,7 +135,10 @@ def outlook(spec: Spec, state: TokenState, marks: tuple[float, ...], daily: tupl
 
 
 def next_clock(spec: Spec, state: TokenState) -> tuple[int | None, str]:
-    """Returns when a token's next clock runs out, and which it is: a slice, a schedule, or the day's fee."""
+    """Returns when a token's next clock runs out, and which it is.
+
+    A clock that may trade (a slice, a schedule, an interval) goes before the day's fee, which every token has.
+    """
     if state.status in {"wiped", "closed", "draft"}:
         return None, ""
     if state.rebalance is not None:
@@ -148,7 +151,7 @@ def next_clock(spec: Spec, state: TokenState) -> tuple[int | None, str]:
         due += [(state.ref_ms + int(every), "interval") for every in spec.plans[:, 0].tolist() if every > 0.0]
     if spec.terms.fee_per_day or spec.terms.fee_per_year:
         due.append(((since // DAY_MS + 1) * DAY_MS, "fee"))
-    return min(due, default=(None, ""), key=lambda one: (one[0], one[1] == "fee"))
+    return min(due, default=(None, ""), key=lambda one: (one[1] == "fee", one[0]))
 
 
 def _legs(spec: Spec, state: TokenState, daily: tuple[float, ...]) -> tuple[LegOutlook, ...]:
