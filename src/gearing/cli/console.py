@@ -79,10 +79,10 @@ def _line(text: Text, width: int) -> Text:
 
 
 def label_of(mode: str, speed: float) -> str:
-    """Returns the mode and the clock's speed, as every header has them."""
+    """Returns the mode and the clock's speed (0: not known here), as every header has them."""
     prices = "invented prices" if mode == "demo" else "replayed prices, simulated venue"
-    pace = "stopped" if speed == 0 else "real time" if speed == 1 else f"clock {speed:,g}×"
-    return f"{mode.upper()} · {prices} · {pace}"
+    pace = "" if speed == 0 else " · real time" if speed == 1 else f" · clock {speed:,g}×"
+    return f"{mode.upper()} · {prices}{pace}"
 
 
 def _head(view: DeskView, width: int) -> RenderableType:
@@ -95,8 +95,8 @@ def _head(view: DeskView, width: int) -> RenderableType:
     if view.commit_s:
         facts.append(f"commit {view.commit_s * 1000:.1f} ms")
     second = Text(" · ".join(facts))
-    if not view.running:
-        second.append(" · no desk runs")
+    if not view.running or not view.speed:
+        second.append(" · a desk runs" if view.running else " · no desk runs")
     if first.cell_len + second.cell_len + 3 <= width:
         return Text.assemble(first, "   ", second)
     return Group(first, second)

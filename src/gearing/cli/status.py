@@ -157,7 +157,7 @@ def _show_token(
     from gearing.cli.rules import show_fees, show_rule
 
     now = seen.outlook
-    say(label_of(view.mode, view.speed) if view.running else f"{view.mode.upper()} · as of its last line")
+    say(f"{label_of(view.mode, view.speed)} · {'a desk runs' if view.running else 'no desk runs'}")
     typer.secho(f"{token.symbol}: {token.name or 'no longer name'}", bold=True)
     facts = [
         ("status", seen.health if now.status == "open" else f"{now.status}; {seen.health}"),
