@@ -172,7 +172,7 @@ def _last(token: TokenView, now_ms: int) -> str:
         return "–"
     if last.is_open:
         return f"{last.reason}, running"
-    return f"{span(now_ms - last.ended_ms)} ago, {last.reason}, {last.cost_rate:.2%}"
+    return f"{span(now_ms - last.ended_ms)} ago {last.reason} {last.cost_rate:.2%}"
 
 
 def _margin(token: TokenView) -> str:

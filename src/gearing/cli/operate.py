@@ -30,7 +30,7 @@ DeskOption = Annotated[Path, typer.Option("--db", help="The desk's database.")]
 _Token = Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)]
 _Reason = Annotated[str, typer.Option(help="Why; it is journalled.", show_default=False)]
 _By = Annotated[str | None, typer.Option(help="Who asks; it is journalled.", show_default="the system's user")]
-_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask again.")]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
 _Key = Annotated[
     str | None,
     typer.Option(help="Makes it one request, however often it is sent; the same key gives the saved answer.",

@@ -138,14 +138,14 @@ def _show_rebalances(found: list[Measured]) -> None:
     for one in found:
         after = "running" if one.is_open else f"{one.after:+.3f}"
         rows.append((
-            clock(one.started_ms), one.token, f"{one.epoch:,}", one.reason, f"{one.before:+.3f}", after,
+            clock(one.started_ms, seconds=False), one.token, f"{one.epoch:,}", one.reason, f"{one.before:+.3f}", after,
             f"{one.side} {to_float(one.traded):,.0f}".strip(), f"{to_float(one.slippage):,.2f}",
-            f"{to_float(one.commission):,.2f}", f"{one.cost_rate:.3%}", f"{one.slices} / {one.fills}",
+            f"{to_float(one.commission):,.2f}", f"{one.cost_rate:.3%}", f"{one.slices}/{one.fills}",
         ))  # fmt: skip
+    right = [Column(name, "right", wrap=False) for name in ("before", "after", "traded", "slippage", "fee", "cost")]
     show_table(
-        (Column("decided, UTC", wrap=False), "token", Column("number", "right"), "reason", Column("before", "right"),
-         Column("after", "right"), Column("traded", "right"), Column("slippage", "right"),
-         Column("commission", "right"), Column("cost", "right"), Column("slices / fills", "right")), rows,
+        (Column("decided, UTC", wrap=False), "token", Column("number", "right"), "reason", *right,
+         Column("slices/fills", "right", wrap=False)), rows,
     )  # fmt: skip
 
 

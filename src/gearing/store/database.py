@@ -152,7 +152,7 @@ def opened(path: str | Path, mode: Mode | None = None) -> Meta:
     if mode is not None and mode != found.mode:
         raise DatabaseError(
             f"this is a database of mode {found.mode}; it is not opened as {mode}.", where=str(path),
-            fix=f"Each mode has its own database: use --mode {found.mode}, or another file.",
+            fix=f"Each mode has its own database: use mode {found.mode}, or another file.",
         )  # fmt: skip
     return found
 
