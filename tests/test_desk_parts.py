@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,6 +21,8 @@ from gearing.desk.engine import Engine
 from gearing.desk.feeds import ReplayFeed, Settlement, read_replay
 from gearing.desk.past import Past
 from gearing.desk.planned import Planned, planned
+from gearing.desk.watchdog import Watchdog
+from gearing.drive.breakers import BreakerLimits
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
@@ -28,6 +31,7 @@ from gearing.drive.outlook import outlook
 from gearing.drive.volatility import Volatility
 from gearing.errors import InputError
 from gearing.market.series import Prices
+from gearing.store.database import init_database
 from gearing.store.store import Store
 from gearing.venues.paper.engine import Engine as PaperEngine
 from gearing.venues.protocol import Forced, Quote
@@ -182,7 +186,7 @@ def test_the_reserve_is_paid_in_for_a_wiped_out_token(past, reserve, moved):
     running.state = msgspec.structs.replace(running.state, status="wiped", legs=legs, balances=balances)
 
     async def paid_in() -> None:
-        engine = Engine(past.driver, Outbox(1, 1), {"BTC3L": venue}, None, None, reserve=reserve)
+        engine = Engine(past.driver, Outbox(1, 1), {"BTC3L": venue}, Nothing(), _Virtual(0), reserve=reserve)
         engine.on_alarm = alarms.append
         await engine._pay_in(running.book)
 
@@ -249,3 +253,62 @@ def test_volatility_is_that_of_the_moves():
     known.see(math.nan, 10**12)
     known.see(9.0, 1)
     assert known.daily == before
+
+
+@pytest.fixture
+def store(plan: Planned):
+    init_database(plan.database, "demo", 1)
+    with Store(plan.database) as found:
+        yield found
+
+
+def watchdog(past: Past, store: Store, now_ms: int, **limits: Any) -> Watchdog:
+    async def made() -> Engine:  # an engine wants a loop
+        return Engine(past.driver, Outbox(1, 1), {}, Nothing(), _Virtual(now_ms))
+
+    engine = asyncio.run(made())
+    return Watchdog(engine, store, BreakerLimits(**limits), now_ms)
+
+
+class Nothing:
+    async def keep(self, effects: Any, rows: Any = (), answers: Any = ()) -> None:
+        raise AssertionError("nothing is kept here")
+
+
+def moved(past: Past, factor: float) -> int:
+    """Lets every price move at once, ten minutes later; the index confirms it."""
+    driver = past.driver
+    now_ms = max(running.state.attended_ms for running in driver.tokens) + 600_000
+    quotes = [Quote(symbol=symbol, time_ms=now_ms, mark=driver.market.price(symbol) * factor,
+                    index=driver.market.price(symbol) * factor) for symbol in past.feed.symbols]  # fmt: skip
+    for quote in quotes:
+        driver.market.take(quote, now_ms)
+    return now_ms
+
+
+@pytest.mark.parametrize(("drop", "halted"), [(0.30, {"BTC3L"}), (0.20, {"BTC3L", "ETH2L", "TOP2L"}), (0.5, set())])
+def test_the_watchdog_halts_the_tokens_whose_nav_fell_too_far(past, store, drop, halted):
+    start_ms = past.driver.tokens[0].state.attended_ms
+    dog = watchdog(past, store, start_ms, nav_drop=drop)
+    dog.look()
+    dog._engine.clock.time_ms = moved(past, 0.88)
+    dog.look()
+    dog.look()
+    assert {running.name for running in past.driver.tokens if running.state.status == "halted"} == halted
+    assert len(past.driver.taken().alarms) == len(halted)
+
+
+@pytest.mark.parametrize(("least", "halted"), [(1.0, 0), (1_000.0, 4)])
+def test_the_watchdog_halts_the_tokens_whose_margin_is_short(past, store, least, halted):
+    watchdog(past, store, past.driver.tokens[0].state.attended_ms, margin_least=least).look()
+    assert [running.state.status for running in past.driver.tokens].count("halted") == halted
+
+
+def test_the_watchdog_tells_of_prices_that_stay_away(past, store, plan):
+    late_ms = plan.start_ms + 120_000 + 61_000
+    dog = watchdog(past, store, late_ms)
+    dog.look()
+    alarms = past.driver.taken().alarms
+    assert len(alarms) == 4
+    assert all("no good price for 61 s" in words for words in alarms)
+    assert dog.view(past.driver.tokens[0], late_ms).health == "the price is stale"
