@@ -7,7 +7,7 @@ RIVAL := .venv-bench
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser fuzz bench docs check format lock clean
+.PHONY: help setup run study test browser fuzz bench docs check format lock clean
 
 help: ## Shows this help
 	@echo "Gearing: issues, runs, prices and explains leveraged tokens"
@@ -24,7 +24,11 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-run: setup ## Generates a year of BTC minute bars with funding, backtests the example token, writes its report
+run: setup ## Runs the demo: four tokens on an invented market, in a live table; Ctrl-C stops it, again goes on
+	@mkdir -p $(OUT)
+	@$(BIN)/gearing up --db $(OUT)/gearing-demo.db
+
+study: setup ## Generates a year of BTC minute bars with funding, backtests the example token, writes its report
 	@mkdir -p $(OUT)
 	@$(BIN)/gearing market make --seed 7 --out $(OUT)/market
 	@$(BIN)/gearing token new $(OUT)/BTC3L.toml --force
