@@ -1,10 +1,11 @@
-"""The driver: reports in any order and any number, each booked once; what does not fit stops, and nothing is guessed."""
+"""The driver: reports in any order and any number, each booked once; what does not fit stops."""
 
 from __future__ import annotations
 
 import itertools
 import random
 
+import msgspec
 import pytest
 
 import gearing as gr
@@ -193,6 +194,19 @@ def test_funding_on_another_size_halts():
     assert desk.it.state.status == "halted"
     assert any("F2" in words for words in desk.alarms)
     assert desk.it.state.balances.funding == 700  # the money moved all the same
+
+
+def test_funding_that_is_only_reported_proves_nothing_against_the_size():
+    desk = Desk().opened()
+    settled_ms = NOON_MS + 4 * HOUR_MS
+    desk.quote(100.0, after_ms=settled_ms - desk.now_ms)
+    payment = desk.payment(20_000_000, -700, settled_ms)
+    desk.driver.on_funding(desk.book, payment, desk.now_ms, is_asked=False)
+    assert (desk.it.state.status, desk.it.state.balances.funding) == ("open", 0)
+    before = desk.forced(-10_000_000, deleveraged=True)
+    desk.driver.on_forced(desk.book, msgspec.structs.replace(before, time_ms=settled_ms - 1_000))
+    desk.driver.on_funding(desk.book, payment, desk.now_ms)
+    assert (desk.it.state.status, desk.it.state.balances.funding) == ("open", 700)
 
 
 def test_funding_told_after_a_trade_counts_what_was_held_before_it():

@@ -17,7 +17,8 @@ from gearing.study.exact import Exact
 from tests.oracle_legs import simulate_legs
 from tests.strategies import examples
 from tests.strategies_legs import Case, leg_cases
-from tests.test_legs_oracle import NUDGE, engine, simulate
+from tests.test_legs_oracle import engine, simulate
+from tests.test_oracle import NUDGE
 from tests.test_parity import began, first_difference
 
 # What one event may round, for each leg: a mark and a trade down, funding, a commission.

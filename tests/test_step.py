@@ -7,6 +7,7 @@ import pytest
 
 import gearing as gr
 from gearing.core import events as ev
+from gearing.core.journal import Line, body_of, line_of, state_body, state_of
 from gearing.core.state import TokenState
 from gearing.core.step import StepError, step
 from gearing.core.terms import Spec
@@ -313,6 +314,7 @@ def test_a_wipe_out_closes_takes_the_shortfall_from_the_reserve_and_freezes():
     assert (life.state.equity, life.state.nav) == (0, 0)
     assert life.mark(200.0, after_ms=DAY_MS) == []
     assert life.state.status == "wiped"
+    assert state_of(state_body(life.state)) == life.state  # a log of nothing is no number in JSON
     for action in ("resume", "close", "halt", "rebalance"):
         with pytest.raises(StepError, match="stays so"):
             life.operate(action)
@@ -418,3 +420,13 @@ def test_events_are_kept_from_going_into_a_draft_and_out_of_a_closed_one():
     life.fund(-500)
     assert life.state.balances.wallet == wallet
     assert life.mark(50.0) == []
+
+
+@pytest.mark.parametrize("last", [gr.MarginTier(rate=0.02), gr.MarginTier(notional_max=float("inf"), rate=0.02)])
+def test_a_token_with_margin_brackets_is_read_back_as_it_was_journalled(last):
+    tiers = (gr.MarginTier(notional_max=50_000.0, rate=0.01), msgspec.structs.replace(last, amount=500.0))
+    it = gr.Token(symbol="T", target=3.0, legs=(gr.Perpetual(symbol="A", margin_tiers=tiers),))
+    launched = ev.Launched(time_ms=NOON_MS, token=it, lots=("0.001",), prices=(100.0,))
+    line = Line(stream="token:T", seq=1, time_ms=NOON_MS, behaviour=1, event=launched, entry=(), nav=0, units=0,
+                state="")  # fmt: skip
+    assert line_of(body_of(line)) == line

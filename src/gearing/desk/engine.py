@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from gearing.core.book import LiveOrder
+from gearing.core.money import to_float
 from gearing.desk.clock import Clock
 from gearing.desk.keeper import Keeper
 from gearing.drive.driver import Book, Driver
@@ -49,10 +50,15 @@ class Engine:
         venues: the venue of each book.
         keeper: makes things durable.
         clock: the market's time.
+        reserve: what may be paid in for tokens that were wiped out, of each currency, minor units.
     """
 
-    def __init__(self, driver: Driver, outbox: Outbox, venues: dict[str, Venue], keeper: Keeper, clock: Clock) -> None:
+    def __init__(
+        self, driver: Driver, outbox: Outbox, venues: dict[str, Venue], keeper: Keeper, clock: Clock, *,
+        reserve: int = 0,
+    ) -> None:  # fmt: skip
         self.driver, self.outbox, self.venues, self.keeper, self.clock = driver, outbox, venues, keeper, clock
+        self.reserve = reserve
         self.on_alarm: Callable[[str], None] = LOG.warning
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -116,9 +122,11 @@ class Engine:
             wait_ms = self.outbox.next_ms() - now_ms
             sleeping = asyncio.ensure_future(self.clock.sleep_ms(min(wait_ms, 60_000.0)))
             waking = asyncio.ensure_future(self._wake.wait())
-            await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
-            sleeping.cancel()
-            waking.cancel()
+            try:
+                await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeping.cancel()
+                waking.cancel()
 
     async def _ask(self, ask: Ask) -> None:
         if ask.id not in self.outbox:
@@ -199,7 +207,7 @@ class Engine:
             case OrderStatus():
                 self.driver.on_status(book, report)
             case FundingPayment():
-                self.driver.on_funding(book, report, self.clock.now_ms())
+                self.driver.on_funding(book, report, self.clock.now_ms(), is_asked=False)
             case Forced():
                 self.driver.on_forced(book, report)
 
@@ -207,11 +215,24 @@ class Engine:
         """Asks for what the reports may have lost: settlements, and trades the venue made by itself."""
         book, venue = self.driver.books[name], self.venues[name]
         since_ms = min((leg.funded_ms for token in book.tokens for leg in token.state.legs), default=0)
-        for payment in sorted(await venue.funding_payments(since_ms), key=lambda one: one.settlement_ms):
-            self.driver.on_funding(book, payment, self.clock.now_ms())
         for forced in await venue.forced_trades(book.state.reconciled_ms):
             self.driver.on_forced(book, forced)
+        for payment in sorted(await venue.funding_payments(since_ms), key=lambda one: one.settlement_ms):
+            self.driver.on_funding(book, payment, self.clock.now_ms())
         await self.settle()
+        await self._pay_in(book)
+
+    async def _pay_in(self, book: Book) -> None:
+        """Brings to the venue what the reserve owes for a token that was wiped out; the venue takes it once."""
+        for running in book.tokens:
+            missing = -running.state.balances.reserve
+            if running.state.status != "wiped" or not running.state.is_flat or missing <= 0:
+                continue
+            if missing > self.reserve:
+                self.on_alarm(f"{running.name}: the reserve does not cover a shortfall of {to_float(missing):,.2f}")
+                continue
+            asset = running.spec.token.settlement
+            await self.venues[book.name].transfer(asset, missing, f"reserve{running.name}")
 
     async def _reconciled(self, name: str) -> None:
         """Reconciles a book, however often it takes; a failed query is not "flat" (C3)."""

@@ -60,7 +60,7 @@ class Lane:
         return len(self._versions)
 
     def _tidy(self) -> None:
-        """Drops what was armed anew from deep within, so that a heap stays within a bound; seldom, so it costs little."""
+        """Drops what was armed anew from deep within; seldom, so that it costs little."""
         most = max(_SPARE * len(self._versions), _HEAP_LEAST)
         for heap in (self._below, self._above, self._deadlines):
             if len(heap) > most:
