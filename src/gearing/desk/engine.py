@@ -74,16 +74,20 @@ class Engine:
             self._start(self._send_when_due())
             for name in self.venues:
                 self._start(self._listen(name))
-            for name in self.venues:
-                await self._reconciled(name)
-            for name in self.venues:
-                self._start(self._reconcile_often(name))
-            self._start(quotes())
+            self._start(self._begin(quotes))
             await self._failed
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _begin(self, quotes: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Reconciles every book, and then lets prices in; a failure meanwhile ends the engine like any other."""
+        for name in self.venues:
+            await self._reconciled(name)
+        for name in self.venues:
+            self._start(self._reconcile_often(name))
+        await quotes()
 
     async def on_quotes(self, quotes: Sequence[Quote]) -> None:
         """Takes prices, and returns when what came of them is durable."""

@@ -14,7 +14,7 @@ from typing import cast
 
 import sqlalchemy as sa
 
-from gearing.files import readable
+from gearing.files import standing
 from gearing.store import schema
 from gearing.store.errors import DamagedError, DatabaseError
 from gearing.store.records import MODES, Meta, Mode
@@ -39,7 +39,7 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
         DatabaseError: the file is missing, or cannot be opened.
     """
     if not create:
-        readable(path, DatabaseError)
+        standing(path, DatabaseError)
     uri = f"{Path(path).absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     try:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
