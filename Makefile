@@ -7,7 +7,7 @@ RIVAL := .venv-bench
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run study test browser fuzz bench docs check format lock clean
+.PHONY: help setup run study test browser fuzz sim bench docs check format lock clean
 
 help: ## Shows this help
 	@echo "Gearing: issues, runs, prices and explains leveraged tokens"
@@ -48,6 +48,9 @@ browser:
 
 fuzz: setup ## Compares the engine with plain loops over many thousands of random tokens, legs and paths
 	@$(BIN)/python -m pytest tests/test_oracle.py tests/test_legs_oracle.py tests/test_legs_kernel.py --hypothesis-profile=fuzz
+
+sim: setup ## Runs the desk on virtual time under seeded faults (SEEDS=200, HOURS=1)
+	@$(BIN)/python -m proof.sim --seeds $(or $(SEEDS),200) --hours $(or $(HOURS),1)
 
 bench: setup $(RIVAL)/.installed ## Measures speed against plain loops and vectorbt, side by side in one run
 	@$(BIN)/python -m bench

@@ -84,16 +84,20 @@ class Engine:
             self._start(self._send_when_due())
             for name in self.venues:
                 self._start(self._listen(name))
-            for name in self.venues:
-                await self._reconciled(name)
-            for name in self.venues:
-                self._start(self._reconcile_often(name))
-            self._start(quotes())
+            self._start(self._begin(quotes))
             await self._failed
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _begin(self, quotes: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Reconciles every book, and then lets prices in; a failure meanwhile ends the engine like any other."""
+        for name in self.venues:
+            await self._reconciled(name)
+        for name in self.venues:
+            self._start(self._reconcile_often(name))
+        await quotes()
 
     async def on_quotes(self, quotes: Sequence[Quote]) -> None:
         """Takes prices, and returns when what came of them is durable."""
@@ -137,9 +141,11 @@ class Engine:
             wait_ms = self.outbox.next_ms() - now_ms
             sleeping = asyncio.ensure_future(self.clock.sleep_ms(min(wait_ms, 60_000.0)))
             waking = asyncio.ensure_future(self._wake.wait())
-            await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
-            sleeping.cancel()
-            waking.cancel()
+            try:
+                await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeping.cancel()
+                waking.cancel()
 
     async def _ask(self, ask: Ask) -> None:
         if ask.id not in self.outbox:
@@ -220,7 +226,7 @@ class Engine:
             case OrderStatus():
                 self.driver.on_status(book, report)
             case FundingPayment():
-                self.driver.on_funding(book, report, self.clock.now_ms())
+                self.driver.on_funding(book, report, self.clock.now_ms(), is_asked=False)
             case Forced():
                 self.driver.on_forced(book, report)
 
@@ -228,10 +234,10 @@ class Engine:
         """Asks for what the reports may have lost: settlements, and trades the venue made by itself."""
         book, venue = self.driver.books[name], self.venues[name]
         since_ms = min((leg.funded_ms for token in book.tokens for leg in token.state.legs), default=0)
-        for payment in sorted(await venue.funding_payments(since_ms), key=lambda one: one.settlement_ms):
-            self.driver.on_funding(book, payment, self.clock.now_ms())
         for forced in await venue.forced_trades(book.state.reconciled_ms):
             self.driver.on_forced(book, forced)
+        for payment in sorted(await venue.funding_payments(since_ms), key=lambda one: one.settlement_ms):
+            self.driver.on_funding(book, payment, self.clock.now_ms())
         await self.settle()
         await self._pay_in(book)
 

@@ -221,8 +221,16 @@ class Driver:
         if order is not None and order.filled == 0:
             self._close(book, client_id, "lost", "", now_ms)
 
-    def on_funding(self, book: Book, payment: FundingPayment, now_ms: int) -> None:
-        """Books a settlement, once, on the size held at that instant."""
+    def on_funding(self, book: Book, payment: FundingPayment, now_ms: int, *, is_asked: bool = True) -> None:
+        """Books a settlement, once, on the size held at that instant.
+
+        Args:
+            book: whose.
+            payment: what the venue says.
+            now_ms: the time.
+            is_asked: whether everything that changes a position was asked for before it; of a mere report, a size
+                that does not fit is no proof, and the payment is asked for again.
+        """
         for running in book.tokens:
             for k, symbol in enumerate(running.symbols):
                 leg = running.state.legs[k]
@@ -232,8 +240,10 @@ class Driver:
                 if held is None:
                     words = f"{running.name}: funding of {symbol} came too late for its size to be checked"
                     self.effects.alarms.append(words)
-                elif held != payment.lots and any(one.symbol == symbol for one in book.state.live.values()):
-                    continue  # a fill from before it may not be booked yet; the payment is asked for again
+                elif held != payment.lots and (
+                    not is_asked or any(one.symbol == symbol for one in book.state.live.values())
+                ):
+                    continue  # what changed the size may not be booked yet; the payment is asked for again
                 elif held != payment.lots:
                     words = f"F2: funding was paid on {payment.lots} lots, held were {held}"
                     self.halt(running, "guard", words, now_ms)
@@ -387,8 +397,11 @@ class Driver:
         self, running: Running, leg: int, epoch: int, slice_: int, attempt: int, outcome: ev.Outcome, words: str,
         time_ms: int,
     ) -> None:  # fmt: skip
+        before = running.state.status
         self.apply(running, ev.OrderEnded(time_ms=time_ms, leg=leg, epoch=epoch, slice=slice_, attempt=attempt,
                                           outcome=outcome, words=words))  # fmt: skip
+        if (before, running.state.status) == ("open", "halted"):
+            self.effects.alarms.append(f"{running.name}: halted, its orders ended {outcome} too often {words}".strip())
 
 
 def why_halted(event: ev.TokenEvent) -> str:

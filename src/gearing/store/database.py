@@ -5,10 +5,8 @@ SQLite in WAL mode with `synchronous=FULL`: what was committed is on the disk, a
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
-import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import cast
 
 import sqlalchemy as sa
 
+from gearing.files import standing
 from gearing.store import schema
 from gearing.store.errors import DamagedError, DatabaseError
 from gearing.store.records import MODES, Meta, Mode
@@ -40,7 +39,7 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
         DatabaseError: the file is missing, or cannot be opened.
     """
     if not create:
-        _look_at(path)
+        standing(path, DatabaseError)
     uri = f"{Path(path).absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     try:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -50,30 +49,6 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise _unusable(path, error) from error
     return connection
-
-
-def _look_at(path: str | Path) -> None:
-    """Says what is wrong with a file that cannot be a database, without opening it.
-
-    A process that opens and closes a file gives up every lock that it holds on it, those of SQLite too; the next
-    process to close its connection would then take the log away from under the others.
-
-    Source: https://www.sqlite.org/howtocorrupt.html, section 2.2.
-    """
-    place = str(path)
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        raise DatabaseError("there is no such file.", where=place, fix="Check the path.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DatabaseError(f"the file cannot be read: {reason}.", where=place) from error
-    if stat.S_ISDIR(found.st_mode):
-        raise DatabaseError("this is a directory, not a file.", where=place, fix="Give the path of a file.")
-    if not os.access(path, os.R_OK):
-        raise DatabaseError("no permission to read this file.", where=place, fix="Change its permissions.")
-    if stat.S_ISREG(found.st_mode) and found.st_size == 0:
-        raise DatabaseError("the file is empty.", where=place, fix="Write it again.")
 
 
 def engine_of(path: str | Path) -> sa.Engine:
