@@ -159,7 +159,7 @@ def _next(token: TokenView, now_ms: int) -> str:
     seen = token.outlook
     if seen.due_ms is None:
         return "–"
-    words = f"{seen.due} in {span(seen.due_ms - now_ms)}"
+    words = f"{span(seen.due_ms - now_ms)} {seen.due}"
     if seen.forecast is not None and seen.due in {"schedule", "interval"}:
         side = seen.forecast.side
         words += f": {side}" if side == "nothing" else f": {side} {_money(seen.forecast.traded)}"
