@@ -187,7 +187,7 @@ class Desk:
         store.appender.connection.set_trace_callback(self._traced)
         market = Market(GuardLimits(age_ms_max=script.STEP_MS))
         booted = boot(store, market, window_ms=script.WINDOW_MS, visibility_ms=script.VISIBILITY_MS,
-                      now_ms=self.clock.now_ms())  # fmt: skip
+                      now_ms=self.clock.now_ms(), on_deleveraging="rehedge")  # fmt: skip
         venues: dict[str, Any] = {}
         for name in booted.driver.books:
             client = PaperClient(self.place / "s", name, clock=self.clock.now_ms)

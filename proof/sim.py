@@ -211,7 +211,7 @@ class _Simulation:
     async def started(self) -> asyncio.Task[None]:
         self.store = Store(self.file, "demo")
         booted = boot(self.store, Market(GuardLimits()), window_ms=2_000, visibility_ms=_VISIBILITY_MS,
-                      now_ms=self.clock.now_ms())  # fmt: skip
+                      now_ms=self.clock.now_ms(), on_deleveraging="rehedge")  # fmt: skip
         venues: dict[str, Any] = {name: self.venue(name) for name in booted.driver.books}
         engine = Engine(booted.driver, booted.outbox, venues, InLoopKeeper(self.store), self.clock,
                         reserve=_RESERVE)  # fmt: skip

@@ -206,7 +206,9 @@ def test_funding_that_is_only_reported_proves_nothing_against_the_size():
     before = desk.forced(-10_000_000, deleveraged=True)
     desk.driver.on_forced(desk.book, msgspec.structs.replace(before, time_ms=settled_ms - 1_000))
     desk.driver.on_funding(desk.book, payment, desk.now_ms)
-    assert (desk.it.state.status, desk.it.state.balances.funding) == ("open", 700)
+    desk.take()
+    assert desk.it.state.balances.funding == 700
+    assert not any("F2" in words for words in desk.alarms)
 
 
 def test_funding_told_after_a_trade_counts_what_was_held_before_it():
@@ -243,7 +245,9 @@ def test_what_the_venue_closed_by_itself_is_booked_once_and_told():
         desk.driver.on_forced(desk.book, forced)
     desk.take()
     assert desk.lots == [20_000_000]
-    assert desk.alarms == ["T: the venue deleveraged -10000000 lots of A"]
+    assert desk.alarms[0] == "T: the venue deleveraged -10000000 lots of A"
+    assert desk.it.state.status == "halted"  # frozen, as a driver is told by default
+    desk.driver.operate(desk.it, "resume", "test", "it was looked at", desk.now_ms)
     (order,) = desk.quote(100.0)
     assert order.lots == 10_000_000
 
