@@ -167,7 +167,7 @@ def run_case(template: Path, case: Case, expected: Result | None) -> Ended:
     """Runs one case on a copy of the launched desk and exchange."""
     with tempfile.TemporaryDirectory(prefix="crash") as name:
         place = Path(name)
-        _copy(template, place)
+        copied(template, place)
         lives, failures = Lives(place), []
         with exchange(place):
             reached = (_stopped if case.stops else _killed)(lives, case, failures)
@@ -232,7 +232,8 @@ def run_all(share: float, seed: int) -> list[Ended]:
         with exchange(template):
             asyncio.run(launch(template))
         with tempfile.TemporaryDirectory(prefix="crash") as whole:
-            expected, passed = _undisturbed(template, Path(whole))
+            copied(template, Path(whole))
+            expected, passed = undisturbed(Path(whole))
         cases = cases_of(passed)
         recovered = [Case(at) for at in RECOVERED]
         if share < 1.0:
@@ -254,9 +255,8 @@ def run_all(share: float, seed: int) -> list[Ended]:
             return ended + list(pool.map(run, again))
 
 
-def _undisturbed(template: Path, place: Path) -> tuple[Result, Counter[str]]:
+def undisturbed(place: Path) -> tuple[Result, Counter[str]]:
     """Returns what a run comes to that nobody interrupts, and how often it passed each boundary."""
-    _copy(template, place)
     lives = Lives(place)
     with exchange(place):
         code, words = lives.end(lives.begin())
@@ -266,7 +266,7 @@ def _undisturbed(template: Path, place: Path) -> tuple[Result, Counter[str]]:
     return result_of(place), Counter(name for name in names if not name.startswith("step"))
 
 
-def _copy(template: Path, place: Path) -> None:
+def copied(template: Path, place: Path) -> None:
     """Copies databases with their write-ahead logs: the exchange is never closed, only killed."""
     for file in template.iterdir():
         if ".db" in file.name:

@@ -13,8 +13,10 @@ from gearing.core.book import BookError
 from gearing.core.journal import line_of
 from gearing.core.money import MINOR
 from gearing.core.terms import Spec
+from gearing.core.trading import Order
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
+from gearing.drive.limits import refusal
 from gearing.drive.market import Market
 from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, Quote, Statement, Trade
 from tests.lives import CAPITAL, HOUR_MS, NOON_MS, UNITS, token
@@ -307,6 +309,14 @@ def test_r4_what_breaks_a_limit_is_not_sent(limits, words):
     assert "R4" in desk.alarms[0]
     assert words in desk.alarms[0]
     assert desk.book.state.orders == 0
+
+
+def test_r4_leverage_stays_within_target_and_aim():
+    desk = Desk().opened()
+    spec, state = desk.it.spec, desk.it.state
+    assert refusal(spec, state, Order(0, 1_000_000, 2, 0, 0, False)) == ""
+    assert "leverage would be 4.000" in refusal(spec, state, Order(0, 10_000_000, 2, 0, 0, False))
+    assert refusal(spec, state, Order(0, -20_000_000, 2, 0, 0, False)) == ""
 
 
 def test_r4_margin_must_leave_something():
