@@ -93,8 +93,8 @@ def environment() -> dict[str, str]:
 def exchange(place: Path) -> Iterator[None]:
     """The paper exchange in a process of its own, with its own file."""
     (place / "setup.json").write_bytes(msgspec.json.encode(script.setup()))
-    command = [sys.executable, "-m", "gearing.venues.paper", "--file", place / "paper.db", "--socket", place / "s",
-               "--setup", place / "setup.json"]  # fmt: skip
+    command = [sys.executable, "-m", "gearing.venues.paper", "--file", str(place / "paper.db"), "--socket",
+               str(place / "s"), "--setup", str(place / "setup.json")]  # fmt: skip
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
     try:
         if process.stdout is None or process.stdout.readline() != "ready\n":
@@ -168,7 +168,8 @@ def run_case(template: Path, case: Case, expected: Result | None) -> Ended:
     with tempfile.TemporaryDirectory(prefix="crash") as name:
         place = Path(name)
         copied(template, place)
-        lives, failures = Lives(place), []
+        lives = Lives(place)
+        failures: list[str] = []
         with exchange(place):
             reached = (_stopped if case.stops else _killed)(lives, case, failures)
         found = result_of(place)

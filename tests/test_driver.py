@@ -312,11 +312,15 @@ def test_r4_what_breaks_a_limit_is_not_sent(limits, words):
 
 
 def test_r4_leverage_stays_within_target_and_aim():
-    desk = Desk().opened()
+    """As it will be once the live order is filled, at the mark of now."""
+    desk = Desk()
+    (order,) = desk.quote(100.0)
     spec, state = desk.it.spec, desk.it.state
-    assert refusal(spec, state, Order(0, 1_000_000, 2, 0, 0, False)) == ""
-    assert "leverage would be 4.000" in refusal(spec, state, Order(0, 10_000_000, 2, 0, 0, False))
-    assert refusal(spec, state, Order(0, -20_000_000, 2, 0, 0, False)) == ""
+    wanted = Order(0, order.lots, 1, 0, 0, False)
+    (leg,) = state.legs
+    for mark, words in ((104.0, ""), (110.0, "leverage would be 3.300, above 3.150")):
+        moved = msgspec.structs.replace(state, legs=(msgspec.structs.replace(leg, mark=mark),))
+        assert refusal(spec, moved, wanted) == words
 
 
 def test_r4_margin_must_leave_something():
