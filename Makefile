@@ -7,7 +7,7 @@ RIVAL := .venv-bench
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run study test browser fuzz sim bench docs check format lock clean
+.PHONY: help setup run study test browser fuzz sim crash mutate bench docs check format lock clean
 
 help: ## Shows this help
 	@echo "Gearing: issues, runs, prices and explains leveraged tokens"
@@ -51,6 +51,12 @@ fuzz: setup ## Compares the engine with plain loops over many thousands of rando
 
 sim: setup ## Runs the desk on virtual time under seeded faults (SEEDS=200, HOURS=1)
 	@$(BIN)/python -m proof.sim --seeds $(or $(SEEDS),200) --hours $(or $(HOURS),1)
+
+crash: setup ## Kills a desk at every boundary, again while it recovers, and stops it for a takeover (SHARE=1)
+	@$(BIN)/python -m proof.crash --share $(or $(SHARE),1)
+
+mutate: setup ## Takes each guard out once, in a copy, and expects its test to fail
+	@$(BIN)/python -m proof.mutate
 
 bench: setup $(RIVAL)/.installed ## Measures speed against plain loops and vectorbt, side by side in one run
 	@$(BIN)/python -m bench

@@ -93,8 +93,8 @@ def environment() -> dict[str, str]:
 def exchange(place: Path) -> Iterator[None]:
     """The paper exchange in a process of its own, with its own file."""
     (place / "setup.json").write_bytes(msgspec.json.encode(script.setup()))
-    command = [sys.executable, "-m", "gearing.venues.paper", "--file", place / "paper.db", "--socket", place / "s",
-               "--setup", place / "setup.json"]  # fmt: skip
+    command = [sys.executable, "-m", "gearing.venues.paper", "--file", str(place / "paper.db"), "--socket",
+               str(place / "s"), "--setup", str(place / "setup.json")]  # fmt: skip
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
     try:
         if process.stdout is None or process.stdout.readline() != "ready\n":
@@ -167,8 +167,9 @@ def run_case(template: Path, case: Case, expected: Result | None) -> Ended:
     """Runs one case on a copy of the launched desk and exchange."""
     with tempfile.TemporaryDirectory(prefix="crash") as name:
         place = Path(name)
-        _copy(template, place)
-        lives, failures = Lives(place), []
+        copied(template, place)
+        lives = Lives(place)
+        failures: list[str] = []
         with exchange(place):
             reached = (_stopped if case.stops else _killed)(lives, case, failures)
         found = result_of(place)
@@ -232,7 +233,8 @@ def run_all(share: float, seed: int) -> list[Ended]:
         with exchange(template):
             asyncio.run(launch(template))
         with tempfile.TemporaryDirectory(prefix="crash") as whole:
-            expected, passed = _undisturbed(template, Path(whole))
+            copied(template, Path(whole))
+            expected, passed = undisturbed(Path(whole))
         cases = cases_of(passed)
         recovered = [Case(at) for at in RECOVERED]
         if share < 1.0:
@@ -254,9 +256,8 @@ def run_all(share: float, seed: int) -> list[Ended]:
             return ended + list(pool.map(run, again))
 
 
-def _undisturbed(template: Path, place: Path) -> tuple[Result, Counter[str]]:
+def undisturbed(place: Path) -> tuple[Result, Counter[str]]:
     """Returns what a run comes to that nobody interrupts, and how often it passed each boundary."""
-    _copy(template, place)
     lives = Lives(place)
     with exchange(place):
         code, words = lives.end(lives.begin())
@@ -266,7 +267,7 @@ def _undisturbed(template: Path, place: Path) -> tuple[Result, Counter[str]]:
     return result_of(place), Counter(name for name in names if not name.startswith("step"))
 
 
-def _copy(template: Path, place: Path) -> None:
+def copied(template: Path, place: Path) -> None:
     """Copies databases with their write-ahead logs: the exchange is never closed, only killed."""
     for file in template.iterdir():
         if ".db" in file.name:

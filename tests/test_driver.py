@@ -13,8 +13,10 @@ from gearing.core.book import BookError
 from gearing.core.journal import line_of
 from gearing.core.money import MINOR
 from gearing.core.terms import Spec
+from gearing.core.trading import Order
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
+from gearing.drive.limits import refusal
 from gearing.drive.market import Market
 from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, Quote, Statement, Trade
 from tests.lives import CAPITAL, HOUR_MS, NOON_MS, UNITS, token
@@ -311,6 +313,18 @@ def test_r4_what_breaks_a_limit_is_not_sent(limits, words):
     assert "R4" in desk.alarms[0]
     assert words in desk.alarms[0]
     assert desk.book.state.orders == 0
+
+
+def test_r4_leverage_stays_within_target_and_aim():
+    """As it will be once the live order is filled, at the mark of now."""
+    desk = Desk()
+    (order,) = desk.quote(100.0)
+    spec, state = desk.it.spec, desk.it.state
+    wanted = Order(0, order.lots, 1, 0, 0, False)
+    (leg,) = state.legs
+    for mark, words in ((104.0, ""), (110.0, "leverage would be 3.300, above 3.150")):
+        moved = msgspec.structs.replace(state, legs=(msgspec.structs.replace(leg, mark=mark),))
+        assert refusal(spec, moved, wanted) == words
 
 
 def test_r4_margin_must_leave_something():
