@@ -56,9 +56,11 @@ class Judge:
         if state.status == "wiped":
             at_rest = state.is_flat and state.equity == 0 and state.balances.reserve <= 0
             return [] if at_rest else [f"{name}: is wiped out with equity {state.equity} and {state.legs}"]
-        if state.status == "open":
-            return []
         mine = [words for words in self.alarms if words.startswith(f"{name}: ")]
+        # One that was trading when the venue took a part of its position cannot be rehedged at once, and is frozen.
+        frozen = state.status == "halted" and any("deleveraged the position" in words for words in mine)
+        if state.status == "open" or frozen:
+            return []
         if state.status == "halted" and any("too often" in words for words in mine):
             self.seen["given up"] += 1  # a person has to look, and was told
             return []
