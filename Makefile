@@ -7,7 +7,7 @@ RIVAL := .venv-bench
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser fuzz bench docs check format lock clean
+.PHONY: help setup run study test browser fuzz sim crash mutate bench docs check format lock clean
 
 help: ## Shows this help
 	@echo "Gearing: issues, runs, prices and explains leveraged tokens"
@@ -24,7 +24,11 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-run: setup ## Generates a year of BTC minute bars with funding, backtests the example token, writes its report
+run: setup ## Runs the demo: four tokens on an invented market, in a live table; Ctrl-C stops it, again goes on
+	@mkdir -p $(OUT)
+	@$(BIN)/gearing up --db $(OUT)/gearing-demo.db
+
+study: setup ## Generates a year of BTC minute bars with funding, backtests the example token, writes its report
 	@mkdir -p $(OUT)
 	@$(BIN)/gearing market make --seed 7 --out $(OUT)/market
 	@$(BIN)/gearing token new $(OUT)/BTC3L.toml --force
@@ -44,6 +48,15 @@ browser:
 
 fuzz: setup ## Compares the engine with plain loops over many thousands of random tokens, legs and paths
 	@$(BIN)/python -m pytest tests/test_oracle.py tests/test_legs_oracle.py tests/test_legs_kernel.py --hypothesis-profile=fuzz
+
+sim: setup ## Runs the desk on virtual time under seeded faults (SEEDS=200, HOURS=1)
+	@$(BIN)/python -m proof.sim --seeds $(or $(SEEDS),200) --hours $(or $(HOURS),1)
+
+crash: setup ## Kills a desk at every boundary, again while it recovers, and stops it for a takeover (SHARE=1)
+	@$(BIN)/python -m proof.crash --share $(or $(SHARE),1)
+
+mutate: setup ## Takes each guard out once, in a copy, and expects its test to fail
+	@$(BIN)/python -m proof.mutate
 
 bench: setup $(RIVAL)/.installed ## Measures speed against plain loops and vectorbt, side by side in one run
 	@$(BIN)/python -m bench

@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from bench import reference as ref
 from bench.harness import Report, Row, machine, table
 
-GROUPS = ("one", "sweep", "paths", "backtest", "cold", "vectorbt", "memory")
+GROUPS = ("one", "sweep", "paths", "backtest", "cold", "vectorbt", "memory", "desk")
 
 
 def measure(groups: list[str], quick: bool) -> Iterator[Row]:
@@ -45,6 +45,10 @@ def measure(groups: list[str], quick: bool) -> Iterator[Row]:
         yield jobs_whole.vectorbt_row(indexed, repetitions)
     if "memory" in groups:
         yield jobs_whole.memory_row()
+    if "desk" in groups:
+        from bench import jobs_desk
+
+        yield from jobs_desk.rows(few)
 
 
 def main() -> int:

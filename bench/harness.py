@@ -23,7 +23,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         job: what was measured.
         baseline, gearing: bars per second, or in the unit of `unit`; None if there is none.
-        required: the least ratio (unit "bars/s"), else the largest value; None if only printed.
+        required: the least ratio (unit "bars/s"), the least rate (another unit per second), else the largest value;
+            None if only printed.
         tuned: the ratio to the tuned loop, for comparison only.
         baseline_name: which of the two loops was the faster.
         repetitions: how often each was run.
@@ -46,12 +47,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return self.gearing / self.baseline if self.gearing and self.baseline else None
 
     @property
+    def is_rate(self) -> bool:
+        """Whether more of it is better."""
+        return self.unit.endswith("/s")
+
+    @property
     def passed(self) -> bool | None:
         """Whether the requirement is met; None if there is none or nothing was measured."""
         if self.required is None or self.gearing is None:
             return None
         if self.unit != "bars/s":
-            return self.gearing <= self.required
+            return self.gearing >= self.required if self.is_rate else self.gearing <= self.required
         return self.ratio is not None and self.ratio >= self.required
 
 
@@ -138,13 +144,17 @@ def _value(value: float | None, unit: str) -> str:
         return f"{value / 1e6:,.0f} M/s" if value >= 1e7 else f"{value / 1e6:.2f} M/s"
     if unit == "s":
         return f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.2f} s"
+    if unit.endswith("/s"):
+        return f"{value:,.0f}/s"
     return f"{value:.3g} {unit}"
 
 
 def _required(row: Row) -> str:
     if row.required is None:
         return "–"
-    return f"≥ {row.required:g}×" if row.unit == "bars/s" else f"≤ {_value(row.required, row.unit)}"
+    if row.unit == "bars/s":
+        return f"≥ {row.required:g}×"
+    return f"{'≥' if row.is_rate else '≤'} {_value(row.required, row.unit)}"
 
 
 _MARKS = {True: "pass", False: "FAIL", None: ""}

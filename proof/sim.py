@@ -7,19 +7,26 @@ everything that was promised is looked at: the ledger, the venue's own books, ev
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import hashlib
 import random
+import sys
 import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from rich.progress import Progress
 
 import gearing as gr
 from gearing.core.money import MINOR
 from gearing.core.terms import Spec
-from gearing.core.token import Token
 from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
 from gearing.desk.engine import Engine
@@ -29,31 +36,27 @@ from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.market.endless import EndlessMarket
-from gearing.store.database import init_database
+from gearing.store.database import connect, init_database
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.venues.paper import requests as rq
 from gearing.venues.paper.exchange import PaperExchange
+from gearing.venues.paper.prices import Publisher
 from gearing.venues.paper.records import Rate
 from gearing.venues.paper.setup import Faults, Latency, Listing, Setup, listed
 from gearing.venues.paper.venue import PaperVenue
 from gearing.venues.protocol import Quote
+from proof.judge import Judge
+from proof.swarm import SYMBOLS, CountingDraws, shocks_of, swarm, tiers_of, tokens_of
 from proof.virtual import run
 
 START_MS = 1_767_225_600_000  # 2026-01-01
 _HOUR_MS = 3_600_000
 _STEP_MS = 10_000
 _VISIBILITY_MS = 1_000
-_SETTLE_STEPS = 60
-
-# The faults a swarm draws from, and how often each may happen at most.
-_RATES = {
-    "request_lost": 0.1, "request_late": 0.2, "answer_lost": 0.2, "dropped": 0.1, "busy": 0.1, "error": 0.1,
-    "error_done": 0.2, "report_lost": 0.3, "report_duplicated": 0.3, "report_late": 0.3, "funding_late": 0.5,
-    "hidden": 0.5, "partial": 0.3, "split": 0.5, "outage": 0.002, "price_nan": 0.02, "price_infinite": 0.02,
-    "price_zero": 0.02, "price_negative": 0.02, "price_spike": 0.02, "price_future": 0.02, "price_frozen": 0.005,
-    "price_dead": 0.005,
-}  # fmt: skip
+# After the faults end: longer than the longest outage and its reconciliation.
+_SETTLE_STEPS = 75
+_RESERVE = 10**9 * MINOR
 
 
 class Outcome(NamedTuple):
@@ -63,6 +66,7 @@ class Outcome(NamedTuple):
         seed: of the run.
         failures: what was promised and did not hold; empty: all held.
         lines, orders, kills: how much happened.
+        seen: how often each fault happened, and each kind of end.
         digest: of the journal's heads, so that two runs can be compared.
     """
 
@@ -71,6 +75,7 @@ class Outcome(NamedTuple):
     lines: int
     orders: int
     kills: int
+    seen: dict[str, int]
     digest: str
 
 
@@ -82,51 +87,31 @@ def simulate(seed: int, *, hours: float = 6.0, faults: Faults | None = None, kil
         return run(_Simulation(seed, Path(place) / "desk.db", hours, faults, kills).whole())
 
 
-def tokens_of(draw: random.Random) -> list[Token]:
-    """Returns one to three tokens of one coin or several, under rules that trade often."""
-    found = []
-    for n in range(draw.randint(1, 3)):
-        target = draw.choice([3.0, -3.0, 2.0, -1.0, 5.0])
-        rule = gr.Rule(
-            deviation=draw.choice([0.004, 0.01, 0.03]),
-            schedule=(gr.Schedule(every=draw.choice(["10m", "1h"])),),
-            pace=draw.choice([None, gr.Pace(largest=150_000.0, interval="1m")]),
-            aim=draw.choice(["target", "edge"]),
-        )
-        names = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
-        draw.shuffle(names)
-        count = draw.choice([1, 1, 2, 3])
-        legs = tuple(gr.Perpetual(symbol=name, weight=1 / count) for name in names[:count])
-        fees = gr.Fees(management_per_day=3e-4)
-        costs = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
-        found.append(gr.Token(symbol=f"T{n}", target=target, rule=rule, legs=legs, fees=fees, costs=costs))
-    return found
-
-
-def swarm(draw: random.Random) -> Faults:
-    """Returns some of the faults, each at some rate."""
-    chosen = {name: draw.random() * most for name, most in _RATES.items() if draw.random() < 0.35}
-    return msgspec.structs.replace(Faults(outage_ms=(1_000, 60_000, 600_000)), **chosen)
-
-
 class _Simulation:
     def __init__(self, seed: int, file: Path, hours: float, faults: Faults | None, kills: int | None) -> None:
         self.draw = random.Random(seed)
         self.seed, self.file = seed, file
-        self.tokens = tokens_of(self.draw)
+        self.tiers = tiers_of(self.draw)
+        self.tokens = tokens_of(self.draw, self.tiers)
         self.faults = swarm(self.draw) if faults is None else faults
         self.kills = self.draw.choice([0, 0, 1, 3]) if kills is None else kills
         self.steps = int(hours * _HOUR_MS / _STEP_MS)
-        self.start_ms = START_MS + self.draw.randrange(200) * 24 * _HOUR_MS + 7 * _HOUR_MS
+        self.shocks = shocks_of(self.draw, self.steps)
+        self.is_rough = bool(self.shocks) or self.faults.deleveraged > 0.0
+        self.factors = dict.fromkeys(SYMBOLS, 1.0)
+        self.start_ms = (
+            START_MS + self.draw.randrange(200) * 24 * _HOUR_MS + 7 * _HOUR_MS + self.draw.randrange(50) * 60_000
+        )
         self.endless = EndlessMarket(seed)
-        self.symbols = [coin.symbol for coin in self.endless.coins]
         self.told: set[str] = set()
+        self.seen: Counter[str] = Counter()
         self.alarms: list[str] = []
         self.failures: list[str] = []
 
     async def whole(self) -> Outcome:
         self.clock = ScaledClock(self.start_ms)
         init_database(self.file, "demo", self.start_ms)
+        _name(self.file, f"{self.seed % 36**6:06d}"[-6:])
         latency = Latency(request_ms=20, match_ms=10, answer_ms=20, report_ms=30, jitter_ms=40,
                           visibility_ms=_VISIBILITY_MS)  # fmt: skip
         setup = Setup(listings=self.listings(), latency=latency, faults=Faults(), seed=self.seed)
@@ -136,13 +121,13 @@ class _Simulation:
         self.publish(self.start_ms)
         kill_at = sorted(self.draw.randrange(1, self.steps) for _ in range(self.kills))
         await self.launch()
-        self.exchange.wire._faults = self.faults
-        self.exchange.publisher._faults = self.faults
+        self.afflict(self.faults)
         desk = await self.started()
         for step in range(1, self.steps + _SETTLE_STEPS):
             if step == self.steps:  # from here on all goes well, so that what is open can end
-                self.exchange.wire._faults = self.exchange.publisher._faults = Faults()
+                self.afflict(Faults())
             await self.clock.sleep_ms(self.start_ms + step * _STEP_MS - self.clock.now_ms())
+            self.shake(step)
             self.publish(self.clock.now_ms())
             if kill_at and kill_at[0] <= step:
                 kill_at.pop(0)
@@ -153,30 +138,52 @@ class _Simulation:
                 self.failures.append(f"the desk ended: {error!r}")
                 break
         await self.clock.sleep_ms(120_000)
-        await self.judged()
+        judge = Judge(self.engine.driver, self.exchange.engine, self.alarms, rough=self.is_rough, seen=self.seen)
+        self.failures += judge.failures()
+        self.orders = self.exchange.engine.state.clock.orders
         await self.killed(desk)
         pump.cancel()
         return self.outcome()
 
+    def afflict(self, faults: Faults) -> None:
+        """Sets what goes wrong from here on: on the way, in the exchange, and in the prices it publishes."""
+        exchange = self.exchange
+        state, wire = exchange.engine.state, exchange.wire
+        state.setup = msgspec.structs.replace(state.setup, faults=faults)
+        wire._faults = faults
+        state.draws = CountingDraws(state.draws.state, faults, self.seen)
+        wire._draws = CountingDraws(wire._draws.state, faults, self.seen)
+        exchange.publisher = Publisher(faults, CountingDraws(exchange.publisher._draws.state, faults, self.seen))
+
+    def shake(self, step: int) -> None:
+        while self.shocks and self.shocks[0].step <= step:
+            shock = self.shocks.pop(0)
+            for symbol in shock.symbols:
+                self.factors[symbol] *= shock.factor
+
+    def marks(self, now_ms: int) -> dict[str, float]:
+        """Returns the true prices; a gap leaves the digits that a venue would quote."""
+        marks = zip(SYMBOLS, self.endless.marks(now_ms).tolist(), strict=True)
+        return {symbol: float(f"{mark * self.factors[symbol]:.6g}") for symbol, mark in marks}
+
     def listings(self) -> tuple[Listing, ...]:
         costs = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
-        prices = self.endless.marks(self.start_ms).tolist()
         return tuple(
-            listed(gr.Perpetual(symbol=s), asset="USDT", price=p, costs=costs)
-            for s, p in zip(self.symbols, prices, strict=True)
+            listed(gr.Perpetual(symbol=s, margin_tiers=self.tiers), asset="USDT", price=p, costs=costs)
+            for s, p in self.marks(self.start_ms).items()
         )
 
     def publish(self, now_ms: int) -> None:
-        marks, indexes = self.endless.marks(now_ms).tolist(), self.endless.indexes(now_ms).tolist()
+        indexes = self.endless.indexes(now_ms).tolist()
         settles_ms = (now_ms // (8 * _HOUR_MS) + 1) * 8 * _HOUR_MS
         if settles_ms - now_ms <= 2 * _STEP_MS:
-            for symbol, rate in zip(self.symbols, self.endless.funding_rates(settles_ms).tolist(), strict=True):
+            for symbol, rate in zip(SYMBOLS, self.endless.funding_rates(settles_ms).tolist(), strict=True):
                 if f"{symbol}{settles_ms}" not in self.told:
                     self.told.add(f"{symbol}{settles_ms}")
                     self.hub.control(rq.SetRate(rate=Rate(symbol=symbol, settlement_ms=settles_ms, rate=rate)))
         quotes = tuple(
-            Quote(symbol=s, time_ms=now_ms, mark=m, index=i)
-            for s, m, i in zip(self.symbols, marks, indexes, strict=True)
+            Quote(symbol=s, time_ms=now_ms, mark=m, index=i * self.factors[s])
+            for (s, m), i in zip(self.marks(now_ms).items(), indexes, strict=True)
         )
         self.hub.control(rq.TakeQuotes(quotes=quotes))
 
@@ -189,10 +196,9 @@ class _Simulation:
         with Store(self.file, "demo") as store:
             market = Market(GuardLimits())
             driver = Driver(market)
-            marks = dict(zip(self.symbols, self.endless.marks(self.start_ms).tolist(), strict=True))
             for number, token in enumerate(self.tokens):
                 market.list_token(number, tuple(leg.symbol for leg in token.legs))
-            for symbol, mark in marks.items():
+            for symbol, mark in self.marks(self.start_ms).items():
                 market.take(Quote(symbol=symbol, time_ms=self.start_ms, mark=mark, index=mark), self.start_ms)
             for token in self.tokens:
                 amount = 1_000_000 * MINOR
@@ -205,14 +211,15 @@ class _Simulation:
     async def started(self) -> asyncio.Task[None]:
         self.store = Store(self.file, "demo")
         booted = boot(self.store, Market(GuardLimits()), window_ms=2_000, visibility_ms=_VISIBILITY_MS,
-                      now_ms=self.clock.now_ms())  # fmt: skip
+                      now_ms=self.clock.now_ms(), on_deleveraging="rehedge")  # fmt: skip
         venues: dict[str, Any] = {name: self.venue(name) for name in booted.driver.books}
-        engine = Engine(booted.driver, booted.outbox, venues, InLoopKeeper(self.store), self.clock)
+        engine = Engine(booted.driver, booted.outbox, venues, InLoopKeeper(self.store), self.clock,
+                        reserve=_RESERVE)  # fmt: skip
         engine.on_alarm = self.alarms.append
         self.engine = engine
 
         async def feed() -> None:
-            async for quote in self.hub.quotes(frozenset(self.symbols)):
+            async for quote in self.hub.quotes(frozenset(SYMBOLS)):
                 await engine.on_quotes([quote])
 
         task = asyncio.ensure_future(engine.run(feed))
@@ -225,23 +232,6 @@ class _Simulation:
         await asyncio.gather(desk, return_exceptions=True)
         self.store.close()
 
-    async def judged(self) -> None:
-        driver = self.engine.driver
-        state = self.exchange.engine.state
-        for name, book in driver.books.items():
-            if book.state.live or len(self.engine.outbox):
-                self.failures.append(f"{name}: orders are open at the end: {sorted(book.state.live)}")
-            statement = await self.venue(name).statement()
-            for one in driver.differences(book, statement):
-                self.failures.append(f"{name}: {one.what} {one.name}: venue {one.venue}, ledger {one.ledger}")
-            for running in book.tokens:
-                if running.state.status != "open":
-                    self.failures.append(f"{name}: is {running.state.status}; {self.alarms[-3:]}")
-        for words in self.alarms:
-            if any(mark in words for mark in ("L1", "L2", "U2", "U7", "O3", "R1", "R4", "F2", "C1")):
-                self.failures.append(words)
-        self.orders = state.clock.orders
-
     def outcome(self) -> Outcome:
         verdict = verify(self.file)
         self.failures += [str(breach) for breach in verdict.breaches]
@@ -249,4 +239,43 @@ class _Simulation:
             heads = [(p.stream, p.seq, p.hash) for p in store.states()]
             lines = sum(store.streams().values())
         digest = hashlib.sha256(msgspec.json.encode(heads)).hexdigest()[:16]
-        return Outcome(self.seed, tuple(self.failures), lines, self.orders, self.kills, digest)
+        return Outcome(self.seed, tuple(self.failures), lines, self.orders, self.kills,
+                       dict(sorted(self.seen.items())), digest)  # fmt: skip
+
+
+def _name(file: Path, incarnation: str) -> None:
+    """Gives a database the incarnation that its seed has, which is drawn otherwise."""
+    with closing(connect(file)) as connection:
+        connection.execute("UPDATE meta SET incarnation = ?", (incarnation,))
+
+
+def main() -> int:
+    """Runs many seeds on all cores; returns 1 if one failed."""
+    parser = argparse.ArgumentParser(prog="python -m proof.sim", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=200, help="how many")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the first of them")
+    parser.add_argument("--hours", type=float, default=1.0, help="of the market, for each")
+    parser.add_argument("--digests", action="store_true", help="print what each came to")
+    given = parser.parse_args()
+    seeds = range(given.first, given.first + given.seeds)
+    total: Counter[str] = Counter()
+    failed, began = 0, time.monotonic()
+    with ProcessPoolExecutor() as pool, Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("simulating", total=len(seeds))
+        for outcome in pool.map(partial(simulate, hours=given.hours), seeds, chunksize=1):
+            progress.advance(task)
+            total.update(outcome.seen)
+            total.update({"orders": outcome.orders, "lines": outcome.lines, "kills": outcome.kills})
+            if given.digests:
+                print(f"{outcome.seed} {outcome.digest}", flush=True)
+            if outcome.failures:
+                failed += 1
+                again = f"python -m proof.sim --seeds 1 --from {outcome.seed} --hours {given.hours:g}"
+                print(f"seed {outcome.seed} failed (again: {again}):", *outcome.failures, sep="\n  ", flush=True)
+    print(", ".join(f"{name} {count:,}" for name, count in sorted(total.items())))
+    print(f"{failed} of {len(seeds)} seeds failed; {time.monotonic() - began:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -408,10 +408,10 @@ class Loop:
         self.out.index.append(self.index())
 
 
-def simulate_legs(token, times, legs_data, costs=None, equity=1e6, rates=(), nudge=0.0):
+def simulate_legs(token, times, legs_data, costs=None, equity=1e6, rates=(), nudge=0.0, grain=0.0):
     """Runs the loop over every bar of the legs' common times and returns a Run.
 
-    With a nudge each bar begins with equity so many roundings of its sum too high.
+    With a nudge each bar begins with equity so many roundings of its sum too high, with a grain that much money.
     """
     loop = Loop(token, times, legs_data, costs, equity, rates)
     loop.trade(0, token.target, False, "opening", restore=True)
@@ -421,7 +421,7 @@ def simulate_legs(token, times, legs_data, costs=None, equity=1e6, rates=(), nud
         if loop.E > 0:
             highest = [max(loop.close[k][i], loop.p[k], loop.rolls_at(i).get(k, 0.0)) for k in loop.K]
             held = sum(abs(loop.Q[k]) * highest[k] for k in loop.K)
-            loop.E += nudge * 2**-53 * len(loop.legs) * (loop.E + held)
+            loop.E += nudge * 2**-53 * len(loop.legs) * (loop.E + held) + grain
             loop.bar(i)
         else:
             loop.references(i)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,17 @@ def test_the_migrations_make_the_tables_that_the_queries_name(store):
                 assert str(check.sqltext) in made
         indexes = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%WHERE%'").scalars()
         assert sorted(indexes) == ["inbox_waiting", "outbox_open"]
+
+
+def test_a_process_that_ends_does_not_take_the_log_away_from_one_that_runs(tmp_path):
+    # A file that a process opens and closes beside SQLite gives up SQLite's locks on it.
+    path = tmp_path / "a.db"
+    init_database(path, "demo", 1)
+    look = f"from gearing.store.store import Store\nwith Store({str(path)!r}) as s: s.states()"
+    with Store(path, "demo") as store:
+        store.appender.connection.execute("UPDATE meta SET created_ms = 2")
+        read_meta(path)
+        subprocess.run([sys.executable, "-c", look], check=True)
+        assert path.with_name("a.db-wal").exists()
+        store.appender.connection.execute("UPDATE meta SET created_ms = 3")
+    assert read_meta(path).created_ms == 3

@@ -118,6 +118,40 @@ def readable(path: str | Path, kind: type[InputError] = InputError) -> Path:
     return Path(path)
 
 
+def standing(path: str | Path, kind: type[InputError] = InputError) -> Path:
+    """Returns `path` once it is known to be a file that is not empty, without opening it.
+
+    That is for databases: a process that closes any handle of a file gives up every lock it holds on it, those of
+    SQLite too, and a database whose locks are gone is written by two at once.
+
+    Args:
+        path: the file.
+        kind: the class of the error.
+
+    Raises:
+        InputError: it is missing, a directory, empty, or may not be read; of class `kind`.
+
+    Source: POSIX, fcntl(2), advisory record locks; SQLite, "How To Corrupt An SQLite Database File", 2.2.
+    """
+    place = str(path)
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        raise kind("there is no such file.", where=place, fix="Check the path.") from None
+    except PermissionError:
+        raise kind("no permission to read this file.", where=place, fix="Change its permissions.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise kind(f"the file cannot be read: {reason}.", where=place) from error
+    if stat.S_ISDIR(found.st_mode):
+        raise kind("this is a directory, not a file.", where=place, fix="Give the path of a file.")
+    if not os.access(path, os.R_OK):
+        raise kind("no permission to read this file.", where=place, fix="Change its permissions.")
+    if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+        raise kind("the file is empty.", where=place, fix="Write it again.")
+    return Path(path)
+
+
 def read_bytes(path: str | Path, kind: type[InputError] = InputError) -> bytes:
     """Returns what stands in `path`.
 

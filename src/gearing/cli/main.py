@@ -1,6 +1,7 @@
 """The entry point: commands by name, errors to exit codes.
 
-Exit codes: 0 fine, 1 our fault, 2 wrong input, 3 a check found a fault, 130 interrupted.
+Exit codes: 0 fine, 1 our fault, 2 wrong input, 3 a check found a fault, 4 a desk did not answer in time,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ from gearing.errors import GearingError, InputError
 # Each command's name, its module, and what stands there: a Typer app or a function. The modules import
 # what is heavy inside their functions, so that help and completion stay quick.
 COMMANDS = (
+    ("up", "gearing.cli.up", "up"),
+    ("status", "gearing.cli.status", "status"),
+    ("rebalances", "gearing.cli.status", "rebalances"),
+    ("halt", "gearing.cli.operate", "halt"),
+    ("resume", "gearing.cli.operate", "resume"),
+    ("close", "gearing.cli.operate", "close"),
+    ("rebalance", "gearing.cli.operate", "rebalance"),
+    ("desk", "gearing.cli.desk", "desk_app"),
     ("backtest", "gearing.cli.backtest", "backtest"),
     ("compare", "gearing.cli.compare", "compare"),
     ("sweep", "gearing.cli.sweep", "sweep"),

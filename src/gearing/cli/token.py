@@ -1,4 +1,4 @@
-"""`gearing token`: check a specification, and start a new one."""
+"""`gearing token`: check a specification, start a new one; list and show those of a desk."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from gearing.cli.inputs import (
 from gearing.cli.output import FAULT_FOUND, JsonFlag, count, emit, heading, pairs, show_error, write_out
 from gearing.cli.rules import rule_payload, show_fees, show_rule
 from gearing.cli.series import SeriesOptions
+from gearing.cli.status import token_list, token_show
 from gearing.errors import InputError, SpecError
 
 if TYPE_CHECKING:
     from gearing.core.instruments import Leg
     from gearing.core.token import Token
 
-token_app = typer.Typer(help="Token specifications: check one, or start a new one.", no_args_is_help=True)
+token_app = typer.Typer(help="Tokens: check a specification, start a new one; those of a desk.", no_args_is_help=True)
+token_app.command("list")(token_list)
+token_app.command("show")(token_show)
 
 
 @token_app.command()

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+import msgspec
+
 from gearing.core.record import Check, Record
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z?)?")
 
 
-class MarginTier(Record, frozen=True, kw_only=True):
+# JSON has no infinity, so the last bracket's edge is left out of a journal; msgspec knows a default by identity.
+_ENDLESS = float("inf")
+
+
+class MarginTier(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One bracket of a venue's maintenance margin: up to `notional_max`, rate·notional − amount.
 
     Args:
@@ -19,13 +25,15 @@ class MarginTier(Record, frozen=True, kw_only=True):
         amount: the venue's cumulative maintenance amount, in settlement currency.
     """
 
-    notional_max: float = float("inf")
+    notional_max: float = _ENDLESS
     rate: float
     amount: float = 0.0
 
     def __post_init__(self) -> None:
         check = Check(self)
-        if self.notional_max != float("inf"):
+        if self.notional_max == _ENDLESS:
+            msgspec.structs.force_setattr(self, "notional_max", _ENDLESS)
+        else:
             check.number("notional_max", 0, strict=True)
         check.number("rate", 0, 1, strict=True)
         check.number("amount", 0)

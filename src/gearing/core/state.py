@@ -111,7 +111,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
         epoch: how many rebalances began.
         trades: how many slices traded.
         rebalance: the one under way, or None.
-        parts: the attribution so far (see `core.attribution`).
+        parts: the attribution so far (see `core.attribution`); None: −∞, the log of all equity lost, which JSON lacks.
     """
 
     status: Status = "draft"
@@ -125,7 +125,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     trades: int = 0
     turnover: float = 0.0
     rebalance: Rebalance | None = None
-    parts: tuple[float, ...] = ()
+    parts: tuple[float | None, ...] = ()
 
     @property
     def equity(self) -> int:

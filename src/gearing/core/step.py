@@ -157,7 +157,11 @@ def _filled(spec: Spec, state: TokenState, event: ev.Filled) -> Step:
 
 
 def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
-    running, rest, orders = trading.ended(_running(state, event), event.leg, again=state.status != "halted")
+    running = _running(state, event)
+    # Of a token that is to be closed, what another rebalance left is not asked for anew.
+    closes = state.status in {"wiped", "closing"}
+    again = trading.closes(running) if closes else state.status != "halted"
+    running, rest, orders = trading.ended(running, event.leg, state.legs[event.leg].lots, again=again)
     lacks = rest != 0 and not orders
     if lacks and state.status == "open":  # asked for too often: a person has to look
         state = msgspec.structs.replace(state, status="halted")
@@ -165,8 +169,9 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
     if running.attempts:
         return Step(state, (), orders)
     work = Working(spec, state)
-    if state.status in {"wiped", "closing"}:
-        return Step(msgspec.structs.replace(state, rebalance=None)) if lacks else _closed(work, event.time_ms)
+    if closes:
+        waits = lacks and again
+        return Step(msgspec.structs.replace(state, rebalance=None)) if waits else _closed(work, event.time_ms)
     if work.equity <= 0:
         return _wipe_out(work, event.time_ms)
     if lacks:  # what was traded stands; once resumed, the rule is asked anew
@@ -183,6 +188,8 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
     work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION)
     if work.equity <= 0 and not _is_over(state):
         return _wipe_out(work, event.time_ms)
+    if state.status in {"wiped", "closing"} and work.is_flat and not state.is_working:
+        return _closed(work, event.time_ms)
     kept = state.rebalance if state.is_working else None
     return Step(work.finished(rebalance=kept), tuple(work.entry))
 
@@ -201,7 +208,7 @@ def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
     work = Working(spec, state)
     if state.is_working:  # its live orders end first, then what is left is closed
         return Step(work.finished(status="closing"))
-    after, orders = trading.begin_close(work, "closing", event.time_ms, status="closing")
+    after, orders = trading.begin_close(work, trading.CLOSING, event.time_ms, status="closing")
     if not orders:
         return _closed(Working(spec, after), event.time_ms)
     return Step(after, (), orders)
@@ -240,7 +247,7 @@ def _wipe_out(work: Working, now_ms: int) -> Step:
     att.post_wipe_out(work.parts)
     if work.state.is_working:
         return Step(work.finished(status="wiped"), tuple(work.entry))
-    after, orders = trading.begin_close(work, "wipe-out", now_ms, status="wiped")
+    after, orders = trading.begin_close(work, trading.WIPED_OUT, now_ms, status="wiped")
     if orders:
         return Step(after, tuple(work.entry), orders)
     work.cover()
@@ -251,7 +258,7 @@ def _closed(work: Working, now_ms: int) -> Step:
     """All orders of a closing have ended: what is still held is asked for again, else the token is at rest."""
     status = work.state.status
     if not work.is_flat and status in {"wiped", "closing"}:
-        after, orders = trading.begin_close(work, "closing", now_ms)
+        after, orders = trading.begin_close(work, trading.CLOSING, now_ms)
         return Step(after, tuple(work.entry), orders)
     if status == "wiped":
         work.cover()

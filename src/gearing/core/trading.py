@@ -21,6 +21,8 @@ from gearing.core.state import Attempt, Rebalance, TokenState
 from gearing.core.terms import Spec
 from gearing.core.working import Working
 
+# Why a position is closed whole, whatever the rule says.
+CLOSING, WIPED_OUT = "closing", "wipe-out"
 # A part that the venue left unfilled is sent anew so often; then a person has to look.
 ATTEMPTS_MAX = 8
 
@@ -111,8 +113,18 @@ def orders_of(state: TokenState) -> tuple[Order, ...]:
     running = state.rebalance
     if running is None:
         return ()
-    reduces = running.reason == REASONS[int(RIPCORD)] or state.status in {"wiped", "closing"}
-    return tuple(Order(a.leg, a.lots, running.epoch, running.slice, a.number, reduces) for a in running.attempts)
+    only = reduces(running)
+    return tuple(Order(a.leg, a.lots, running.epoch, running.slice, a.number, only) for a in running.attempts)
+
+
+def closes(running: Rebalance) -> bool:
+    """Returns whether a rebalance closes the position whole."""
+    return running.reason in {CLOSING, WIPED_OUT}
+
+
+def reduces(running: Rebalance) -> bool:
+    """Returns whether a rebalance's orders may only lower the position."""
+    return closes(running) or running.reason == REASONS[int(RIPCORD)]
 
 
 def begin_close(work: Working, reason: str, now_ms: int, **changed: object) -> tuple[TokenState, tuple[Order, ...]]:
@@ -137,12 +149,13 @@ def filled(work: Working, k: int, lots: int) -> Rebalance | None:
     return msgspec.structs.replace(running, attempts=attempts)
 
 
-def ended(running: Rebalance, k: int, *, again: bool) -> tuple[Rebalance, int, tuple[Order, ...]]:
+def ended(running: Rebalance, k: int, held: int, *, again: bool) -> tuple[Rebalance, int, tuple[Order, ...]]:
     """Takes leg k's order off the slice.
 
     Args:
         running: the rebalance under way.
         k: the leg.
+        held: its position now; what may only reduce asks for no more than that.
         again: whether what was left unfilled may be asked for anew, under a new number.
 
     Returns:
@@ -150,12 +163,14 @@ def ended(running: Rebalance, k: int, *, again: bool) -> tuple[Rebalance, int, t
     """
     ending = next(a for a in running.attempts if a.leg == k)
     others = tuple(a for a in running.attempts if a.leg != k)
-    rest = ending.lots - ending.filled
+    rest, only = ending.lots - ending.filled, reduces(running)
+    if only:  # the venue may have closed a part by itself meanwhile
+        rest = max(rest, min(-held, 0)) if rest < 0 else min(rest, max(-held, 0))
     if rest == 0 or not again or ending.number + 1 >= ATTEMPTS_MAX:
         return msgspec.structs.replace(running, attempts=others), rest, ()
     anew = Attempt(leg=k, number=ending.number + 1, lots=rest)
     after = msgspec.structs.replace(running, attempts=(*others, anew))
-    return after, rest, (Order(k, rest, running.epoch, running.slice, anew.number, running.aim == 0.0),)
+    return after, rest, (Order(k, rest, running.epoch, running.slice, anew.number, only),)
 
 
 def slice_done(spec: Spec, work: Working, running: Rebalance) -> TokenState:

@@ -5,6 +5,8 @@ It lives inside one call of `step`; nothing outside ever sees it half done.
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
 
@@ -67,7 +69,8 @@ class Working:
         self.legs: list[LegState] = list(state.legs)
         self.balances: Balances = state.balances
         self.entry: list[Posting] = []
-        self.parts: Floats = np.array(state.parts, dtype=np.float64)
+        parts = [-math.inf if part is None else part for part in state.parts] if None in state.parts else state.parts
+        self.parts: Floats = np.array(parts, dtype=np.float64)
 
     @property
     def equity(self) -> int:
@@ -81,8 +84,11 @@ class Working:
 
     def finished(self, **changed: object) -> TokenState:
         """Returns the state after the event."""
+        parts = self.parts.tolist()
+        if -math.inf in parts:
+            parts = [None if part == -math.inf else part for part in parts]
         return msgspec.structs.replace(
-            self.state, balances=self.balances, legs=tuple(self.legs), parts=tuple(self.parts.tolist()), **changed
+            self.state, balances=self.balances, legs=tuple(self.legs), parts=tuple(parts), **changed
         )
 
     def post(self, amount: int, debit: str, credit: str) -> None:

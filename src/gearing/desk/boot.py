@@ -7,17 +7,20 @@ from typing import NamedTuple
 import msgspec
 
 from gearing.core.book import BookState
-from gearing.core.events import Launched, SpecificationChanged
+from gearing.core.events import Launched, Operated, SpecificationChanged
 from gearing.core.journal import line_of, state_of
 from gearing.core.terms import Spec
 from gearing.core.token import Token
-from gearing.drive.driver import Driver
+from gearing.drive.breakers import OnDeleveraging
+from gearing.drive.driver import Driver, why_halted
 from gearing.drive.effects import Head
 from gearing.drive.market import Market
+from gearing.drive.measured import Measured
 from gearing.drive.outbox import Outbox
 from gearing.store.store import Store
 
-_book_of = msgspec.json.Decoder(BookState).decode
+book_of = msgspec.json.Decoder(BookState).decode
+_measured_of = msgspec.json.Decoder(Measured).decode
 
 
 class Booted(NamedTuple):
@@ -27,7 +30,10 @@ class Booted(NamedTuple):
     outbox: Outbox
 
 
-def boot(store: Store, market: Market, *, window_ms: int, visibility_ms: int, now_ms: int) -> Booted:
+def boot(
+    store: Store, market: Market, *, window_ms: int, visibility_ms: int, now_ms: int, nav_ms: int = 60_000,
+    on_deleveraging: OnDeleveraging = "freeze",
+) -> Booted:  # fmt: skip
     """Returns the driver and the outbox that go on where the journal ends.
 
     An order that was being sent has an unknown fate until the venue tells. A book whose database was restored is
@@ -38,20 +44,24 @@ def boot(store: Store, market: Market, *, window_ms: int, visibility_ms: int, no
         market: for the prices.
         window_ms, visibility_ms: of the venue, see `Outbox`.
         now_ms: the time.
+        nav_ms, on_deleveraging: see `Driver`.
     """
-    driver, outbox = Driver(market), Outbox(window_ms, visibility_ms)
+    driver = Driver(market, nav_ms=nav_ms, on_deleveraging=on_deleveraging)
+    outbox = Outbox(window_ms, visibility_ms)
     states = {projected.stream: projected for projected in store.states()}
     for stream, projected in states.items():
         kind, _, name = stream.partition(":")
         if kind != "book":
             continue
-        book_state = _book_of(projected.body)
+        book_state = book_of(projected.body)
         book = driver.adopt_book(name, book_state, Head(projected.seq, projected.hash))
         for token in book_state.tokens:
             found = states.get(f"token:{token}")
             if found is not None:
                 spec = Spec(spec_of(store, token))
-                driver.adopt(book, spec, state_of(found.body), Head(found.seq, found.hash))
+                running = driver.adopt(book, spec, state_of(found.body), Head(found.seq, found.hash))
+                running.measured = last_measured(store, token)
+                running.why = why_of(store, token, running.state.status)
         if store.meta.is_foreign_to(book_state.incarnation):
             driver.reopen_book(book, store.meta.incarnation, now_ms)
     for row in store.outbox_open():
@@ -70,3 +80,24 @@ def spec_of(store: Store, token: str) -> Token:
     if not isinstance(last, (Launched, SpecificationChanged)):
         raise TypeError(f"{stream} does not begin with its launch")
     return last.token
+
+
+def last_measured(store: Store, token: str) -> Measured | None:
+    """Returns the last rebalance of a token, or None if there was none."""
+    rows = store.rebalances(token)
+    return _measured_of(rows[0].body) if rows else None
+
+
+def measured(store: Store, token: str | None = None, limit: int = 20) -> list[Measured]:
+    """Returns the last rebalances of a token, or of all, the newest first."""
+    return [_measured_of(row.body) for row in store.rebalances(token, limit)]
+
+
+def why_of(store: Store, token: str, status: str) -> str:
+    """Returns why a token is halted, by its journal; empty if it is not, or no event says so."""
+    if status != "halted":
+        return ""
+    events = [line_of(row.body).event for row in store.tagged(f"token:{token}", "operated")]
+    halts = [event for event in events if isinstance(event, Operated) and event.action == "halt"]
+    resumed = bool(events) and events[-1] not in halts
+    return why_halted(halts[-1]) if halts and not resumed else "venue: orders were refused too often"

@@ -13,11 +13,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from gearing.core.book import LiveOrder
+from gearing.core.money import to_float
 from gearing.desk.clock import Clock
 from gearing.desk.keeper import Keeper
 from gearing.drive.driver import Book, Driver
+from gearing.drive.effects import Effects
 from gearing.drive.outbox import Ask, Outbox, row_of
-from gearing.store.records import OutboxChange, OutboxRow
+from gearing.store.records import Answer, OutboxChange, OutboxRow
 from gearing.venues.protocol import (
     Forced,
     FundingPayment,
@@ -49,45 +51,67 @@ class Engine:
         venues: the venue of each book.
         keeper: makes things durable.
         clock: the market's time.
+        reconcile_ms: books are reconciled so often.
+        reserve: what may be paid in for tokens that were wiped out, of each currency, minor units.
     """
 
-    def __init__(self, driver: Driver, outbox: Outbox, venues: dict[str, Venue], keeper: Keeper, clock: Clock) -> None:
+    def __init__(
+        self, driver: Driver, outbox: Outbox, venues: dict[str, Venue], keeper: Keeper, clock: Clock, *,
+        reconcile_ms: int = RECONCILE_MS, reserve: int = 0,
+    ) -> None:  # fmt: skip
         self.driver, self.outbox, self.venues, self.keeper, self.clock = driver, outbox, venues, keeper, clock
+        self.reconcile_ms, self.reserve = reconcile_ms, reserve
         self.on_alarm: Callable[[str], None] = LOG.warning
+        self.on_kept: Callable[[Effects], None] = lambda effects: None
+        self.maintenance: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def run(self, quotes: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def run(
+        self, quotes: Callable[[], Coroutine[Any, Any, None]],
+        beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+    ) -> None:  # fmt: skip
         """Runs until something fails or it is cancelled.
 
         Args:
             quotes: feeds prices in by `on_quotes`, once all books are reconciled.
+            beside: what runs from the start, such as taking requests.
         """
         try:
+            for work in beside:
+                self._start(work())
             self._start(self._send_when_due())
             for name in self.venues:
                 self._start(self._listen(name))
-            for name in self.venues:
-                await self._reconciled(name)
-            for name in self.venues:
-                self._start(self._reconcile_often(name))
-            self._start(quotes())
+            self._start(self._begin(quotes))
             await self._failed
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def _begin(self, quotes: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Reconciles every book, and then lets prices in; a failure meanwhile ends the engine like any other."""
+        for name in self.venues:
+            await self._reconciled(name)
+        for name in self.venues:
+            self._start(self._reconcile_often(name))
+        await quotes()
+
     async def on_quotes(self, quotes: Sequence[Quote]) -> None:
         """Takes prices, and returns when what came of them is durable."""
         self.driver.on_quotes(quotes, self.clock.now_ms())
         await self.settle()
 
-    async def settle(self) -> None:
-        """Makes durable what came of the inputs so far; only then are orders released and fills asked for."""
+    async def settle(self, answers: Sequence[Answer] = ()) -> None:
+        """Makes durable what came of the inputs so far; only then are orders released and fills asked for.
+
+        Args:
+            answers: to requests of the inbox, in the same transaction.
+        """
         effects = self.driver.taken()
-        if not effects:
+        if not effects and not answers:
             return
         for words in effects.alarms:
             self.on_alarm(words)
@@ -96,8 +120,9 @@ class Engine:
             row_of(self._book_of(order).name, order, now_ms) for order in effects.placed
         ]
         rows += [row for client_id in effects.closed if (row := self.outbox.done(client_id)) is not None]
-        if effects.lines or rows:
-            await self.keeper.keep(effects, rows)
+        if effects.lines or rows or answers:
+            await self.keeper.keep(effects, rows, answers)
+            self.on_kept(effects)
         for order in effects.placed:
             if order.id not in effects.closed:
                 self.outbox.add(self._book_of(order).name, order, now_ms)
@@ -116,9 +141,11 @@ class Engine:
             wait_ms = self.outbox.next_ms() - now_ms
             sleeping = asyncio.ensure_future(self.clock.sleep_ms(min(wait_ms, 60_000.0)))
             waking = asyncio.ensure_future(self._wake.wait())
-            await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
-            sleeping.cancel()
-            waking.cancel()
+            try:
+                await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeping.cancel()
+                waking.cancel()
 
     async def _ask(self, ask: Ask) -> None:
         if ask.id not in self.outbox:
@@ -199,7 +226,7 @@ class Engine:
             case OrderStatus():
                 self.driver.on_status(book, report)
             case FundingPayment():
-                self.driver.on_funding(book, report, self.clock.now_ms())
+                self.driver.on_funding(book, report, self.clock.now_ms(), is_asked=False)
             case Forced():
                 self.driver.on_forced(book, report)
 
@@ -207,11 +234,24 @@ class Engine:
         """Asks for what the reports may have lost: settlements, and trades the venue made by itself."""
         book, venue = self.driver.books[name], self.venues[name]
         since_ms = min((leg.funded_ms for token in book.tokens for leg in token.state.legs), default=0)
-        for payment in sorted(await venue.funding_payments(since_ms), key=lambda one: one.settlement_ms):
-            self.driver.on_funding(book, payment, self.clock.now_ms())
         for forced in await venue.forced_trades(book.state.reconciled_ms):
             self.driver.on_forced(book, forced)
+        for payment in sorted(await venue.funding_payments(since_ms), key=lambda one: one.settlement_ms):
+            self.driver.on_funding(book, payment, self.clock.now_ms())
         await self.settle()
+        await self._pay_in(book)
+
+    async def _pay_in(self, book: Book) -> None:
+        """Brings to the venue what the reserve owes for a token that was wiped out; the venue takes it once."""
+        for running in book.tokens:
+            missing = -running.state.balances.reserve
+            if running.state.status != "wiped" or not running.state.is_flat or missing <= 0:
+                continue
+            if missing > self.reserve:
+                self.on_alarm(f"{running.name}: the reserve does not cover a shortfall of {to_float(missing):,.2f}")
+                continue
+            asset = running.spec.token.settlement
+            await self.venues[book.name].transfer(asset, missing, f"reserve{running.name}")
 
     async def _reconciled(self, name: str) -> None:
         """Reconciles a book, however often it takes; a failed query is not "flat" (C3)."""
@@ -220,7 +260,7 @@ class Engine:
 
     async def _reconcile_often(self, name: str) -> None:
         while True:
-            await self.clock.sleep_ms(RECONCILE_MS)
+            await self.clock.sleep_ms(self.reconcile_ms)
             await self._reconcile(name)
 
     async def _reconcile(self, name: str) -> bool:
@@ -234,6 +274,7 @@ class Engine:
                 await self._catch_up(name)
                 placed = book.state.orders
                 statement = await venue.statement()
+                self.maintenance[name] = sum(statement.maintenance.values())
                 if book.state.live or book.state.orders != placed:
                     return False
                 differs = self.driver.differences(book, statement)

@@ -63,6 +63,7 @@ def commit_of(effects: Effects | None, rows: Rows, answers: Sequence[Answer]) ->
         lines=tuple(effects.lines) if effects else (),
         states=tuple(effects.states.values()) if effects else (),
         navs=tuple(effects.navs) if effects else (),
+        rebalances=effects.rebalance_rows() if effects else (),
         outbox=tuple(row for row in rows if isinstance(row, OutboxRow)),
         changes=tuple(row for row in rows if isinstance(row, OutboxChange)),
         answers=tuple(answers),

@@ -43,7 +43,9 @@ class PumpedHub(Hub):
             if due_ms is not None:
                 wait_ms = max(due_ms - self._desk_clock.now_ms(), 0)
                 waits.add(asyncio.ensure_future(self._desk_clock.sleep_ms(wait_ms)))
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for waiting in waits:
-                waiting.cancel()
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for waiting in waits:
+                    waiting.cancel()
             super().control(rq.Advance(now_ms=self._desk_clock.now_ms()))

@@ -7,7 +7,11 @@ old barriers stay in the heaps and are dropped when they come to the top.
 from __future__ import annotations
 
 import math
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+
+# A heap is rid of what was armed anew once it holds so many times as many barriers as there are tokens.
+_SPARE = 4
+_HEAP_LEAST = 64
 
 
 class Lane:
@@ -30,6 +34,7 @@ class Lane:
         """Sets a token's barriers and deadline in place of its former ones."""
         version = self._versions.get(token, 0) + 1
         self._versions[token] = version
+        self._tidy()
         if below > 0.0:
             heappush(self._below, (-below, token, version))
         if above < math.inf:
@@ -53,6 +58,14 @@ class Lane:
 
     def __len__(self) -> int:
         return len(self._versions)
+
+    def _tidy(self) -> None:
+        """Drops what was armed anew from deep within; seldom, so that it costs little."""
+        most = max(_SPARE * len(self._versions), _HEAP_LEAST)
+        for heap in (self._below, self._above, self._deadlines):
+            if len(heap) > most:
+                heap[:] = [entry for entry in heap if self._versions.get(entry[1]) == entry[2]]
+                heapify(heap)
 
     def _settle(self) -> None:
         """Drops what was armed anew from the tops, and takes the nearest of each."""

@@ -18,9 +18,12 @@ from gearing.core.step import BEHAVIOUR, StepError, step
 from gearing.core.terms import Spec
 from gearing.core.trading import Order
 from gearing.core.watch import Watch, needs, watch
+from gearing.drive.breakers import OnDeleveraging, after_deleveraging
 from gearing.drive.effects import Effects, Head
 from gearing.drive.limits import refusal
 from gearing.drive.market import Market
+from gearing.drive.measured import Measured, measure
+from gearing.drive.tally import Tally
 from gearing.store.records import BookLine, Nav, NavKind
 from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, Quote, Statement, Trade
 
@@ -35,14 +38,28 @@ _OUTCOMES: dict[str, ev.Outcome] = {
 class Running:
     """A token as the driver runs it."""
 
-    __slots__ = ("book", "head", "horizon", "minute", "name", "number", "spec", "state", "symbols")
+    __slots__ = (
+        "book",
+        "head",
+        "horizon",
+        "measured",
+        "name",
+        "nav_number",
+        "number",
+        "spec",
+        "state",
+        "symbols",
+        "why",
+    )
 
     def __init__(self, number: int, book: Book, spec: Spec, state: TokenState, head: Head) -> None:
         self.number, self.book, self.spec, self.state, self.head = number, book, spec, state, head
         self.name = spec.token.symbol
         self.symbols = tuple(leg.symbol for leg in spec.token.legs)
-        self.minute = 0
+        self.nav_number = 0
         self.horizon: Watch | None = None
+        self.measured: Measured | None = None
+        self.why = ""
 
     @property
     def stream(self) -> str:
@@ -70,10 +87,13 @@ class Driver:
 
     Args:
         market: the guarded prices of every instrument.
+        nav_ms: NAVs are published so often, in the market's time.
+        on_deleveraging: what follows when the venue closed a part of a position by auto-deleveraging.
     """
 
-    def __init__(self, market: Market) -> None:
-        self.market = market
+    def __init__(self, market: Market, *, nav_ms: int = _MINUTE_MS, on_deleveraging: OnDeleveraging = "freeze") -> None:
+        self.market, self.nav_ms, self.on_deleveraging = market, nav_ms, on_deleveraging
+        self.tally = Tally()
         self.tokens: list[Running] = []
         self.books: dict[str, Book] = {}
         self.by_name: dict[str, Running] = {}
@@ -81,10 +101,13 @@ class Driver:
 
     # Taking up books and tokens.
 
-    def open_book(self, name: str, incarnation: str, tokens: Iterable[str], now_ms: int) -> Book:
-        """Opens a new book."""
+    def open_book(
+        self, name: str, incarnation: str, tokens: Iterable[str], now_ms: int, number: int | None = None
+    ) -> Book:
+        """Opens a new book, under a number that no other of its database has; by default the next of this driver."""
         book = self.adopt_book(name, BookState(), _START)
-        opened = bk.BookOpened(time_ms=now_ms, number=len(self.books), incarnation=incarnation, tokens=tuple(tokens))
+        number = len(self.books) if number is None else number
+        opened = bk.BookOpened(time_ms=now_ms, number=number, incarnation=incarnation, tokens=tuple(tokens))
         self.note(book, opened)
         return book
 
@@ -130,6 +153,8 @@ class Driver:
         concerned: set[int] = set()
         for quote in quotes:
             concerned.update(self.market.take(quote, now_ms))
+        self.tally.ticks += len(quotes)
+        self.tally.crossings += len(concerned)
         for number in sorted(concerned):
             self.attend(self.tokens[number])
 
@@ -145,9 +170,9 @@ class Driver:
         due = horizon is not None and prices.time_ms >= horizon.deadline_ms
         if due or needs(running.spec, running.state, event):
             self.apply(running, event)
-        minute = prices.time_ms // _MINUTE_MS
-        if minute > running.minute:
-            running.minute = minute
+        number = prices.time_ms // self.nav_ms
+        if number > running.nav_number:
+            running.nav_number = number
             self.publish(running, "minute", prices.time_ms, prices.marks)
         self.arm(running)
 
@@ -196,8 +221,16 @@ class Driver:
         if order is not None and order.filled == 0:
             self._close(book, client_id, "lost", "", now_ms)
 
-    def on_funding(self, book: Book, payment: FundingPayment, now_ms: int) -> None:
-        """Books a settlement, once, on the size held at that instant."""
+    def on_funding(self, book: Book, payment: FundingPayment, now_ms: int, *, is_asked: bool = True) -> None:
+        """Books a settlement, once, on the size held at that instant.
+
+        Args:
+            book: whose.
+            payment: what the venue says.
+            now_ms: the time.
+            is_asked: whether everything that changes a position was asked for before it; of a mere report, a size
+                that does not fit is no proof, and the payment is asked for again.
+        """
         for running in book.tokens:
             for k, symbol in enumerate(running.symbols):
                 leg = running.state.legs[k]
@@ -207,8 +240,10 @@ class Driver:
                 if held is None:
                     words = f"{running.name}: funding of {symbol} came too late for its size to be checked"
                     self.effects.alarms.append(words)
-                elif held != payment.lots and any(one.symbol == symbol for one in book.state.live.values()):
-                    continue  # a fill from before it may not be booked yet; the payment is asked for again
+                elif held != payment.lots and (
+                    not is_asked or any(one.symbol == symbol for one in book.state.live.values())
+                ):
+                    continue  # what changed the size may not be booked yet; the payment is asked for again
                 elif held != payment.lots:
                     words = f"F2: funding was paid on {payment.lots} lots, held were {held}"
                     self.halt(running, "guard", words, now_ms)
@@ -237,6 +272,8 @@ class Driver:
                 ))  # fmt: skip
                 kind = "deleveraged" if forced.deleveraged else "liquidated"
                 self.effects.alarms.append(f"{running.name}: the venue {kind} {forced.lots} lots of {forced.symbol}")
+                if forced.deleveraged:
+                    self._after_deleveraging(running, forced.time_ms)
                 self.arm(running)
 
     def differences(self, book: Book, statement: Statement) -> tuple[bk.Difference, ...]:
@@ -261,6 +298,7 @@ class Driver:
     def on_statement(self, book: Book, statement: Statement) -> None:
         """Journals how the venue's statement compares with the ledger: a difference halts (C1), none is traded (C2)."""
         differences = self.differences(book, statement)
+        self.tally.differences += len(differences)
         self.note(book, bk.Reconciled(time_ms=statement.time_ms, differences=differences))
         if differences and not book.state.halted:
             words = "; ".join(f"{d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differences)
@@ -295,6 +333,10 @@ class Driver:
         )  # fmt: skip
         running.state = done.state
         running.head = self.effects.append(running.stream, running.head, event.time_ms, line, done.state)
+        for one in measure(running.measured, running.name, running.symbols, before, done.state, event):
+            running.measured = self.effects.rebalances[one.token, one.epoch] = one
+        if done.state.status != before.status:
+            running.why = why_halted(event) if done.state.status == "halted" else ""
         broken = breaches(before, done.state, done.entry)
         if broken:
             self.halt(running, "invariants", "; ".join(broken), event.time_ms)
@@ -313,7 +355,14 @@ class Driver:
     def arm(self, running: Running) -> None:
         """Sets the token's barriers to its horizon."""
         running.horizon = watch(running.spec, running.state)
-        self.market.arm(running.number, running.symbols, running.horizon, float((running.minute + 1) * _MINUTE_MS))
+        self.market.arm(running.number, running.symbols, running.horizon, float((running.nav_number + 1) * self.nav_ms))
+
+    def _after_deleveraging(self, running: Running, now_ms: int) -> None:
+        words = "the venue deleveraged the position"
+        if after_deleveraging(self.on_deleveraging, running.state) == "rebalance":
+            self.operate(running, "rebalance", "breaker", words, now_ms)
+        else:
+            self.halt(running, "breaker", words, now_ms)
 
     def _place(self, running: Running, order: Order, now_ms: int) -> None:
         book = running.book
@@ -339,6 +388,7 @@ class Driver:
         order = book.state.live[client_id]
         self.note(book, bk.OrderClosed(time_ms=time_ms, id=client_id, outcome=outcome, words=words))
         self.effects.closed.append(client_id)
+        self.tally.orders[outcome] += 1
         running, p = self.by_name[order.purpose.token], order.purpose
         self._end(running, p.leg, p.epoch, p.slice, p.attempt, outcome, words, time_ms)
         self.arm(running)
@@ -347,5 +397,17 @@ class Driver:
         self, running: Running, leg: int, epoch: int, slice_: int, attempt: int, outcome: ev.Outcome, words: str,
         time_ms: int,
     ) -> None:  # fmt: skip
+        before = running.state.status
         self.apply(running, ev.OrderEnded(time_ms=time_ms, leg=leg, epoch=epoch, slice=slice_, attempt=attempt,
                                           outcome=outcome, words=words))  # fmt: skip
+        if (before, running.state.status) == ("open", "halted"):
+            self.effects.alarms.append(f"{running.name}: halted, its orders ended {outcome} too often {words}".strip())
+
+
+def why_halted(event: ev.TokenEvent) -> str:
+    """Returns why a token was halted by this event, in words."""
+    if isinstance(event, ev.Operated):
+        return f"{event.by}: {event.reason}"
+    if isinstance(event, ev.OrderEnded):
+        return f"venue: orders ended {event.outcome} too often{f', {event.words}' if event.words else ''}"
+    return ""

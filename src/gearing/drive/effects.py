@@ -8,7 +8,8 @@ import msgspec
 
 from gearing.core.book import LiveOrder
 from gearing.core.journal import body_of, hash_of, state_body
-from gearing.store.records import Nav, Projected, Written
+from gearing.drive.measured import Measured
+from gearing.store.records import Nav, Projected, RebalanceRow, Written
 
 
 class Head(NamedTuple):
@@ -25,18 +26,20 @@ class Effects:
         lines: to be appended, in order.
         states: the projections of the streams that were touched, the last of each.
         navs: to be published.
+        rebalances: what was measured of those that began, went on or ended, the last of each.
         placed: orders to be sent once the lines are durable.
         closed: ids of orders that ended.
         fetches: ids whose fills must be asked for.
         alarms: sentences that a person should read.
     """
 
-    __slots__ = ("alarms", "closed", "fetches", "lines", "navs", "placed", "states")
+    __slots__ = ("alarms", "closed", "fetches", "lines", "navs", "placed", "rebalances", "states")
 
     def __init__(self) -> None:
         self.lines: list[Written] = []
         self.states: dict[str, Projected] = {}
         self.navs: list[Nav] = []
+        self.rebalances: dict[tuple[str, int], Measured] = {}
         self.placed: list[LiveOrder] = []
         self.closed: list[str] = []
         self.fetches: list[str] = []
@@ -52,3 +55,9 @@ class Effects:
         self.lines.append(Written(stream, head.seq, time_ms, body, head.hash))
         self.states[stream] = Projected(stream, head.seq, head.hash, state_body(state))
         return head
+
+    def rebalance_rows(self) -> tuple[RebalanceRow, ...]:
+        """Returns the measured rebalances as the store keeps them."""
+        return tuple(
+            RebalanceRow(one.token, one.epoch, one.started_ms, body_of(one)) for one in self.rebalances.values()
+        )

@@ -34,13 +34,25 @@ def refusal(spec: Spec, state: TokenState, order: Order) -> str:
     ceiling = max(aim, abs(spec.terms.target)) * (1.0 + _SLACK)
     if abs(held) / equity > ceiling and len(state.legs) == 1:
         return f"leverage would be {abs(held) / equity:.3f}, above {ceiling:.3f}"
-    margin = sum(
-        _maintenance(instrument.margin_tiers, abs(n) * float(one.lot) * one.mark)
-        for instrument, n, one in zip(spec.token.legs, _projected(state), state.legs, strict=True)
-    )
+    margin = maintenance(spec, state, _projected(state))
     if margin >= equity:
         return f"a maintenance margin of {margin:,.0f} would leave nothing of {equity:,.0f}"
     return ""
+
+
+def maintenance(spec: Spec, state: TokenState, lots: list[int] | None = None) -> float:
+    """Returns the maintenance margin at the last marks by the brackets of the specification; 0 where it has none.
+
+    Args:
+        spec: the token.
+        state: its state.
+        lots: of each leg; None: those held.
+    """
+    held = [leg.lots for leg in state.legs] if lots is None else lots
+    return sum(
+        _maintenance(instrument.margin_tiers, abs(n) * float(one.lot) * one.mark)
+        for instrument, n, one in zip(spec.token.legs, held, state.legs, strict=True)
+    )
 
 
 def _projected(state: TokenState) -> list[int]:

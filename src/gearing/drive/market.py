@@ -39,6 +39,7 @@ class Market:
     def __init__(self, limits: GuardLimits) -> None:
         self._limits = limits
         self._instruments: dict[str, _Instrument] = {}
+        self._now_ms = 0
 
     def list_token(self, number: int, symbols: tuple[str, ...]) -> None:
         """Makes the instruments of a token known."""
@@ -50,6 +51,7 @@ class Market:
         it = self._instruments.get(quote.symbol)
         if it is None:
             it = self._instruments.setdefault(quote.symbol, _Instrument(self._limits))
+        self._now_ms = now_ms
         mark, time_ms = quote.mark, quote.time_ms
         if not it.guard.admits(mark, quote.index, time_ms, now_ms):
             return []
@@ -73,13 +75,26 @@ class Market:
         return math.nan if it is None else it.mark
 
     def prices(self, symbols: tuple[str, ...]) -> Prices | None:
-        """Returns the prices of a token's legs, or None if one of them is not good (P4)."""
+        """Returns the prices of a token's legs, or None if one of them is not good (P4), or came too long ago (P1)."""
         its = [self._instruments[symbol] for symbol in symbols]
-        if any(it.guard.why for it in its):
+        if any(it.guard.why or it.guard.is_stale(self._now_ms) for it in its):
             return None
         now_ms = max(it.time_ms for it in its)
+        if any(now_ms - it.time_ms > self._limits.age_ms_max for it in its):
+            return None  # one leg is priced, another has not been for too long (P1)
         before_ms = max(it.time_ms if it.time_ms < now_ms else it.before_ms for it in its)
         return Prices(tuple(it.mark for it in its), now_ms, before_ms, tuple(it.volume for it in its))
+
+    def age_ms(self, symbol: str, now_ms: int) -> int:
+        """Returns how long ago the last good price of an instrument was received; since ever if there was none."""
+        it = self._instruments.get(symbol)
+        return now_ms if it is None else now_ms - it.guard.received_ms
+
+    def is_good(self, symbols: tuple[str, ...], now_ms: int) -> bool:
+        """Returns whether every one of these instruments has a price that may be acted on now (P4)."""
+        return all(
+            not (it.guard.why or it.guard.is_stale(now_ms)) for it in (self._instruments[symbol] for symbol in symbols)
+        )
 
     def why_not(self, symbol: str) -> str:
         """Returns why an instrument has no good price; empty if it has one."""

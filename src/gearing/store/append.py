@@ -32,6 +32,7 @@ def _upsert(table: sa.Table) -> str:
 
 _LINES, _OUTBOX = _text(sa.insert(schema.journal)), _text(sa.insert(schema.outbox))
 _STATES, _NAVS, _SNAPSHOTS = _upsert(schema.states), _upsert(schema.navs), _upsert(schema.snapshots)
+_REBALANCES = _upsert(schema.rebalances)
 _CHANGE = "UPDATE outbox SET status = ?, signed_ms = ?, dead_after_ms = ? WHERE id = ? AND status = ?"
 _ANSWER = "UPDATE inbox SET status = 'answered', answer = ? WHERE number = ? AND status = 'waiting'"
 _HEAD = "SELECT seq, hash FROM journal WHERE stream = ? ORDER BY seq DESC LIMIT 1"
@@ -113,6 +114,7 @@ class Appender:
         last: dict[str, Projected] = {state.stream: state for commit in commits for state in commit.states}
         many(_STATES, list(last.values()))
         many(_NAVS, [_nav_row(nav) for commit in commits for nav in commit.navs])
+        many(_REBALANCES, [row for commit in commits for row in commit.rebalances])
         many(_SNAPSHOTS, [shot for commit in commits for shot in commit.snapshots])
         many(_OUTBOX, [row for commit in commits for row in commit.outbox])
         changes = [

@@ -14,7 +14,7 @@ from typing import cast
 
 import sqlalchemy as sa
 
-from gearing.files import readable
+from gearing.files import standing
 from gearing.store import schema
 from gearing.store.errors import DamagedError, DatabaseError
 from gearing.store.records import MODES, Meta, Mode
@@ -39,7 +39,7 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
         DatabaseError: the file is missing, or cannot be opened.
     """
     if not create:
-        readable(path, DatabaseError)
+        standing(path, DatabaseError)
     uri = f"{Path(path).absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     try:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -127,7 +127,7 @@ def opened(path: str | Path, mode: Mode | None = None) -> Meta:
     if mode is not None and mode != found.mode:
         raise DatabaseError(
             f"this is a database of mode {found.mode}; it is not opened as {mode}.", where=str(path),
-            fix=f"Each mode has its own database: use --mode {found.mode}, or another file.",
+            fix=f"Each mode has its own database: use mode {found.mode}, or another file.",
         )  # fmt: skip
     return found
 

@@ -48,6 +48,21 @@ class Nav(NamedTuple):
     marks: tuple[float, ...]
 
 
+class RebalanceRow(NamedTuple):
+    """What was measured of one rebalance; the last row of it counts.
+
+    Args:
+        token, epoch: which.
+        started_ms: when it was decided.
+        body: what was measured, as JSON.
+    """
+
+    token: str
+    epoch: int
+    started_ms: int
+    body: bytes
+
+
 class Snapshot(NamedTuple):
     """A state kept for good, so that a journal can be worked out from there.
 
@@ -127,6 +142,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         lines: to be appended, those of each stream in order.
         states: the projections after them.
         navs: published.
+        rebalances: measured.
         outbox: new rows.
         changes: of outbox rows.
         answers: to requests of the inbox.
@@ -136,6 +152,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[Written, ...] = ()
     states: tuple[Projected, ...] = ()
     navs: tuple[Nav, ...] = ()
+    rebalances: tuple[RebalanceRow, ...] = ()
     outbox: tuple[OutboxRow, ...] = ()
     changes: tuple[OutboxChange, ...] = ()
     answers: tuple[Answer, ...] = ()

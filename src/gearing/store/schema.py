@@ -59,6 +59,14 @@ navs = sa.Table(
     sa.CheckConstraint("kind IN ('minute', 'rebalance', 'dealing', 'close')", name="nav_kind"),
 )  # fmt: skip
 
+rebalances = sa.Table(
+    "rebalances", tables,
+    sa.Column("token", sa.String, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, primary_key=True),
+    sa.Column("started_ms", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)  # fmt: skip
+
 outbox = sa.Table(
     "outbox", tables,
     sa.Column("id", sa.String, primary_key=True),

@@ -19,7 +19,18 @@ from gearing.store import schema
 from gearing.store.append import Appender, refusal
 from gearing.store.database import connect, engine_of, opened
 from gearing.store.errors import KeyReusedError
-from gearing.store.records import Asked, Commit, Mode, Nav, OutboxRow, Projected, Request, Snapshot, Written
+from gearing.store.records import (
+    Asked,
+    Commit,
+    Mode,
+    Nav,
+    OutboxRow,
+    Projected,
+    RebalanceRow,
+    Request,
+    Snapshot,
+    Written,
+)
 
 # Rows that are taken from the database at once.
 _ROWS = 2_000
@@ -168,6 +179,24 @@ class Store:
         with self.engine.connect() as connection:
             row = connection.execute(wanted).one_or_none()
         return None if row is None else Snapshot(*row)
+
+    def last_ms(self) -> int:
+        """Returns the time of the newest line that ends a stream, ms UTC; 0 if there is none."""
+        journal, states = schema.journal.c, schema.states.c
+        wanted = sa.select(sa.func.max(journal.time_ms)).where(
+            journal.stream == states.stream, journal.seq == states.seq
+        )  # fmt: skip
+        with self.engine.connect() as connection:
+            return connection.execute(wanted).scalar_one() or 0
+
+    def rebalances(self, token: str | None = None, limit: int = 1) -> list[RebalanceRow]:
+        """Returns what was measured of the last rebalances, of one token or of all, the newest first."""
+        c = schema.rebalances.c
+        wanted = sa.select(schema.rebalances).order_by(c.started_ms.desc(), c.token, c.epoch.desc()).limit(limit)
+        if token is not None:
+            wanted = wanted.where(c.token == token)
+        with self.engine.connect() as connection:
+            return [RebalanceRow(*row) for row in connection.execute(wanted)]
 
     def outbox_open(self, book: str | None = None) -> list[OutboxRow]:
         """Returns the rows of the outbox that are not done, of one book or of all, in the order of their making."""

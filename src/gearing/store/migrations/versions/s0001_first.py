@@ -61,6 +61,13 @@ def _navs_and_boxes() -> None:
         sa.CheckConstraint("kind IN ('minute', 'rebalance', 'dealing', 'close')", name="nav_kind"),
     )
     op.create_table(
+        "rebalances",
+        sa.Column("token", _text, primary_key=True),
+        sa.Column("epoch", _whole, primary_key=True),
+        sa.Column("started_ms", _whole, nullable=False),
+        sa.Column("body", _bytes, nullable=False),
+    )
+    op.create_table(
         "outbox",
         sa.Column("id", _text, primary_key=True),
         sa.Column("book", _text, nullable=False),

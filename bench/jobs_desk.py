@@ -1,0 +1,157 @@
+"""The desk: ticks from bytes to decision, events through step, ledger and store, and a restart."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+import gearing as gr
+from bench.harness import Row
+from gearing.core.terms import Spec
+from gearing.core.watch import Watch
+from gearing.desk.boot import boot
+from gearing.desk.keeper import commit_of
+from gearing.drive.driver import Driver
+from gearing.drive.guard import GuardLimits
+from gearing.drive.market import Market
+from gearing.store.database import init_database
+from gearing.store.records import Commit, Written
+from gearing.store.store import Store
+from gearing.store.writer import Writer
+from gearing.venues.protocol import Quote
+
+_UNDERLYINGS = 50
+_TICKS = 50_000
+_NOW_MS = 1_767_225_600_000
+
+
+def rows(repetitions: int) -> Iterator[Row]:
+    """Yields the rows of the desk."""
+    few = _ticking(1_000, repetitions)
+    yield few[0]
+    yield few[1]
+    many = _ticking(100_000, repetitions)
+    note = f"{many[0].gearing / few[0].gearing:.0%} of that with 1,000" if many[0].gearing and few[0].gearing else ""
+    yield msgspec.structs.replace(many[0], note=note)
+    yield _arming(100_000)
+    with tempfile.TemporaryDirectory() as place:
+        yield from _storing(Path(place))
+
+
+def _market(tokens: int) -> Market:
+    market = Market(GuardLimits())
+    draw = np.random.default_rng(5)
+    symbols = [f"C{k:02d}USDT" for k in range(_UNDERLYINGS)]
+    for symbol in symbols:
+        market.take(Quote(symbol=symbol, time_ms=_NOW_MS, mark=100.0, index=100.0), _NOW_MS)
+    for number in range(tokens):
+        symbol = symbols[number % _UNDERLYINGS]
+        market.list_token(number, (symbol,))
+        below, above = 100.0 * (1 - draw.uniform(0.03, 0.3)), 100.0 * (1 + draw.uniform(0.03, 0.3))
+        market.arm(number, (symbol,), Watch(float("inf"), (below,), (above,)), float("inf"))
+    return market
+
+
+def _messages(count: int) -> list[bytes]:
+    """Prices of all underlyings in turn, a small walk that crosses nothing."""
+    draw = np.random.default_rng(6)
+    marks = 100.0 * np.exp(
+        np.clip(np.cumsum(draw.standard_normal((count // _UNDERLYINGS, _UNDERLYINGS)), 0) * 1e-5, -1, 1)
+    )
+    encode = msgspec.json.Encoder().encode
+    return [
+        encode(Quote(symbol=f"C{k:02d}USDT", time_ms=_NOW_MS + 100 * n, mark=round(mark, 4), index=round(mark, 4)))
+        for n, row in enumerate(marks.tolist())
+        for k, mark in enumerate(row)
+    ]
+
+
+def _ticking(tokens: int, repetitions: int) -> tuple[Row, Row]:
+    """Message bytes to decision: decoded, guarded, held against the barriers."""
+    messages = _messages(_TICKS)
+    rates, worst = [], []
+    for _ in range(repetitions):
+        market, decode = _market(tokens), msgspec.json.Decoder(Quote).decode
+        start = time.perf_counter()
+        for message in messages:
+            quote = decode(message)
+            if market.take(quote, quote.time_ms):
+                raise AssertionError("a tick crossed a barrier")
+        rates.append(len(messages) / (time.perf_counter() - start))
+        market, each = _market(tokens), []
+        for message in messages:
+            begun = time.perf_counter_ns()
+            quote = decode(message)
+            market.take(quote, quote.time_ms)
+            each.append(time.perf_counter_ns() - begun)
+        worst.append(float(np.quantile(each, 0.99)) * 1e-9)
+    job = f"ticks, {tokens:,} tokens on {_UNDERLYINGS} underlyings"
+    rate = Row(job=job, gearing=statistics.median(rates), required=500_000.0, unit="ticks/s", repetitions=repetitions)
+    slow = Row(job=f"{job}, p99", gearing=statistics.median(worst) * 1e6, required=5.0, unit="µs",
+               repetitions=repetitions)  # fmt: skip
+    return rate, slow
+
+
+def _arming(tokens: int) -> Row:
+    """How long a token takes to be armed anew among many."""
+    market = _market(tokens)
+    start = time.perf_counter()
+    for number in range(0, tokens, 10):
+        symbol = f"C{number % _UNDERLYINGS:02d}USDT"
+        market.arm(number, (symbol,), Watch(float("inf"), (80.0,), (120.0,)), float("inf"))
+    taken = (time.perf_counter() - start) / (tokens / 10)
+    return Row(job=f"re-arming one of {tokens:,} tokens", gearing=taken * 1e6, unit="µs", repetitions=1)
+
+
+def _driven(commits: int) -> list[Commit]:
+    """The commits of a token over hours: NAVs, funding, rebalances."""
+    prices, _ = gr.make_market(seed=7, days=commits // 24, interval="1h")
+    token = gr.Token(symbol="BTC3L", target=3.0, rule="ftx", legs=(gr.Perpetual(symbol="BTC"),))
+    driver = Driver(Market(GuardLimits(jump_deviations=1e9)))
+    times, close = prices.times_ms.tolist(), prices.close.tolist()
+    driver.market.list_token(0, ("BTC",))
+    driver.market.take(Quote(symbol="BTC", time_ms=times[0], mark=close[0], index=close[0]), times[0])
+    book = driver.open_book("BTC3L", "bench0", ["BTC3L"], times[0])
+    driver.launch(book, Spec(token), ("1E-13",), 10**14, 10**12, times[0])
+    found = [commit_of(driver.taken(), (), ())]
+    for now_ms, mark in zip(times[1:], close[1:], strict=True):
+        driver.on_quotes([Quote(symbol="BTC", time_ms=now_ms, mark=mark, index=mark)], now_ms)
+        effects = driver.taken()
+        if effects.lines:
+            found.append(commit_of(effects, (), ()))
+    return found
+
+
+def _storing(place: Path) -> Iterator[Row]:
+    """Events through step, invariants and group commit with fsync; and the raw insert rate beside it."""
+    init_database(place / "a.db", "demo", _NOW_MS)
+    start = time.perf_counter()
+    commits = _driven(8_760)
+    with Store(place / "a.db", "demo") as store, Writer(store) as writer:
+        for done in [writer.submit(commit) for commit in commits]:
+            done.result()
+        taken = time.perf_counter() - start
+    events = sum(len(commit.lines) for commit in commits)
+    init_database(place / "b.db", "demo", _NOW_MS)
+    raw = [Written("token:raw", n, 0, b"x" * 300, "0" * 64) for n in range(1, events + 1)]
+    start = time.perf_counter()
+    with Store(place / "b.db", "demo") as store:
+        connection = store.appender.connection
+        for first in range(0, events, 256):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", raw[first : first + 256])
+            connection.execute("COMMIT")
+    plain = events / (time.perf_counter() - start)
+    yield Row(job="events through step, invariants, group commit", gearing=events / taken, required=6_000.0,
+              unit="events/s", repetitions=1, note=f"raw inserts {plain:,.0f}/s")  # fmt: skip
+    with Store(place / "a.db", "demo") as store:
+        start = time.perf_counter()
+        boot(store, Market(GuardLimits()), window_ms=2_000, visibility_ms=1_000, now_ms=_NOW_MS)
+        yield Row(job=f"restart after {events:,} events", gearing=time.perf_counter() - start, required=5.0, unit="s",
+                  repetitions=1)  # fmt: skip

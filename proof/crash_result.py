@@ -1,0 +1,123 @@
+"""What a run of the crash harness came to: fills, ledger, NAV, and the exchange's own books."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from gearing.core.book import OrderPlaced, Purpose
+from gearing.core.events import Filled
+from gearing.core.journal import line_of, state_of
+from gearing.store.records import BookLine
+from gearing.store.store import Store
+from gearing.store.verify import verify
+from gearing.venues.paper.file import PaperFile
+from proof import crash_script as script
+
+K = TypeVar("K", bound=Hashable)
+Key = tuple[str, int, int, int]
+_book_line = msgspec.json.Decoder(BookLine).decode
+
+
+class Filling(NamedTuple):
+    """What was filled for one leg of one slice, whatever attempts it took: lots, what they cost, commission."""
+
+    lots: int = 0
+    cost: float = 0.0
+    commission: int = 0
+
+    def plus(self, lots: int, price: float, commission: int) -> Filling:
+        """Returns it with one trade more."""
+        return Filling(self.lots + lots, self.cost + lots * price, self.commission + commission)
+
+
+class Result(NamedTuple):
+    """What a run came to.
+
+    Args:
+        tokens: status, NAV, balances and positions of each.
+        fills: what the journal says was filled, by (token, epoch, leg, slice).
+        venue: what the exchange says, by the same.
+        wrong: what does not hold by itself.
+    """
+
+    tokens: dict[str, object]
+    fills: dict[Key, Filling]
+    venue: dict[Key, Filling]
+    wrong: tuple[str, ...]
+
+
+def result_of(place: Path) -> Result:
+    """Reads database and exchange as they stand."""
+    wrong = [str(breach) for breach in verify(place / "desk.db", processes=1).breaches]
+    tokens: dict[str, object] = {}
+    fills: dict[Key, Filling] = {}
+    purposes: dict[str, Purpose] = {}
+    with Store(place / "desk.db", "paper") as store:
+        for token in script.tokens():
+            projected = store.state(f"token:{token.symbol}")
+            if projected is None:
+                wrong.append(f"{token.symbol} has no state")
+                continue
+            state = state_of(projected.body)
+            legs = [(leg.lots, leg.basis, leg.mark, leg.funded_ms) for leg in state.legs]
+            tokens[token.symbol] = (state.status, state.nav, dict(state.balances.items()), legs, state.epoch)
+            for event in _events(store, token.symbol):
+                key = (token.symbol, event.epoch, event.leg, event.slice)
+                fills[key] = fills.get(key, Filling()).plus(event.lots, event.price, event.commission)
+            for row in store.tagged(f"book:{token.symbol}", "order_placed"):
+                placed = _book_line(row.body).event
+                if isinstance(placed, OrderPlaced):
+                    purposes[placed.order.id] = placed.order.purpose
+        if store.outbox_open():
+            wrong.append("orders are left in the outbox")
+    venue, more = _venue(place, purposes)
+    return Result(tokens, fills, venue, (*wrong, *more))
+
+
+def differences(found: Result, expected: Result) -> list[str]:
+    """Returns where a run differs from the expected one."""
+    return [
+        *found.wrong,
+        *_unlike("tokens", found.tokens, expected.tokens),
+        *_unlike("fills", found.fills, expected.fills),
+        *_unlike("the exchange's fills", found.venue, expected.venue),
+    ]
+
+
+def _unlike(name: str, mine: Mapping[K, object], theirs: Mapping[K, object]) -> list[str]:
+    return [
+        f"{name}: {key}: {mine.get(key)}, expected {theirs.get(key)}"
+        for key in sorted({*mine, *theirs}, key=str)
+        if mine.get(key) != theirs.get(key)
+    ]
+
+
+def _events(store: Store, token: str) -> Iterator[Filled]:
+    for row in store.tagged(f"token:{token}", "filled"):
+        event = line_of(row.body).event
+        if isinstance(event, Filled):
+            yield event
+
+
+def _venue(place: Path, purposes: dict[str, Purpose]) -> tuple[dict[Key, Filling], list[str]]:
+    """Returns what the exchange filled, and what is wrong with its orders."""
+    with closing(PaperFile(place / "paper.db")) as file:
+        state = file.load(script.setup())
+    found: dict[Key, Filling] = {}
+    wrong = []
+    if state.clock.orders != len(state.orders):
+        wrong.append(f"the exchange took {state.clock.orders} orders of {len(state.orders)} ids")
+    for order in state.orders.values():
+        purpose = purposes.get(order.request.client_id)
+        if purpose is None:
+            wrong.append(f"the exchange has order {order.request.client_id}, which no journal knows")
+            continue
+        key = (purpose.token, purpose.epoch, purpose.leg, purpose.slice)
+        for trade in order.trades:
+            found[key] = found.get(key, Filling()).plus(trade.lots, trade.price, trade.commission)
+    return found, wrong

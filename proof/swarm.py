@@ -1,0 +1,103 @@
+"""What a seed of the simulation chooses: tokens, faults, the market's shocks, and what is counted of them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import NamedTuple
+
+import msgspec
+
+import gearing as gr
+from gearing.core.instruments import MarginTier
+from gearing.core.token import Token
+from gearing.venues.paper.draws import Draws
+from gearing.venues.paper.setup import Faults
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+
+# The faults a swarm draws from, and how often each may happen at most.
+RATES = {
+    "request_lost": 0.1, "request_late": 0.2, "answer_lost": 0.2, "dropped": 0.1, "busy": 0.1, "error": 0.1,
+    "error_done": 0.2, "report_lost": 0.3, "report_duplicated": 0.3, "report_late": 0.3, "funding_late": 0.5,
+    "hidden": 0.5, "partial": 0.3, "split": 0.5, "deleveraged": 0.003, "outage": 0.002, "price_nan": 0.02,
+    "price_infinite": 0.02, "price_zero": 0.02, "price_negative": 0.02, "price_spike": 0.02, "price_future": 0.02,
+    "price_frozen": 0.005, "price_dead": 0.005,
+}  # fmt: skip
+
+
+class Shock(NamedTuple):
+    """A gap of the market: from a step on, prices of some instruments are so many times what they were."""
+
+    step: int
+    symbols: tuple[str, ...]
+    factor: float
+
+
+def tokens_of(draw: random.Random, tiers: tuple[MarginTier, ...] = ()) -> list[Token]:
+    """Returns one to three tokens of one coin or several, under rules that trade often."""
+    found = []
+    for n in range(draw.randint(1, 3)):
+        target = draw.choice([3.0, -3.0, 2.0, -1.0, 5.0])
+        rule = gr.Rule(
+            deviation=draw.choice([0.004, 0.01, 0.03]),
+            schedule=(gr.Schedule(every=draw.choice(["10m", "1h"])),),
+            pace=draw.choice([None, gr.Pace(largest=150_000.0, interval="1m")]),
+            aim=draw.choice(["target", "edge"]),
+        )
+        names = list(SYMBOLS)
+        draw.shuffle(names)
+        count = draw.choice([1, 1, 2, 3])
+        legs = tuple(gr.Perpetual(symbol=name, weight=1 / count, margin_tiers=tiers) for name in names[:count])
+        fees = gr.Fees(management_per_day=3e-4)
+        costs = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
+        found.append(gr.Token(symbol=f"T{n}", target=target, rule=rule, legs=legs, fees=fees, costs=costs))
+    return found
+
+
+def tiers_of(draw: random.Random) -> tuple[MarginTier, ...]:
+    """Returns the venue's margin brackets: none, usual ones, or such that liquidation comes long before ruin."""
+    rate = draw.choice([0.0, 0.004, 0.06])
+    return (MarginTier(rate=rate),) if rate else ()
+
+
+def shocks_of(draw: random.Random, steps: int) -> list[Shock]:
+    """Returns the gaps of a market: in most of them none."""
+    if draw.random() < 0.6:
+        return []
+    found = []
+    for _ in range(draw.randint(1, 4)):
+        size = draw.uniform(0.02, 0.4)
+        symbols = draw.choice([SYMBOLS, SYMBOLS, SYMBOLS[:1], SYMBOLS[1:2]])
+        found.append(Shock(draw.randrange(2, max(steps, 3)), symbols, draw.choice([1.0 - size, 1.0 / (1.0 - size)])))
+    return sorted(found)
+
+
+def swarm(draw: random.Random) -> Faults:
+    """Returns some of the faults, each at some rate."""
+    chosen = {name: draw.random() * most for name, most in RATES.items() if draw.random() < 0.35}
+    return msgspec.structs.replace(Faults(outage_ms=(1_000, 60_000, 600_000)), **chosen)
+
+
+class CountingDraws(Draws):
+    """Draws that note which faults happened; a fault is known by its rate, which is no other's.
+
+    Args:
+        state: see `Draws`.
+        faults: whose rates they are.
+        seen: what is counted, by the fault's name.
+    """
+
+    __slots__ = ("_names", "_seen")
+
+    def __init__(self, state: int, faults: Faults, seen: Counter[str]) -> None:
+        super().__init__(state)
+        self._names = {getattr(faults, name): name for name in RATES if getattr(faults, name) > 0.0}
+        self._seen = seen
+
+    def chance(self, rate: float) -> bool:
+        """See `Draws`."""
+        happens = super().chance(rate)
+        if happens:
+            self._seen[self._names[rate]] += 1
+        return happens

@@ -1,0 +1,179 @@
+"""`gearing halt`, `resume`, `close` and `rebalance`: what a person asks of a running desk."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gearing.cli.output import JsonFlag, emit, note, say
+from gearing.errors import InputError
+
+if TYPE_CHECKING:
+    from gearing.core.events import Action
+    from gearing.desk.requests import Answered
+    from gearing.desk.view import TokenView
+    from gearing.store.store import Store
+
+NO_ANSWER = 4
+"""The exit code of a request that stands in the inbox and was not answered in time."""
+
+_POLL_S = 0.05
+_DEMO = Path("gearing-demo.db")
+
+DeskOption = Annotated[Path, typer.Option("--db", help="The desk's database.")]
+_Token = Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)]
+_Reason = Annotated[str, typer.Option(help="Why; it is journalled.", show_default=False)]
+_By = Annotated[str | None, typer.Option(help="Who asks; it is journalled.", show_default="the system's user")]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
+_Key = Annotated[
+    str | None,
+    typer.Option(help="Makes it one request, however often it is sent; the same key gives the saved answer.",
+                 show_default="a new one"),
+]  # fmt: skip
+_Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the desk's answer.")]
+
+
+def halt(
+    token: _Token,
+    reason: _Reason,
+    db: DeskOption = _DEMO,
+    by: _By = None,
+    yes: _Yes = False,
+    key: _Key = None,
+    timeout: _Timeout = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Halts a token: it keeps its position and its books, and sends no order until it is resumed."""
+    _ask("halt", token, reason, db, by, yes=yes, key=key, timeout=timeout, as_json=as_json)
+
+
+def resume(
+    token: _Token,
+    reason: _Reason,
+    db: DeskOption = _DEMO,
+    by: _By = None,
+    yes: _Yes = False,
+    key: _Key = None,
+    timeout: _Timeout = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Lets a halted token trade again, and its book where that was halted too."""
+    _ask("resume", token, reason, db, by, yes=yes, key=key, timeout=timeout, as_json=as_json)
+
+
+def close(
+    token: _Token,
+    reason: _Reason,
+    db: DeskOption = _DEMO,
+    by: _By = None,
+    yes: _Yes = False,
+    key: _Key = None,
+    timeout: _Timeout = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Closes a token's whole position, for good."""
+    _ask("close", token, reason, db, by, yes=yes, key=key, timeout=timeout, as_json=as_json)
+
+
+def rebalance(
+    token: _Token,
+    reason: _Reason,
+    db: DeskOption = _DEMO,
+    by: _By = None,
+    yes: _Yes = False,
+    key: _Key = None,
+    timeout: _Timeout = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Rebalances a token to its target at once, whatever its rule's triggers say."""
+    _ask("rebalance", token, reason, db, by, yes=yes, key=key, timeout=timeout, as_json=as_json)
+
+
+def _ask(
+    action: Action, token: str, reason: str, db: Path, by: str | None, *, yes: bool, key: str | None, timeout: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Shows what a request does, asks, puts it into the inbox, and waits for the answer."""
+    from gearing.desk.lock import is_running
+    from gearing.desk.requests import Operate, answered_of, encode
+    from gearing.desk.view import stored_view
+    from gearing.store.store import Store
+
+    if not reason.strip():
+        raise InputError("the reason is empty.", where="--reason", fix="Say why; whoever reads the journal asks.")
+    who = by or getpass.getuser()
+    with Store(db) as store:
+        running = is_running(db)
+        view = stored_view(store, running=running)
+        seen = next((one for one in view.tokens if one.outlook.token == token), None)
+        if seen is None:
+            known = ", ".join(one.outlook.token for one in view.tokens) or "none"
+            raise InputError(f"there is no token {token} in this database.", where=str(db), fix=f"There are: {known}.")
+        if not yes:
+            _confirm(action, seen, running=running)
+        key = key or secrets.token_hex(8)
+        asked = store.ask(who, key, encode(Operate(action=action, token=token, by=who, reason=reason)))
+        body = asked.answer or _waited(store, asked.number, timeout if running else 0.0)
+    payload = {"token": token, "action": action, "by": who, "key": key, "number": asked.number}
+    if body is None:
+        again = f"gearing {action} {token} --reason {reason!r} --key {key} --db {db} --yes"
+        words = f"no answer within {timeout:g} s." if running else "no desk runs on this database; the request is kept."
+        emit({**payload, "answer": None}, "gearing.operate/1", as_json)
+        note(f"request {asked.number}: {words} It is carried out once a desk takes it. To ask again: {again}")
+        raise typer.Exit(NO_ANSWER)
+    _tell(answered_of(body), payload, as_json=as_json)
+
+
+def _tell(answered: Answered, payload: dict[str, object], *, as_json: bool) -> None:
+    if not answered.done:
+        emit({**payload, "answer": answered}, "gearing.operate/1", as_json)
+        raise InputError(f"the desk did not: {answered.words}.")
+    emit({**payload, "answer": answered}, "gearing.operate/1", as_json, lambda: say(answered.words))
+
+
+def _waited(store: Store, number: int, timeout: float) -> bytes | None:
+    ends_s = time.monotonic() + timeout
+    while True:
+        answer = store.answer(number)
+        if answer is not None or time.monotonic() >= ends_s:
+            return answer
+        time.sleep(_POLL_S)
+
+
+def _confirm(action: Action, seen: TokenView, *, running: bool) -> None:
+    """Says what a request does, and asks; without a terminal nobody can be asked.
+
+    Raises:
+        InputError: there is no terminal.
+        typer.Abort: the answer was no.
+    """
+    if not sys.stdin.isatty():
+        raise InputError("there is no terminal to ask at.", where=action, fix="Give --yes if it is meant.")
+    say(_effect(action, seen))
+    if not running:
+        say("No desk runs on this database now: it is carried out once one starts.")
+    typer.confirm("Do it?", abort=True, err=True)
+
+
+def _effect(action: Action, seen: TokenView) -> str:
+    """Returns what a request does to a token, in words."""
+    now = seen.outlook
+    held = ", ".join(f"{leg.lots:+,} lots of {leg.symbol} ({leg.notional:+,.0f})" for leg in now.legs if leg.lots)
+    held = held or "nothing"
+    head = f"{now.token} is {now.status} at {now.leverage:+.3f} times, and holds {held}, in {seen.settlement}."
+    if action == "halt":
+        return f"{head} Halted, it keeps that and sends no order, whatever the price does, until it is resumed."
+    if action == "close":
+        return f"{head} Closed, it trades all of that away at the market, and is over: it cannot be opened again."
+    if action == "resume":
+        return f"{head} Resumed, its rule is asked at the next price and may trade at once. Its book trades again too."
+    forecast = now.forecast
+    if forecast is None or not forecast.traded:
+        return f"{head} It would go to its target of {now.target:+g}."
+    return f"{head} It would go to {now.target:+g}: about {forecast.side} {forecast.traded:,.0f} at the market."

@@ -1,0 +1,230 @@
+"""`gearing status`, `rebalances`, `token list`, `token show`: what a desk's database tells, whether it runs or not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gearing.cli.operate import DeskOption
+from gearing.cli.output import Column, JsonFlag, emit, heading, pairs, say, show_table
+from gearing.errors import InputError
+
+if TYPE_CHECKING:
+    from gearing.core.state import TokenState
+    from gearing.core.token import Token
+    from gearing.desk.view import DeskView, TokenView
+    from gearing.drive.measured import Measured
+    from gearing.drive.outlook import Barrier
+
+_DEMO = Path("gearing-demo.db")
+
+
+def status(db: DeskOption = _DEMO, as_json: JsonFlag = False) -> None:
+    """Shows a desk: its tokens, their leverage, barriers, next clock, last rebalance, and whether it runs."""
+    view = _view(db)
+    emit(_desk_payload(view), "gearing.status/1", as_json, lambda: _show_desk(view))
+
+
+def token_list(db: DeskOption = _DEMO, as_json: JsonFlag = False) -> None:
+    """Lists the tokens of a desk."""
+    view = _view(db)
+
+    def show() -> None:
+        rows = [
+            (one.outlook.token, f"{one.outlook.target:+g}", one.outlook.status, f"{one.outlook.nav:,.4f}",
+             f"{one.outlook.units:,.4f}", f"{one.outlook.equity:,.2f} {one.settlement}", one.book)
+            for one in view.tokens
+        ]  # fmt: skip
+        show_table(("token", Column("target", "right"), "status", Column("NAV", "right"), Column("units", "right"),
+                    Column("equity", "right"), "book"), rows)  # fmt: skip
+
+    rows = [
+        {"token": one.outlook.token, "target": one.outlook.target, "status": one.outlook.status,
+         "nav": one.outlook.nav, "units": one.outlook.units, "equity": one.outlook.equity,
+         "settlement": one.settlement, "book": one.book}
+        for one in view.tokens
+    ]  # fmt: skip
+    emit({"database": str(db), "mode": view.mode, "tokens": rows}, "gearing.token-list/1", as_json, show)
+
+
+def token_show(
+    symbol: Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)],
+    db: DeskOption = _DEMO,
+    as_json: JsonFlag = False,
+) -> None:
+    """Shows one token of a desk: specification, position, ledger, where its result came from, barriers, forecast."""
+    from gearing.core.attribution import MONEY, PARTS
+    from gearing.core.journal import state_of
+    from gearing.core.money import to_float
+    from gearing.core.terms import Spec
+    from gearing.core.working import attribution_now
+    from gearing.desk.boot import spec_of
+    from gearing.store.store import Store
+
+    view = _view(db)
+    seen = next((one for one in view.tokens if one.outlook.token == symbol), None)
+    if seen is None:
+        known = ", ".join(one.outlook.token for one in view.tokens) or "none"
+        raise InputError(f"there is no token {symbol} in this database.", where=str(db), fix=f"There are: {known}.")
+    with Store(db) as store:
+        token = spec_of(store, symbol)
+        found = store.state(f"token:{symbol}")
+    if found is None:
+        raise InputError(f"{symbol} has no state.", where=str(db), fix="Run: gearing journal verify.")
+    state = state_of(found.body)
+    parts = attribution_now(Spec(token), state)
+    units = seen.outlook.units
+    money = {
+        name: parts[MONEY + k] / units if units else 0.0 for k, name in enumerate(PARTS)
+    }  # fmt: skip
+    ledger = {account: to_float(amount) for account, amount in state.balances.items()}
+    payload = {
+        "database": str(db), "mode": view.mode, "market_ms": view.market_ms, "specification": token,
+        **_token_payload(seen), "ledger": ledger, "attribution_per_unit": money,
+    }  # fmt: skip
+    emit(payload, "gearing.token-show/1", as_json, lambda: _show_token(view, seen, token, state, ledger, money))
+
+
+def rebalances(
+    token: Annotated[str | None, typer.Argument(metavar="[TOKEN]", help="Of one token.", show_default="all")] = None,
+    db: DeskOption = _DEMO,
+    last: Annotated[int, typer.Option(min=1, max=100_000, help="How many of the last.")] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """Lists the last rebalances: why, from what leverage to what, how much, and what it cost against the decision."""
+    from gearing.desk.boot import measured
+    from gearing.store.store import Store
+
+    with Store(db) as store:
+        if token is not None and store.state(f"token:{token}") is None:
+            raise InputError(f"there is no token {token} in this database.", where=str(db),
+                             fix="`gearing token list` names them.")  # fmt: skip
+        found = measured(store, token, last)
+    payload = {"database": str(db), "rebalances": [_measured_payload(one) for one in found]}
+    emit(payload, "gearing.rebalances/1", as_json, lambda: _show_rebalances(found))
+
+
+def _view(db: Path) -> DeskView:
+    from gearing.cli.compiling import loading
+
+    with loading():
+        from gearing.desk.lock import is_running
+        from gearing.desk.view import stored_view
+    from gearing.store.store import Store
+
+    with Store(db) as store:
+        return stored_view(store, running=is_running(db))
+
+
+def _show_desk(view: DeskView) -> None:
+    from gearing.cli.console import rendered
+
+    columns = shutil.get_terminal_size().columns if os.environ.get("COLUMNS") or os.isatty(1) else 140
+    typer.echo(rendered(view, columns))
+
+
+def _show_rebalances(found: list[Measured]) -> None:
+    from gearing.cli.console import clock
+    from gearing.core.money import to_float
+
+    if not found:
+        say("No rebalance yet.")
+        return
+    rows = []
+    for one in found:
+        after = "running" if one.is_open else f"{one.after:+.3f}"
+        rows.append((
+            clock(one.started_ms, seconds=False), one.token, f"{one.epoch:,}", one.reason, f"{one.before:+.3f}", after,
+            f"{one.side} {to_float(one.traded):,.0f}".strip(), f"{to_float(one.slippage):,.2f}",
+            f"{to_float(one.commission):,.2f}", f"{one.cost_rate:.3%}", f"{one.slices}/{one.fills}",
+        ))  # fmt: skip
+    right = [Column(name, "right", wrap=False) for name in ("before", "after", "traded", "slippage", "fee", "cost")]
+    show_table(
+        (Column("decided, UTC", wrap=False), "token", Column("number", "right"), "reason", *right,
+         Column("slices/fills", "right", wrap=False)), rows,
+    )  # fmt: skip
+
+
+def _show_token(
+    view: DeskView, seen: TokenView, token: Token, state: TokenState, ledger: dict[str, float],
+    money: dict[str, float],
+) -> None:  # fmt: skip
+    from gearing.cli.console import clock, label_of, span
+    from gearing.cli.rules import show_fees, show_rule
+
+    now = seen.outlook
+    say(f"{label_of(view.mode, view.speed)} · {'a desk runs' if view.running else 'no desk runs'}")
+    typer.secho(f"{token.symbol}: {token.name or 'no longer name'}", bold=True)
+    facts = [
+        ("status", seen.health if now.status == "open" else f"{now.status}; {seen.health}"),
+        ("as of", f"{clock(view.market_ms)} UTC"),
+        ("NAV", f"{now.nav:,.8f} {seen.settlement}"), ("units", f"{now.units:,.8f}"),
+        ("equity", f"{now.equity:,.2f}"), ("exposure", f"{now.exposure:+,.2f}"),
+        ("leverage", f"{now.leverage:+.4f}, target {now.target:+g}"),
+        ("margin", "none asked for" if seen.headroom is None else f"equity is {seen.headroom:.1f} × maintenance"),
+        ("rebalances", f"{state.epoch:,}, turnover {state.turnover:.2f} × equity"),
+    ]  # fmt: skip
+    if now.due_ms is not None:
+        facts.append(("next clock", f"{now.due}, in {span(now.due_ms - view.market_ms)}"))
+    if now.forecast is not None:
+        forecast = now.forecast
+        size = f"{forecast.side} {forecast.traded:,.0f}" if forecast.traded else "nothing"
+        facts.append(("forecast", f"{size} to {forecast.aim:+.4g}, if it rebalanced now"))
+    pairs(facts)
+    show_rule(token.resolved_rule, token.target)
+    show_fees(token.fees, token.target)
+    heading("Position")
+    show_table(
+        ("instrument", Column("lots", "right"), Column("mark", "right"), Column("value", "right"),
+         Column("below", "right"), Column("above", "right"), Column("equity gone at", "right")),
+        [(leg.symbol, f"{leg.lots:+,} × {leg.lot}", f"{leg.mark:,.6g}", f"{leg.notional:+,.0f}", _price(leg.below),
+          _price(leg.above), _price(leg.zero)) for leg in now.legs],
+    )  # fmt: skip
+    heading("Ledger (debits positive)")
+    show_table(("account", Column("amount", "right")),
+               [(name, f"{amount:,.8f}") for name, amount in ledger.items() if amount])  # fmt: skip
+    heading(f"Where it came from, {seen.settlement} per unit")
+    rows = [(name.replace("_", " "), f"{amount:+,.4f}") for name, amount in money.items() if abs(amount) > 5e-9]
+    show_table(("part", Column("amount", "right")), [*rows, ("total", f"{sum(money.values()):+,.4f}")])
+
+
+def _price(barrier: Barrier | None) -> str:
+    if barrier is None:
+        return "–"
+    deviations = "" if barrier.deviations is None else f", {barrier.deviations:+.1f}σ"
+    return f"{barrier.price:,.6g} ({barrier.move:+.1%}{deviations})"
+
+
+def _desk_payload(view: DeskView) -> dict[str, Any]:
+    return {
+        "mode": view.mode, "database": view.database, "running": view.running, "market_ms": view.market_ms,
+        "lines": view.lines, "tokens": [_token_payload(one) for one in view.tokens],
+    }  # fmt: skip
+
+
+def _token_payload(one: TokenView) -> dict[str, Any]:
+    return {
+        "outlook": one.outlook, "book": one.book, "settlement": one.settlement, "health": one.health,
+        "headroom": one.headroom, "last_rebalance": None if one.last is None else _measured_payload(one.last),
+    }  # fmt: skip
+
+
+def _measured_payload(one: Measured) -> dict[str, Any]:
+    from gearing.core.money import to_float
+
+    return {
+        "token": one.token, "epoch": one.epoch, "reason": one.reason, "aim": one.aim, "started_ms": one.started_ms,
+        "ended_ms": one.ended_ms or None, "leverage_before": one.before,
+        "leverage_after": None if one.is_open else one.after, "side": one.side, "traded": to_float(one.traded),
+        "slippage": to_float(one.slippage), "commission": to_float(one.commission), "cost": to_float(one.cost),
+        "cost_rate": one.cost_rate, "slices": one.slices, "fills": one.fills,
+        "legs": [
+            {"symbol": leg.symbol, "lots": leg.lots, "decided": leg.decided, "paid": to_float(leg.paid),
+             "worth": to_float(leg.worth), "commission": to_float(leg.commission)}
+            for leg in one.legs
+        ],
+    }  # fmt: skip

@@ -1,0 +1,183 @@
+"""`gearing up`: a desk that runs until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gearing.cli.output import console
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from gearing.desk.desk import Desk
+    from gearing.desk.happenings import Happening
+    from gearing.desk.planned import Planned
+
+DatabaseOption = Annotated[
+    Path | None, typer.Option("--db", help="The desk's database.", show_default="gearing-demo.db, or the file's")
+]
+
+# The console is drawn so often, and a line without one printed so often, s.
+_FRAME_S, _LINE_S = 0.25, 10.0
+
+
+def up(
+    config: Annotated[
+        Path | None, typer.Option(help="The desk's file; without one, the demo.", show_default=False)
+    ] = None,
+    db: DatabaseOption = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=100_000, help="Market seconds per second.", show_default="600, or the file's"),
+    ] = None,
+    no_console: Annotated[bool, typer.Option("--no-console", help="Print plain lines in place of the table.")] = False,
+    log: Annotated[
+        Path | None, typer.Option(help="Append JSON lines to this file.", show_default="none, or the file's")
+    ] = None,
+) -> None:
+    """Runs a desk: prices in, rebalances traded, NAV out, everything journalled. Ctrl-C stops it.
+
+    Without --config it is a demo: four tokens on an invented market with 90 days of history, on a paper exchange, the
+    clock at 600 times. Killed at any moment it goes on where its journal ends.
+    """
+    import asyncio
+
+    plan = _planned(config, db, speed)
+    asyncio.run(_serve(plan, log or _log_of(plan, config), plain=no_console or not sys.stdout.isatty()))
+
+
+def _planned(config: Path | None, db: Path | None, speed: float | None) -> Planned:
+    from gearing.cli.compiling import loading
+
+    with loading():
+        from gearing.desk.config import DeskConfig
+        from gearing.desk.config_text import parse_desk
+        from gearing.desk.planned import planned
+    from gearing.files import read_text
+
+    if config is None:
+        return planned(DeskConfig(), Path(), database=db, speed=speed)
+    described = parse_desk(read_text(config), where=str(config))
+    return planned(described, config.parent, database=db, speed=speed)
+
+
+def _log_of(plan: Planned, config: Path | None) -> Path | None:
+    base = config.parent if config is not None else Path()
+    return base / plan.config.log if plan.config.log else None
+
+
+async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:
+    import asyncio
+
+    from gearing.cli.console import happening_line, label_of
+    from gearing.desk.desk import Desk, prepare
+    from gearing.desk.lock import DeskLock
+    from gearing.desk.logs import DeskLog
+
+    label = label_of(plan.config.mode, plan.pace.speed)
+
+    def told(one: Happening) -> None:
+        if plain:
+            _print(f"{plan.config.mode}  {happening_line(one).plain}")
+
+    with DeskLock(plan.database), contextlib.closing(DeskLog(log, plan.config.mode)) as written:
+        _print(f"{label}\ndatabase {plan.database}, paper exchange {plan.paper_file}")
+        with _past(plan) as progress:
+            last_ms = prepare(plan, progress)
+        stop = asyncio.Event()
+        _stop_on_signals(stop)
+        desk = Desk(plan, last_ms, written, told)
+        written.say("started", speed=plan.pace.speed, database=str(plan.database))
+        running = asyncio.ensure_future(desk.run(stop))
+        showing = asyncio.ensure_future(_lines(desk, running) if plain else _table(desk, running))
+        try:
+            await running
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+        written.say("stopped")
+        _print(f"stopped; `gearing up{_again(plan)}` goes on from here")
+
+
+def _again(plan: Planned) -> str:
+    return "" if str(plan.database) == plan.config.database else f" --db {plan.database}"
+
+
+@contextlib.contextmanager
+def _past(plan: Planned) -> Iterator[Callable[[int, int], None]]:
+    """Says what takes so long where a new demo's past is made."""
+    if plan.database.exists() or plan.config.mode != "demo":
+        yield lambda done, total: None
+        return
+    days = f"{plan.config.history_days:g} days"
+    shown = console(stderr=True)
+    if not shown.is_terminal:
+        _print(f"living through {days} of an invented market")
+        yield lambda done, total: None
+        return
+    with shown.status(f"Living through {days} of an invented market…"):
+        yield lambda done, total: None
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """Ctrl-C and a service manager's TERM end the desk in order; a second one ends it at once."""
+    import asyncio
+    import signal
+
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        stop.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, asked)
+
+
+async def _table(desk: Desk, running: Any) -> None:
+    """Draws the console until the desk ends."""
+    import asyncio
+
+    from rich.live import Live
+
+    from gearing.cli.console import screen
+
+    shown = console()
+    with Live(console=shown, auto_refresh=False, screen=False, vertical_overflow="crop") as live:
+        while not running.done():
+            view = desk.view() if desk.is_ready else None
+            if view is not None:
+                rows = max(shown.height - 2 * len(view.tokens) - 9, 3)
+                live.update(screen(view, shown.width, happenings=min(rows, 12)), refresh=True)
+            await asyncio.sleep(_FRAME_S)
+
+
+async def _lines(desk: Desk, running: Any) -> None:
+    """Prints a line about the whole desk now and then."""
+    import asyncio
+
+    from gearing.cli.console import clock
+
+    while not running.done():
+        if desk.is_ready:
+            view = desk.view()
+            tokens = ", ".join(
+                f"{one.outlook.token} {one.outlook.nav:,.4f} at {one.outlook.leverage:+.2f}"
+                + ("" if one.health == "ok" else f" ({one.health})")
+                for one in view.tokens
+            )
+            _print(f"{view.mode}  {clock(view.market_ms)[5:]}  {view.speed:g}×  {tokens}; {view.lines:,} lines")
+        await asyncio.sleep(_LINE_S if desk.is_ready else _FRAME_S)
+
+
+def _print(text: str) -> None:
+    # A service's log shall have each line when it happens, not when a buffer is full.
+    print(text, flush=True)

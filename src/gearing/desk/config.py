@@ -1,0 +1,146 @@
+"""What a desk is told: a file of TOML, or nothing for the demo."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gearing.core.fees import Costs
+from gearing.core.record import Check, Record
+from gearing.drive.breakers import BreakerLimits
+from gearing.drive.guard import GuardLimits
+
+DeskMode = Literal["demo", "paper"]
+
+
+class TokenEntry(Record, frozen=True, kw_only=True):
+    """A token that the desk runs.
+
+    Args:
+        file: its specification, a TOML file; a relative path counts from the desk's own file.
+        capital: paid in at its launch, in its settlement currency.
+        book: the venue account it trades in, letters and digits; by default one of its own.
+    """
+
+    file: str
+    capital: float = 1_000_000.0
+    book: str = ""
+
+    def __post_init__(self) -> None:
+        check = Check(self)
+        check.text("file", empty=False)
+        check.number("capital", 0, 1e9, strict=True)
+        check.text("book")
+        named = isinstance(self.book, str) and (not self.book or (self.book.isascii() and self.book.isalnum()))
+        check.that(named, "book", "letters and digits")
+        check.done()
+
+
+class FeedEntry(Record, frozen=True, kw_only=True):
+    """Where prices come from.
+
+    Args:
+        kind: "synthetic" invents them (demo), "replay" plays files (paper).
+        seed: of the invented ones.
+        prices: a file of bars with a symbol column, or of one symbol.
+        funding: a file of settlements, likewise; empty: none are paid.
+        symbol: of a file that names none.
+    """
+
+    kind: Literal["synthetic", "replay"] = "synthetic"
+    seed: int = 11
+    prices: str = ""
+    funding: str = ""
+    symbol: str = ""
+
+    def __post_init__(self) -> None:
+        check = Check(self)
+        check.choice("kind", ("synthetic", "replay"))
+        whole = isinstance(self.seed, int) and not isinstance(self.seed, bool) and 0 <= self.seed < 2**31
+        check.that(whole, "seed", "a whole number from 0 on")
+        for place in ("prices", "funding", "symbol"):
+            check.text(place)
+        if not check.problems and self.kind == "replay" and not self.prices:
+            check.add("prices", self.prices, "the file to replay", 'Add a line: prices = "prices.parquet"')
+        check.done()
+
+
+class VenueEntry(Record, frozen=True, kw_only=True):
+    """The paper exchange.
+
+    Args:
+        costs: what trading costs there.
+        latency_ms: from sending an order to knowing its fate, in the market's time; a quarter for each way and step.
+        seed: of everything random in it.
+    """
+
+    costs: Costs = Costs(taker_fee=0.0005, half_spread=0.0002, liquidation_fee=0.005)
+    latency_ms: int = 80
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check = Check(self)
+        check.that(isinstance(self.costs, Costs), "costs", "a Costs")
+        for place, most in (("latency_ms", 4_000), ("seed", 2**31)):
+            value = getattr(self, place)
+            whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+            check.that(whole, place, f"a whole number from 0 to {most}")
+        check.done()
+
+
+class DeskConfig(Record, frozen=True, kw_only=True):
+    """A desk.
+
+    Args:
+        mode: "demo" (invented prices, a quick clock) or "paper" (given prices, simulated venue). Each has its own
+            database.
+        database: its file; a relative path counts from the desk's own file. The paper exchange keeps its own beside.
+        speed: market seconds per second.
+        history_days: of a demo, invented before it starts.
+        reserve: what may be paid in for tokens that were wiped out, in their settlement currency.
+        metrics_port: where Prometheus finds the metrics; 0: nowhere.
+        log: a file of JSON lines; empty: none.
+        feed, venue, guard, breakers: see there.
+        tokens: what it runs; a demo that names none runs its four examples.
+    """
+
+    mode: DeskMode = "demo"
+    database: str = "gearing-demo.db"
+    speed: float = 600.0
+    history_days: float = 90.0
+    reserve: float = 100_000.0
+    metrics_port: int = 0
+    log: str = ""
+    feed: FeedEntry = FeedEntry()
+    venue: VenueEntry = VenueEntry()
+    guard: GuardLimits = GuardLimits()
+    breakers: BreakerLimits = BreakerLimits()
+    tokens: tuple[TokenEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        check = Check(self)
+        check.choice("mode", ("demo", "paper"))
+        check.text("database", empty=False)
+        check.number("speed", 0.1, 100_000)
+        check.number("history_days", 0, 300)
+        check.number("reserve", 0, 1e9)
+        port = self.metrics_port
+        check.that(isinstance(port, int) and 0 <= port < 65_536, "metrics_port", "a port, 1 to 65535, or 0")
+        check.text("log")
+        for place, kind in (("feed", FeedEntry), ("venue", VenueEntry), ("guard", GuardLimits),
+                            ("breakers", BreakerLimits)):  # fmt: skip
+            check.that(isinstance(getattr(self, place), kind), place, f"a [{place}] table")
+        check.sequence("tokens", TokenEntry, "[[tokens]] tables")
+        if not check.problems:
+            self._check_together(check)
+        check.done()
+
+    def _check_together(self, check: Check) -> None:
+        if self.mode == "paper" and self.feed.kind != "replay":
+            check.add("feed.kind", self.feed.kind, '"replay" in mode paper', "Invented prices are for mode demo.")
+        if self.mode == "demo" and self.feed.kind != "synthetic":
+            check.add("feed.kind", self.feed.kind, '"synthetic" in mode demo', 'Write mode = "paper" to replay files.')
+        if self.mode == "paper" and not self.tokens:
+            check.add("tokens", "none", "at least one token", "Add a [[tokens]] table with its file.")
+        files = [entry.file for entry in self.tokens]
+        if len(set(files)) < len(files):
+            check.add("tokens", files, "each token once")

@@ -1,0 +1,243 @@
+"""The desk as a whole: its database, its paper exchange, its feed, and whoever listens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from gearing.desk.boot import boot
+from gearing.desk.clock import ScaledClock
+from gearing.desk.engine import Engine
+from gearing.desk.happenings import Happening, alarm, happenings
+from gearing.desk.inbox import Inbox
+from gearing.desk.keeper import StoreKeeper
+from gearing.desk.logs import DeskLog
+from gearing.desk.measures import Measures, TimedKeeper
+from gearing.desk.past import begin
+from gearing.desk.planned import VISIBILITY_MS, Planned
+from gearing.desk.pump import PumpedHub
+from gearing.desk.view import DeskView
+from gearing.desk.watchdog import Watchdog
+from gearing.drive.effects import Effects
+from gearing.drive.market import Market
+from gearing.drive.tally import Tally
+from gearing.store.database import init_database
+from gearing.store.errors import FencedError
+from gearing.store.records import Mode
+from gearing.store.store import Store
+from gearing.store.writer import Writer
+from gearing.venues.paper import requests as rq
+from gearing.venues.paper.exchange import PaperExchange
+from gearing.venues.paper.file import PaperFile
+from gearing.venues.paper.records import Rate
+from gearing.venues.paper.venue import PaperVenue
+from gearing.venues.protocol import Venue
+
+_TOLD_MS = 9 * 3_600_000
+_AGAIN_S = 1.0
+_FAILURES_MAX = 5
+_HAPPENINGS = 200
+# Orders come with every rebalance, which is told as a whole.
+_LOGGED_ONLY = frozenset({"order_placed", "funding_settled"})
+
+
+def prepare(plan: Planned, progress: Callable[[int, int], None]) -> int:
+    """Makes the database if there is none, and launches what the journal does not know yet.
+
+    Args:
+        plan: the desk.
+        progress: is told how far a new demo's past has come: (done, of).
+
+    Returns:
+        The market's time of the last line; 0 for a desk that begins now.
+
+    Raises:
+        InputError: the database is of another mode, or cannot be used.
+    """
+    if not plan.database.exists():
+        _make(plan.database, plan.config.mode)
+    with Store(plan.database, plan.config.mode) as store:
+        last_ms = store.last_ms()
+        begin(plan, store, last_ms, progress)
+    return last_ms
+
+
+def _make(database: Path, mode: Mode) -> None:
+    """Makes a database, which takes its name only once it is whole: a kill on the way leaves none."""
+    making = database.with_name(f"{database.name}-making")
+    for left in database.parent.glob(f"{making.name}*"):
+        left.unlink()
+    init_database(making, mode, time.time_ns() // 1_000_000)
+    making.replace(database)
+
+
+class Desk:
+    """A desk that runs.
+
+    Args:
+        plan: what it was told.
+        last_ms: the market's time of the journal's last line; 0: it begins.
+        log: where it writes.
+        hear: is told what happens.
+    """
+
+    def __init__(self, plan: Planned, last_ms: int, log: DeskLog, hear: Callable[[Happening], None]) -> None:
+        self.plan, self.log, self._hear = plan, log, hear
+        self.happenings: deque[Happening] = deque(maxlen=_HAPPENINGS)
+        self.tally = Tally()
+        self.measures = Measures(self.tally)
+        self._last_ms = last_ms
+        self._engine: Engine | None = None
+        self._watchdog: Watchdog | None = None
+        self._names: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Runs until it is told to stop, or its feed ends.
+
+        Raises:
+            FencedError: another desk writes into its journal.
+            Exception: it failed again and again; the last failure.
+        """
+        plan = self.plan
+        self._exchange = PaperExchange(plan.setup(), PaperFile(plan.paper_file))
+        # Market time never goes back, neither in the journal nor at the exchange.
+        self.clock = ScaledClock(max(self._last_ms, self._exchange.now_ms, plan.start_ms), plan.pace.speed)
+        self._hub = PumpedHub(self._exchange, self.clock)
+        self._told_ms = self.clock.now_ms()
+        pump = asyncio.ensure_future(self._hub.pump())
+        try:
+            if plan.config.metrics_port:
+                self.measures.serve(plan.config.metrics_port)
+            await self._run_often(stop)
+        finally:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+            self._exchange.close()
+
+    async def _run_often(self, stop: asyncio.Event) -> None:
+        """Runs; after a failure it begins anew from what is durable."""
+        failures = 0
+        while not stop.is_set():
+            began_s = time.monotonic()
+            try:
+                await self._run_once(stop)
+            except FencedError:
+                raise
+            except Exception as error:
+                self.log.failed("the desk begins anew from what is durable", error)
+                self._note(alarm(f"the desk begins anew: {error}", self.clock.now_ms(), *self._names))
+                failures = 1 if time.monotonic() - began_s > 60.0 else failures + 1
+                if failures >= _FAILURES_MAX:
+                    raise
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _run_once(self, stop: asyncio.Event) -> None:
+        plan = self.plan
+        store = Store(plan.database, plan.config.mode)
+        writer = Writer(store)
+        try:
+            now_ms = self.clock.now_ms()
+            booted = boot(store, Market(plan.guard), window_ms=plan.pace.window_ms, visibility_ms=VISIBILITY_MS,
+                          now_ms=now_ms, nav_ms=plan.pace.nav_ms,
+                          on_deleveraging=plan.config.breakers.on_deleveraging)  # fmt: skip
+            booted.driver.tally = self.tally
+            venues: dict[str, Venue] = {name: PaperVenue(self._hub, name) for name in booted.driver.books}
+            keeper = TimedKeeper(StoreKeeper(writer), self.measures, time.perf_counter)
+            engine = Engine(booted.driver, booted.outbox, venues, keeper, self.clock,
+                            reconcile_ms=plan.pace.reconcile_ms,
+                            reserve=int(plan.config.reserve * 10**8))  # fmt: skip
+            engine.on_alarm, engine.on_kept = self._on_alarm, self._on_kept
+            self._names = frozenset(booted.driver.by_name), frozenset(booted.driver.books)
+            self._watchdog = Watchdog(engine, store, plan.breakers, now_ms)
+            self._engine = engine
+            await self._until(stop, engine, Inbox(engine, store))
+        finally:
+            self._engine = None
+            writer.close()
+            store.close()
+
+    async def _until(self, stop: asyncio.Event, engine: Engine, inbox: Inbox) -> None:
+        ended = asyncio.Event()
+
+        async def feed() -> None:
+            await self._feed(engine)
+            ended.set()
+
+        watchdog = self._watchdog
+        beside = [inbox.run, self._publish] + ([watchdog.run] if watchdog is not None else [])
+        running = asyncio.ensure_future(engine.run(feed, beside))
+        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(ended.wait())]
+        try:
+            await asyncio.wait([running, *waits], return_when=asyncio.FIRST_COMPLETED)
+            if ended.is_set():
+                self._note(Happening(time_ms=self.clock.now_ms(), level="info", kind="desk",
+                                     words="the feed has ended"))  # fmt: skip
+                stop.set()
+        finally:
+            for one in waits:
+                one.cancel()
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    async def _feed(self, engine: Engine) -> None:
+        listed = set(self._exchange.engine.state.listings)
+        async for quotes in self.plan.feed.batches(self.clock):
+            until_ms = self.clock.now_ms() + _TOLD_MS
+            for due in self.plan.feed.settlements(self._told_ms, until_ms):
+                if due.symbol in listed:
+                    rate = Rate(symbol=due.symbol, settlement_ms=due.time_ms, rate=due.rate)
+                    self._hub.control(rq.SetRate(rate=rate))
+            self._told_ms = until_ms
+            known = tuple(quote for quote in quotes if quote.symbol in listed)
+            if known:
+                self._hub.control(rq.TakeQuotes(quotes=known))
+                await engine.on_quotes(known)
+
+    async def _publish(self) -> None:
+        """Hands the figures to whoever scrapes them."""
+        while True:
+            await asyncio.sleep(1.0)
+            engine = self._engine
+            if engine is not None and self.plan.config.metrics_port:
+                now_ms = self.clock.now_ms()
+                symbols = {symbol for running in engine.driver.tokens for symbol in running.symbols}
+                self.measures.see(self.view(), {s: engine.driver.market.age_ms(s, now_ms) for s in symbols})
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its tokens were taken up."""
+        return self._engine is not None
+
+    def view(self) -> DeskView:
+        """Returns the desk as it stands."""
+        engine, watchdog, now_ms = self._engine, self._watchdog, self.clock.now_ms()
+        if engine is None or watchdog is None:
+            return DeskView(mode=self.plan.config.mode, database=str(self.plan.database), running=True,
+                            market_ms=now_ms, speed=self.clock.speed)  # fmt: skip
+        tokens = engine.driver.tokens
+        heads = [running.head.seq for running in tokens] + [book.head.seq for book in engine.driver.books.values()]
+        ages = [watchdog.age_ms(running, now_ms) for running in tokens]
+        return DeskView(
+            mode=self.plan.config.mode, database=str(self.plan.database), running=True, market_ms=now_ms,
+            speed=self.clock.speed, price_age_ms=max((age for age in ages if age < now_ms), default=None),
+            lines=sum(heads), commit_s=self.measures.commit_s,
+            tokens=tuple(watchdog.view(running, now_ms) for running in tokens), happenings=tuple(self.happenings),
+        )  # fmt: skip
+
+    def _on_alarm(self, words: str) -> None:
+        self._note(alarm(words, self.clock.now_ms(), *self._names))
+
+    def _on_kept(self, effects: Effects) -> None:
+        for one in happenings(effects):
+            self._note(one)
+
+    def _note(self, one: Happening) -> None:
+        self.log.happened(one)
+        if one.kind not in _LOGGED_ONLY:
+            self.happenings.append(one)
+            self._hear(one)

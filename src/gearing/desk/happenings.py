@@ -1,0 +1,117 @@
+"""What a person wants to hear of: read off the lines that became durable."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from gearing.core import book as bk
+from gearing.core import events as ev
+from gearing.core.journal import line_of
+from gearing.core.money import to_float
+from gearing.drive.effects import Effects
+from gearing.drive.measured import Measured
+from gearing.store.records import BookLine, Written
+
+Level = Literal["info", "warning"]
+
+# These come by the thousand and say nothing that a figure does not.
+_QUIET = (b'"event":"nav_struck"', b'"event":"marked"', b'"event":"filled"', b'"event":"traded"', b'"event":"seeded"')
+_book_line_of = msgspec.json.Decoder(BookLine).decode
+
+
+class Happening(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened.
+
+    Args:
+        time_ms: of the market.
+        level: a warning is for a person to read.
+        kind: the event's name, or rebalance, or alarm.
+        token, book: whose; empty: not of one.
+        words: what.
+    """
+
+    time_ms: int
+    level: Level
+    kind: str
+    token: str = ""
+    book: str = ""
+    words: str
+
+
+def happenings(effects: Effects) -> list[Happening]:
+    """Returns what happened, from lines that are durable."""
+    found = []
+    for line in effects.lines:
+        if any(mark in line.body for mark in _QUIET):
+            continue
+        one = _of_token(line) if line.stream.startswith("token:") else _of_book(line)
+        if one is not None:
+            found.append(one)
+    found += [_rebalanced(one) for one in effects.rebalances.values() if not one.is_open]
+    return found
+
+
+def alarm(words: str, time_ms: int, tokens: frozenset[str], books: frozenset[str]) -> Happening:
+    """Returns an alarm, with the token or book that its first word names."""
+    name, colon, rest = words.partition(": ")
+    if colon and name in tokens:
+        return Happening(time_ms=time_ms, level="warning", kind="alarm", token=name, words=rest)
+    if colon and name in books:
+        return Happening(time_ms=time_ms, level="warning", kind="alarm", book=name, words=rest)
+    return Happening(time_ms=time_ms, level="warning", kind="alarm", words=words)
+
+
+def _of_token(line: Written) -> Happening | None:
+    event = line_of(line.body).event
+    level: Level = "info"
+    match event:
+        case ev.Launched():
+            words = f"launched at {event.token.initial_nav:g} {event.token.settlement}"
+        case ev.FundingSettled():
+            words = f"funding of {to_float(event.amount):+,.2f} at {event.rate:+.4%}"
+        case ev.OrderEnded() if event.outcome != "filled":
+            level, words = "warning", f"an order ended {event.outcome}{f': {event.words}' if event.words else ''}"
+        case ev.Liquidated():
+            kind = "deleveraged" if event.deleveraged else "liquidated"
+            level, words = "warning", f"{kind}: {event.lots} lots at {event.price:,g}"
+        case ev.Operated():
+            level = "info" if event.action in {"resume", "rebalance"} else "warning"
+            words = f"{event.action} by {event.by}: {event.reason}"
+        case ev.SpecificationChanged():
+            words = f"specification changed by {event.by}: {event.reason}"
+        case _:
+            return None
+    tag = str(type(event).__struct_config__.tag)
+    return Happening(time_ms=event.time_ms, level=level, kind=tag, token=line.stream.partition(":")[2], words=words)
+
+
+def _of_book(line: Written) -> Happening | None:
+    event = _book_line_of(line.body).event
+    level: Level = "info"
+    match event:
+        case bk.OrderPlaced(order=order):
+            words = f"order {order.id}: {order.lots:+,} lots of {order.symbol} for {order.purpose.token}"
+        case bk.Reconciled() if event.differences:
+            level, words = "warning", "; ".join(
+                f"{d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in event.differences
+            )  # fmt: skip
+        case bk.BookHalted():
+            level, words = "warning", f"book halted by {event.by}: {event.reason}"
+        case bk.BookResumed():
+            words = f"book resumed by {event.by}: {event.reason}"
+        case bk.BookOpened():
+            words = "book opened"
+        case _:
+            return None
+    tag = str(type(event).__struct_config__.tag)
+    return Happening(time_ms=event.time_ms, level=level, kind=tag, book=line.stream.partition(":")[2], words=words)
+
+
+def _rebalanced(one: Measured) -> Happening:
+    words = (
+        f"rebalanced ({one.reason}): {one.before:+.3f} → {one.after:+.3f}, traded {to_float(one.traded):,.0f}, "
+        f"cost {to_float(one.cost):,.2f} ({one.cost_rate:.3%})"
+    )
+    return Happening(time_ms=one.ended_ms, level="info", kind="rebalance", token=one.token, words=words)

@@ -1,0 +1,106 @@
+"""The inbox: what people ask of a running desk, taken in order, carried out and answered in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from gearing.core import book as bk
+from gearing.core.step import StepError
+from gearing.desk.engine import Engine
+from gearing.desk.requests import Answered, Operate, encode, operate_of
+from gearing.drive.driver import Running
+from gearing.store.records import Answer, NavKind, Request
+from gearing.store.store import Store
+
+# The database is looked at so often; whoever asks waits about half of it.
+_POLL_S = 0.1
+
+_DONE = {
+    "halt": "halted; it sends nothing until it is resumed",
+    "resume": "open; its rule is asked at the next price",
+    "close": "closing its whole position",
+    "rebalance": "rebalancing to its target",
+}
+
+
+class Inbox:
+    """Takes requests.
+
+    Args:
+        engine: whose driver carries them out.
+        store: where they wait.
+    """
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine, self._store = engine, store
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        after = 0
+        while True:
+            for request in self._store.requests(after):
+                answered = self.carry_out(request)
+                await self._engine.settle([Answer(request.number, encode(answered))])
+                after = request.number
+            await asyncio.sleep(_POLL_S)
+
+    def carry_out(self, request: Request) -> Answered:
+        """Steps what a request asks for, and returns its answer."""
+        now_ms = self._engine.clock.now_ms()
+        try:
+            wanted = operate_of(request.body)
+        except msgspec.DecodeError as error:
+            return Answered(done=False, words=f"the request cannot be read: {error}", time_ms=now_ms)
+        running = self._engine.driver.by_name.get(wanted.token)
+        if running is None:
+            known = ", ".join(self._engine.driver.by_name)
+            return Answered(done=False, words=f"there is no token {wanted.token}; there are {known}", time_ms=now_ms)
+        words = self._why_not(running, wanted, now_ms)
+        if not words:
+            try:
+                self._operate(running, wanted, now_ms)
+            except StepError as error:
+                words = str(error)
+        status = running.state.status
+        if words:
+            return Answered(done=False, words=f"{wanted.token} {words}", time_ms=now_ms, status=status)
+        done = _DONE[wanted.action]
+        if wanted.action == "close" and status == "closed":
+            done = "closed; it held nothing"
+        return Answered(done=True, words=f"{wanted.token} is {done}.", time_ms=now_ms, status=status)
+
+    def _why_not(self, running: Running, wanted: Operate, now_ms: int) -> str:
+        """Returns why a request cannot be carried out now; empty: it can."""
+        status, book = running.state.status, running.book.state
+        if not wanted.by.strip() or not wanted.reason.strip():
+            return "is not touched without a name and a reason"
+        if status in {"wiped", "closed"}:
+            return f"is {status}, and stays so"
+        if wanted.action == "halt" and status == "halted":
+            return "is halted already"
+        if wanted.action == "halt" and status == "closing":
+            return "is being closed; that is not halted"
+        if wanted.action == "resume" and status != "halted" and not book.halted:
+            return f"is {status}; there is nothing to resume"
+        if wanted.action in {"close", "rebalance"} and book.halted:
+            return f"cannot trade: its book is halted ({book.halted})"
+        if wanted.action == "rebalance" and status != "open":
+            return f"is {status}, and does not rebalance"
+        if wanted.action == "rebalance" and running.state.is_working:
+            return "is rebalancing already"
+        if wanted.action == "rebalance" and not self._engine.driver.market.is_good(running.symbols, now_ms):
+            return "has no good price now, and trades nothing without one"
+        return ""
+
+    def _operate(self, running: Running, wanted: Operate, now_ms: int) -> None:
+        driver, book = self._engine.driver, running.book
+        if wanted.action == "resume" and book.state.halted:
+            driver.note(book, bk.BookResumed(time_ms=now_ms, by=wanted.by, reason=wanted.reason))
+        prices = driver.market.prices(running.symbols)
+        if prices is not None and wanted.action in {"close", "rebalance"}:
+            # Decided at the prices of now, not at those of the last mark; that NAV is published.
+            kind: NavKind = "close" if wanted.action == "close" else "rebalance"
+            driver.publish(running, kind, prices.time_ms, prices.marks)
+        driver.operate(running, wanted.action, wanted.by, wanted.reason, now_ms)

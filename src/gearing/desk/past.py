@@ -1,0 +1,171 @@
+"""Launches tokens, and lets them live through a past at full speed on the paper exchange that goes on with them.
+
+Everything happens at once there (no latency, no fault). Nothing is written before the end: then the exchange's file is,
+and after it the whole journal in one transaction. A database without a book therefore means that there was no past.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from gearing.core.money import FLOOR, MINOR, to_minor
+from gearing.core.record import DAY_MS
+from gearing.core.terms import Spec
+from gearing.desk.feeds import Feed
+from gearing.desk.keeper import commit_of
+from gearing.desk.planned import Placed, Planned
+from gearing.drive.driver import Driver
+from gearing.drive.market import Market
+from gearing.drive.outbox import row_of
+from gearing.errors import InputError
+from gearing.store.records import Commit, OutboxRow
+from gearing.store.store import Store
+from gearing.venues.paper import requests as rq
+from gearing.venues.paper.engine import Engine
+from gearing.venues.paper.file import PaperFile
+from gearing.venues.paper.records import Rate
+from gearing.venues.protocol import Forced, FundingPayment, OrderRequest, OrderStatus, Quote, RefusedError, Trade
+
+_HOUR_MS = 3_600_000
+STEP_MS = 15 * 60_000
+_RECONCILE_MS = DAY_MS
+
+
+class Past:
+    """Books and their exchange, driven by hand.
+
+    Args:
+        driver: with the books that there are.
+        paper: the exchange.
+        feed: the prices.
+    """
+
+    def __init__(self, driver: Driver, paper: Engine, feed: Feed) -> None:
+        self.driver, self.paper, self.feed = driver, paper, feed
+        self.commits: list[Commit] = []
+
+    def launch(self, tokens: Iterable[Placed], incarnation: str, now_ms: int, number: int = 0) -> None:
+        """Launches tokens at the prices of now, each with its capital at the venue.
+
+        Args:
+            tokens: which, with their books.
+            incarnation: of the database.
+            now_ms: the market's time.
+            number: how many books the database has already.
+        """
+        driver, fresh = self.driver, list(tokens)
+        quotes = self.feed.quotes_at(now_ms)
+        for placed in fresh:
+            driver.market.list_token(0, tuple(leg.symbol for leg in placed.token.legs))
+        self._take(quotes, now_ms)
+        for book in dict.fromkeys(placed.book for placed in fresh):
+            names = [placed.token.symbol for placed in fresh if placed.book == book]
+            driver.open_book(book, incarnation, names, now_ms, number + len(driver.books) + 1)
+        for token, book, capital in fresh:
+            self.paper.ask(book, rq.Transfer(asset=token.settlement, amount=capital, reference=f"seed{token.symbol}"))
+            lots = tuple(self.paper.state.listings[leg.symbol].rules.lot for leg in token.legs)
+            units = capital * MINOR // to_minor(token.initial_nav, FLOOR)
+            driver.launch(driver.books[book], Spec(token), lots, capital, units, now_ms)
+        self._settle(now_ms)
+
+    def live(self, start_ms: int, stop_ms: int, step_ms: int, progress: Callable[[int, int], None]) -> None:
+        """Lets prices come from start to stop, a step apart."""
+        total = max((stop_ms - start_ms) // step_ms, 1)
+        for number, now_ms in enumerate(range(start_ms, stop_ms, step_ms)):
+            self._take(self.feed.quotes_at(now_ms), now_ms)
+            if now_ms // _RECONCILE_MS != (now_ms - step_ms) // _RECONCILE_MS:
+                for name, book in self.driver.books.items():
+                    self.driver.on_statement(book, self.paper.statement(name))
+                self._settle(now_ms)
+            if number % 500 == 0:
+                progress(number, total)
+
+    def _take(self, quotes: list[Quote], now_ms: int) -> None:
+        for due in self.feed.settlements(self.paper.state.now_ms, now_ms) if self.paper.state.now_ms else ():
+            if due.symbol in self.paper.state.listings:
+                rate = Rate(symbol=due.symbol, settlement_ms=due.time_ms, rate=due.rate)
+                self.paper.control(rq.SetRate(rate=rate))
+        listed = self.paper.state.listings
+        self.paper.take([quote for quote in quotes if quote.symbol in listed])
+        self._hear(now_ms)
+        self.driver.on_quotes(quotes, now_ms)
+        self._settle(now_ms)
+
+    def _settle(self, now_ms: int) -> None:
+        """Has what came of it done at once, and what comes of that."""
+        while effects := self.driver.taken():
+            rows: list[OutboxRow] = []
+            for order in effects.placed:
+                book = self.driver.by_name[order.purpose.token].book
+                rows.append(row_of(book.name, order, now_ms)._replace(status="done", signed_ms=now_ms,
+                                                                      dead_after_ms=now_ms))  # fmt: skip
+                request = OrderRequest(client_id=order.id, symbol=order.symbol, lots=order.lots,
+                                       reduce_only=order.reduces, signed_ms=now_ms)  # fmt: skip
+                try:
+                    self.paper.ask(book.name, rq.Place(order=request))
+                except RefusedError as refused:
+                    self.driver.on_refused(book, order.id, f"{refused.code}: {refused}", now_ms)
+                self._hear(now_ms)
+            self.commits.append(commit_of(effects, rows, ()))
+
+    def _hear(self, now_ms: int) -> None:
+        """Tells the driver what the exchange reports."""
+        reports, self.paper.state.reports[:] = list(self.paper.state.reports), []
+        for account, report in reports:
+            book = self.driver.books.get(account)
+            if book is None:  # a book that is no part of this past; it asks for itself
+                continue
+            match report:
+                case Trade():
+                    self.driver.on_trade(book, report)
+                case OrderStatus():
+                    self.driver.on_status(book, report)
+                case FundingPayment():
+                    self.driver.on_funding(book, report, now_ms)
+                case Forced():
+                    self.driver.on_forced(book, report)
+
+
+def begin(plan: Planned, store: Store, now_ms: int, progress: Callable[[int, int], None]) -> int:
+    """Launches the tokens that the journal does not know; those of a new demo get a past.
+
+    Args:
+        plan: the desk.
+        store: its database.
+        now_ms: the market's time of a desk that goes on; 0: it is new.
+        progress: is told how far the past has come: (done, of).
+
+    Returns:
+        How many tokens were launched.
+
+    Raises:
+        InputError: a new token shall join a book that trades already.
+    """
+    known = {projected.stream for projected in store.states()}
+    fresh = [placed for placed in plan.tokens if f"token:{placed.token.symbol}" not in known]
+    joining = next((placed for placed in fresh if f"book:{placed.book}" in known), None)
+    if joining is not None:
+        raise InputError(f"{joining.token.symbol} is new, and book {joining.book} trades already.", where="tokens",
+                         fix="Give the new token a book of its own.")  # fmt: skip
+    if not fresh:
+        return 0
+    if not known:  # what an exchange kept for a desk that never began
+        for left in plan.paper_file.parent.glob(f"{plan.paper_file.name}*"):
+            left.unlink()
+    file = PaperFile(plan.paper_file)
+    try:
+        # NAVs once an hour, and prices as far apart as the steps.
+        driver = Driver(Market(plan.guard), nav_ms=_HOUR_MS, on_deleveraging=plan.config.breakers.on_deleveraging)
+        past = Past(driver, Engine(plan.setup(quick=True), file.load(plan.setup(quick=True))), plan.feed)
+        history_ms = int(plan.config.history_days * DAY_MS) if plan.config.mode == "demo" and not known else 0
+        if history_ms:
+            past.launch(fresh, store.meta.incarnation, plan.start_ms - history_ms)
+            past.live(plan.start_ms - history_ms + STEP_MS, plan.start_ms, STEP_MS, progress)
+        else:
+            books = sum(stream.startswith("book:") for stream in known)
+            past.launch(fresh, store.meta.incarnation, now_ms or plan.start_ms, books)
+        file.commit(past.paper.state.changed, past.paper.state)
+        store.commit(past.commits)
+    finally:
+        file.close()
+    return len(fresh)

@@ -1,0 +1,211 @@
+"""What a desk's configuration comes to: its tokens, its feed, its exchange, and how quickly each turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from gearing.core.money import FLOOR, to_minor
+from gearing.core.terms import desk_problems
+from gearing.core.token import Token
+from gearing.desk.config import DeskConfig
+from gearing.desk.demo import CAPITAL, demo_start_ms, demo_tokens
+from gearing.desk.feeds import Feed, SyntheticFeed, read_replay
+from gearing.drive.breakers import BreakerLimits
+from gearing.drive.guard import GuardLimits
+from gearing.errors import InputError, Problem, SpecError
+from gearing.market.endless import EndlessMarket
+from gearing.market.token_file import read_token
+from gearing.venues.paper.setup import Latency, Listing, Setup, listed
+
+VISIBILITY_MS = 1_000
+_WINDOW_MS = 2_000
+# A quick clock makes a slow machine: so long may a price, a commit or an order take in the world's time, s.
+_SLACK_S = 5.0
+# How often prices come, NAVs are published and books reconciled where the clock is quick, s of the world's time.
+_TICK_S, _NAV_S, _RECONCILE_S = 0.25, 1.0, 10.0
+_MINUTE_MS = 60_000
+_NOTIONAL_MAX = 1e15
+
+
+class Placed(NamedTuple):
+    """A token, the book it trades in, and what is paid in at its launch, minor units."""
+
+    token: Token
+    book: str
+    capital: int
+
+
+class Pace(NamedTuple):
+    """How quickly things turn, in ms of the market's time.
+
+    Args:
+        speed: market seconds per second.
+        tick_ms: between two invented prices.
+        nav_ms: between two published NAVs: a minute, at most one a second of the world's time.
+        reconcile_ms: between two reconciliations.
+        window_ms: the venue refuses an order so long after it was signed.
+        slack_ms: what a price may be old, or late, before it counts as stale.
+    """
+
+    speed: float
+    tick_ms: int
+    nav_ms: int
+    reconcile_ms: int
+    window_ms: int
+    slack_ms: int
+
+
+class Planned(NamedTuple):
+    """A desk that can be started."""
+
+    config: DeskConfig
+    database: Path
+    pace: Pace
+    tokens: tuple[Placed, ...]
+    feed: Feed
+    start_ms: int
+
+    @property
+    def paper_file(self) -> Path:
+        """The paper exchange's own file."""
+        return self.database.with_name(f"{self.database.stem}-paper{self.database.suffix or '.db'}")
+
+    @property
+    def guard(self) -> GuardLimits:
+        """The price guard's limits, which a quick clock widens."""
+        given = self.config.guard
+        return msgspec.structs.replace(given, age_ms_max=int(max(given.age_ms_max, self.pace.slack_ms)))
+
+    @property
+    def breakers(self) -> BreakerLimits:
+        """The breakers' limits; a quick clock, and prices that come seldom, put the alarm of an old one off."""
+        given = self.config.breakers
+        stale_ms = max(given.stale_ms, self.pace.slack_ms, 2 * self.feed.every_ms)
+        return msgspec.structs.replace(given, stale_after=f"{stale_ms}ms")
+
+    def setup(self, *, quick: bool = False) -> Setup:
+        """Returns the paper exchange's setup.
+
+        Args:
+            quick: everything happens at once, as the past does.
+        """
+        each_ms = 0 if quick else self.config.venue.latency_ms // 4
+        latency = Latency(request_ms=each_ms, match_ms=each_ms, answer_ms=each_ms, report_ms=each_ms,
+                          visibility_ms=VISIBILITY_MS)  # fmt: skip
+        return Setup(listings=self.listings(), latency=latency, seed=self.config.venue.seed)
+
+    def listings(self) -> tuple[Listing, ...]:
+        """Returns what the exchange lists: each instrument that a token holds."""
+        prices = {quote.symbol: quote.mark for quote in self.feed.quotes_at(self.feed.first_ms)}
+        found: dict[str, Listing] = {}
+        for token, _, _ in self.tokens:
+            for leg in token.legs:
+                found.setdefault(leg.symbol, listed(leg, asset=token.settlement, price=prices[leg.symbol],
+                                                    costs=self.config.venue.costs))  # fmt: skip
+        return tuple(found.values())
+
+
+def pace_of(speed: float) -> Pace:
+    """Returns how quickly things turn at a speed."""
+    tick_s = _TICK_S if speed > 1.0 else 1.0
+    return Pace(
+        speed=speed, tick_ms=round(tick_s * 1000 * speed), nav_ms=max(_MINUTE_MS, round(_NAV_S * 1000 * speed)),
+        reconcile_ms=max(_MINUTE_MS, round(_RECONCILE_S * 1000 * speed)),
+        window_ms=round(_WINDOW_MS * max(speed, 1.0)), slack_ms=round(_SLACK_S * 1000 * speed),
+    )  # fmt: skip
+
+
+def planned(config: DeskConfig, base: Path, *, database: Path | None = None, speed: float | None = None) -> Planned:
+    """Returns the desk that a configuration describes.
+
+    Args:
+        config: the configuration.
+        base: the folder that its files are named from.
+        database, speed: in place of the configuration's.
+
+    Raises:
+        InputError: a file cannot be read, a token cannot be run, or tokens and prices do not fit together.
+    """
+    pace = pace_of(config.speed if speed is None else speed)
+    feed: Feed
+    if config.feed.kind == "synthetic":
+        feed = SyntheticFeed(EndlessMarket(config.feed.seed), pace.tick_ms)
+        start_ms = demo_start_ms(pace.speed)
+    else:
+        funding = base / config.feed.funding if config.feed.funding else None
+        feed = read_replay(base / config.feed.prices, funding, config.feed.symbol)
+        start_ms = feed.first_ms
+    tokens = _tokens(config, base)
+    problems = [problem for placed in tokens for problem in _misfits(placed.token, feed.symbols)] + _crowded(tokens)
+    if problems:
+        raise SpecError(problems)
+    return Planned(config, database or base / config.database, pace, tokens, feed, start_ms)
+
+
+def _tokens(config: DeskConfig, base: Path) -> tuple[Placed, ...]:
+    if not config.tokens:
+        return tuple(Placed(_finite(token), token.symbol, to_minor(CAPITAL, FLOOR)) for token in demo_tokens())
+    problems: list[Problem] = []
+    found = []
+    for number, entry in enumerate(config.tokens):
+        try:
+            token = read_token(base / entry.file)
+        except SpecError as error:
+            problems += [problem.under(f"{entry.file}") for problem in error.problems]
+            continue
+        except InputError as error:
+            problems.append(Problem(f"tokens[{number}].file", repr(entry.file), "a token's file", error.what))
+            continue
+        found.append(Placed(_finite(token), entry.book or token.symbol, to_minor(entry.capital, FLOOR)))
+    if problems:
+        raise SpecError(problems)
+    return tuple(found)
+
+
+def _finite(token: Token) -> Token:
+    """Returns a token whose last margin bracket ends: a journal holds no infinity, and nobody looks at that end."""
+    legs = []
+    for leg in token.legs:
+        tiers = tuple(
+            msgspec.structs.replace(tier, notional_max=min(tier.notional_max, _NOTIONAL_MAX))
+            for tier in leg.margin_tiers
+        )
+        legs.append(msgspec.structs.replace(leg, margin_tiers=tiers))
+    return msgspec.structs.replace(token, legs=tuple(legs))
+
+
+def _misfits(token: Token, symbols: tuple[str, ...]) -> list[Problem]:
+    problems = [problem.under(token.symbol) for problem in desk_problems(token)]
+    for k, leg in enumerate(token.legs):
+        if leg.symbol not in symbols:
+            problems.append(Problem(
+                f"{token.symbol}.legs[{k}].symbol", repr(leg.symbol), f"one of the feed's: {', '.join(symbols)}",
+            ))  # fmt: skip
+    if token.consolidation is not None:
+        problems.append(Problem(f"{token.symbol}.consolidation", "one", "none", "A desk merges no units yet."))
+    if not (token.symbol.isascii() and token.symbol.isalnum()):
+        problems.append(Problem(f"{token.symbol}.symbol", repr(token.symbol), "letters and digits on a desk"))
+    return problems
+
+
+def _crowded(tokens: tuple[Placed, ...]) -> list[Problem]:
+    """Names tokens that cannot share: a symbol stands for one token, an instrument for one token of a book."""
+    problems = []
+    names = [placed.token.symbol for placed in tokens]
+    problems += [
+        Problem("tokens", f"{name} twice", "each symbol once")
+        for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    held: dict[tuple[str, str], str] = {}
+    for token, book, _ in tokens:
+        for leg in token.legs:
+            other = held.setdefault((book, leg.symbol), token.symbol)
+            if other != token.symbol:
+                problems.append(Problem(
+                    f"book {book}", f"{leg.symbol} in {other} and {token.symbol}", "each instrument once in a book",
+                    "Give one of the two a book of its own.",
+                ))  # fmt: skip
+    return problems

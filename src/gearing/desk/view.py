@@ -1,0 +1,140 @@
+"""A desk as a person sees it: one record that the console, the commands and the metrics draw on."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from gearing.core.journal import state_of
+from gearing.core.record import DAY_MS
+from gearing.core.state import TokenState
+from gearing.core.terms import Spec
+from gearing.desk.boot import book_of, last_measured, spec_of, why_of
+from gearing.desk.happenings import Happening
+from gearing.drive.measured import Measured
+from gearing.drive.outlook import Outlook, outlook
+from gearing.drive.volatility import Volatility
+from gearing.store.store import Store
+
+# So much of the past tells how lively a price is.
+_LEARN_MS = 10 * DAY_MS
+
+
+class TokenView(msgspec.Struct, frozen=True, kw_only=True):
+    """One token.
+
+    Args:
+        outlook: how it stands.
+        book: where it trades.
+        settlement: what its money is counted in.
+        health: "ok", or what is wrong.
+        headroom: equity over the maintenance margin; None: none is asked for.
+        last: its last rebalance.
+    """
+
+    outlook: Outlook
+    book: str
+    settlement: str
+    health: str = "ok"
+    headroom: float | None = None
+    last: Measured | None = None
+
+
+class DeskView(msgspec.Struct, frozen=True, kw_only=True):
+    """A desk at one moment.
+
+    Args:
+        mode: demo or paper.
+        database: its file.
+        running: whether a desk runs on it.
+        market_ms: the market's time; of a desk that does not run, that of its last line.
+        speed: market seconds per second; 0: it does not run.
+        price_age_ms: of its oldest price; None: there is none.
+        lines: in the journal.
+        commit_s: how long the last commit took; 0: there was none.
+        tokens: what it runs.
+        happenings: the last ones, the newest last.
+    """
+
+    mode: str
+    database: str
+    running: bool
+    market_ms: int
+    speed: float = 0.0
+    price_age_ms: int | None = None
+    lines: int = 0
+    commit_s: float = 0.0
+    tokens: tuple[TokenView, ...] = ()
+    happenings: tuple[Happening, ...] = ()
+
+
+def token_view(
+    spec: Spec, state: TokenState, book: str, *, marks: tuple[float, ...], daily: tuple[float, ...],
+    why: str = "", book_halted: str = "", stale: str = "", maintenance: float = 0.0, last: Measured | None = None,
+) -> TokenView:  # fmt: skip
+    """Returns one token as a person sees it.
+
+    Args:
+        spec, state, book: the token.
+        marks: of each leg; NaN: the last mark that was booked.
+        daily: see `outlook`.
+        why: it is halted.
+        book_halted: why its book is.
+        stale: why it has no good price.
+        maintenance: what the venue asks for, where its own brackets ask for nothing, in settlement currency.
+        last: its last rebalance.
+    """
+    known = tuple(leg.mark if math.isnan(mark) else mark for mark, leg in zip(marks, state.legs, strict=True))
+    seen = outlook(spec, state, known, daily)
+    asked = seen.maintenance or maintenance
+    words = [f"halted, {why}" if seen.status == "halted" else "" if seen.status == "open" else seen.status,
+             f"book halted, {book_halted}" if book_halted else "", stale]  # fmt: skip
+    return TokenView(
+        outlook=seen, book=book, settlement=spec.token.settlement, health="; ".join(w for w in words if w) or "ok",
+        headroom=seen.equity / asked if asked > 0.0 else None, last=last,
+    )  # fmt: skip
+
+
+def learnt(store: Store, token: str, symbols: tuple[str, ...], now_ms: int) -> dict[str, Volatility]:
+    """Returns the volatility of a token's prices, from the marks that its NAVs were struck at."""
+    found = {symbol: Volatility() for symbol in symbols}
+    for nav in store.navs(token, now_ms - _LEARN_MS, now_ms + 1):
+        for symbol, mark in zip(symbols, nav.marks, strict=True):
+            found[symbol].see(mark, nav.time_ms)
+    return found
+
+
+def stored_view(store: Store, *, running: bool) -> DeskView:
+    """Returns a desk as its database tells of it, whether it runs or not.
+
+    Args:
+        store: the database.
+        running: whether a desk runs on it.
+    """
+    now_ms = store.last_ms()
+    states = {projected.stream: projected for projected in store.states()}
+    tokens = []
+    for stream, projected in states.items():
+        if not stream.startswith("book:"):
+            continue
+        book = book_of(projected.body)
+        for name in book.tokens:
+            if f"token:{name}" in states:
+                state = state_of(states[f"token:{name}"].body)
+                tokens.append(_stored(store, name, state, stream.partition(":")[2], book.halted, now_ms))
+    return DeskView(
+        mode=store.meta.mode, database=str(store.path), running=running, market_ms=now_ms,
+        lines=sum(projected.seq for projected in states.values()), tokens=tuple(tokens),
+    )  # fmt: skip
+
+
+def _stored(store: Store, name: str, state: TokenState, book: str, halted: str, now_ms: int) -> TokenView:
+    spec = Spec(spec_of(store, name))
+    symbols = tuple(leg.symbol for leg in spec.token.legs)
+    known = learnt(store, name, symbols, now_ms)
+    return token_view(
+        spec, state, book, marks=tuple(leg.mark for leg in state.legs),
+        daily=tuple(known[symbol].daily for symbol in symbols), why=why_of(store, name, state.status),
+        book_halted=halted, last=last_measured(store, name),
+    )  # fmt: skip

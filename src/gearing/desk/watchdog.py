@@ -1,0 +1,86 @@
+"""The watchdog: looks at every token once a second, lets breakers trip, and learns how lively prices are."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from gearing.core.money import to_float, to_minor
+from gearing.desk.engine import Engine
+from gearing.desk.view import TokenView, learnt, token_view
+from gearing.drive.breakers import BreakerLimits, Breakers, Facts
+from gearing.drive.driver import Running
+from gearing.drive.volatility import Volatility
+from gearing.store.store import Store
+
+_EVERY_S = 0.5
+
+
+class Watchdog:
+    """Watches the tokens of an engine.
+
+    Args:
+        engine: whose tokens.
+        store: where their past stands.
+        limits: of the breakers.
+        now_ms: the market's time.
+    """
+
+    def __init__(self, engine: Engine, store: Store, limits: BreakerLimits, now_ms: int) -> None:
+        self._engine, self._limits = engine, limits
+        self._breakers: dict[str, Breakers] = {}
+        self._volatility: dict[str, Volatility] = {}
+        for running in engine.driver.tokens:
+            breakers = self._breakers[running.name] = Breakers(limits)
+            for nav in store.navs(running.name, now_ms - limits.within_ms, now_ms + 1):
+                breakers.remember(nav.time_ms, nav.nav)
+            for symbol, known in learnt(store, running.name, running.symbols, now_ms).items():
+                self._volatility.setdefault(symbol, known)
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            self.look()
+            await self._engine.settle()
+
+    def look(self) -> None:
+        """Looks at every token once."""
+        now_ms, driver = self._engine.clock.now_ms(), self._engine.driver
+        for symbol, known in self._volatility.items():
+            known.see(driver.market.price(symbol), now_ms)
+        for running in driver.tokens:
+            view = self.view(running, now_ms)
+            seen = view.outlook
+            facts = Facts(
+                time_ms=now_ms, status=seen.status, nav=to_minor(seen.nav, "ROUND_FLOOR"), equity=seen.equity,
+                maintenance=seen.equity / view.headroom if view.headroom else 0.0,
+                price_age_ms=self.age_ms(running, now_ms),
+            )  # fmt: skip
+            for verdict in self._breakers[running.name].look(facts):
+                if verdict.action == "halt":
+                    driver.halt(running, "breaker", verdict.words, now_ms)
+                else:
+                    driver.effects.alarms.append(f"{running.name}: {verdict.words}")
+
+    def age_ms(self, running: Running, now_ms: int) -> int:
+        """Returns the age of a token's oldest price."""
+        return max(self._engine.driver.market.age_ms(symbol, now_ms) for symbol in running.symbols)
+
+    def view(self, running: Running, now_ms: int) -> TokenView:
+        """Returns a token at the prices of now."""
+        market, book = self._engine.driver.market, running.book
+        age_ms = self.age_ms(running, now_ms)
+        reasons = [why for symbol in running.symbols if (why := market.why_not(symbol))]
+        stale = reasons[0] if reasons else ("the price is stale" if age_ms > self._limits.stale_ms else "")
+        alone = len(book.tokens) == 1
+        return token_view(
+            running.spec, running.state, book.name, marks=tuple(market.price(symbol) for symbol in running.symbols),
+            daily=tuple(self._daily(symbol) for symbol in running.symbols), why=running.why,
+            book_halted=book.state.halted, stale=stale, last=running.measured,
+            maintenance=to_float(self._engine.maintenance.get(book.name, 0)) if alone else 0.0,
+        )  # fmt: skip
+
+    def _daily(self, symbol: str) -> float:
+        known = self._volatility.get(symbol)
+        return math.nan if known is None else known.daily

@@ -1,0 +1,197 @@
+"""The desk as a child process: it comes up, rebalances, is killed, goes on, and does what people ask of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gearing
+from gearing.cli.main import main
+from gearing.desk.boot import measured
+from gearing.store.database import init_database
+from gearing.store.store import Store
+from gearing.store.verify import verify
+
+DESK = 'mode = "demo"\ndatabase = "desk.db"\nspeed = 20000\nhistory_days = 2\nlog = "desk.jsonl"\n'
+
+
+@contextmanager
+def up(place: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A desk in a process of its own; killed if the block leaves it running."""
+    command = [sys.executable, "-m", "gearing.cli.main", "up", "--config", "desk.toml", "--no-console", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(gearing.__file__).parents[1])}
+    with subprocess.Popen(command, cwd=place, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env=environment) as child:  # fmt: skip
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def until(holds: Callable[[], Any], seconds: float = 20.0) -> Any:
+    ends_s = time.monotonic() + seconds
+    while time.monotonic() < ends_s:
+        if found := holds():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come about in time")
+
+
+def lines(place: Path) -> int:
+    if not (place / "desk.db").exists():
+        return 0
+    with Store(place / "desk.db") as store:
+        return sum(projected.seq for projected in store.states())
+
+
+def grows(place: Path) -> Callable[[], bool]:
+    before = lines(place)
+    return lambda: lines(place) > before + 8
+
+
+def asked(capsys, *arguments: str) -> tuple[int, Any]:
+    capsys.readouterr()
+    code = main([*arguments, "--json"])
+    out = capsys.readouterr()
+    return code, json.loads(out.out) if out.out else out.err
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "desk.toml").write_text(DESK)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GEARING_DB", "desk.db")
+    return tmp_path
+
+
+def test_killed_at_any_moment_it_goes_on(place):
+    reached = []
+    for seconds in (0.6, 0.0, 1.1):
+        with up(place) as child:
+            until(grows(place))
+            time.sleep(seconds)
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        with Store("desk.db") as store:
+            reached.append((store.last_ms(), lines(place)))
+    assert reached == sorted(reached)
+    assert len(set(reached)) == 3
+    verdict = verify("desk.db")
+    assert verdict.breaches == ()
+    with Store("desk.db") as store:
+        found = measured(store, None, 1_000)
+        ended = [one for one in found if not one.is_open]
+        assert {one.token for one in ended} == {"BTC3L", "BTC3S", "ETH2L", "TOP2L"}
+        # Market time did not go back, and no rebalance was begun twice.
+        assert len({(one.token, one.epoch) for one in found}) == len(found)
+        assert not [p for p in store.states() if b'"halted":"C1' in p.body]
+
+
+def test_what_people_ask_is_done_once_and_answered(place, capsys):
+    with up(place, "--speed", "3000") as child:
+        until(grows(place))
+        assert asked(capsys, "status")[1]["running"] is True
+        code, answer = asked(capsys, "halt", "BTC3L", "--reason", "a test", "--by", "ann", "--key", "k1", "--yes")
+        assert (code, answer["answer"]["done"], answer["answer"]["status"]) == (0, True, "halted")
+        assert asked(capsys, "halt", "BTC3L", "--reason", "a test", "--by", "ann", "--key", "k1", "--yes")[1] == answer
+        assert main(["halt", "BTC3L", "--reason", "other", "--by", "ann", "--key", "k1", "--yes"]) == 2
+        assert main(["halt", "BTC3L", "--reason", "again", "--yes"]) == 2
+        assert main(["rebalance", "BTC3L", "--reason", "while halted", "--yes"]) == 2
+        assert main(["halt", "NOBODY", "--reason", "a test", "--yes"]) == 2
+        halted_ms = answer["answer"]["time_ms"]
+        assert asked(capsys, "rebalance", "ETH2L", "--reason", "now", "--yes")[0] == 0
+        assert asked(capsys, "close", "TOP2L", "--reason", "the end", "--yes")[0] == 0
+        until(lambda: _status(capsys, "TOP2L")["status"] == "closed")
+        assert main(["resume", "TOP2L", "--reason", "no", "--yes"]) == 2
+        # A day's clock of BTC3L and BTC3S runs out: only the one that is not halted trades.
+        until(lambda: _last(capsys, "BTC3S") > halted_ms)
+        assert _last(capsys, "BTC3L") < halted_ms
+        health = next(
+            one["health"] for one in asked(capsys, "status")[1]["tokens"] if one["outlook"]["token"] == "BTC3L"
+        )
+        assert health == "halted, ann: a test"
+        assert asked(capsys, "resume", "BTC3L", "--reason", "well again", "--yes")[1]["answer"]["status"] == "open"
+        child.send_signal(signal.SIGINT)
+        assert child.wait(10) == 0
+        assert "stopped; `gearing up" in (child.stdout.read() if child.stdout else "")
+    written = [json.loads(line) for line in Path("desk.jsonl").read_text().splitlines()]
+    assert {line["mode"] for line in written} == {"demo"}
+    assert [
+        line["event"][:19].strip() if n == 0 else line["event"][:9]
+        for n, line in enumerate(one for one in written if one["kind"] == "operated" and one.get("token") == "BTC3L")
+    ] == ["halt by ann: a test", "resume by"]
+
+
+def _status(capsys, token: str) -> Any:
+    return next(one for one in asked(capsys, "token", "list")[1]["tokens"] if one["token"] == token)
+
+
+def _last(capsys, token: str) -> int:
+    return int(asked(capsys, "rebalances", token, "--last", "1")[1]["rebalances"][0]["started_ms"])
+
+
+def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place, capsys):
+    Path("desk.toml").write_text(DESK + "metrics_port = 39464\n")
+    with up(place) as child:
+        until(grows(place))
+        with up(place) as second:
+            assert second.wait(20) == 2
+            assert "another desk runs on this database" in (second.stdout.read() if second.stdout else "")
+        metrics = until(lambda: _scraped("gearing_nav{"))
+        for name in (
+            "gearing_ticks_total",
+            "gearing_price_age_seconds",
+            "gearing_leverage",
+            "gearing_commit_seconds_sum",
+        ):
+            assert name in metrics
+        child.kill()
+        child.wait()
+    for command in (["status"], ["token", "list"], ["token", "show", "ETH2L"], ["rebalances"]):
+        assert asked(capsys, *command)[0] == 0
+        assert main(command) == 0
+        assert capsys.readouterr().out
+    assert asked(capsys, "status")[1]["running"] is False
+    code, answer = asked(capsys, "halt", "ETH2L", "--reason", "before it starts", "--key", "k2", "--yes")
+    assert (code, answer["answer"]) == (4, None)
+    assert main(["halt", "ETH2L", "--reason", "nobody to ask"]) == 2
+    assert "--yes" in capsys.readouterr().err
+    with up(place):
+        again = ("halt", "ETH2L", "--reason", "before it starts", "--key", "k2", "--yes")
+        until(lambda: asked(capsys, *again)[0] == 0)
+        assert _status(capsys, "ETH2L")["status"] == "halted"
+
+
+def _scraped(word: str) -> str:
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:39464/metrics", timeout=2) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return ""
+    return text if word in text else ""
+
+
+def test_a_database_of_another_mode_is_refused(place):
+    init_database("desk.db", "paper", 1)
+    with up(place) as child:
+        assert child.wait(20) == 2
+        assert "this is a database of mode paper; it is not opened as demo" in (
+            child.stdout.read() if child.stdout else ""
+        )
+
+
+def test_commands_say_what_is_missing(place, capsys):
+    for command in (["status"], ["token", "show", "A"], ["rebalances"], ["halt", "A", "--reason", "b", "--yes"]):
+        assert main(command) == 2
+        assert "desk.db" in capsys.readouterr().err

@@ -1,0 +1,380 @@
+"""The driver: reports in any order and any number, each booked once; what does not fit stops."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import msgspec
+import pytest
+
+import gearing as gr
+from gearing.core.book import BookError
+from gearing.core.journal import line_of
+from gearing.core.money import MINOR
+from gearing.core.terms import Spec
+from gearing.core.trading import Order
+from gearing.drive.driver import Driver
+from gearing.drive.guard import GuardLimits
+from gearing.drive.limits import refusal
+from gearing.drive.market import Market
+from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, Quote, Statement, Trade
+from tests.lives import CAPITAL, HOUR_MS, NOON_MS, UNITS, token
+
+
+class Desk:
+    """One book of one or more tokens; the venue is the test."""
+
+    def __init__(self, *tokens, limits=None):
+        given = tokens or (token("A"),)
+        self.now_ms = NOON_MS
+        self.driver = Driver(Market(limits or GuardLimits()))
+        self.symbols = sorted({leg.symbol for it in given for leg in it.legs})
+        for number, it in enumerate(given):
+            self.driver.market.list_token(number, tuple(leg.symbol for leg in it.legs))
+        self.quote(*[100.0] * len(self.symbols), after_ms=0)
+        self.book = self.driver.open_book("main", "abc123", [it.symbol for it in given], self.now_ms)
+        self.tokens = [
+            self.driver.launch(self.book, Spec(it), ("0.001",) * len(it.legs), CAPITAL, UNITS, self.now_ms)
+            for it in given
+        ]  # fmt: skip
+        self.it = self.tokens[0]
+        self.lines, self.alarms, self.placed = [], [], []
+        self.take()
+        self.count = itertools.count(1)
+
+    def take(self):
+        """Takes the effects; returns the orders to be sent."""
+        effects = self.driver.taken()
+        self.lines += [line for line in effects.lines if line.stream.startswith("token:")]
+        self.alarms += effects.alarms
+        self.placed += effects.placed
+        self.effects = effects
+        return effects.placed
+
+    def quote(self, *marks, after_ms=1_000):
+        self.now_ms += after_ms
+        self.driver.on_quotes(
+            [Quote(symbol=s, time_ms=self.now_ms, mark=m, index=m) for s, m in zip(self.symbols, marks, strict=True)],
+            self.now_ms,
+        )
+        return self.take() if after_ms else []
+
+    def trade(self, order, lots=None, price=100.0, commission=0, time_ms=None):
+        return Trade(trade_id=f"t{next(self.count)}", client_id=order.id, symbol=order.symbol,
+                     lots=order.lots if lots is None else lots, price=price, commission=commission, asset="USDT",
+                     realised=0, time_ms=time_ms or self.now_ms)  # fmt: skip
+
+    def status(self, order, word="filled", filled=None):
+        return OrderStatus(client_id=order.id, symbol=order.symbol, word=word, lots=order.lots,
+                           filled=order.lots if filled is None else filled, time_ms=self.now_ms)  # fmt: skip
+
+    def hear(self, *reports):
+        for report in reports:
+            (self.driver.on_trade if isinstance(report, Trade) else self.driver.on_status)(self.book, report)
+        return self.take()
+
+    def opened(self):
+        orders = self.quote(*[100.0] * len(self.symbols))
+        for order in orders:
+            self.hear(self.trade(order), self.status(order))
+        return self
+
+    def payment(self, lots, amount, settlement_ms, symbol="A"):
+        return FundingPayment(symbol=symbol, settlement_ms=settlement_ms, rate=1e-4, mark=100.0, lots=lots,
+                              amount=amount)  # fmt: skip
+
+    def forced(self, lots, price=100.0, trade="f1", deleveraged=False, symbol="A"):
+        return Forced(trade_id=trade, symbol=symbol, lots=lots, price=price, charge=0, realised=0,
+                      deleveraged=deleveraged, time_ms=self.now_ms)  # fmt: skip
+
+    @property
+    def lots(self):
+        return [leg.lots for leg in self.it.state.legs]
+
+
+def test_a_fill_is_booked_once_however_often_it_is_told():
+    desk = Desk()
+    (order,) = desk.quote(100.0)
+    fill = desk.trade(order, 10_000_000)
+    desk.hear(fill, fill, fill)
+    assert desk.lots == [10_000_000]
+    desk.hear(desk.trade(order, 20_000_000), desk.status(order), desk.status(order), fill)
+    assert desk.lots == [30_000_000]
+    assert desk.book.state.live == {}
+    assert desk.alarms == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_reports_may_come_in_any_order(seed):
+    desk = Desk()
+    (order,) = desk.quote(100.0)
+    parts = [desk.trade(order, 10_000_000, commission=5) for _ in range(3)]
+    reports = [*parts, desk.status(order), desk.status(order, "open", 0), *parts]
+    random.Random(seed).shuffle(reports)
+    desk.hear(*reports)
+    assert desk.lots == [30_000_000]
+    assert desk.it.state.balances.commission == 15
+    assert desk.book.state.live == {}
+    assert desk.it.state.rebalance is None
+
+
+def test_an_end_waits_for_its_fills_and_asks_for_them():
+    desk = Desk()
+    (order,) = desk.quote(100.0)
+    desk.hear(desk.status(order, "cancelled", 20_000_000))
+    assert desk.effects.fetches == [order.id]
+    assert order.id in desk.book.state.live
+    again = desk.hear(desk.trade(order, 20_000_000))
+    assert order.id not in desk.book.state.live
+    assert [(one.lots, one.purpose.attempt) for one in again] == [(10_000_000, 1)]
+    assert desk.effects.closed == [order.id]
+
+
+def test_a_refused_order_is_tried_under_a_new_id():
+    desk = Desk()
+    (order,) = desk.quote(100.0)
+    desk.driver.on_refused(desk.book, order.id, "busy", desk.now_ms)
+    (again,) = desk.take()
+    assert again.id != order.id
+    assert (again.lots, again.purpose.attempt) == (order.lots, 1)
+    desk.driver.on_refused(desk.book, order.id, "busy", desk.now_ms)
+    assert desk.take() == []
+
+
+def test_an_order_that_was_filled_in_part_is_never_lost():
+    desk = Desk()
+    (order,) = desk.quote(100.0)
+    desk.hear(desk.trade(order, 1))
+    desk.driver.on_lost(desk.book, order.id, desk.now_ms)
+    assert desk.take() == []
+    assert order.id in desk.book.state.live
+
+
+def test_a_lost_order_is_placed_anew_under_a_new_id():
+    desk = Desk()
+    (order,) = desk.quote(100.0)
+    desk.driver.on_lost(desk.book, order.id, desk.now_ms)
+    (again,) = desk.take()
+    assert again.id != order.id
+    # Should it have arrived after all, its fill is nobody's, and the statement will say so.
+    desk.hear(desk.trade(order))
+    assert desk.lots == [0]
+    statement = Statement(time_ms=desk.now_ms, positions={"A": 30_000_000}, wallet={"USDT": CAPITAL}, maintenance={})
+    assert desk.driver.differences(desk.book, statement) != ()
+
+
+@pytest.mark.parametrize("lots", [30_000_001, -1])
+def test_a_fill_that_does_not_fit_is_no_fill(lots):
+    desk = Desk()
+    (order,) = desk.quote(100.0)
+    with pytest.raises(BookError, match="does not fit"):
+        desk.hear(desk.trade(order, lots))
+    assert desk.lots == [0]
+
+
+def test_funding_is_booked_once_on_the_size_of_its_instant():
+    desk = Desk().opened()
+    settled_ms = NOON_MS + 4 * HOUR_MS
+    desk.quote(100.0, after_ms=settled_ms - desk.now_ms)
+    payment = desk.payment(30_000_000, -700, settled_ms)
+    wallet = desk.it.state.balances.wallet
+    for _ in range(3):
+        desk.driver.on_funding(desk.book, payment, desk.now_ms)
+    assert desk.it.state.balances.wallet == wallet - 700
+    assert desk.it.state.status == "open"
+    desk.driver.on_funding(desk.book, desk.payment(30_000_000, -700, settled_ms - 8 * HOUR_MS), desk.now_ms)
+    assert desk.it.state.balances.wallet == wallet - 700
+
+
+def test_funding_on_another_size_halts():
+    desk = Desk().opened()
+    settled_ms = NOON_MS + 4 * HOUR_MS
+    desk.quote(100.0, after_ms=settled_ms - desk.now_ms)
+    desk.driver.on_funding(desk.book, desk.payment(29_999_999, -700, settled_ms), desk.now_ms)
+    desk.take()
+    assert desk.it.state.status == "halted"
+    assert any("F2" in words for words in desk.alarms)
+    assert desk.it.state.balances.funding == 700  # the money moved all the same
+
+
+def test_funding_that_is_only_reported_proves_nothing_against_the_size():
+    desk = Desk().opened()
+    settled_ms = NOON_MS + 4 * HOUR_MS
+    desk.quote(100.0, after_ms=settled_ms - desk.now_ms)
+    payment = desk.payment(20_000_000, -700, settled_ms)
+    desk.driver.on_funding(desk.book, payment, desk.now_ms, is_asked=False)
+    assert (desk.it.state.status, desk.it.state.balances.funding) == ("open", 0)
+    before = desk.forced(-10_000_000, deleveraged=True)
+    desk.driver.on_forced(desk.book, msgspec.structs.replace(before, time_ms=settled_ms - 1_000))
+    desk.driver.on_funding(desk.book, payment, desk.now_ms)
+    desk.take()
+    assert desk.it.state.balances.funding == 700
+    assert not any("F2" in words for words in desk.alarms)
+
+
+def test_funding_told_after_a_trade_counts_what_was_held_before_it():
+    desk = Desk().opened()
+    settled_ms = NOON_MS + 4 * HOUR_MS
+    (order,) = desk.quote(106.0, after_ms=settled_ms + 5_000 - desk.now_ms)
+    desk.hear(desk.trade(order, price=106.0), desk.status(order))
+    assert desk.lots[0] > 30_000_000
+    desk.driver.on_funding(desk.book, desk.payment(30_000_000, -700, settled_ms), desk.now_ms)
+    desk.take()
+    assert desk.it.state.status == "open"
+    assert desk.it.state.balances.funding == 700
+
+
+def test_funding_on_a_size_that_a_fill_may_still_explain_waits():
+    desk = Desk().opened()
+    settled_ms = NOON_MS + 4 * HOUR_MS
+    (order,) = desk.quote(106.0, after_ms=settled_ms - 5_000 - desk.now_ms)
+    filled = desk.trade(order, price=106.0)
+    payment = desk.payment(30_000_000 + order.lots, -700, settled_ms)
+    desk.now_ms = settled_ms + 1
+    desk.driver.on_funding(desk.book, payment, desk.now_ms)
+    assert desk.it.state.balances.funding == 0
+    desk.hear(filled, desk.status(order))
+    desk.driver.on_funding(desk.book, payment, desk.now_ms)
+    assert desk.it.state.balances.funding == 700
+    assert desk.it.state.status == "open"
+
+
+def test_what_the_venue_closed_by_itself_is_booked_once_and_told():
+    desk = Desk().opened()
+    forced = desk.forced(-10_000_000, deleveraged=True)
+    for _ in range(3):
+        desk.driver.on_forced(desk.book, forced)
+    desk.take()
+    assert desk.lots == [20_000_000]
+    assert desk.alarms[0] == "T: the venue deleveraged -10000000 lots of A"
+    assert desk.it.state.status == "halted"  # frozen, as a driver is told by default
+    desk.driver.operate(desk.it, "resume", "test", "it was looked at", desk.now_ms)
+    (order,) = desk.quote(100.0)
+    assert order.lots == 10_000_000
+
+
+def test_a_difference_halts_the_book_is_journalled_and_traded_away_by_nobody():
+    desk = Desk().opened()
+    wallet = desk.it.state.balances.wallet
+    good = Statement(time_ms=desk.now_ms, positions={"A": 30_000_000}, wallet={"USDT": wallet}, maintenance={})
+    desk.driver.on_statement(desk.book, good)
+    assert desk.book.state.halted == ""
+    assert desk.book.state.reconciled_ms == desk.now_ms
+    for changed in ({"positions": {"A": 29_999_999}}, {"positions": {}}, {"wallet": {"USDT": wallet - 1}},
+                    {"positions": {"A": 30_000_000, "Z": 1}}):  # fmt: skip
+        other = Desk().opened()
+        given = {"positions": good.positions, "wallet": good.wallet, **changed}
+        other.driver.on_statement(other.book, Statement(time_ms=other.now_ms, maintenance={}, **given))
+        assert other.take() == []
+        assert other.book.state.halted.startswith("reconciliation: C1")
+        assert other.lots == [30_000_000]
+        assert other.quote(110.0) == []  # nothing is sent from a halted book
+
+
+def test_a_halted_book_sends_nothing_and_its_token_is_halted():
+    desk = Desk().opened()
+    bad = Statement(time_ms=desk.now_ms, positions={}, wallet={}, maintenance={})
+    desk.driver.on_statement(desk.book, bad)
+    assert desk.quote(110.0) == []
+    assert desk.it.state.status == "halted"
+    assert desk.it.state.rebalance is None
+
+
+def test_no_price_no_order():
+    desk = Desk(token("A", "B"))
+    desk.now_ms += 1_000
+    bad = Quote(symbol="B", time_ms=desk.now_ms, mark=float("nan"), index=100.0)
+    good = Quote(symbol="A", time_ms=desk.now_ms, mark=100.0, index=100.0)
+    desk.driver.on_quotes([good, bad], desk.now_ms)
+    assert desk.take() == []
+    assert not desk.it.state.opened
+    for _ in range(5):
+        orders = desk.quote(100.0, 100.0)
+    assert len(orders) == 2
+
+
+def test_a_price_that_came_too_long_ago_is_not_acted_on():
+    desk = Desk(token("A", "B")).opened()
+    desk.now_ms += 10_001
+    moved = Quote(symbol="A", time_ms=desk.now_ms, mark=130.0, index=130.0)
+    desk.driver.on_quotes([moved], desk.now_ms)
+    assert desk.take() == []
+    assert len(desk.quote(130.0, 100.0)) == 2
+
+
+@pytest.mark.parametrize(("limits", "words"), [
+    (gr.Limits(largest_order=1_000_000.0), "above the largest"), (gr.Limits(largest_exposure=2e6), "an exposure of"),
+])  # fmt: skip
+def test_r4_what_breaks_a_limit_is_not_sent(limits, words):
+    desk = Desk(token("A", limits=limits))
+    assert desk.quote(100.0) == []
+    assert desk.it.state.status == "halted"
+    assert "R4" in desk.alarms[0]
+    assert words in desk.alarms[0]
+    assert desk.book.state.orders == 0
+
+
+def test_r4_leverage_stays_within_target_and_aim():
+    """As it will be once the live order is filled, at the mark of now."""
+    desk = Desk()
+    (order,) = desk.quote(100.0)
+    spec, state = desk.it.spec, desk.it.state
+    wanted = Order(0, order.lots, 1, 0, 0, False)
+    (leg,) = state.legs
+    for mark, words in ((104.0, ""), (110.0, "leverage would be 3.300, above 3.150")):
+        moved = msgspec.structs.replace(state, legs=(msgspec.structs.replace(leg, mark=mark),))
+        assert refusal(spec, moved, wanted) == words
+
+
+def test_r4_margin_must_leave_something():
+    tiers = (gr.MarginTier(rate=0.34),)
+    it = gr.Token(symbol="T", target=3.0, rule=gr.Rule(deviation=0.1),
+                  legs=(gr.Perpetual(symbol="A", margin_tiers=tiers),))  # fmt: skip
+    desk = Desk(it)
+    assert desk.quote(100.0) == []
+    assert "maintenance margin" in desk.alarms[0]
+
+
+def test_an_invariant_that_breaks_halts_the_token_and_says_which(monkeypatch):
+    desk = Desk().opened()
+    monkeypatch.setattr("gearing.drive.driver.breaches", lambda *_: ["L1: as the test says"])
+    desk.driver.publish(desk.it, "minute", desk.now_ms, (100.0,))
+    desk.take()
+    assert desk.it.state.status == "halted"
+    assert "L1: as the test says" in desk.alarms[0]
+
+
+def test_two_tokens_of_one_book_have_their_own_orders_and_positions():
+    long, short = token("A"), gr.Token(symbol="S", target=-1.0, rule=gr.Rule(deviation=0.1),
+                                       legs=(gr.Perpetual(symbol="A"),))  # fmt: skip
+    desk = Desk(long, short).opened()
+    assert [token.state.legs[0].lots for token in desk.tokens] == [30_000_000, -10_000_000]
+    wallet = sum(token.state.balances.wallet for token in desk.tokens)
+    good = Statement(time_ms=desk.now_ms, positions={"A": 20_000_000}, wallet={"USDT": wallet}, maintenance={})
+    assert desk.driver.differences(desk.book, good) == ()
+
+
+def test_navs_are_published_each_minute_with_their_marks():
+    desk = Desk().opened()
+    navs = []
+    for n in range(100):
+        desk.quote(100.0 + n / 1_000)
+        navs += desk.effects.navs
+    assert len(navs) in (1, 2)
+    assert {nav.nav for nav in navs} <= {line_of(line.body).nav for line in desk.lines}
+    assert all(nav.time_ms // 60_000 > NOON_MS // 60_000 and nav.marks[0] > 100.0 for nav in navs)
+
+
+def test_a_wiped_token_is_closed_and_covered_and_the_others_go_on():
+    other = gr.Token(symbol="U", target=-1.0, rule=gr.Rule(deviation=0.5), legs=(gr.Perpetual(symbol="A"),))
+    desk = Desk(token("A"), other).opened()
+    orders = desk.quote(60.0)
+    (order,) = [one for one in orders if one.purpose.token == "T"]
+    assert order.reduces
+    desk.hear(desk.trade(order, price=60.0), desk.status(order))
+    assert desk.it.state.status == "wiped"
+    assert desk.it.state.equity == 0
+    assert desk.it.state.balances.reserve == -200_000 * MINOR
+    assert desk.tokens[1].state.status == "open"
+    assert desk.tokens[1].state.equity > CAPITAL

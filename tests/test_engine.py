@@ -1,0 +1,283 @@
+"""The engine between a keeper and a venue that a test plays: what is durable before what is sent, what silence is."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+
+import pytest
+from proof.virtual import run
+
+from gearing.core.terms import Spec
+from gearing.desk.boot import boot
+from gearing.desk.clock import ScaledClock
+from gearing.desk.engine import Engine
+from gearing.desk.keeper import InLoopKeeper
+from gearing.drive.driver import Driver
+from gearing.drive.guard import GuardLimits
+from gearing.drive.market import Market
+from gearing.drive.outbox import Outbox
+from gearing.store.database import connect, init_database
+from gearing.store.errors import BusyError
+from gearing.store.records import OutboxChange, OutboxRow
+from gearing.store.store import Store
+from gearing.venues.protocol import GatewayError, OrderStatus, Quote, RefusedError, Statement, Trade
+from tests.lives import CAPITAL, NOON_MS, UNITS, token
+
+WINDOW_MS, VISIBILITY_MS = 2_000, 1_000
+
+
+class Venue:
+    """A venue that does as it is told; `fails` are raised by the next placings, `hidden` hides orders from queries."""
+
+    def __init__(self, log):
+        self.log, self.fails, self.hidden, self.orders, self.arrives = log, [], False, {}, True
+        self.statements = []
+
+    async def place(self, order):
+        self.log.append(("place", order.client_id, order.signed_ms))
+        fails = self.fails.pop(0) if self.fails else None
+        if isinstance(fails, RefusedError):
+            raise fails
+        if self.arrives:
+            self.orders[order.client_id] = order
+        if fails is not None:
+            raise fails
+        return self.status(order)
+
+    def status(self, order):
+        return OrderStatus(client_id=order.client_id, symbol=order.symbol, word="filled", lots=order.lots,
+                           filled=order.lots, time_ms=NOON_MS)  # fmt: skip
+
+    async def query(self, client_id):
+        self.log.append(("query", client_id))
+        order = None if self.hidden else self.orders.get(client_id)
+        return None if order is None else self.status(order)
+
+    async def fills(self, client_id):
+        order = self.orders[client_id]
+        return [Trade(trade_id=f"t{client_id}", client_id=client_id, symbol=order.symbol, lots=order.lots, price=100.0,
+                      commission=0, asset="USDT", realised=0, time_ms=NOON_MS)]  # fmt: skip
+
+    async def statement(self):
+        self.log.append(("statement",))
+        found = self.statements.pop(0) if self.statements else None
+        if isinstance(found, Exception):
+            raise found
+        lots = sum(order.lots for order in self.orders.values())
+        positions = {"A": lots} if lots else {}
+        return found or Statement(time_ms=NOON_MS, positions=positions, wallet={"USDT": CAPITAL}, maintenance={})
+
+    async def funding_payments(self, since_ms):
+        return []
+
+    async def forced_trades(self, since_ms):
+        return []
+
+    async def reports(self):
+        await asyncio.Event().wait()
+        yield
+
+
+class Keeper:
+    """A keeper that notes what it was given, and takes its time."""
+
+    def __init__(self, log, fails=None):
+        self.log, self.fails = log, fails
+
+    async def keep(self, effects, rows=(), answers=()):
+        await asyncio.sleep(0.05)
+        if self.fails is not None:
+            raise self.fails
+        for row in rows:
+            if isinstance(row, OutboxRow):
+                self.log.append(("ready", row.id))
+            elif isinstance(row, OutboxChange):
+                self.log.append((row.status, row.id, row.signed_ms, row.dead_after_ms))
+
+
+class Desk:
+    """An engine with one token that wants to open."""
+
+    def __init__(self, keeper=None):
+        self.log = []
+        self.clock, self.venue = ScaledClock(NOON_MS), Venue(self.log)
+        market = Market(GuardLimits())
+        market.list_token(0, ("A",))
+        self.driver = Driver(market)
+        self.driver.on_quotes([self.quote(NOON_MS)], NOON_MS)
+        book = self.driver.open_book("T", "abc123", ["T"], NOON_MS)
+        self.running = self.driver.launch(book, Spec(token("A")), ("0.001",), CAPITAL, UNITS, NOON_MS)
+        self.book = book
+        self.driver.taken()
+        outbox = Outbox(WINDOW_MS, VISIBILITY_MS)
+        self.engine = Engine(self.driver, outbox, {"T": self.venue}, keeper or Keeper(self.log), self.clock)
+
+    def quote(self, time_ms):
+        return Quote(symbol="A", time_ms=time_ms, mark=100.0, index=100.0)
+
+    async def live(self, length_s=20.0):
+        """Runs for so long, with a price every second."""
+
+        async def feed():
+            self.log.append(("prices",))
+            while True:
+                await self.engine.on_quotes([self.quote(self.clock.now_ms())])
+                await asyncio.sleep(1.0)
+
+        running = asyncio.ensure_future(self.engine.run(feed))
+        await asyncio.wait({running}, timeout=length_s)
+        if running.done():
+            running.result()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    def named(self, *names):
+        return [entry for entry in self.log if entry[0] in names]
+
+
+def lived(prepare=lambda desk: None, keeper=None, length_s=20.0):
+    async def whole():
+        desk = Desk(keeper)
+        prepare(desk)
+        await desk.live(length_s)
+        return desk
+
+    return run(whole())
+
+
+def test_an_order_and_its_sending_are_durable_before_it_is_sent():
+    desk = lived()
+    (ready, sending, place, done) = desk.named("ready", "sending", "place", "done")
+    assert [ready[0], sending[0], place[0], done[0]] == ["ready", "sending", "place", "done"]
+    assert len({entry[1] for entry in (ready, sending, place, done)}) == 1
+    assert desk.running.state.legs[0].lots == 30_000_000
+
+
+def test_an_order_is_signed_with_the_time_of_its_row():
+    """However long the row took: a venue then refuses what a paused process sends late."""
+    desk = lived()
+    (sending,) = desk.named("sending")
+    (place,) = desk.named("place")
+    assert place[2] == sending[2]
+    assert sending[3] == sending[2] + WINDOW_MS + VISIBILITY_MS
+
+
+@pytest.mark.parametrize("fails", [
+    TimeoutError(), ConnectionError("broke"), GatewayError(429), GatewayError(503), OSError("no route"),
+    ValueError("something unheard of"),
+])  # fmt: skip
+def test_whatever_is_no_refusal_leaves_an_order_unknown(fails):
+    """It arrived, and it is sent once."""
+    desk = lived(lambda desk: desk.venue.fails.append(fails))
+    assert len(desk.named("place")) == 1
+    assert desk.named("query")
+    assert desk.running.state.legs[0].lots == 30_000_000
+    assert not desk.book.state.live
+
+
+def test_a_refusal_is_an_answer():
+    desk = lived(lambda desk: desk.venue.fails.append(RefusedError("margin")))
+    first, second = desk.named("place")
+    assert first[1] != second[1]
+    assert not desk.named("query")
+
+
+def test_not_found_counts_only_after_the_order_can_no_longer_arrive():
+    async def whole():
+        desk = Desk()
+        desk.venue.fails.append(TimeoutError())
+        desk.venue.arrives = False
+        living = asyncio.ensure_future(desk.live())
+        await asyncio.sleep(2.5)
+        assert len(desk.named("query")) > 2
+        assert len(desk.named("place")) == 1
+        desk.venue.arrives = True
+        await living
+        return desk
+
+    desk = run(whole())
+    (sending, _), (first, second) = desk.named("sending"), desk.named("place")
+    assert first[1] != second[1]
+    assert second[2] > sending[3]
+    assert desk.running.state.legs[0].lots == 30_000_000
+
+
+def test_an_order_that_is_hidden_for_a_while_is_not_sent_again():
+    async def whole():
+        desk = Desk()
+        desk.venue.fails.append(TimeoutError())
+        desk.venue.hidden = True
+        living = asyncio.ensure_future(desk.live())
+        await asyncio.sleep(2.0)
+        desk.venue.hidden = False
+        await living
+        return desk
+
+    desk = run(whole())
+    assert len(desk.named("place")) == 1
+    assert desk.running.state.legs[0].lots == 30_000_000
+
+
+def test_a_statement_that_fails_is_not_flat_and_no_price_comes_in_before_one_does_not():
+    def prepare(desk):
+        desk.venue.statements += [TimeoutError(), GatewayError(503), ConnectionError("broke")]
+
+    desk = lived(prepare)
+    assert [entry[0] for entry in desk.log[:5]] == ["statement"] * 4 + ["prices"]
+    assert desk.book.state.halted == ""
+
+
+def test_a_difference_that_stays_halts_and_sends_nothing():
+    empty = Statement(time_ms=NOON_MS, positions={"A": 7}, wallet={"USDT": CAPITAL}, maintenance={})
+    desk = lived(lambda desk: desk.venue.statements.extend([empty] * 50))
+    assert "C1" in desk.book.state.halted
+    assert desk.named("ready", "place") == []
+
+
+def test_a_commit_that_fails_ends_the_engine_and_nothing_is_sent():
+    failing = Keeper([], BusyError("no"))
+    with pytest.raises(BusyError):
+        lived(keeper=failing)
+    assert failing.log == []
+
+
+def test_while_an_order_is_under_way_statements_are_not_held_against_the_ledger():
+    async def whole():
+        desk = Desk()
+        desk.venue.fails.append(TimeoutError())
+        desk.venue.hidden = True
+        living = asyncio.ensure_future(desk.live(length_s=4.0))
+        await asyncio.sleep(1.5)
+        assert desk.book.state.live
+        assert not await desk.engine._reconcile("T")
+        assert desk.book.state.halted == ""
+        desk.venue.hidden = False
+        await living
+
+    run(whole())
+
+
+def test_a_book_whose_database_was_restored_is_halted_under_a_new_incarnation(tmp_path):
+    path = tmp_path / "desk.db"
+    init_database(path, "demo", NOON_MS)
+
+    async def launched():
+        desk = Desk()
+        with Store(path, "demo") as store:
+            driver = Driver(desk.driver.market)
+            book = driver.open_book("T", store.meta.incarnation, ["T"], NOON_MS)
+            driver.launch(book, Spec(token("A")), ("0.001",), CAPITAL, UNITS, NOON_MS)
+            await InLoopKeeper(store).keep(driver.taken())
+
+    run(launched())
+    with Store(path, "demo") as store:
+        booted = boot(store, Market(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=NOON_MS)
+        assert booted.driver.books["T"].state.halted == ""
+        assert not booted.driver.taken()
+    with closing(connect(path)) as connection:
+        connection.execute("UPDATE meta SET incarnation = 'zzz999', restored_ms = 5")
+    with Store(path, "demo") as store:
+        book = boot(store, Market(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=NOON_MS).driver.books["T"]
+    assert book.state.halted.startswith("restore")
+    assert book.state.incarnation == "zzz999"
