@@ -188,7 +188,7 @@ def test_trades_of_any_kind_cost_what_the_ledger_says():
     for _ in range(500):
         lots, price = dice.choice((-1, 1)) * dice.randint(1, 10**6), round(dice.uniform(20_000, 60_000), 2)
         held, charge = work.legs[0].lots, dice.randint(0, 10**6)
-        work.trade(0, lots, price, charge)
+        work.trade(0, lots, price, charge, 0)
         token.trade(token.legs[0], lots, Decimal(repr(price)), charge)
         turns += held * work.legs[0].lots < 0
         assert (token.legs[0].lots, token.legs[0].cost) == (work.legs[0].lots, work.legs[0].basis)
