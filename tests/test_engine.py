@@ -86,7 +86,8 @@ class Keeper:
         self.log, self.fails = log, fails
 
     async def keep(self, effects, rows=(), answers=()):
-        await asyncio.sleep(0.05)
+        # An intent takes longest, so that whatever does not wait for it is seen to overtake it.
+        await asyncio.sleep(0.5 if any(isinstance(row, OutboxRow) for row in rows) else 0.05)
         if self.fails is not None:
             raise self.fails
         for row in rows:

@@ -15,7 +15,7 @@ from proof.sim import simulate
 from proof.swarm import RATES
 
 ROOT = Path(__file__).parents[1]
-SEEDS = range(100)
+SEEDS = range(80)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_everything_that_can_go_wrong_did(outcomes):
     assert seen["wiped"] >= 2
     assert seen["liquidated"] >= 2
     assert sum(outcome.kills for outcome in outcomes) > len(SEEDS) / 2
-    assert sum(outcome.orders for outcome in outcomes) > 8_000
+    assert sum(outcome.orders for outcome in outcomes) > 6_000
     # Seldom enough that most of what is seen is a desk that goes on.
     assert seen["given up"] + seen["refused"] + seen["turned"] <= len(SEEDS) / 10
 
