@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from hypothesis import given
 
@@ -54,7 +55,12 @@ def exact(case):
         funding = Funding(np.array([t for t, _ in paid]), np.array([r for _, r in paid])) if paid else None
         held.append(Held(prices, (), funding))
     costs = Costs() if case.token.fees.all_in else case.token.costs
-    run = Exact(Spec(case.token, costs), LegSeries(held, None, None), costs, round(case.equity * MINOR))
+    run = Exact(
+        Spec(msgspec.structs.replace(case.token, costs=costs)),
+        LegSeries(held, None, None),
+        costs,
+        round(case.equity * MINOR),
+    )
     run.run()
     return run
 

@@ -41,6 +41,9 @@ _POINTS_MAX = 1 << 15
 # grid is made finer, and where even that does not do, the diffusion is taken for the least that can be resolved.
 _POINTS_PER_DEVIATION = 2.5
 _POINTS_AT_MOST = 1 << 18
+_POINTS_AT_LEAST = 1.6
+# Points times steps, which is what a run costs: about half a second.
+_WORK_MAX = 1 << 21
 
 
 class Jumps(NamedTuple):
@@ -166,8 +169,9 @@ def _died(
     span = reach + _DEVIATIONS * (size_of_jump + sigma * math.sqrt(years / steps))
     deviation = sigma * math.sqrt(years / steps / 2)
     mesh = max(min(deviation, nearest) / _MESH_PER_DEVIATION, 2 * span / _POINTS_MAX)
-    mesh = max(min(mesh, deviation / _POINTS_PER_DEVIATION), 2 * span / _POINTS_AT_MOST)
-    sigma *= max(1.0, _POINTS_PER_DEVIATION * mesh / deviation)
+    points = min(_POINTS_AT_MOST, max(_POINTS_MAX, _WORK_MAX // steps))
+    mesh = max(min(mesh, deviation / _POINTS_PER_DEVIATION), 2 * span / points)
+    sigma *= max(1.0, _POINTS_AT_LEAST * mesh / deviation)
     size = 1 << math.ceil(math.log2(2 * span / mesh + 2))
     x = mesh * (np.arange(size) - size // 2)
     frequencies = 2 * np.pi * np.fft.rfftfreq(size, mesh)
