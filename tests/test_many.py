@@ -99,6 +99,17 @@ def test_volume_over_a_day():
     assert found[30] == volume[7:31].sum()
 
 
+def test_volume_over_a_day_is_exact_after_a_busy_one():
+    """A sum of a window is no difference of long sums: those left a speck where nothing was traded."""
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        n = int(rng.integers(1, 300))
+        times = reference.START_MS + np.cumsum(rng.choice([60_000, HOUR, 4 * HOUR, 40 * HOUR], n))
+        volume = rng.random(n) * 10 ** rng.uniform(-6, 5, n) * (rng.random(n) < 0.6)
+        plain = [volume[(times > t - 24 * HOUR) & (times <= t)].sum() for t in times]
+        assert volume_over_a_day(times, volume) == pytest.approx(plain, rel=1e-13, abs=0)
+
+
 def test_one_run_grows_its_rows():
     """More events than the first guess of room: nothing is lost."""
     rng = np.random.default_rng(1)

@@ -55,11 +55,39 @@ def _read_only(values: NDArray[np.float64]) -> Floats:
     return result
 
 
+_INSTANTS = numba.types.Array(numba.int64, 1, "C")
+_TRADED = numba.types.Array(numba.float64, 1, "C", readonly=True)
+_SUMS = numba.types.Array(numba.float64, 1, "C")
+
+
+@compiled(numba.void(_INSTANTS, _INSTANTS, _TRADED, _SUMS, _SUMS))
+def fill_daily_volume(times_ms: Ints, stretch: Ints, volume: Floats, rest: Floats, daily: Floats) -> None:
+    """Writes the volume of the 24 h up to each bar, by sums alone, so that a quiet day after a busy one is exact.
+
+    Time is cut into stretches of a day. What is looked back over is the begin of a bar's own stretch up to it, and the
+    end of the stretch before, from the first bar less than a day ago.
+    """
+    n = times_ms.shape[0]
+    for k in range(n):
+        i = n - 1 - k
+        ends = i == n - 1 or stretch[i] != stretch[i + 1]
+        rest[i] = volume[i] + (0.0 if ends else rest[i + 1])
+    first, here = 0, 0.0
+    for i in range(n):
+        begins = i == 0 or stretch[i - 1] != stretch[i]
+        here = volume[i] + (0.0 if begins else here)
+        while times_ms[first] <= times_ms[i] - DAY_MS:
+            first += 1
+        daily[i] = here + (rest[first] if stretch[first] < stretch[i] else 0.0)
+
+
 def volume_over_a_day(times_ms: Ints, volume: Floats) -> Floats:
     """Returns, per bar, the volume of the bars known in the 24 h up to and including it."""
-    total = np.concatenate([[0.0], np.cumsum(volume)])
-    first = np.searchsorted(times_ms, times_ms - DAY_MS, side="right")
-    return np.asarray(total[1:] - total[first], dtype=np.float64)
+    times, daily = np.array(times_ms, dtype=np.int64), np.empty(len(times_ms))
+    if len(times):
+        stretch = (times - times[0]) // DAY_MS
+        fill_daily_volume(times, stretch, _read_only(volume), np.empty(len(times)), daily)
+    return daily
 
 
 def build_series(
