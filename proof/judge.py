@@ -54,7 +54,8 @@ class Judge:
         self.seen["wiped"] += state.status == "wiped"
         self.seen["liquidated"] += any(not one.deleveraged for one in self.venue.state.forced.get(name, []))
         if state.status == "wiped":
-            at_rest = state.is_flat and state.equity == 0 and state.balances.reserve <= 0
+            # Funding told after the reserve paid in may leave it something, which is then its holders'.
+            at_rest = state.is_flat and state.equity >= 0 and state.balances.reserve <= 0
             return [] if at_rest else [f"{name}: is wiped out with equity {state.equity} and {state.legs}"]
         mine = [words for words in self.alarms if words.startswith(f"{name}: ")]
         # One that was trading when the venue took a part of its position cannot be rehedged at once, and is frozen.

@@ -161,7 +161,7 @@ def test_a_part_that_the_venue_closed_is_marked_at_its_price(tmp_path):
     assert recompute(lines_of(database(tmp_path / "desk.db", token_commits(events)))).differences == []
 
 
-def test_funding_of_a_frozen_token_is_not_its_own(tmp_path):
+def test_funding_of_a_frozen_token_moves_its_wallet_as_the_venue_moved_it(tmp_path):
     """Its equity was gone, and its order is not filled yet when the price comes back and funding is settled."""
     price = happened()[-1].state.legs[0].mark
     lots = happened()[-1].state.legs[0].lots
@@ -171,8 +171,10 @@ def test_funding_of_a_frozen_token_is_not_its_own(tmp_path):
         ev.FundingSettled(time_ms=LATER_MS + 2, leg=0, settlement_ms=LATER_MS + 2, lots=lots, rate=0.0001, amount=-5,
                           prices=(price,)),
     ])  # fmt: skip
-    assert (events[-1].state.status, events[-1].entry) == ("wiped", ())
-    assert events[-1].state.equity > 0
+    before, after = events[-2].state, events[-1].state
+    assert after.status == "wiped"
+    assert after.balances.wallet == before.balances.wallet - 5
+    assert after.balances.funding == before.balances.funding + 5
     assert recompute(lines_of(database(tmp_path / "desk.db", token_commits(events)))).differences == []
 
 

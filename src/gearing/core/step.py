@@ -135,12 +135,15 @@ def _funding_settled(spec: Spec, state: TokenState, event: ev.FundingSettled) ->
         raise StepError(f"the settlement of {event.settlement_ms} on leg {event.leg} is booked already")
     work = Working(spec, state)
     work.mark(event.prices)
-    if event.amount and work.equity > 0 and not _is_over(state):
+    if event.amount:
+        # The venue moves the money whatever became of the token, so a frozen one's wallet moves too.
         work.close_stretch()
         work.settle_funding(event.amount)
     work.legs[event.leg] = msgspec.structs.replace(work.legs[event.leg], funded_ms=event.settlement_ms)
     if work.equity <= 0 and not _is_over(state):
         return _wipe_out(work, event.time_ms)
+    if state.status == "wiped" and work.is_flat and not state.is_working:
+        work.cover()
     return Step(work.finished(), tuple(work.entry))
 
 
