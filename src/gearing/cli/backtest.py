@@ -9,7 +9,7 @@ import typer
 
 from gearing.cli import inputs
 from gearing.cli.compiling import ensure_compiled
-from gearing.cli.exact import exact_payload, exactly, show_exact
+from gearing.cli.exact import exact_payload, exactly, show_exact, write_journal
 from gearing.cli.output import JsonFlag, aligned, emit, heading, pairs, write_out
 from gearing.cli.ran_on import series_payload
 from gearing.cli.reporting import ReportOption, WindowOption, command_line, window_of
@@ -95,15 +95,8 @@ def backtest(
     twin = exactly(chosen, market, equity) if exact else None
     if twin is not None:
         answer["exact"] = exact_payload(twin, result)
-        if journal is not None:
-            count = twin.journal(journal)
-            typer.echo(f"wrote {journal}, {count:,} lines; see: gearing journal recompute {journal}", err=True)
-    if nav is not None:
-        inputs.write_table(nav, result.nav)
-    if rebalances is not None:
-        inputs.write_table(rebalances, result.rebalances)
-    if plot is not None:
-        inputs.write_figure(plot, result)
+        write_journal(twin, journal)
+    _write(result, nav, rebalances, plot)
     if report is not None:
         from gearing.study.report import write_backtest
 
@@ -118,6 +111,16 @@ def backtest(
             show_exact(twin, result)
 
     emit(answer, schema, as_json, shown)
+
+
+def _write(result: Result, nav: Path | None, rebalances: Path | None, plot: Path | None) -> None:
+    """Writes the tables and the figure that were asked for."""
+    if nav is not None:
+        inputs.write_table(nav, result.nav)
+    if rebalances is not None:
+        inputs.write_table(rebalances, result.rebalances)
+    if plot is not None:
+        inputs.write_figure(plot, result)
 
 
 def payload(result: Result) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -36,6 +37,13 @@ def exactly(token: Token, market: Market, equity: float) -> ExactResult:
         what = "a desk books prices and funding; dividends, rates and another underlying are a study's."
         raise InputError(what, where="--exact", fix="Leave them out, or leave --exact out.")
     return exact_backtest(token, market.prices, funding=market.funding or None, equity=equity)
+
+
+def write_journal(exact: ExactResult, file: Path | None) -> None:
+    """Writes the journal of an exact run, if it was asked for, and says how it is looked at."""
+    if file is not None:
+        count = exact.journal(file)
+        typer.echo(f"wrote {file}, {count:,} lines; see: gearing journal recompute {file}", err=True)
 
 
 def exact_payload(exact: ExactResult, quick: Result) -> dict[str, Any]:
