@@ -194,6 +194,16 @@ def test_the_day_of_a_wipe_out_counts_as_a_day():
     assert summary.untracked_days == 1
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.7, 1 / 3, 1e-3])
+def test_an_ideal_day_that_loses_everything_is_not_tracked_whatever_rounding_leaves_of_it(scale):
+    rule = gr.Rule()  # never rebalances, so that the token lives on
+    closes = [90.0, 30.0, 40.0, 40.0]  # three times short, a rise of a third is ideally the end
+    path = np.repeat(closes, 1440) * scale
+    times = reference.START_MS + 60_000 * np.arange(len(path))
+    summary = gr.backtest(gr.Token(symbol="T", target=-3.0, rule=rule), (times, path)).summary()
+    assert summary.untracked_days == 1
+
+
 def test_an_exact_tie_at_liquidation_leaves_nothing_alive():
     """Maintenance margin equal to the liquidation fee: what is left is zero up to rounding, so it is zero."""
     leg = gr.Perpetual(margin_tiers=(gr.MarginTier(rate=0.01),))

@@ -42,6 +42,9 @@ FIGURES = (
 ) = range(len(FIGURES))  # fmt: skip
 N_FIGURES = len(FIGURES)
 
+# An ideal day's end below this is a loss of everything but for rounding, and has no log to be tracked by.
+_NOTHING = 1e-12
+
 FLOATS = numba.types.Array(numba.float64, 1, "C")
 _I, _F = numba.int64, numba.float64
 
@@ -128,7 +131,7 @@ def see_day(f: NDArray[np.float64], target: float, equity: float, price: float) 
         f[DAY_SQUARES] += r * r
         f[DAY_MIN] = min(f[DAY_MIN], r)
         ideal = 1.0 + target * (price / f[DAY_PRICE] - 1.0)
-        if ideal > 0.0 and equity > 0.0:
+        if ideal > _NOTHING and equity > 0.0:
             d = math.log((1.0 + r) / ideal)
             f[TRACKED_DAYS] += 1.0
             f[TRACKING_SUM] += d
