@@ -346,4 +346,8 @@ def test_ticks_are_round_and_short():
     assert [tick_text(x) for x in (0.005, 70.0, 30_000.0, 1e-9, 2e12)] == ["0.005", "70", "30,000", "1e−9", "2e12"]
     for low, high in ((17.0, 280.0), (1e-50, 1e3), (99.0, 101.0), (0.9, 1.2)):
         assert len(log_ticks(low, high)) <= 9
+    for low, high in ((85.0, 180.0), (99.0, 101.0), (100.0, 100.0001), (2e6, 4e6), (0.002, 0.005)):
+        ticks = log_ticks(low, high)
+        assert 4 <= len({tick_text(tick) for tick in ticks}) == len(ticks) <= 9
+        assert all(low <= tick <= high for tick in ticks)
     assert re.fullmatch(r"[\d.]+", tick_text(log_ticks(17.0, 280.0)[0]))

@@ -173,7 +173,12 @@ def tick_text(value: float) -> str:
 
 
 def log_ticks(low: float, high: float, most: int = 9) -> list[float]:
-    """Returns round values within (low, high): 1-2-5 steps of each decade, fewer where there are many."""
+    """Returns round values within (low, high): even steps of a narrow range, else 1-2-5 of each decade, or fewer."""
+    if high < 3.0 * low and low >= 1e-3 and high < 1e7:  # what `tick_text` writes out
+        step = next(
+            step for k in range(-9, 8) for step in (10.0**k, 2 * 10.0**k, 5 * 10.0**k) if (high - low) / step < most
+        )
+        return [round(n * step, 9) for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     for steps, every in (((1, 1.5, 2, 3, 5, 7), 1), ((1, 2, 5), 1), ((1, 3), 1), ((1,), 1)):
         ticks = [float(f"{step}e{k}") for k in range(first, last + 1, every) for step in steps]
