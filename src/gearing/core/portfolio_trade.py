@@ -91,28 +91,46 @@ def _excess(t: Terms, legs: Floats, x: Floats, total: float, aim: float, equity:
 def _met_after_cost(t: Terms, legs: Floats, x: Floats, aim: float, equity: float, restores: bool) -> float:
     """Returns the exposure to trade to so that leverage is `aim` after the trade's own cost.
 
-    The solution next to aim·E is bracketed by ever longer steps and halved down to the last digit. Where there is
-    none (the cost would outrun the trade) it is aim·E, the one before cost.
+    What is lacking is a concave function of the way from aim·E, since cost grows ever faster with size. Ever longer
+    steps go over its top or past its first zero, which is then halved down to the last digit. Where the top stays
+    below zero (the cost would outrun every trade) it is aim·E, the exposure before cost.
     """
     free = aim * equity
     first = _excess(t, legs, x, free, aim, equity, restores)
     if first == 0.0:
         return free
-    near, far, step = free, free, -first
+    turn = -1.0 if first > 0.0 else 1.0
+    earlier, near, height, step = free, free, turn * first, -first
     found = False
     for _ in range(60):
         far = near + step
-        if _excess(t, legs, x, far, aim, equity, restores) * first <= 0.0:
+        reached = turn * _excess(t, legs, x, far, aim, equity, restores)
+        if reached >= 0.0:
             found = True
             break
-        near, step = far, 1.5 * step
-    if not found:
-        return free
+        if reached < height:
+            break
+        earlier, near, height, step = near, far, reached, 1.5 * step
+    if not found:  # the top lies between the last three points; it may reach zero between two of them
+        left, right = earlier, far
+        for _ in range(100):
+            one, two = left + (right - left) / 3.0, right - (right - left) / 3.0
+            at_one = turn * _excess(t, legs, x, one, aim, equity, restores)
+            at_two = turn * _excess(t, legs, x, two, aim, equity, restores)
+            if at_one >= 0.0 or at_two >= 0.0:
+                near, far, found = left, one if at_one >= 0.0 else two, True
+                break
+            if at_one < at_two:
+                left = one
+            else:
+                right = two
+        if not found:
+            return free
     for _ in range(200):
         middle = 0.5 * (near + far)
         if middle in (near, far):
             break
-        if _excess(t, legs, x, middle, aim, equity, restores) * first > 0.0:
+        if turn * _excess(t, legs, x, middle, aim, equity, restores) < 0.0:
             near = middle
         else:
             far = middle
