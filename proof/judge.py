@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gearing.core.book import Difference
-from gearing.drive.driver import Book, Driver, Running
+from gearing.drive.driver import Driver, Running
 from gearing.venues.paper.engine import Engine as PaperEngine
 
 # What an alarm names that must never happen.
@@ -40,22 +39,19 @@ class Judge:
             if book.state.live:
                 found.append(f"{name}: orders are open at the end: {sorted(book.state.live)}")
             differs = self.driver.differences(book, self.venue.statement(name))
-            turned = bool(differs) and self._is_order_of_booking(book, differs)
-            self.seen["turned"] += turned
-            if not turned:
-                found += [f"{name}: {d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differs]
+            found += [f"{name}: {d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differs]
             for running in book.tokens:
-                found += self._token(running, turned=turned)
+                found += self._token(running)
         return found
 
-    def _token(self, running: Running, *, turned: bool) -> list[str]:
+    def _token(self, running: Running) -> list[str]:
         """Returns what is wrong with a token: it runs, is wiped out and at rest, or is halted for a reason told."""
         state, name = running.state, running.name
         self.seen["wiped"] += state.status == "wiped"
         self.seen["liquidated"] += any(not one.deleveraged for one in self.venue.state.forced.get(name, []))
         if state.status == "wiped":
-            # Funding told after the reserve paid in may leave it something, which is then its holders'.
-            at_rest = state.is_flat and state.equity >= 0 and state.balances.reserve <= 0
+            # Once the reserve has back what it paid in, what is left is its holders'.
+            at_rest = state.is_flat and (state.equity == 0 or state.equity > 0 == state.balances.reserve)
             return [] if at_rest else [f"{name}: is wiped out with equity {state.equity} and {state.legs}"]
         mine = [words for words in self.alarms if words.startswith(f"{name}: ")]
         # One that was trading when the venue took a part of its position cannot be rehedged at once, and is frozen.
@@ -66,21 +62,6 @@ class Judge:
             self.seen["given up"] += 1  # a person has to look, and was told
             return []
         if state.status == "halted" and self.rough and any("R4" in words for words in mine):
-            self.seen["refused"] += not turned
+            self.seen["refused"] += 1
             return []
         return [f"{name}: is {state.status}; {mine[-3:]}"]
-
-    def _is_order_of_booking(self, book: Book, differs: tuple[Difference, ...]) -> bool:
-        """Returns whether wallets differ by nothing but the order of booking.
-
-        Where the venue closes a part by itself while an order is being filled, the desk may learn of the two in the
-        other order. Profit by average cost is then realised in other parts; wallet less cost of what is held is not
-        touched by that.
-        """
-        account = self.venue.state.account(book.name)
-        cash = sum(account.wallet.values()) - sum(held.basis for held in account.positions.values())
-        ledger = sum(
-            running.state.balances.wallet - sum(leg.basis for leg in running.state.legs) for running in book.tokens
-        )
-        forced = bool(self.venue.state.forced.get(book.name))
-        return forced and cash == ledger and all(one.what == "wallet" for one in differs)

@@ -65,8 +65,10 @@ class Venue:
         if isinstance(found, Exception):
             raise found
         lots = sum(order.lots for order in self.orders.values())
-        positions = {"A": lots} if lots else {}
-        return found or Statement(time_ms=NOON_MS, positions=positions, wallet={"USDT": CAPITAL}, maintenance={})
+        positions, costs = {"A": lots} if lots else {}, {"USDT": 0}
+        return found or Statement(
+            time_ms=NOON_MS, positions=positions, wallet={"USDT": CAPITAL}, maintenance={}, costs=costs
+        )
 
     async def funding_payments(self, since_ms):
         return []
@@ -230,7 +232,7 @@ def test_a_statement_that_fails_is_not_flat_and_no_price_comes_in_before_one_doe
 
 
 def test_a_difference_that_stays_halts_and_sends_nothing():
-    empty = Statement(time_ms=NOON_MS, positions={"A": 7}, wallet={"USDT": CAPITAL}, maintenance={})
+    empty = Statement(time_ms=NOON_MS, positions={"A": 7}, costs={}, wallet={"USDT": CAPITAL}, maintenance={})
     desk = lived(lambda desk: desk.venue.statements.extend([empty] * 50))
     assert "C1" in desk.book.state.halted
     assert desk.named("ready", "place") == []

@@ -29,7 +29,7 @@ from gearing.core.trading import Order
 from gearing.core.working import Working
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 1
+BEHAVIOUR = 2
 
 
 class Step(NamedTuple):
@@ -143,7 +143,7 @@ def _funding_settled(spec: Spec, state: TokenState, event: ev.FundingSettled) ->
     if work.equity <= 0 and not _is_over(state):
         return _wipe_out(work, event.time_ms)
     if state.status == "wiped" and work.is_flat and not state.is_working:
-        work.cover()
+        work.cover(event.time_ms)
     return Step(work.finished(), tuple(work.entry))
 
 
@@ -253,7 +253,7 @@ def _wipe_out(work: Working, now_ms: int) -> Step:
     after, orders = trading.begin_close(work, trading.WIPED_OUT, now_ms, status="wiped")
     if orders:
         return Step(after, tuple(work.entry), orders)
-    work.cover()
+    work.cover(now_ms)
     return Step(work.finished(status="wiped", rebalance=None), tuple(work.entry))
 
 
@@ -264,7 +264,7 @@ def _closed(work: Working, now_ms: int) -> Step:
         after, orders = trading.begin_close(work, trading.CLOSING, now_ms)
         return Step(after, tuple(work.entry), orders)
     if status == "wiped":
-        work.cover()
+        work.cover(now_ms)
         return Step(work.finished(rebalance=None), tuple(work.entry))
     return Step(work.finished(rebalance=None, status="closed" if status == "closing" else status), tuple(work.entry))
 

@@ -240,12 +240,12 @@ class Driver:
                 if held is None:
                     words = f"{running.name}: funding of {symbol} came too late for its size to be checked"
                     self.effects.alarms.append(words)
-                elif held != payment.lots and (
+                elif payment.lots not in held and (
                     not is_asked or any(one.symbol == symbol for one in book.state.live.values())
                 ):
                     continue  # what changed the size may not be booked yet; the payment is asked for again
-                elif held != payment.lots:
-                    words = f"F2: funding was paid on {payment.lots} lots, held were {held}"
+                elif payment.lots not in held:
+                    words = f"F2: funding was paid on {payment.lots} lots, held were {_span(held)}"
                     self.halt(running, "guard", words, now_ms)
                 prices = tuple(
                     payment.mark if n == k else running.state.legs[n].mark for n in range(len(running.symbols))
@@ -279,19 +279,24 @@ class Driver:
     def differences(self, book: Book, statement: Statement) -> tuple[bk.Difference, ...]:
         """Returns where the venue's statement and the ledger differ."""
         positions: dict[str, int] = dict.fromkeys(statement.positions, 0)
-        wallets: dict[str, int] = dict.fromkeys(statement.wallet, 0)
+        cash: dict[str, int] = dict.fromkeys(statement.wallet, 0)
         for running in book.tokens:
             for leg, symbol in zip(running.state.legs, running.symbols, strict=True):
                 positions[symbol] = positions.get(symbol, 0) + leg.lots
-            asset = running.spec.token.settlement
-            wallets[asset] = wallets.get(asset, 0) + running.state.balances.wallet
+            asset, state = running.spec.token.settlement, running.state
+            cash[asset] = cash.get(asset, 0) + state.balances.wallet - sum(leg.basis for leg in state.legs)
         found = [
             bk.Difference(what="position", name=name, venue=statement.positions.get(name, 0), ledger=lots)
             for name, lots in sorted(positions.items())
         ]
         found += [
-            bk.Difference(what="wallet", name=name, venue=statement.wallet.get(name, 0), ledger=amount)
-            for name, amount in sorted(wallets.items())
+            bk.Difference(
+                what="cash",
+                name=name,
+                ledger=amount,
+                venue=statement.wallet.get(name, 0) - statement.costs.get(name, 0),
+            )
+            for name, amount in sorted(cash.items())
         ]
         return tuple(one for one in found if one.venue != one.ledger)
 
@@ -402,6 +407,11 @@ class Driver:
                                           outcome=outcome, words=words))  # fmt: skip
         if (before, running.state.status) == ("open", "halted"):
             self.effects.alarms.append(f"{running.name}: halted, its orders ended {outcome} too often {words}".strip())
+
+
+def _span(held: range) -> str:
+    low, high = held[0], held[-1]
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def why_halted(event: ev.TokenEvent) -> str:
