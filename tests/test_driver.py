@@ -17,9 +17,12 @@ from gearing.core.trading import Order
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.limits import refusal
+from gearing.drive.listing import findings
 from gearing.drive.market import Market
-from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, Quote, Statement, Trade
+from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, OrderStatus, Quote, Statement, Trade
 from tests.lives import CAPITAL, HOUR_MS, NOON_MS, UNITS, token
+
+RULES = InstrumentRules(symbol="A", asset="USDT", lot="0.001")
 
 
 class Desk:
@@ -295,6 +298,47 @@ def test_fills_that_are_booked_in_another_order_than_the_venues_are_no_differenc
     statement = stated(desk, {"A": desk.lots[0]})
     assert other.it.state.balances.wallet != desk.it.state.balances.wallet
     assert other.driver.differences(other.book, statement) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "halted"),
+    [
+        ({"lot": "0.01"}, "rules: the venue counts A in lots of 0.01, the ledger in lots of 0.001"),
+        ({"asset": "USDC"}, "rules: A settles in USDC at the venue, in USDT here"),
+    ],
+)
+def test_an_instrument_that_is_counted_otherwise_halts_the_book(changed, halted):
+    desk = Desk().opened()
+    for _ in range(2):
+        desk.driver.on_rules(desk.book, [msgspec.structs.replace(RULES, **changed)], desk.now_ms)
+    assert desk.quote(110.0) == []
+    assert desk.book.state.halted == halted
+    assert desk.alarms[0] == f"T: {halted.removeprefix('rules: ')}"
+
+
+def test_an_instrument_that_ends_is_told_before_and_halts_its_token_then():
+    desk = Desk().opened()
+    ends = msgspec.structs.replace(RULES, delisted_ms=desk.now_ms + HOUR_MS, lot="0.0010")
+    for _ in range(2):
+        desk.driver.on_rules(desk.book, [ends], desk.now_ms)
+    desk.take()
+    assert desk.alarms == ["T: trading in A ends 2026-01-01 13:00 UTC"]
+    assert desk.it.state.status == "open"
+    desk.driver.on_rules(desk.book, [ends], ends.delisted_ms)
+    desk.take()
+    assert (desk.it.state.status, desk.it.why) == ("halted", "rules: trading in A has ended")
+
+
+def test_an_instrument_that_is_not_listed_halts_its_token_unless_it_is_over():
+    desk = Desk().opened()
+    desk.driver.on_rules(desk.book, [], desk.now_ms)
+    assert (desk.it.state.status, desk.it.why) == ("halted", "rules: the venue lists no A")
+    desk.it.state = msgspec.structs.replace(desk.it.state, status="closed", legs=(replaced_flat(desk.it.state),))
+    assert findings(("A",), "USDT", desk.it.state, [], desk.now_ms) == []
+
+
+def replaced_flat(state):
+    return msgspec.structs.replace(state.legs[0], lots=0, basis=0)
 
 
 def test_a_halted_book_sends_nothing_and_its_token_is_halted():

@@ -274,6 +274,7 @@ class Engine:
         book, venue = self.driver.books[name], self.venues[name]
         for _ in range(_SETTLED_TRIES):
             try:
+                self.driver.on_rules(book, await venue.instruments(), self.clock.now_ms())
                 await self._catch_up(name)
                 placed = book.state.orders
                 statement = await venue.statement()

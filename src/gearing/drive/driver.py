@@ -21,11 +21,12 @@ from gearing.core.watch import Watch, needs, watch
 from gearing.drive.breakers import OnDeleveraging, after_deleveraging
 from gearing.drive.effects import Effects, Head
 from gearing.drive.limits import refusal
+from gearing.drive.listing import findings
 from gearing.drive.market import Market
 from gearing.drive.measured import Measured, measure
 from gearing.drive.tally import Tally
 from gearing.store.records import BookLine, Nav, NavKind
-from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, Quote, Statement, Trade
+from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, OrderStatus, Quote, Statement, Trade
 
 _MINUTE_MS = 60_000
 _START = Head(0, GENESIS)
@@ -49,6 +50,7 @@ class Running:
         "spec",
         "state",
         "symbols",
+        "told",
         "why",
     )
 
@@ -60,6 +62,7 @@ class Running:
         self.horizon: Watch | None = None
         self.measured: Measured | None = None
         self.why = ""
+        self.told: set[str] = set()
 
     @property
     def stream(self) -> str:
@@ -309,6 +312,20 @@ class Driver:
             words = "; ".join(f"{d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differences)
             self.note(book, bk.BookHalted(time_ms=statement.time_ms, by="reconciliation", reason=f"C1: {words}"))
             self.effects.alarms.append(f"{book.name}: halted, {words}")
+
+    def on_rules(self, book: Book, rules: Sequence[InstrumentRules], now_ms: int) -> None:
+        """Takes the venue's rules: lots of another size halt the book, an instrument that ended halts its token."""
+        for running in book.tokens:
+            asset = running.spec.token.settlement
+            for action, words in findings(running.symbols, asset, running.state, rules, now_ms):
+                if action == "book" and not book.state.halted:
+                    self.note(book, bk.BookHalted(time_ms=now_ms, by="rules", reason=words))
+                elif action == "token" and running.state.status == "open":
+                    self.halt(running, "rules", words, now_ms)
+                    continue
+                if words not in running.told:
+                    running.told.add(words)
+                    self.effects.alarms.append(f"{running.name}: {words}")
 
     def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
         """Halts, resumes or closes a token, as a person asked."""
