@@ -42,6 +42,21 @@ def test_each_database_has_an_incarnation_of_its_own(tmp_path):
     assert read_meta(tmp_path / "0.db") == metas[0]
 
 
+def test_a_database_takes_its_name_only_once_it_is_whole(tmp_path, monkeypatch):
+    """Killed on the way it leaves nothing of that name, and is made anew over what it left."""
+    path = tmp_path / "desk.db"
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("gearing.store.database._migrate", killed)
+        init_database(path, "demo", NOW_MS)
+    assert [file.name for file in tmp_path.iterdir()] == ["desk.db-making"]
+    assert init_database(path, "demo", NOW_MS) == opened(path, "demo")
+    assert [file.name for file in tmp_path.iterdir()] == ["desk.db"]
+
+
 def test_what_is_no_database_is_said(tmp_path, path):
     (tmp_path / "text.db").write_text("It is a text, long enough to be looked at." * 50)
     connect(tmp_path / "empty.db", create=True).execute("CREATE TABLE a (b)")

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
@@ -27,7 +26,6 @@ from gearing.drive.market import Market
 from gearing.drive.tally import Tally
 from gearing.store.database import init_database
 from gearing.store.errors import FencedError
-from gearing.store.records import Mode
 from gearing.store.store import Store
 from gearing.store.writer import Writer
 from gearing.venues.paper import requests as rq
@@ -59,20 +57,11 @@ def prepare(plan: Planned, progress: Callable[[int, int], None]) -> int:
         InputError: the database is of another mode, or cannot be used.
     """
     if not plan.database.exists():
-        _make(plan.database, plan.config.mode)
+        init_database(plan.database, plan.config.mode, time.time_ns() // 1_000_000)
     with Store(plan.database, plan.config.mode) as store:
         last_ms = store.last_ms()
         begin(plan, store, last_ms, progress)
     return last_ms
-
-
-def _make(database: Path, mode: Mode) -> None:
-    """Makes a database, which takes its name only once it is whole: a kill on the way leaves none."""
-    making = database.with_name(f"{database.name}-making")
-    for left in database.parent.glob(f"{making.name}*"):
-        left.unlink()
-    init_database(making, mode, time.time_ns() // 1_000_000)
-    making.replace(database)
 
 
 class Desk:

@@ -9,6 +9,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from glob import escape
 from pathlib import Path
 from typing import cast
 
@@ -59,10 +60,10 @@ def engine_of(path: str | Path) -> sa.Engine:
 
 
 def init_database(path: str | Path, mode: Mode, now_ms: int) -> Meta:
-    """Makes a new, empty database and returns what it says of itself.
+    """Makes a new, empty database, which takes its name only once it is whole, and returns what it says of itself.
 
     Args:
-        path: where; nothing may stand there.
+        path: where; nothing may stand there but what a kill left of an earlier try.
         mode: demo, paper, shadow or live, for good.
         now_ms: ms UTC.
 
@@ -73,10 +74,14 @@ def init_database(path: str | Path, mode: Mode, now_ms: int) -> Meta:
         raise DatabaseError(f"{mode!r} is no mode.", where=str(path), fix=f"Choose one of {', '.join(MODES)}.")
     if Path(path).exists():
         raise DatabaseError("there is a file of this name already.", where=str(path), fix="Choose another name.")
-    with closing(connect(path, create=True)) as connection:
+    making = Path(path).with_name(f"{Path(path).name}-making")
+    for left in making.parent.glob(f"{escape(making.name)}*"):
+        left.unlink()
+    with closing(connect(making, create=True)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     made = Meta(schema=schema.SCHEMA, mode=mode, incarnation=fresh_incarnation(), created_ms=now_ms)
-    _migrate(path, made)
+    _migrate(making, made)
+    making.replace(path)
     return made
 
 
