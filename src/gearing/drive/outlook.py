@@ -184,6 +184,11 @@ def _forecast(spec: Spec, state: TokenState) -> Forecast | None:
     if state.opened:
         v, x = work.arrays()
         decision = aim_for(spec.terms, view(spec.legs, v, x, v[EQUITY], MARK), SCHEDULED)
+    return forecast_of(spec, work, decision)
+
+
+def forecast_of(spec: Spec, work: Working, decision: Decision) -> Forecast:
+    """Returns what a decision would trade at the marks of these books."""
     lots = plan(spec, work, decision, ()).lots
-    notional = tuple(n * float(leg.lot) * leg.mark for n, leg in zip(lots, state.legs, strict=True))
+    notional = tuple(n * float(leg.lot) * leg.mark for n, leg in zip(lots, work.legs, strict=True))
     return Forecast(aim=decision.aim, lots=lots, notional=notional)
