@@ -100,8 +100,9 @@ def test_what_may_change():
 
 def test_a_clock_that_lies_before_the_change_does_not_run_out():
     life = Life(token(rule=gr.Rule())).opened()
-    life.mark(103.0)  # 12:02
-    changed(life, token(rule=gr.Rule(schedule=(gr.Schedule(times=("12:01",)),))))
+    life.mark(103.0)  # 12:02, and nothing is attended to until 12:06
+    life.now_ms += 3 * 60_000
+    changed(life, token(rule=gr.Rule(schedule=(gr.Schedule(times=("12:04",)),))))
     assert life.mark(103.0) == []
     assert life.mark(103.0, after_ms=DAY_MS) != []
 
