@@ -261,4 +261,22 @@ STORES = (
           "test_store_verify"),
 )  # fmt: skip
 
-GUARDS = (*PRICES, *ORDERS, *REBALANCES, *BOOKS, *STORES)
+_DISCLOSURE = "drive/disclosure.py"
+
+PUBLIC = (
+    Guard("after: nothing of what comes", _DISCLOSURE, 'if mode == "after":\n        return view', "",
+          "test_disclosure::test_after_tells_nothing_of_what_comes"),
+    Guard("after: no triggers", _DISCLOSURE, 'if mode == "after":\n        return PublicLeg',
+          "if False:\n        return PublicLeg",
+          "test_disclosure::test_after_tells_nothing_of_what_comes"),
+    Guard("prices: no size", _DISCLOSURE, 'if mode == "prices":\n        return view', "",
+          "test_disclosure::test_prices_tells_triggers_and_side_and_nothing_of_size"),
+    Guard("prices: no position", _DISCLOSURE, 'if mode == "prices":\n        return found', "",
+          "test_disclosure::test_prices_tells_triggers_and_side_and_nothing_of_size"),
+    Guard("no barrier that tells the position", _DISCLOSURE, "if barrier is None or not barrier.side:",
+          "if barrier is None:", "test_disclosure::test_prices_tells_triggers_and_side_and_nothing_of_size"),
+    Guard("a rebalance that runs is not told of", _DISCLOSURE, "last is None or last.is_open", "last is None",
+          "test_disclosure::test_a_rebalance_that_runs_is_not_told_of"),
+)  # fmt: skip
+
+GUARDS = (*PRICES, *ORDERS, *REBALANCES, *BOOKS, *STORES, *PUBLIC)

@@ -214,6 +214,13 @@ def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place,
         assert main(command) == 0
         assert capsys.readouterr().out
     assert asked(capsys, "status")[1]["running"] is False
+    capsys.readouterr()
+    public = asked(capsys, "token", "show", "ETH2L", "--public")[1]["public"]
+    assert (public["disclosure"], public["legs"][0]["below"]["side"]) == ("prices", "sell")
+    assert not {"leverage", "exposure", "traded", "aim"} & set(public)
+    assert main(["token", "show", "ETH2L", "--public"]) == 0
+    assert "sell at" in (told := capsys.readouterr().out)
+    assert "lots" not in told
     code, answer = asked(capsys, "halt", "ETH2L", "--reason", "before it starts", "--key", "k2", "--yes")
     assert (code, answer["answer"]) == (4, None)
     assert main(["halt", "ETH2L", "--reason", "nobody to ask"]) == 2
