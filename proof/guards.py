@@ -261,6 +261,37 @@ STORES = (
           "test_store_verify"),
 )  # fmt: skip
 
+_MARGINS, _MARGINING = "desk/margins.py", "drive/margining.py"
+
+SETTINGS = (
+    Guard("R5 a difference halts", _DRIVER, "if differing and not book.state.halted:", "if False:",
+          "test_engine::test_r5_a_venue_that_does_not_set_it_halts_the_book"),
+    Guard("R5 set where it differs", _MARGINS, "        await venue.set_setting(symbol, wanted)", "        pass",
+          "test_engine::test_r5_leverage_is_set_and_read_back_before_anything_is_sent"),
+    Guard("R5 read back", _MARGINS, "wanted)\n    return await venue.setting(symbol)", "wanted)\n    return wanted",
+          "test_engine::test_r5_a_venue_that_does_not_set_it_halts_the_book"),
+    Guard("R5 silence is not as specified", _ENGINE,
+          'LOG.info("the settings of %s cannot be read now: %r", name, error)\n            return False',
+          'LOG.info("the settings of %s cannot be read now: %r", name, error)\n            return True',
+          "test_engine::test_r5_a_query_that_fails_is_not_as_specified"),
+    Guard("R5 nothing is sent before", _ENGINE, "        await self.margins.known(book.name)\n", "",
+          "test_engine::test_r5_an_order_of_before_waits_for_the_settings_and_a_halted_book_sends_it_never"),
+    Guard("R5 a halted book sends no order of before", _ENGINE,
+          "if book.state.halted:  # it was intended", "if False:  # it",
+          "test_engine::test_r5_an_order_of_before_waits_for_the_settings_and_a_halted_book_sends_it_never"),
+    Guard("R5 with each reconciliation", _ENGINE,
+          "if not await self._read_settings(name):\n            return False\n        for", "for",
+          "test_engine::test_r5_settings_are_read_anew_with_each_reconciliation_and_when_they_were_forgotten"),
+    Guard("R5 an answer of before counts no more", _MARGINS, "if turn != self.turn(book):", "if False:",
+          "test_engine::test_r5_what_was_asked_before_it_was_forgotten_counts_no_more"),
+    Guard("R5 what is held is not margined anew", _MARGINING,
+          'return lots == 0 or now.margin_mode == wanted.margin_mode == "cross"', "return True",
+          "test_engine::test_r5_the_margin_mode_is_not_changed_while_something_is_held"),
+    Guard("R5 anew after a change", "desk/inbox.py",
+          "self._engine.recheck(running.book.name)  # another target needs another leverage", "pass",
+          "test_change::test_the_inbox_changes_a_token_and_arms_it_anew"),
+)  # fmt: skip
+
 _DISCLOSURE = "drive/disclosure.py"
 
 PUBLIC = (
@@ -279,4 +310,4 @@ PUBLIC = (
           "test_disclosure::test_a_rebalance_that_runs_is_not_told_of"),
 )  # fmt: skip
 
-GUARDS = (*PRICES, *ORDERS, *REBALANCES, *BOOKS, *STORES, *PUBLIC)
+GUARDS = (*PRICES, *ORDERS, *REBALANCES, *BOOKS, *STORES, *SETTINGS, *PUBLIC)

@@ -21,10 +21,12 @@ from gearing.desk.boot import boot, spec_of
 from gearing.desk.config import DeskConfig, TokenEntry
 from gearing.desk.desk import prepare
 from gearing.desk.inbox import Inbox
+from gearing.desk.margins import Margins
 from gearing.desk.planned import Planned, differing, planned
 from gearing.desk.requests import Change, encode
 from gearing.drive.driver import Driver
 from gearing.drive.effect import effect_of
+from gearing.drive.margining import MarginChoice
 from gearing.drive.market import Market
 from gearing.store.export import exported
 from gearing.store.recompute import recompute
@@ -191,9 +193,13 @@ def ask(driver: Driver, fresh, after_ms: int = 1, by: str = "ann", reason: str =
     return answer(driver, encode(Change(specification=fresh, by=by, reason=reason)), now_ms)
 
 
+rechecked: list[str] = []
+
+
 def answer(driver: Driver, body: bytes, now_ms: int):
     store: Any = None
-    engine: Any = SimpleNamespace(driver=driver, clock=SimpleNamespace(now_ms=lambda: now_ms))
+    engine: Any = SimpleNamespace(driver=driver, clock=SimpleNamespace(now_ms=lambda: now_ms),
+                                  margins=Margins({"ETH2L": MarginChoice(4.0)}), recheck=rechecked.append)  # fmt: skip
     return Inbox(engine, store).carry_out(Request(1, "ann", "k", body))
 
 
@@ -205,6 +211,7 @@ def test_the_inbox_changes_a_token_and_arms_it_anew(driver, plan):
     assert answered.done, answered.words
     assert "rule.band_lower, rule.band_upper" in answered.words
     assert running.spec.token == fresh
+    assert rechecked[-1] == "ETH2L"
     assert running.horizon.below[0] < before.below[0] < before.above[0] < running.horizon.above[0]
     effects = driver.taken()
     assert line_of(effects.lines[-1].body).event.by == "ann"
@@ -231,6 +238,8 @@ def test_the_inbox_says_why_it_changes_nothing(driver):
     unknown = msgspec.structs.replace(fresh, symbol="NOBODY")
     assert "there is no token NOBODY" in ask(driver, unknown).words
     assert running.spec.token == old
+    thin = msgspec.structs.replace(driver.by_name["ETH2L"].spec.token, target=4.5, rule=gr.Rule())
+    assert "needs a leverage of 4.5 at the venue" in ask(driver, thin).words
 
 
 def test_a_request_that_is_no_valid_specification_is_answered(driver):

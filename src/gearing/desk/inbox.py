@@ -80,7 +80,8 @@ class Inbox:
     def _why_not(self, running: Running, wanted: Operate | Change, now_ms: int) -> str:
         """Returns why a request cannot be carried out now; empty: it can."""
         if isinstance(wanted, Change):
-            return _why_unchanged(running, wanted, now_ms)
+            short = self._engine.margins.why_short(wanted.specification)
+            return _why_unchanged(running, wanted, now_ms) or short
         status, book = running.state.status, running.book.state
         if wanted.action == "halt" and status == "halted":
             return "is halted already"
@@ -103,6 +104,7 @@ class Inbox:
         if isinstance(wanted, Change):
             places = ", ".join(one.place for one in differences(running.spec.token, wanted.specification))
             self._engine.driver.change(running, wanted.specification, wanted.by, wanted.reason, now_ms)
+            self._engine.recheck(running.book.name)  # another target needs another leverage
             return f"changed ({places}); its rule is asked anew at the next price"
         self._operate(running, wanted, now_ms)
         if wanted.action == "close" and running.state.status == "closed":
@@ -113,6 +115,7 @@ class Inbox:
         driver, book = self._engine.driver, running.book
         if wanted.action == "resume" and book.state.halted:
             driver.note(book, bk.BookResumed(time_ms=now_ms, by=wanted.by, reason=wanted.reason))
+            self._engine.recheck(book.name)
         prices = driver.market.prices(running.symbols)
         if prices is not None and wanted.action in {"close", "rebalance"}:
             # Decided at the prices of now, not at those of the last mark; that NAV is published.

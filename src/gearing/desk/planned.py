@@ -17,6 +17,7 @@ from gearing.desk.demo import CAPITAL, demo_start_ms, demo_tokens
 from gearing.desk.feeds import Feed, SyntheticFeed, read_replay
 from gearing.drive.breakers import BreakerLimits
 from gearing.drive.guard import GuardLimits
+from gearing.drive.margining import MarginChoice, needed
 from gearing.errors import InputError, Problem, SpecError
 from gearing.market.endless import EndlessMarket
 from gearing.market.token_file import read_token
@@ -77,6 +78,11 @@ class Planned(NamedTuple):
         """What the desk's file says of each token besides its specification; empty for the demo's own."""
         pairs = zip(self.tokens, self.config.tokens, strict=False)
         return {placed.token.symbol: entry for placed, entry in pairs}
+
+    @property
+    def margins(self) -> dict[str, MarginChoice]:
+        """How each token's instruments are margined, where the desk's file says it."""
+        return {name: MarginChoice(entry.leverage, entry.margin_mode) for name, entry in self.entries.items()}
 
     @property
     def paper_file(self) -> Path:
@@ -169,6 +175,9 @@ def _tokens(config: DeskConfig, base: Path) -> tuple[Placed, ...]:
         except InputError as error:
             problems.append(Problem(f"tokens[{number}].file", repr(entry.file), "a token's file", error.what))
             continue
+        if entry.leverage is not None and entry.leverage < needed(token):
+            least = f"at least {needed(token):g}, which the target of {token.symbol} needs"
+            problems.append(Problem(f"tokens[{number}].leverage", f"{entry.leverage:g}", least))
         found.append(Placed(finite(token), entry.book or token.symbol, to_minor(entry.capital, FLOOR)))
     if problems:
         raise SpecError(problems)

@@ -306,6 +306,13 @@ class Driver:
             self.note(book, bk.BookHalted(time_ms=statement.time_ms, by="reconciliation", reason=f"C1: {words}"))
             self.effects.alarms.append(f"{book.name}: halted, {words}")
 
+    def on_settings(self, book: Book, differing: tuple[str, ...], now_ms: int) -> None:
+        """Takes how the venue margins a book's instruments: a difference halts it (R5)."""
+        if differing and not book.state.halted:
+            words = f"R5: {'; '.join(differing)}"
+            self.note(book, bk.BookHalted(time_ms=now_ms, by="settings", reason=words))
+            self.effects.alarms.append(f"{book.name}: halted, {words}")
+
     def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
         """Halts, resumes or closes a token, as a person asked."""
         self.apply(running, ev.Operated(time_ms=now_ms, action=action, by=by, reason=reason))
