@@ -130,6 +130,23 @@ REBALANCES = (
           "test_driver::test_r4_leverage_stays_within_target_and_aim"),
     Guard("R4 margin", _LIMITS, "if margin >= equity:", "if False:",
           "test_driver::test_r4_margin_must_leave_something"),
+    Guard("a change between rebalances only", _STEP,
+          'if state.is_working:\n        raise StepError("the specification is changed between rebalances")', "",
+          "test_step::test_a_changed_specification_counts_from_its_event_on"),
+    Guard("a change leaves what was booked in it", _STEP, "problems = change_problems(spec.token, event.token)",
+          "problems = change_problems(spec.token, spec.token)",
+          "test_change::test_what_was_booked_in_it_does_not_change"),
+    Guard("a change fires no clock of before", _STEP, "index=index, attended_ms=max(event.time_ms, state.attended_ms)",
+          "index=index", "test_change::test_a_clock_that_lies_before_the_change_does_not_run_out"),
+    Guard("a change comes after the fee of the day before", _STEP,
+          "if has_fee and state.balances.units and event.time_ms // DAY_MS > state.attended_ms // DAY_MS:", "if False:",
+          "test_change::test_a_days_fee_is_booked_before_the_change"),
+    Guard("a change waits for a clock that ran out", "desk/inbox.py",
+          "if running.horizon is not None and running.horizon.deadline_ms <= now_ms:", "if False:",
+          "test_change::test_the_inbox_says_why_it_changes_nothing"),
+    Guard("a change is stepped under what was before", _AUDIT,
+          "spec = before if isinstance(line.event, SpecificationChanged) else self.spec", "spec = self.spec",
+          "test_change::test_a_journal_with_a_change_is_verified_and_recomputed"),
     Guard("attempts are bounded", _TRADING, " or ending.number + 1 >= ATTEMPTS_MAX", "",
           "test_step::test_a_part_that_was_not_filled_is_asked_for_anew_until_a_person_has_to_look"),
 )  # fmt: skip
@@ -265,4 +282,53 @@ STORES = (
           "test_store_verify"),
 )  # fmt: skip
 
-GUARDS = (*PRICES, *ORDERS, *REBALANCES, *BOOKS, *STORES)
+_MARGINS, _MARGINING = "desk/margins.py", "drive/margining.py"
+
+SETTINGS = (
+    Guard("R5 a difference halts", _DRIVER, "if differing and not book.state.halted:", "if False:",
+          "test_engine::test_r5_a_venue_that_does_not_set_it_halts_the_book"),
+    Guard("R5 set where it differs", _MARGINS, "        await venue.set_setting(symbol, wanted)", "        pass",
+          "test_engine::test_r5_leverage_is_set_and_read_back_before_anything_is_sent"),
+    Guard("R5 read back", _MARGINS, "wanted)\n    return await venue.setting(symbol)", "wanted)\n    return wanted",
+          "test_engine::test_r5_a_venue_that_does_not_set_it_halts_the_book"),
+    Guard("R5 silence is not as specified", _ENGINE,
+          'LOG.info("the settings of %s cannot be read now: %r", name, error)\n            return False',
+          'LOG.info("the settings of %s cannot be read now: %r", name, error)\n            return True',
+          "test_engine::test_r5_a_query_that_fails_is_not_as_specified"),
+    Guard("R5 nothing is sent before", _ENGINE, "        await self.margins.known(book.name)\n", "",
+          "test_engine::test_r5_an_order_of_before_waits_for_the_settings_and_a_halted_book_sends_it_never"),
+    Guard("R5 a halted book sends no order of before", _ENGINE,
+          "if book.state.halted:  # it was intended", "if False:  # it",
+          "test_engine::test_r5_an_order_of_before_waits_for_the_settings_and_a_halted_book_sends_it_never"),
+    Guard("R5 with each reconciliation", _ENGINE,
+          "if not await self._read_settings(name):\n            return False\n        for", "for",
+          "test_engine::test_r5_settings_are_read_anew_with_each_reconciliation_and_when_they_were_forgotten"),
+    Guard("R5 an answer of before counts no more", _MARGINS, "if turn != self.turn(book):", "if False:",
+          "test_engine::test_r5_what_was_asked_before_it_was_forgotten_counts_no_more"),
+    Guard("R5 what is held is not margined anew", _MARGINING,
+          'return lots == 0 or now.margin_mode == wanted.margin_mode == "cross"', "return True",
+          "test_engine::test_r5_the_margin_mode_is_not_changed_while_something_is_held"),
+    Guard("R5 anew after a change", "desk/inbox.py",
+          "self._engine.recheck(running.book.name)  # another target needs another leverage", "pass",
+          "test_change::test_the_inbox_changes_a_token_and_arms_it_anew"),
+)  # fmt: skip
+
+_DISCLOSURE = "drive/disclosure.py"
+
+PUBLIC = (
+    Guard("after: nothing of what comes", _DISCLOSURE, 'if mode == "after":\n        return view', "",
+          "test_disclosure::test_after_tells_nothing_of_what_comes"),
+    Guard("after: no triggers", _DISCLOSURE, 'if mode == "after":\n        return PublicLeg',
+          "if False:\n        return PublicLeg",
+          "test_disclosure::test_after_tells_nothing_of_what_comes"),
+    Guard("prices: no size", _DISCLOSURE, 'if mode == "prices":\n        return view', "",
+          "test_disclosure::test_prices_tells_triggers_and_side_and_nothing_of_size"),
+    Guard("prices: no position", _DISCLOSURE, 'if mode == "prices":\n        return found', "",
+          "test_disclosure::test_prices_tells_triggers_and_side_and_nothing_of_size"),
+    Guard("no barrier that tells the position", _DISCLOSURE, "if barrier is None or not barrier.side:",
+          "if barrier is None:", "test_disclosure::test_prices_tells_triggers_and_side_and_nothing_of_size"),
+    Guard("a rebalance that runs is not told of", _DISCLOSURE, "last is None or last.is_open", "last is None",
+          "test_disclosure::test_a_rebalance_that_runs_is_not_told_of"),
+)  # fmt: skip
+
+GUARDS = (*PRICES, *ORDERS, *REBALANCES, *BOOKS, *STORES, *SETTINGS, *PUBLIC)

@@ -10,9 +10,10 @@ import pytest
 import gearing as gr
 from gearing.cli.main import main
 from gearing.core.spec_text import format_token
-from gearing.desk.config import DeskConfig
+from gearing.desk.config import DeskConfig, TokenEntry
 from gearing.desk.config_text import EXAMPLE, parse_desk
 from gearing.desk.planned import pace_of, planned
+from gearing.drive.margining import MarginChoice
 from gearing.errors import SpecError
 
 REFERENCE = (Path(__file__).parents[1] / "docs" / "reference" / "desk.md").read_text(encoding="utf-8")
@@ -92,6 +93,17 @@ def test_tokens_that_no_desk_runs_are_all_named(tmp_path):
         planned(parse_desk(text), tmp_path)
     places = [problem.place for problem in caught.value.problems]
     assert places == ["A-B.legs[0].symbol", "A-B.consolidation", "A-B.symbol", "SWAP.legs[0]"]
+
+
+def test_a_leverage_that_does_not_carry_the_target_is_refused(tmp_path):
+    fresh = gr.Token(symbol="BTC3L", target=3.0, legs=(gr.Perpetual(symbol="BTCUSDT"),))
+    (tmp_path / "t.toml").write_text(format_token(fresh))
+    with pytest.raises(SpecError, match=r"tokens\[0\].leverage: expected at least 3"):
+        planned(DeskConfig(tokens=(TokenEntry(file="t.toml", leverage=2.0),)), tmp_path)
+    with pytest.raises(SpecError, match="a leverage where the margin is isolated"):
+        TokenEntry(file="t.toml", margin_mode="isolated")
+    plan = planned(DeskConfig(tokens=(TokenEntry(file="t.toml", leverage=5.0),)), tmp_path)
+    assert plan.margins == {"BTC3L": MarginChoice(5.0, "cross")}
 
 
 def test_one_instrument_stands_for_one_token_of_a_book(tmp_path):

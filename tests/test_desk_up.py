@@ -14,11 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import gearing
 from gearing.cli.main import main
+from gearing.core.spec_text import format_token
 from gearing.desk.boot import measured
+from gearing.desk.demo import demo_tokens
 from gearing.store.database import init_database
 from gearing.store.store import Store
 from gearing.store.verify import verify
@@ -133,6 +136,54 @@ def test_what_people_ask_is_done_once_and_answered(place, capsys):
     ] == ["halt by ann: a test", "resume by"]
 
 
+def test_a_running_token_is_changed_and_goes_on_so_after_a_restart(place, capsys):
+    file, fresh = Path("eth.toml"), next(one for one in demo_tokens() if one.symbol == "ETH2L")
+    fresh = msgspec.structs.replace(fresh, target=2.4, rule=gearing.Rule(name="band", band_lower=2.3, band_upper=2.5))
+    file.write_text(format_token(fresh))
+    change = ("change", "ETH2L", "eth.toml", "--reason", "more of it", "--by", "ann")
+    with up(place, "--speed", "3000") as child:
+        until(grows(place))
+        assert main(list(change)) == 2  # no terminal, and nobody said yes
+        capsys.readouterr()
+        # A clock that just ran out is waited for; a refusal is the saved answer of its key.
+        keys = (f"k{n}" for n in range(100))
+        done = until(lambda: (found := asked(capsys, *change, "--key", next(keys), "--yes"))[0] == 0 and found)[1]
+        assert {one["place"]: one["new"] for one in done["differences"]} == {
+            "target": "2.4", "rule.band_lower": "2.3", "rule.band_upper": "2.5",
+        }  # fmt: skip
+        assert main([*change, "--key", done["key"], "--yes"]) == 0  # which gives the saved answer
+        assert "changed (target, rule.band_lower, rule.band_upper)" in capsys.readouterr().out
+        assert main([*change, "--yes"]) == 2
+        assert "there is nothing to change" in capsys.readouterr().err
+        changed_ms = done["answer"]["time_ms"]
+        until(lambda: _last(capsys, "ETH2L") > changed_ms)
+        rebalance = asked(capsys, "rebalances", "ETH2L", "--last", "1")[1]["rebalances"][0]
+        assert (rebalance["reason"], rebalance["aim"]) == ("band", 2.4)
+        child.kill()
+        child.wait()
+    Path("other.toml").write_text(format_token(msgspec.structs.replace(fresh, initial_nav=1.0)))
+    assert main(["change", "ETH2L", "other.toml", "--reason", "no", "--yes"]) == 2
+    assert "initial_nav: expected 100.0, as it was launched" in capsys.readouterr().err
+    assert verify("desk.db").breaches == ()
+    with up(place):
+        until(grows(place))
+        assert asked(capsys, "token", "show", "ETH2L")[1]["specification"]["target"] == 2.4
+
+
+def test_a_file_that_is_not_what_runs_is_told(place):
+    fresh = next(one for one in demo_tokens() if one.symbol == "ETH2L")
+    Path("eth.toml").write_text(format_token(fresh))
+    Path("desk.toml").write_text(DESK + '[[tokens]]\nfile = "eth.toml"\n')
+    with up(place):
+        until(grows(place))
+    Path("eth.toml").write_text(format_token(msgspec.structs.replace(fresh, target=1.95)))
+    with up(place) as child:
+        until(grows(place))
+        child.kill()
+        said = child.stdout.read() if child.stdout else ""
+    assert "eth.toml differs from what ETH2L runs on (target); to apply it: gearing change ETH2L eth.toml" in said
+
+
 def _status(capsys, token: str) -> Any:
     return next(one for one in asked(capsys, "token", "list")[1]["tokens"] if one["token"] == token)
 
@@ -171,6 +222,13 @@ def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place,
         assert main(command) == 0
         assert capsys.readouterr().out
     assert asked(capsys, "status")[1]["running"] is False
+    capsys.readouterr()
+    public = asked(capsys, "token", "show", "ETH2L", "--public")[1]["public"]
+    assert (public["disclosure"], public["legs"][0]["below"]["side"]) == ("prices", "sell")
+    assert not {"leverage", "exposure", "traded", "aim"} & set(public)
+    assert main(["token", "show", "ETH2L", "--public"]) == 0
+    assert "sell at" in (told := capsys.readouterr().out)
+    assert "lots" not in told
     code, answer = asked(capsys, "halt", "ETH2L", "--reason", "before it starts", "--key", "k2", "--yes")
     assert (code, answer["answer"]) == (4, None)
     assert main(["halt", "ETH2L", "--reason", "nobody to ask"]) == 2
@@ -200,6 +258,12 @@ def test_a_database_of_another_mode_is_refused(place):
 
 
 def test_commands_say_what_is_missing(place, capsys):
-    for command in (["status"], ["token", "show", "A"], ["rebalances"], ["halt", "A", "--reason", "b", "--yes"]):
+    for command in (
+        ["status"],
+        ["token", "show", "A"],
+        ["rebalances"],
+        ["halt", "A", "--reason", "b", "--yes"],
+        ["change", "A", "desk.toml", "--reason", "b", "--yes"],
+    ):
         assert main(command) == 2
         assert "desk.db" in capsys.readouterr().err

@@ -88,6 +88,7 @@ def tokens(draw: st.DrawFn) -> Token:
         initial_nav=draw(LEVELS),
         limits=Limits(largest_exposure=draw(MAYBE), largest_order=draw(MAYBE), supply_cap=draw(MAYBE)),
         costs=Costs(taker_fee=draw(RATES), half_spread=draw(RATES), impact=draw(RATES)),
+        disclosure=draw(st.sampled_from(["full", "prices", "after"])),
     )
 
 

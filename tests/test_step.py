@@ -301,8 +301,8 @@ def test_a_changed_specification_counts_from_its_event_on():
     life = Life().opened()
     fresh = token(target=2.0)
     event = ev.SpecificationChanged(time_ms=life.now_ms, token=fresh, by="ann", reason="less risk")
-    life.spec = Spec(fresh)
     assert life.do(event) == []
+    life.spec = Spec(fresh)
     (order,) = life.mark(100.0)
     life.trade([order])
     assert life.leverage == 2.0

@@ -30,6 +30,7 @@ COMMANDS = (
     ("resume", "gearing.cli.operate", "resume"),
     ("close", "gearing.cli.operate", "close"),
     ("rebalance", "gearing.cli.operate", "rebalance"),
+    ("change", "gearing.cli.change", "change"),
     ("desk", "gearing.cli.desk", "desk_app"),
     ("backtest", "gearing.cli.backtest", "backtest"),
     ("compare", "gearing.cli.compare", "compare"),

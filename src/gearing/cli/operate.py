@@ -1,4 +1,4 @@
-"""`gearing halt`, `resume`, `close` and `rebalance`: what a person asks of a running desk."""
+"""`gearing halt`, `resume`, `close` and `rebalance`: what a person asks of a running desk, and how it is asked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import getpass
 import secrets
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ from gearing.errors import InputError
 
 if TYPE_CHECKING:
     from gearing.core.events import Action
-    from gearing.desk.requests import Answered
+    from gearing.desk.requests import Answered, Change, Operate
     from gearing.desk.view import TokenView
     from gearing.store.store import Store
 
@@ -27,26 +28,26 @@ _POLL_S = 0.05
 _DEMO = Path("gearing-demo.db")
 
 DeskOption = Annotated[Path, typer.Option("--db", help="The desk's database.")]
-_Token = Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)]
-_Reason = Annotated[str, typer.Option(help="Why; it is journalled.", show_default=False)]
-_By = Annotated[str | None, typer.Option(help="Who asks; it is journalled.", show_default="the system's user")]
-_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
-_Key = Annotated[
+TokenArgument = Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)]
+ReasonOption = Annotated[str, typer.Option(help="Why; it is journalled.", show_default=False)]
+ByOption = Annotated[str | None, typer.Option(help="Who asks; it is journalled.", show_default="the system's user")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
+KeyOption = Annotated[
     str | None,
     typer.Option(help="Makes it one request, however often it is sent; the same key gives the saved answer.",
                  show_default="a new one"),
 ]  # fmt: skip
-_Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the desk's answer.")]
+TimeoutOption = Annotated[float, typer.Option(min=0, help="Seconds to wait for the desk's answer.")]
 
 
 def halt(
-    token: _Token,
-    reason: _Reason,
+    token: TokenArgument,
+    reason: ReasonOption,
     db: DeskOption = _DEMO,
-    by: _By = None,
-    yes: _Yes = False,
-    key: _Key = None,
-    timeout: _Timeout = 10.0,
+    by: ByOption = None,
+    yes: YesOption = False,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Halts a token: it keeps its position and its books, and sends no order until it is resumed."""
@@ -54,13 +55,13 @@ def halt(
 
 
 def resume(
-    token: _Token,
-    reason: _Reason,
+    token: TokenArgument,
+    reason: ReasonOption,
     db: DeskOption = _DEMO,
-    by: _By = None,
-    yes: _Yes = False,
-    key: _Key = None,
-    timeout: _Timeout = 10.0,
+    by: ByOption = None,
+    yes: YesOption = False,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Lets a halted token trade again, and its book where that was halted too."""
@@ -68,13 +69,13 @@ def resume(
 
 
 def close(
-    token: _Token,
-    reason: _Reason,
+    token: TokenArgument,
+    reason: ReasonOption,
     db: DeskOption = _DEMO,
-    by: _By = None,
-    yes: _Yes = False,
-    key: _Key = None,
-    timeout: _Timeout = 10.0,
+    by: ByOption = None,
+    yes: YesOption = False,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Closes a token's whole position, for good."""
@@ -82,13 +83,13 @@ def close(
 
 
 def rebalance(
-    token: _Token,
-    reason: _Reason,
+    token: TokenArgument,
+    reason: ReasonOption,
     db: DeskOption = _DEMO,
-    by: _By = None,
-    yes: _Yes = False,
-    key: _Key = None,
-    timeout: _Timeout = 10.0,
+    by: ByOption = None,
+    yes: YesOption = False,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Rebalances a token to its target at once, whatever its rule's triggers say."""
@@ -101,31 +102,75 @@ def _ask(
 ) -> None:  # fmt: skip
     """Shows what a request does, asks, puts it into the inbox, and waits for the answer."""
     from gearing.desk.lock import is_running
-    from gearing.desk.requests import Operate, answered_of, encode
-    from gearing.desk.view import stored_view
+    from gearing.desk.requests import Operate
     from gearing.store.store import Store
 
-    if not reason.strip():
-        raise InputError("the reason is empty.", where="--reason", fix="Say why; whoever reads the journal asks.")
-    who = by or getpass.getuser()
+    who = named(by, reason)
     with Store(db) as store:
         running = is_running(db)
-        view = stored_view(store, running=running)
-        seen = next((one for one in view.tokens if one.outlook.token == token), None)
-        if seen is None:
-            known = ", ".join(one.outlook.token for one in view.tokens) or "none"
-            raise InputError(f"there is no token {token} in this database.", where=str(db), fix=f"There are: {known}.")
+        seen = seen_token(store, token, running=running)
         if not yes:
-            _confirm(action, seen, running=running)
-        key = key or secrets.token_hex(8)
-        asked = store.ask(who, key, encode(Operate(action=action, token=token, by=who, reason=reason)))
-        body = asked.answer or _waited(store, asked.number, timeout if running else 0.0)
-    payload = {"token": token, "action": action, "by": who, "key": key, "number": asked.number}
+            confirm(action, _effect(action, seen), running=running)
+        wanted = Operate(action=action, token=token, by=who, reason=reason)
+        again = f"gearing {action} {token} --reason {reason!r}"
+        request(store, wanted, action, again, running=running, key=key, timeout=timeout, as_json=as_json)
+
+
+def named(by: str | None, reason: str) -> str:
+    """Returns who asks.
+
+    Raises:
+        InputError: the reason is empty.
+    """
+    if not reason.strip():
+        raise InputError("the reason is empty.", where="--reason", fix="Say why; whoever reads the journal asks.")
+    return by or getpass.getuser()
+
+
+def seen_token(store: Store, token: str, *, running: bool) -> TokenView:
+    """Returns a token as the database tells of it.
+
+    Raises:
+        InputError: there is none of this symbol.
+    """
+    from gearing.desk.view import stored_view
+
+    view = stored_view(store, running=running)
+    seen = next((one for one in view.tokens if one.outlook.token == token), None)
+    if seen is None:
+        known = ", ".join(one.outlook.token for one in view.tokens) or "none"
+        raise InputError(f"there is no token {token} in this database.", where=str(store.path),
+                         fix=f"There are: {known}.")  # fmt: skip
+    return seen
+
+
+def request(
+    store: Store, wanted: Operate | Change, action: str, again: str, *, running: bool, key: str | None, timeout: float,
+    as_json: bool, details: Mapping[str, object] | None = None,
+) -> None:  # fmt: skip
+    """Puts a request into the inbox, waits for its answer, and tells it.
+
+    Args:
+        store: the database.
+        wanted: the request.
+        action: its word.
+        again: the command by which it is asked again, without key and database.
+        running: whether a desk runs.
+        key, timeout, as_json: as they were given.
+        details: also told in the JSON.
+    """
+    from gearing.desk.requests import answered_of, encode
+
+    key = key or secrets.token_hex(8)
+    asked = store.ask(wanted.by, key, encode(wanted))
+    body = asked.answer or _waited(store, asked.number, timeout if running else 0.0)
+    payload = {"token": wanted.token, "action": action, "by": wanted.by, "key": key, "number": asked.number,
+               **(details or {})}  # fmt: skip
     if body is None:
-        again = f"gearing {action} {token} --reason {reason!r} --key {key} --db {db} --yes"
         words = f"no answer within {timeout:g} s." if running else "no desk runs on this database; the request is kept."
         emit({**payload, "answer": None}, "gearing.operate/1", as_json)
-        note(f"request {asked.number}: {words} It is carried out once a desk takes it. To ask again: {again}")
+        note(f"request {asked.number}: {words} It is carried out once a desk takes it. To ask again: {again} "
+             f"--key {key} --db {store.path} --yes")  # fmt: skip
         raise typer.Exit(NO_ANSWER)
     _tell(answered_of(body), payload, as_json=as_json)
 
@@ -133,7 +178,7 @@ def _ask(
 def _tell(answered: Answered, payload: dict[str, object], *, as_json: bool) -> None:
     if not answered.done:
         emit({**payload, "answer": answered}, "gearing.operate/1", as_json)
-        raise InputError(f"the desk did not: {answered.words}.")
+        raise InputError(f"the desk did not: {answered.words.rstrip('.')}.")
     emit({**payload, "answer": answered}, "gearing.operate/1", as_json, lambda: say(answered.words))
 
 
@@ -146,7 +191,7 @@ def _waited(store: Store, number: int, timeout: float) -> bytes | None:
         time.sleep(_POLL_S)
 
 
-def _confirm(action: Action, seen: TokenView, *, running: bool) -> None:
+def confirm(action: str, effect: str, *, running: bool) -> None:
     """Says what a request does, and asks; without a terminal nobody can be asked.
 
     Raises:
@@ -155,7 +200,7 @@ def _confirm(action: Action, seen: TokenView, *, running: bool) -> None:
     """
     if not sys.stdin.isatty():
         raise InputError("there is no terminal to ask at.", where=action, fix="Give --yes if it is meant.")
-    say(_effect(action, seen))
+    say(effect)
     if not running:
         say("No desk runs on this database now: it is carried out once one starts.")
     typer.confirm("Do it?", abort=True, err=True)

@@ -11,6 +11,7 @@ import typer
 
 from gearing.cli.operate import DeskOption
 from gearing.cli.output import Column, JsonFlag, emit, heading, pairs, say, show_table
+from gearing.cli.public import DISCLOSED, show_public
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,15 +55,20 @@ def token_list(db: DeskOption = _DEMO, as_json: JsonFlag = False) -> None:
 def token_show(
     symbol: Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)],
     db: DeskOption = _DEMO,
+    public: Annotated[bool, typer.Option("--public", help="Show exactly what the public may know.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Shows one token of a desk: specification, position, ledger, where its result came from, barriers, forecast."""
+    """Shows one token of a desk: specification, position, ledger, where its result came from, barriers, forecast.
+
+    With --public it shows what its disclosure lets the public know, and nothing else.
+    """
     from gearing.core.attribution import MONEY, PARTS
     from gearing.core.journal import state_of
     from gearing.core.money import to_float
     from gearing.core.terms import Spec
     from gearing.core.working import attribution_now
-    from gearing.desk.boot import spec_of
+    from gearing.desk.boot import measured, spec_of
+    from gearing.drive.disclosure import disclosed
     from gearing.store.store import Store
 
     view = _view(db)
@@ -73,6 +79,12 @@ def token_show(
     with Store(db) as store:
         token = spec_of(store, symbol)
         found = store.state(f"token:{symbol}")
+        done = next((one for one in measured(store, symbol, 2) if not one.is_open), None)
+    if public:
+        shown = disclosed(seen.outlook, Spec(token), done)
+        emit({"market_ms": view.market_ms, "public": shown}, "gearing.token-public/1", as_json,
+             lambda: show_public(shown, view.market_ms))  # fmt: skip
+        return
     if found is None:
         raise InputError(f"{symbol} has no state.", where=str(db), fix="Run: gearing journal verify.")
     state = state_of(found.body)
@@ -174,6 +186,7 @@ def _show_token(
         forecast = now.forecast
         size = f"{forecast.side} {forecast.traded:,.0f}" if forecast.traded else "nothing"
         facts.append(("forecast", f"{size} to {forecast.aim:+.4g}, if it rebalanced now"))
+    facts.append(("disclosure", f"{token.disclosure}: {DISCLOSED[token.disclosure]} (--public shows it)"))
     pairs(facts)
     show_rule(token.resolved_rule, token.target)
     show_fees(token.fees, token.target)

@@ -90,6 +90,7 @@ async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:
         _print(f"{label}\ndatabase {plan.database}, paper exchange {plan.paper_file}")
         with _past(plan) as progress:
             last_ms = prepare(plan, progress)
+        _tell_differing(plan)
         stop = asyncio.Event()
         _stop_on_signals(stop)
         desk = Desk(plan, last_ms, written, told)
@@ -103,6 +104,18 @@ async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:
             await asyncio.gather(showing, return_exceptions=True)
         written.say("stopped")
         _print(f"stopped; `gearing up{_again(plan)}` goes on from here")
+
+
+def _tell_differing(plan: Planned) -> None:
+    """Says which tokens' files are not what runs: only a command changes a running token."""
+    from gearing.desk.planned import differing
+    from gearing.store.store import Store
+
+    with Store(plan.database) as store:
+        for file, (token, changed) in differing(plan, store).items():
+            places = ", ".join(one.place for one in changed[:3]) + (", …" if len(changed) > 3 else "")
+            _print(f"{file} differs from what {token} runs on ({places}); to apply it: "
+                   f"gearing change {token} {file} --db {plan.database} --reason WHY")  # fmt: skip
 
 
 def _again(plan: Planned) -> str:

@@ -149,7 +149,7 @@ class Consolidated(Event, frozen=True, kw_only=True, tag="consolidated"):
 
 
 class SpecificationChanged(Event, frozen=True, kw_only=True, tag="specification_changed"):
-    """The token has a new specification from here on."""
+    """The token has a new specification from here on: a clock of it that lies before this does not run out."""
 
     token: Token
     by: str

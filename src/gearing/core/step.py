@@ -16,6 +16,7 @@ import msgspec
 from gearing.core import attribution as att
 from gearing.core import events as ev
 from gearing.core import trading
+from gearing.core.changes import change_problems
 from gearing.core.decide import NONE, SCHEDULED, Decision
 from gearing.core.formulas import equity_after_fee
 from gearing.core.ledger import CAPITAL, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET, Entry
@@ -48,7 +49,7 @@ def step(spec: Spec, state: TokenState, event: ev.TokenEvent) -> Step:
     """Returns what an event does to a token.
 
     Args:
-        spec: its specification; after a change of it, the new one.
+        spec: its specification; of a change of it, the one before.
         state: its state before the event.
         event: what happened.
 
@@ -240,9 +241,25 @@ def _consolidated(spec: Spec, state: TokenState, event: ev.Consolidated) -> Step
 
 
 def _specification_changed(spec: Spec, state: TokenState, event: ev.SpecificationChanged) -> Step:
+    """Books all that was under the former specification; clocks and weights of the new one count from here on."""
+    if not event.by or not event.reason:
+        raise StepError("a change needs a name and a reason")
     if state.is_working:
         raise StepError("the specification is changed between rebalances")
-    return Step(msgspec.structs.replace(state, rebalance=None))
+    if _is_over(state) or state.status == "closing":
+        raise StepError(f"a token that is {state.status} keeps its specification")
+    problems = change_problems(spec.token, event.token)
+    if problems:
+        raise StepError(f"this cannot change while the token runs: {problems[0]}")
+    work = Working(spec, state)
+    has_fee = spec.terms.fee_per_day or spec.terms.fee_per_year
+    if has_fee and state.balances.units and event.time_ms // DAY_MS > state.attended_ms // DAY_MS:
+        raise StepError("the fee of a day that ended is not booked yet; the next price books it")
+    work.close_stretch()
+    v, x = work.arrays()
+    index = index_at(spec.legs, v, x, MARK)
+    work.legs = [msgspec.structs.replace(leg, index_ref=leg.mark) for leg in work.legs]
+    return Step(work.finished(rebalance=None, index=index, attended_ms=max(event.time_ms, state.attended_ms)))
 
 
 def _wipe_out(work: Working, now_ms: int) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from gearing.core.fees import Consolidation, Costs, Fees, Limits
 from gearing.core.instruments import Instrument, Leg, Perpetual, Spot, TotalReturnSwap
@@ -12,6 +13,8 @@ from gearing.core.rule import TARGET_MAX, Rule, rule_problems
 from gearing.errors import SpecError
 
 LEGS_MAX = 20
+Disclosure = Literal["full", "prices", "after"]
+DISCLOSURES: tuple[Disclosure, ...] = ("full", "prices", "after")
 
 
 class Token(Record, frozen=True, kw_only=True):
@@ -31,6 +34,8 @@ class Token(Record, frozen=True, kw_only=True):
         cash_interest: the share of the reference rate that idle cash earns. By default 1 where every leg is a
             swap or spot, else 0: a futures venue pays none on margin.
         consolidation: when units are merged, or None.
+        disclosure: what the public may know of the next rebalance: "full" all, "prices" its trigger prices and side,
+            "after" nothing before it is done.
     """
 
     symbol: str
@@ -45,6 +50,7 @@ class Token(Record, frozen=True, kw_only=True):
     costs: Costs = Costs()
     cash_interest: float | None = None
     consolidation: Consolidation | None = None
+    disclosure: Disclosure = "prices"
 
     def __post_init__(self) -> None:
         check = Check(self)
@@ -65,6 +71,7 @@ class Token(Record, frozen=True, kw_only=True):
         check.number("cash_interest", 0, 1, optional=True)
         wanted = self.consolidation is None or isinstance(self.consolidation, Consolidation)
         check.that(wanted, "consolidation", "a Consolidation")
+        check.choice("disclosure", DISCLOSURES)
         for place, kind in (("fees", Fees), ("limits", Limits), ("costs", Costs)):
             check.that(isinstance(getattr(self, place), kind), place, f"a {kind.__name__}")
         check.that(isinstance(self.rule, (Rule, str)), "rule", "a Rule or the name of a preset")

@@ -19,11 +19,16 @@ class TokenEntry(Record, frozen=True, kw_only=True):
         file: its specification, a TOML file; a relative path counts from the desk's own file.
         capital: paid in at its launch, in its settlement currency.
         book: the venue account it trades in, letters and digits; by default one of its own.
+        leverage: the venue's setting for its instruments; by default twice what its target needs, at most what the
+            first margin bracket allows.
+        margin_mode: "cross" or "isolated"; with "isolated" the leverage is given, since a position stands on it.
     """
 
     file: str
     capital: float = 1_000_000.0
     book: str = ""
+    leverage: float | None = None
+    margin_mode: Literal["cross", "isolated"] = "cross"
 
     def __post_init__(self) -> None:
         check = Check(self)
@@ -32,6 +37,10 @@ class TokenEntry(Record, frozen=True, kw_only=True):
         check.text("book")
         named = isinstance(self.book, str) and (not self.book or (self.book.isascii() and self.book.isalnum()))
         check.that(named, "book", "letters and digits")
+        check.number("leverage", 1, 1_000, optional=True)
+        check.choice("margin_mode", ("cross", "isolated"))
+        if self.margin_mode == "isolated" and self.leverage is None:
+            check.add("leverage", "none", "a leverage where the margin is isolated", "Add a line: leverage = ...")
         check.done()
 
 

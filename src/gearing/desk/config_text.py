@@ -37,6 +37,8 @@ symbol = "BTCUSDT"                   # of files that name none
 file = "BTC3L.toml"             # `gearing token new BTC3L.toml` writes one; its legs need symbols
 capital = 1000000               # paid in at its launch
 # book = "BTC3L"                # the venue account it trades in; by default one of its own
+# leverage = 6                  # the venue's setting; by default twice what the target needs
+# margin_mode = "cross"         # or "isolated"
 
 [venue]
 # latency_ms = 80               # from sending an order to knowing its fate

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from gearing.core.book import LiveOrder
 from gearing.core.money import to_float
 from gearing.desk.clock import Clock
 from gearing.desk.keeper import Keeper
+from gearing.desk.margins import Margins
 from gearing.drive.driver import Book, Driver
 from gearing.drive.effects import Effects
+from gearing.drive.margining import MarginChoice
 from gearing.drive.outbox import Ask, Outbox, row_of
 from gearing.drive.reserve import payments
 from gearing.store.records import Answer, OutboxChange, OutboxRow
@@ -54,14 +56,16 @@ class Engine:
         clock: the market's time.
         reconcile_ms: books are reconciled so often.
         reserve: what may be paid in for all tokens that were wiped out, of each currency, minor units.
+        margins: how a token's instruments are margined, by its symbol; by default, see `MarginChoice`.
     """
 
     def __init__(
         self, driver: Driver, outbox: Outbox, venues: dict[str, Venue], keeper: Keeper, clock: Clock, *,
-        reconcile_ms: int = RECONCILE_MS, reserve: int = 0,
+        reconcile_ms: int = RECONCILE_MS, reserve: int = 0, margins: Mapping[str, MarginChoice] | None = None,
     ) -> None:  # fmt: skip
         self.driver, self.outbox, self.venues, self.keeper, self.clock = driver, outbox, venues, keeper, clock
         self.reconcile_ms, self.reserve = reconcile_ms, reserve
+        self.margins = Margins(margins or {})
         self.on_alarm: Callable[[str], None] = LOG.warning
         self.on_kept: Callable[[Effects], None] = lambda effects: None
         self.maintenance: dict[str, int] = {}
@@ -162,6 +166,13 @@ class Engine:
             await self._fetch(book, venue, order)
 
     async def _send(self, book: Book, venue: Venue, order: LiveOrder) -> None:
+        await self.margins.known(book.name)
+        if order.id not in self.outbox:
+            return
+        if book.state.halted:  # it was intended before, and never sent
+            self.driver.on_refused(book, order.id, f"not sent: {book.state.halted}", self.clock.now_ms())
+            await self.settle()
+            return
         signed_ms = self.clock.now_ms()
         await self.keeper.keep(None, [self.outbox.sending(order.id, signed_ms)])
         request = OrderRequest(client_id=order.id, symbol=order.symbol, lots=order.lots, reduce_only=order.reduces,
@@ -218,6 +229,7 @@ class Engine:
                     await self.settle()
             except SILENCE as error:
                 LOG.info("reports of %s broke off: %r", name, error)
+            self.recheck(name)
             await self.clock.sleep_ms(_AGAIN_MS)
             await self._reconcile(name)
 
@@ -256,6 +268,27 @@ class Engine:
                 self.on_alarm(f"{due.token}: the reserve does not cover a shortfall of {to_float(due.amount):,.2f}")
                 self._paid.add(due.reference)
 
+    def recheck(self, name: str) -> None:
+        """Sends nothing from a book before its settings at the venue were read anew (R5)."""
+        self.margins.forget(name)
+        self._start(self._margined(name))
+
+    async def _margined(self, name: str) -> None:
+        """Reads a book's settings, however often it takes; a failed query is not "as specified"."""
+        while not await self._read_settings(name):
+            await self.clock.sleep_ms(_AGAIN_MS)
+
+    async def _read_settings(self, name: str) -> bool:
+        book, turn = self.driver.books[name], self.margins.turn(name)
+        try:
+            differing = await self.margins.differing(book, self.venues[name])
+        except SILENCE as error:
+            LOG.info("the settings of %s cannot be read now: %r", name, error)
+            return False
+        self.driver.on_settings(book, differing, self.clock.now_ms())
+        await self.settle()
+        return self.margins.know(name, turn)
+
     async def _reconciled(self, name: str) -> None:
         """Reconciles a book, however often it takes; a failed query is not "flat" (C3)."""
         while not await self._reconcile(name):
@@ -272,6 +305,8 @@ class Engine:
         While an order is under way the two may differ rightly, so it is done in a quiet moment.
         """
         book, venue = self.driver.books[name], self.venues[name]
+        if not await self._read_settings(name):
+            return False
         for _ in range(_SETTLED_TRIES):
             try:
                 self.driver.on_rules(book, await venue.instruments(), self.clock.now_ms())

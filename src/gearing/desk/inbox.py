@@ -7,10 +7,12 @@ import asyncio
 import msgspec
 
 from gearing.core import book as bk
+from gearing.core.changes import change_problems, differences
 from gearing.core.step import StepError
 from gearing.desk.engine import Engine
-from gearing.desk.requests import Answered, Operate, encode, operate_of
+from gearing.desk.requests import Answered, Change, Operate, encode, wanted_of
 from gearing.drive.driver import Running
+from gearing.errors import GearingError
 from gearing.store.records import Answer, NavKind, Request
 from gearing.store.store import Store
 
@@ -50,34 +52,37 @@ class Inbox:
         """Steps what a request asks for, and returns its answer."""
         now_ms = self._engine.clock.now_ms()
         try:
-            wanted = operate_of(request.body)
-        except msgspec.DecodeError as error:
+            wanted = wanted_of(request.body)
+        except (msgspec.DecodeError, GearingError) as error:
             return Answered(done=False, words=f"the request cannot be read: {error}", time_ms=now_ms)
         running = self._engine.driver.by_name.get(wanted.token)
         if running is None:
             known = ", ".join(self._engine.driver.by_name)
             return Answered(done=False, words=f"there is no token {wanted.token}; there are {known}", time_ms=now_ms)
-        words = self._why_not(running, wanted, now_ms)
+        words = self._why_never(running, wanted) or self._why_not(running, wanted, now_ms)
         if not words:
             try:
-                self._operate(running, wanted, now_ms)
+                done = self._done(running, wanted, now_ms)
             except StepError as error:
                 words = str(error)
         status = running.state.status
         if words:
             return Answered(done=False, words=f"{wanted.token} {words}", time_ms=now_ms, status=status)
-        done = _DONE[wanted.action]
-        if wanted.action == "close" and status == "closed":
-            done = "closed; it held nothing"
         return Answered(done=True, words=f"{wanted.token} is {done}.", time_ms=now_ms, status=status)
 
-    def _why_not(self, running: Running, wanted: Operate, now_ms: int) -> str:
-        """Returns why a request cannot be carried out now; empty: it can."""
-        status, book = running.state.status, running.book.state
+    def _why_never(self, running: Running, wanted: Operate | Change) -> str:
+        """Returns why nothing at all is done to a token; empty: something may be."""
         if not wanted.by.strip() or not wanted.reason.strip():
             return "is not touched without a name and a reason"
-        if status in {"wiped", "closed"}:
-            return f"is {status}, and stays so"
+        status = running.state.status
+        return f"is {status}, and stays so" if status in {"wiped", "closed"} else ""
+
+    def _why_not(self, running: Running, wanted: Operate | Change, now_ms: int) -> str:
+        """Returns why a request cannot be carried out now; empty: it can."""
+        if isinstance(wanted, Change):
+            short = self._engine.margins.why_short(wanted.specification)
+            return _why_unchanged(running, wanted, now_ms) or short
+        status, book = running.state.status, running.book.state
         if wanted.action == "halt" and status == "halted":
             return "is halted already"
         if wanted.action == "halt" and status == "closing":
@@ -94,13 +99,43 @@ class Inbox:
             return "has no good price now, and trades nothing without one"
         return ""
 
+    def _done(self, running: Running, wanted: Operate | Change, now_ms: int) -> str:
+        """Carries a request out; returns what the token is then."""
+        if isinstance(wanted, Change):
+            places = ", ".join(one.place for one in differences(running.spec.token, wanted.specification))
+            self._engine.driver.change(running, wanted.specification, wanted.by, wanted.reason, now_ms)
+            self._engine.recheck(running.book.name)  # another target needs another leverage
+            return f"changed ({places}); its rule is asked anew at the next price"
+        self._operate(running, wanted, now_ms)
+        if wanted.action == "close" and running.state.status == "closed":
+            return "closed; it held nothing"
+        return _DONE[wanted.action]
+
     def _operate(self, running: Running, wanted: Operate, now_ms: int) -> None:
         driver, book = self._engine.driver, running.book
         if wanted.action == "resume" and book.state.halted:
             driver.note(book, bk.BookResumed(time_ms=now_ms, by=wanted.by, reason=wanted.reason))
+            self._engine.recheck(book.name)
         prices = driver.market.prices(running.symbols)
         if prices is not None and wanted.action in {"close", "rebalance"}:
             # Decided at the prices of now, not at those of the last mark; that NAV is published.
             kind: NavKind = "close" if wanted.action == "close" else "rebalance"
             driver.publish(running, kind, prices.time_ms, prices.marks)
         driver.operate(running, wanted.action, wanted.by, wanted.reason, now_ms)
+
+
+def _why_unchanged(running: Running, wanted: Change, now_ms: int) -> str:
+    """Returns why a specification cannot take the place of a token's now; empty: it can."""
+    state, old, new = running.state, running.spec.token, wanted.specification
+    if state.status == "closing":
+        return "is being closed; its specification stays"
+    problems = change_problems(old, new)
+    if problems:
+        return f"cannot go on as that: {'; '.join(str(one) for one in problems)}"
+    if not differences(old, new):
+        return "has this specification already"
+    if state.is_working:
+        return "is rebalancing; ask again once that is done"
+    if running.horizon is not None and running.horizon.deadline_ms <= now_ms:
+        return "has a clock that ran out, and waits for a price to act on it; ask again after that"
+    return ""

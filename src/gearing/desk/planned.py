@@ -7,17 +7,21 @@ from typing import NamedTuple
 
 import msgspec
 
+from gearing.core.changes import Changed, differences
 from gearing.core.money import FLOOR, to_minor
 from gearing.core.terms import desk_problems
 from gearing.core.token import Token
-from gearing.desk.config import DeskConfig
+from gearing.desk.boot import spec_of
+from gearing.desk.config import DeskConfig, TokenEntry
 from gearing.desk.demo import CAPITAL, demo_start_ms, demo_tokens
 from gearing.desk.feeds import Feed, SyntheticFeed, read_replay
 from gearing.drive.breakers import BreakerLimits
 from gearing.drive.guard import GuardLimits
+from gearing.drive.margining import MarginChoice, needed
 from gearing.errors import InputError, Problem, SpecError
 from gearing.market.endless import EndlessMarket
 from gearing.market.token_file import read_token
+from gearing.store.store import Store
 from gearing.venues.paper.setup import Latency, Listing, Setup, listed
 
 VISIBILITY_MS = 1_000
@@ -67,6 +71,18 @@ class Planned(NamedTuple):
     tokens: tuple[Placed, ...]
     feed: Feed
     start_ms: int
+    base: Path = Path()
+
+    @property
+    def entries(self) -> dict[str, TokenEntry]:
+        """What the desk's file says of each token besides its specification; empty for the demo's own."""
+        pairs = zip(self.tokens, self.config.tokens, strict=False)
+        return {placed.token.symbol: entry for placed, entry in pairs}
+
+    @property
+    def margins(self) -> dict[str, MarginChoice]:
+        """How each token's instruments are margined, where the desk's file says it."""
+        return {name: MarginChoice(entry.leverage, entry.margin_mode) for name, entry in self.entries.items()}
 
     @property
     def paper_file(self) -> Path:
@@ -142,12 +158,12 @@ def planned(config: DeskConfig, base: Path, *, database: Path | None = None, spe
     problems = [problem for placed in tokens for problem in _misfits(placed.token, feed.symbols)] + _crowded(tokens)
     if problems:
         raise SpecError(problems)
-    return Planned(config, database or base / config.database, pace, tokens, feed, start_ms)
+    return Planned(config, database or base / config.database, pace, tokens, feed, start_ms, base)
 
 
 def _tokens(config: DeskConfig, base: Path) -> tuple[Placed, ...]:
     if not config.tokens:
-        return tuple(Placed(_finite(token), token.symbol, to_minor(CAPITAL, FLOOR)) for token in demo_tokens())
+        return tuple(Placed(finite(token), token.symbol, to_minor(CAPITAL, FLOOR)) for token in demo_tokens())
     problems: list[Problem] = []
     found = []
     for number, entry in enumerate(config.tokens):
@@ -159,13 +175,29 @@ def _tokens(config: DeskConfig, base: Path) -> tuple[Placed, ...]:
         except InputError as error:
             problems.append(Problem(f"tokens[{number}].file", repr(entry.file), "a token's file", error.what))
             continue
-        found.append(Placed(_finite(token), entry.book or token.symbol, to_minor(entry.capital, FLOOR)))
+        if entry.leverage is not None and entry.leverage < needed(token):
+            least = f"at least {needed(token):g}, which the target of {token.symbol} needs"
+            problems.append(Problem(f"tokens[{number}].leverage", f"{entry.leverage:g}", least))
+        found.append(Placed(finite(token), entry.book or token.symbol, to_minor(entry.capital, FLOOR)))
     if problems:
         raise SpecError(problems)
     return tuple(found)
 
 
-def _finite(token: Token) -> Token:
+def differing(plan: Planned, store: Store) -> dict[Path, tuple[str, tuple[Changed, ...]]]:
+    """Returns the tokens' files that say another thing than what runs: the token of each, and what differs."""
+    known = {projected.stream for projected in store.states()}
+    entries, found = plan.entries, {}
+    for placed in plan.tokens:
+        name = placed.token.symbol
+        if name in entries and f"token:{name}" in known:
+            changed = differences(spec_of(store, name), placed.token)
+            if changed:
+                found[plan.base / entries[name].file] = (name, changed)
+    return found
+
+
+def finite(token: Token) -> Token:
     """Returns a token whose last margin bracket ends: a journal holds no infinity, and nobody looks at that end."""
     legs = []
     for leg in token.legs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gearing.core.events import Action
+from gearing.core.token import Token
 
 
 class Operate(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="operate"):
@@ -21,6 +22,25 @@ class Operate(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="o
     token: str
     by: str
     reason: str
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="change"):
+    """Go on under another specification.
+
+    Args:
+        specification: whole; its symbol names the token.
+        by: who asks.
+        reason: why.
+    """
+
+    specification: Token
+    by: str
+    reason: str
+
+    @property
+    def token(self) -> str:
+        """The token's symbol."""
+        return self.specification.symbol
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,5 +60,5 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 encode = msgspec.json.Encoder(order="deterministic").encode
-operate_of = msgspec.json.Decoder(Operate).decode
+wanted_of = msgspec.json.Decoder(Operate | Change).decode
 answered_of = msgspec.json.Decoder(Answered).decode

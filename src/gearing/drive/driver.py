@@ -16,6 +16,7 @@ from gearing.core.journal import GENESIS, Line, state_body, state_hash
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, StepError, step
 from gearing.core.terms import Spec
+from gearing.core.token import Token
 from gearing.core.trading import Order
 from gearing.core.watch import Watch, needs, watch
 from gearing.drive.breakers import OnDeleveraging, after_deleveraging
@@ -327,9 +328,25 @@ class Driver:
                     running.told.add(words)
                     self.effects.alarms.append(f"{running.name}: {words}")
 
+    def on_settings(self, book: Book, differing: tuple[str, ...], now_ms: int) -> None:
+        """Takes how the venue margins a book's instruments: a difference halts it (R5)."""
+        if differing and not book.state.halted:
+            words = f"R5: {'; '.join(differing)}"
+            self.note(book, bk.BookHalted(time_ms=now_ms, by="settings", reason=words))
+            self.effects.alarms.append(f"{book.name}: halted, {words}")
+
     def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
         """Halts, resumes or closes a token, as a person asked."""
         self.apply(running, ev.Operated(time_ms=now_ms, action=action, by=by, reason=reason))
+        self.arm(running)
+
+    def change(self, running: Running, token: Token, by: str, reason: str, now_ms: int) -> None:
+        """Goes on under another specification; what was until now is booked under the former one."""
+        fresh, prices = Spec(token), self.market.prices(running.symbols)
+        if prices is not None and not running.state.is_working:
+            self.apply(running, ev.NavStruck(time_ms=prices.time_ms, prices=prices.marks))
+        self.apply(running, ev.SpecificationChanged(time_ms=now_ms, token=token, by=by, reason=reason))
+        running.spec = fresh
         self.arm(running)
 
     def halt(self, running: Running, by: str, reason: str, now_ms: int) -> None:

@@ -39,6 +39,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         started_ms: when it was decided.
         ended_ms: when its last order ended; 0 while it runs.
         before, after: real leverage when it was decided, and when it ended.
+        exposure: signed, when it ended, in settlement currency; None while it runs, and where it was not measured.
         slices, fills: how many there were.
         legs: what was traded of each.
     """
@@ -51,6 +52,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     ended_ms: int = 0
     before: float
     after: float = 0.0
+    exposure: float | None = None
     slices: int = 1
     fills: int = 0
     legs: tuple[LegTraded, ...]
@@ -94,8 +96,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 def leverage_of(state: TokenState) -> float:
     """Returns real leverage at the last marks; 0 without equity."""
-    held = sum(leg.lots * float(leg.lot) * leg.mark for leg in state.legs)
-    return held / to_float(state.equity) if state.equity > 0 else 0.0
+    return exposure_of(state) / to_float(state.equity) if state.equity > 0 else 0.0
+
+
+def exposure_of(state: TokenState) -> float:
+    """Returns the signed exposure at the last marks, in settlement currency."""
+    return sum(leg.lots * float(leg.lot) * leg.mark for leg in state.legs)
 
 
 def measure(
@@ -117,7 +123,9 @@ def measure(
         if isinstance(event, Filled) and event.epoch == last.epoch:
             current = _filled(current, event, before)
         if running is None or running.epoch != last.epoch:
-            current = msgspec.structs.replace(current, ended_ms=event.time_ms, after=leverage_of(after))
+            current = msgspec.structs.replace(
+                current, ended_ms=event.time_ms, after=leverage_of(after), exposure=exposure_of(after)
+            )
         elif running.slice + 1 != current.slices:
             current = msgspec.structs.replace(current, slices=running.slice + 1)
         if current is not last:

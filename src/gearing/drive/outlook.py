@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from gearing.core.decide import OPENING, SCHEDULED, Decision, aim_for
+from gearing.core.decide import NONE, OPENING, SCHEDULED, Decision, aim_for
 from gearing.core.legs import EQUITY
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import to_float
@@ -14,11 +14,14 @@ from gearing.core.portfolio import view
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
-from gearing.core.trading import plan
+from gearing.core.trading import decide_now, plan
 from gearing.core.watch import watch
 from gearing.core.working import Working
 from gearing.drive.limits import maintenance
 from gearing.drive.measured import leverage_of
+
+# A rule is asked so far beyond a barrier, since a band is left only strictly beyond its edge.
+_BEYOND = 1e-9
 
 
 class Barrier(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,11 +31,13 @@ class Barrier(msgspec.Struct, frozen=True, kw_only=True):
         price: of the leg.
         move: from the mark of now, a fraction.
         deviations: that move in deviations of a day's moves; None: they are not known.
+        side: what its rule would do there, "buy" or "sell"; empty: it is no trigger of the rule, or of a basket.
     """
 
     price: float
     move: float
     deviations: float | None = None
+    side: str = ""
 
 
 class LegOutlook(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,13 +165,31 @@ def _legs(spec: Spec, state: TokenState, daily: tuple[float, ...]) -> tuple[LegO
     for k, (instrument, leg) in enumerate(zip(spec.token.legs, state.legs, strict=True)):
         size = leg.lots * float(leg.lot)
         zero = leg.mark - equity / size if size and len(state.legs) == 1 else math.nan
+        below, above = horizon.below[k], horizon.above[k]
         found.append(LegOutlook(
             symbol=instrument.symbol, lots=leg.lots, lot=leg.lot, mark=leg.mark, notional=size * leg.mark,
-            below=_barrier(horizon.below[k], leg.mark, daily[k]) if horizon.below[k] < leg.mark else None,
-            above=_barrier(horizon.above[k], leg.mark, daily[k]) if horizon.above[k] > leg.mark else None,
+            below=_trigger(spec, state, k, below, daily[k], -1.0) if below < leg.mark else None,
+            above=_trigger(spec, state, k, above, daily[k], 1.0) if above > leg.mark else None,
             zero=_barrier(zero, leg.mark, daily[k]),
         ))  # fmt: skip
     return tuple(found)
+
+
+def _trigger(spec: Spec, state: TokenState, k: int, price: float, daily: float, way: float) -> Barrier | None:
+    """Returns a barrier with what the rule would do just beyond it, the other legs as they are."""
+    found = _barrier(price, state.legs[k].mark, daily)
+    if found is None:
+        return None
+    beyond = price * (1.0 + way * _BEYOND)
+    work = Working(spec, state)
+    work.mark(tuple(beyond if n == k else leg.mark for n, leg in enumerate(state.legs)))
+    if work.equity <= 0:
+        return found
+    decision = decide_now(spec, work, 0, state.attended_ms, -1)
+    if decision.reason == NONE:
+        return found
+    side = forecast_of(spec, work, decision).side
+    return msgspec.structs.replace(found, side="" if side == "nothing" else side)
 
 
 def _barrier(price: float, mark: float, daily: float) -> Barrier | None:
@@ -184,6 +207,11 @@ def _forecast(spec: Spec, state: TokenState) -> Forecast | None:
     if state.opened:
         v, x = work.arrays()
         decision = aim_for(spec.terms, view(spec.legs, v, x, v[EQUITY], MARK), SCHEDULED)
+    return forecast_of(spec, work, decision)
+
+
+def forecast_of(spec: Spec, work: Working, decision: Decision) -> Forecast:
+    """Returns what a decision would trade at the marks of these books."""
     lots = plan(spec, work, decision, ()).lots
-    notional = tuple(n * float(leg.lot) * leg.mark for n, leg in zip(lots, state.legs, strict=True))
+    notional = tuple(n * float(leg.lot) * leg.mark for n, leg in zip(lots, work.legs, strict=True))
     return Forecast(aim=decision.aim, lots=lots, notional=notional)

@@ -131,13 +131,16 @@ class Audit:
         if (line.nav, line.units) != (nav, units):
             self._breach(line.seq, "balances", f"NAV {line.nav} of {line.units} units", f"NAV {nav} of {units} units")
         self.struck.setdefault(line.time_ms, set()).add((line.nav, line.units))
+        before = self.spec
         if isinstance(line.event, (Launched, SpecificationChanged)):
             try:
                 self.spec = Spec(line.event.token)
             except GearingError as error:
                 self._breach(line.seq, "line", str(error), "a specification that a desk can run")
-        if self.again and self.token is not None and self.spec is not None:
-            self._step_token(self.spec, self.token, line)
+        # A change is stepped under the specification before it, as whoever made it did.
+        spec = before if isinstance(line.event, SpecificationChanged) else self.spec
+        if self.again and self.token is not None and spec is not None:
+            self._step_token(spec, self.token, line)
         self._check_snapshot(line.seq)
 
     def _step_token(self, spec: Spec, before: TokenState, line: Line) -> None:

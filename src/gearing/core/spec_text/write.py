@@ -23,6 +23,7 @@ rule = {rule}# an issuer's rule (`gearing rules` lists them), or a [rule] of you
 # settlement = "USDT"         # the currency that NAV is counted in
 # initial_nav = 100.0         # NAV of the first unit
 # cash_interest = 1.0         # the share of the reference rate that idle cash earns
+# disclosure = "prices"       # what the public may know of the next rebalance: "full", "prices", "after" (nothing)
 
 [fees]                        # what the issuer charges
 management_per_day = "0.03%"  # taken at each day's end, 00:00 UTC: 10.4 % in a year
