@@ -55,7 +55,7 @@ class Plan(NamedTuple):
 def decide_now(spec: Spec, work: Working, due: int, now_ms: int, before_ms: int) -> Decision:
     """Returns what the rule says at the last mark; while an order lives, and before the launch, nothing."""
     state = work.state
-    if state.is_working or state.status != "open":
+    if state.is_working or state.status != "open" or state.is_rolling:
         return Decision(NONE, 0.0, 0.0)
     if not state.opened:
         return Decision(OPENING, spec.terms.target, 0.0)
@@ -113,8 +113,9 @@ def orders_of(state: TokenState) -> tuple[Order, ...]:
     running = state.rebalance
     if running is None:
         return ()
-    only = reduces(running)
-    return tuple(Order(a.leg, a.lots, running.epoch, running.slice, a.number, only) for a in running.attempts)
+    return tuple(
+        Order(a.leg, a.lots, running.epoch, running.slice, a.number, reduces(running, a)) for a in running.attempts
+    )
 
 
 def closes(running: Rebalance) -> bool:
@@ -122,9 +123,9 @@ def closes(running: Rebalance) -> bool:
     return running.reason in {CLOSING, WIPED_OUT}
 
 
-def reduces(running: Rebalance) -> bool:
-    """Returns whether a rebalance's orders may only lower the position."""
-    return closes(running) or running.reason == REASONS[int(RIPCORD)]
+def reduces(running: Rebalance, attempt: Attempt) -> bool:
+    """Returns whether an order of a rebalance may only lower the position."""
+    return closes(running) or running.reason == REASONS[int(RIPCORD)] or attempt.reduces is True
 
 
 def begin_close(work: Working, reason: str, now_ms: int, **changed: object) -> tuple[TokenState, tuple[Order, ...]]:
@@ -163,12 +164,12 @@ def ended(running: Rebalance, k: int, held: int, *, again: bool) -> tuple[Rebala
     """
     ending = next(a for a in running.attempts if a.leg == k)
     others = tuple(a for a in running.attempts if a.leg != k)
-    rest, only = ending.lots - ending.filled, reduces(running)
+    rest, only = ending.lots - ending.filled, reduces(running, ending)
     if only:  # the venue may have closed a part by itself meanwhile
         rest = max(rest, min(-held, 0)) if rest < 0 else min(rest, max(-held, 0))
     if rest == 0 or not again or ending.number + 1 >= ATTEMPTS_MAX:
         return msgspec.structs.replace(running, attempts=others), rest, ()
-    anew = Attempt(leg=k, number=ending.number + 1, lots=rest)
+    anew = msgspec.structs.replace(ending, number=ending.number + 1, lots=rest, filled=0)
     after = msgspec.structs.replace(running, attempts=(*others, anew))
     return after, rest, (Order(k, rest, running.epoch, running.slice, anew.number, only),)
 
