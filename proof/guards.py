@@ -126,7 +126,7 @@ REBALANCES = (
     Guard("R4 largest exposure", _LIMITS,
           "if limits.largest_exposure is not None and abs(held) > limits.largest_exposure:", "if False:",
           "test_driver::test_r4_what_breaks_a_limit_is_not_sent"),
-    Guard("R4 leverage", _LIMITS, "if abs(held) / equity > ceiling and len(state.legs) == 1:", "if False:",
+    Guard("R4 leverage", _LIMITS, "if abs(held) / equity > ceiling and len(spec.token.legs) == 1:", "if False:",
           "test_driver::test_r4_leverage_stays_within_target_and_aim"),
     Guard("R4 margin", _LIMITS, "if margin >= equity:", "if False:",
           "test_driver::test_r4_margin_must_leave_something"),

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 
+import numpy as np
 from msgspec import UNSET, UnsetType
 
 from gearing.core.instruments import DatedFuture, Instrument
 from gearing.core.record import DAY_MS
 from gearing.core.state import LegState, TokenState
 from gearing.errors import Problem
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Chains:
@@ -72,13 +70,15 @@ class Chains:
             if k not in begun and state.legs[k].number < len(times) and times[state.legs[k].number] <= now_ms
         )
 
+    def may_roll(self, state: TokenState) -> bool:
+        """Returns whether a roll may begin or go on now."""
+        traded = state.status == "open" and state.opened and bool(state.balances.units)
+        return traded and not state.is_working and any(self.leaves_ms)
+
     def times_ms(self, state: TokenState) -> list[int]:
         """Returns when each leg that has a next contract is to move into it."""
-        return [
-            times[leg.number]
-            for leg, times in zip(state.legs, self.leaves_ms, strict=False)
-            if leg.number < len(times)
-        ]  # fmt: skip
+        own = zip(state.legs, self.leaves_ms, strict=False)
+        return [times[leg.number] for leg, times in own if leg.number < len(times)]
 
     def expired(self, state: TokenState, now_ms: int) -> tuple[str, ...]:
         """Returns the contracts that are held beyond their expiry."""
@@ -96,8 +96,7 @@ def leg_of(position: int, leg: LegState) -> int:
 
 def expiry_ms(expiry: str) -> int:
     """Returns a contract's expiry in ms UTC."""
-    moment = datetime.fromisoformat(expiry)
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(milliseconds=1)
+    return int(np.datetime64(expiry.removesuffix("Z"), "ms").astype(np.int64))
 
 
 def expiry_problems(leg: DatedFuture) -> list[Problem]:

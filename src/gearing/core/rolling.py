@@ -47,15 +47,12 @@ def begin_roll(spec: Spec, work: Working, event: ev.RollDue) -> tuple[TokenState
         settle_roll(work)
         return work.finished(charged_ms=event.time_ms), ()
     v, x = work.arrays()
-    paused = UNSET if state.rebalance is None else state.rebalance
     running = Rebalance(
-        epoch=state.epoch + 1, reason=ROLL, aim=exposure(x, MARK) / v[EQUITY], edge=0.0, side=0.0, restores=False,
-        decided_ms=event.time_ms, prices=tuple(leg.mark for leg in work.legs), cut=False, attempts=attempts,
-        paused=paused,
+        epoch=state.epoch + 1, reason=ROLL, aim=float(exposure(x, MARK) / v[EQUITY]), edge=0.0, side=0.0,
+        restores=False, decided_ms=event.time_ms, prices=tuple(leg.mark for leg in work.legs), cut=False,
+        attempts=attempts, paused=UNSET if state.rebalance is None else state.rebalance,
     )  # fmt: skip
-    after = work.finished(
-        rebalance=running, epoch=running.epoch, rolls=_rolls(state) + 1, charged_ms=event.time_ms
-    )  # fmt: skip
+    after = work.finished(rebalance=running, epoch=running.epoch, rolls=_rolls(state) + 1, charged_ms=event.time_ms)
     return after, orders_of(after)
 
 
@@ -70,9 +67,8 @@ def roll_ended(work: Working, running: Rebalance) -> TokenState:
     if running.paused is UNSET:
         return work.finished(rebalance=None)
     state = work.state
-    resumed = msgspec.structs.replace(
-        running.paused, epoch=state.epoch + 1, prices=tuple(leg.mark for leg in work.legs)
-    )  # fmt: skip
+    prices = tuple(leg.mark for leg in work.legs)
+    resumed = msgspec.structs.replace(running.paused, epoch=state.epoch + 1, prices=prices)
     return work.finished(rebalance=resumed, epoch=resumed.epoch, rolls=_rolls(state) + 1)
 
 

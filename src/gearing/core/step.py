@@ -192,7 +192,7 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
     # Of a token that is to be closed, what another rebalance left is not asked for anew.
     closes = state.status in {"wiped", "closing"}
     again = trading.closes(running) if closes else state.status != "halted"
-    running, rest, orders = trading.ended(running, event.leg, state.legs[event.leg].lots, again=again)
+    running, rest, orders = trading.ended(running, event.leg, state.legs[event.leg], again=again)
     lacks = rest != 0 and not orders
     if lacks and state.status == "open":  # asked for too often: a person has to look
         state = msgspec.structs.replace(state, status="halted")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from msgspec import UNSET
+
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.book import BookState, LiveOrder, Purpose, book_step, order_id
@@ -49,17 +51,20 @@ class Running:
         "spec",
         "state",
         "symbols",
+        "told",
         "why",
     )
 
     def __init__(self, number: int, book: Book, spec: Spec, state: TokenState, head: Head) -> None:
         self.number, self.book, self.spec, self.state, self.head = number, book, spec, state, head
         self.name = spec.token.symbol
-        self.symbols = tuple(leg.symbol for leg in spec.token.legs)
+        self.symbols = spec.chains.held(state.legs) if state.legs else spec.chains.first(UNSET)
         self.nav_number = 0
         self.horizon: Watch | None = None
         self.measured: Measured | None = None
         self.why = ""
+        # What was said of its rolls already, so that it is said once.
+        self.told: set[str] = set()
 
     @property
     def stream(self) -> str:
@@ -89,6 +94,9 @@ class Driver:
         market: the guarded prices of every instrument.
         nav_ms: NAVs are published so often, in the market's time.
         on_deleveraging: what follows when the venue closed a part of a position by auto-deleveraging.
+
+    Attributes:
+        lots: the size of one lot of each instrument that a roll may open, as the venue lists it.
     """
 
     def __init__(self, market: Market, *, nav_ms: int = _MINUTE_MS, on_deleveraging: OnDeleveraging = "freeze") -> None:
@@ -98,6 +106,7 @@ class Driver:
         self.books: dict[str, Book] = {}
         self.by_name: dict[str, Running] = {}
         self.effects = Effects()
+        self.lots: dict[str, str] = {}
 
     # Taking up books and tokens.
 
@@ -129,15 +138,17 @@ class Driver:
         self.tokens.append(running)
         self.by_name[running.name] = running
         book.tokens.append(running)
-        self.market.list_token(running.number, running.symbols)
+        self.market.list_token(running.number, spec.chains.symbols)
         self.arm(running)
         return running
 
     def launch(self, book: Book, spec: Spec, lots: tuple[str, ...], amount: int, units: int, now_ms: int) -> Running:
         """Launches a token at the prices of now, and seeds it."""
-        prices = tuple(self.market.price(leg.symbol) for leg in spec.token.legs)
+        contracts = spec.chains.at(now_ms)
+        prices = tuple(self.market.price(symbol) for symbol in spec.chains.first(contracts))
         running = self.adopt(book, spec, TokenState(), _START)
-        self.apply(running, ev.Launched(time_ms=now_ms, token=spec.token, lots=lots, prices=prices))
+        self.apply(running, ev.Launched(time_ms=now_ms, token=spec.token, lots=lots, prices=prices,
+                                        contracts=contracts))  # fmt: skip
         self.apply(running, ev.Seeded(time_ms=now_ms, amount=amount, units=units))
         return running
 
@@ -157,17 +168,23 @@ class Driver:
         self.tally.crossings += len(concerned)
         for number in sorted(concerned):
             self.attend(self.tokens[number])
+        for running in self.tokens:
+            if any(running.spec.chains.expiries_ms):
+                self._see_expiry(running, now_ms)
 
     def attend(self, running: Running) -> None:
-        """Asks a token what it does at the prices it has now."""
+        """Asks a token what it does at the prices it has now; a roll that is due comes before its rule."""
+        waits = self._roll(running)
         prices = self.market.prices(running.symbols)
         if prices is None:  # P4: without a good price of each leg nothing is done; the next one asks again
             self.arm(running)
             return
+        if running.state.is_rolling and running.state.is_working:
+            waits = True
         horizon = running.horizon
         event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
                           volumes=prices.volumes)  # fmt: skip
-        due = horizon is not None and prices.time_ms >= horizon.deadline_ms
+        due = horizon is not None and prices.time_ms >= horizon.deadline_ms and not waits
         if due or needs(running.spec, running.state, event):
             self.apply(running, event)
         number = prices.time_ms // self.nav_ms
@@ -320,7 +337,7 @@ class Driver:
 
     def apply(self, running: Running, event: ev.TokenEvent) -> None:
         """Steps a token, journals what came of it, and places the orders it wants."""
-        before = running.state
+        before, symbols = running.state, running.symbols
         try:
             done = step(running.spec, before, event)
         except StepError as error:
@@ -331,7 +348,9 @@ class Driver:
             stream=running.stream, seq=running.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
             entry=done.entry, nav=done.state.nav, units=done.state.balances.units, state=state_hash(body),
         )  # fmt: skip
-        running.state = done.state
+        running.state, running.symbols = done.state, running.spec.chains.held(done.state.legs)
+        if running.symbols != symbols:
+            self.market.disarm(running.number, [one for one in symbols if one not in running.symbols])
         running.head = self.effects.append(running.stream, running.head, event.time_ms, line, done.state)
         for one in measure(running.measured, running.name, running.symbols, before, done.state, event):
             running.measured = self.effects.rebalances[one.token, one.epoch] = one
@@ -356,6 +375,41 @@ class Driver:
         """Sets the token's barriers to its horizon."""
         running.horizon = watch(running.spec, running.state)
         self.market.arm(running.number, running.symbols, running.horizon, float((running.nav_number + 1) * self.nav_ms))
+
+    def _roll(self, running: Running) -> bool:
+        """Begins the roll that is due, or goes on with one; returns whether one waits for a price or a lot's size."""
+        state, chains = running.state, running.spec.chains
+        now = self.market.prices(running.symbols)
+        if now is None or not chains.may_roll(state):
+            return False
+        due = chains.due(state, now.time_ms)
+        if not (due or state.is_rolling):
+            return False
+        following = chains.following(state, due)
+        prices = self.market.prices((*running.symbols, *following))
+        unknown = [symbol for symbol in following if symbol not in self.lots]
+        if prices is None or unknown:
+            lacks = f"the size of a lot of {', '.join(unknown)}" if unknown else "a good price of both"
+            self._tell(running, f"the roll into {', '.join(following)} waits for {lacks}")
+            return True
+        count = len(running.symbols)
+        self.apply(running, ev.RollDue(
+            time_ms=prices.time_ms, legs=due, prices=prices.marks[:count], next_prices=prices.marks[count:],
+            lots=tuple(self.lots[symbol] for symbol in following),
+        ))  # fmt: skip
+        return running.state.is_working
+
+    def _see_expiry(self, running: Running, now_ms: int) -> None:
+        for symbol in running.spec.chains.expired(running.state, now_ms):
+            words = f"{symbol} expired while it was held"
+            if words not in running.told:
+                running.told.add(words)
+                self.halt(running, "guard", words, now_ms)
+
+    def _tell(self, running: Running, words: str) -> None:
+        if words not in running.told:
+            running.told.add(words)
+            self.effects.alarms.append(f"{running.name}: {words}")
 
     def _after_deleveraging(self, running: Running, now_ms: int) -> None:
         words = "the venue deleveraged the position"
@@ -390,8 +444,12 @@ class Driver:
         self.effects.closed.append(client_id)
         self.tally.orders[outcome] += 1
         running, p = self.by_name[order.purpose.token], order.purpose
+        rolled = running.state.is_rolling
         self._end(running, p.leg, p.epoch, p.slice, p.attempt, outcome, words, time_ms)
-        self.arm(running)
+        if rolled and not running.state.is_rolling:  # what fell due with the roll was put off until now
+            self.attend(running)
+        else:
+            self.arm(running)
 
     def _end(
         self, running: Running, leg: int, epoch: int, slice_: int, attempt: int, outcome: ev.Outcome, words: str,
