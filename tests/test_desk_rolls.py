@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+import polars as pl
 import pytest
 from proof.virtual import run
 
 import gearing as gr
 from gearing.core.money import MINOR
+from gearing.core.spec_text import format_token
 from gearing.core.terms import Spec
 from gearing.core.trading import orders_of
 from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
+from gearing.desk.config_text import parse_desk
 from gearing.desk.engine import Engine
 from gearing.desk.keeper import InLoopKeeper
+from gearing.desk.past import Past
+from gearing.desk.planned import planned
 from gearing.desk.pump import PumpedHub
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.limits import refusal
 from gearing.drive.market import Market
 from gearing.drive.outlook import next_clock, outlook
+from gearing.errors import SpecError
 from gearing.store.database import init_database
 from gearing.store.export import exported
 from gearing.store.recompute import recompute
@@ -28,6 +35,7 @@ from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.study.exact import exact_backtest
 from gearing.venues.paper import requests as rq
+from gearing.venues.paper.engine import Engine as PaperEngine
 from gearing.venues.paper.exchange import PaperExchange
 from gearing.venues.paper.setup import Latency, Listing, Setup
 from gearing.venues.paper.venue import PaperVenue
@@ -48,8 +56,8 @@ def token(rule=None, **more):
 
 
 def price(symbol, now_ms):
-    """The next contract stands above the first, and both move a little each minute, but not when the roll is due."""
-    steps = (now_ms - NOON_MS - MINUTE_MS // 2) // MINUTE_MS
+    """The next contract stands above the first, and both move a little every other minute, but not about the roll."""
+    steps = (now_ms - NOON_MS - MINUTE_MS) // (2 * MINUTE_MS)
     return round(40_000.0 * (1 + 0.0003 * (steps * 7 % 11 - 5)) * (1.0 if symbol == "BTCJAN" else 1.01), 1)
 
 
@@ -263,7 +271,7 @@ def test_orders_carry_their_contracts_symbol_and_the_token_is_armed_on_both_then
     assert desk.alarms == []
 
 
-def test_without_a_price_of_the_next_contract_a_roll_waits_and_says_so_once_while_the_rule_goes_on():
+def test_without_a_price_of_the_next_contract_a_roll_waits_while_the_rule_goes_on():
     desk = Hand(token(gr.Rule(deviation=0.1)))
     desk.driver.market._instruments["BTCMAR"].guard.why = "no price yet"
     for _ in range(12):
@@ -321,10 +329,76 @@ def test_the_outlook_names_the_roll_and_shows_both_contracts_while_it_runs():
     assert seen.exposure == pytest.approx(3_000_000.0)
 
 
-def test_over_a_roll_the_driver_is_the_exact_backtest_to_the_digit(tmp_path):
-    times = [NOON_MS + k * MINUTE_MS for k in range(60)]
-    given = {name: (times, [price(name, at) for at in times]) for name in NAMES}
+def replayed(tmp_path, it, given):
+    """A desk that replays bars of several contracts from one file."""
+    # A bar is stamped with its beginning, and known at its end.
+    rows = [
+        (at - MINUTE_MS, name, close) for name, known in given.items() for at, close in zip(*known, strict=True)
+    ]  # fmt: skip
+    frame = pl.DataFrame(sorted(rows), schema=["time", "symbol", "close"], orient="row")
+    frame.write_csv(tmp_path / "prices.csv")
+    (tmp_path / "T.toml").write_text(format_token(it))
+    text = (
+        'mode = "paper"\ndatabase = "desk.db"\n[feed]\nkind = "replay"\nprices = "prices.csv"\n'
+        '[venue.costs]\ntaker_fee = 5e-4\nhalf_spread = 2e-4\n[[tokens]]\nfile = "T.toml"\ncapital = 1000000\n'
+    )
+    return planned(parse_desk(text), tmp_path)
+
+
+def series(count=60):
+    times = [NOON_MS + k * MINUTE_MS for k in range(count)]
+    kept = {"BTCJAN": times[:20], "BTCMAR": times[5:]}
+    return {name: (at, [price(name, one) for one in at]) for name, at in kept.items()}
+
+
+def test_a_desk_over_a_roll_is_the_exact_backtest_to_the_digit(tmp_path):
+    it = token(gr.Rule(deviation=0.3, schedule=(gr.Schedule(times=("12:10", "12:30")),)), costs=COSTS)
+    plan = replayed(tmp_path, it, series())
+    rules = {listing.rules.symbol: listing.rules for listing in plan.listings()}
+    assert {symbol: one.delisted_ms for symbol, one in rules.items()} == {
+        "BTCJAN": NOON_MS + 70 * MINUTE_MS, "BTCMAR": 1_774_569_600_000}  # fmt: skip
+    assert {one.funding_interval_ms for one in rules.values()} == {0}
+    start = plan.start_ms
+    driver = Driver(Market(msgspec.structs.replace(plan.guard, age_ms_max=HOUR_MS)))
+    driver.lots = plan.lots
+    setup = plan.setup(quick=True)
+    past = Past(driver, PaperEngine(setup), plan.feed)
+    past.launch(plan.tokens, "abc123", start)
+    driver.attend(driver.by_name["BTC3L"])  # the exact backtest opens at the first price
+    past._settle(start)
+    past.live(start + MINUTE_MS, NOON_MS + 60 * MINUTE_MS, MINUTE_MS, lambda done, of: None)
+    exact = exact_backtest(it, series(), costs=COSTS, equity=1_000_000.0)
+    mine = driver.by_name["BTC3L"].state
+    assert mine.legs[0].contract == exact.state.legs[0].contract == 1
+    assert (mine.epoch, mine.rebalances) == (exact.state.epoch, exact.rebalances) == (4, 3)
+    assert mine.balances.wallet == exact.state.balances.wallet
+    assert (mine.legs[0].lots, mine.legs[0].basis) == (exact.state.legs[0].lots, exact.state.legs[0].basis)
+
+
+def test_a_desk_begins_where_each_leg_has_a_price_of_its_contract(tmp_path):
+    plan = replayed(tmp_path, token(), series())
+    assert plan.start_ms == NOON_MS
+    late = series()
+    late["BTCJAN"] = tuple(column[3:] for column in late["BTCJAN"])
+    assert replayed(tmp_path, token(), late).start_ms == NOON_MS + 3 * MINUTE_MS
+    # Prices of the first contract come only after it is to be left: the desk begins with the next.
+    late["BTCJAN"] = tuple(column[12:] for column in late["BTCJAN"])
+    assert replayed(tmp_path, token(), late).start_ms == DUE_MS
+
+
+def test_a_feed_without_a_contract_of_the_chain_is_named(tmp_path):
+    with pytest.raises(SpecError) as caught:
+        replayed(tmp_path, token(), {"BTCJAN": series()["BTCJAN"]})
+    (problem,) = caught.value.problems
+    assert str(problem) == (
+        "BTC3L.legs[0].contracts: expected one of the feed's: BTCJAN, found 'BTCMAR'. "
+        "A desk rolls at the prices of both contracts: the feed needs those of each."
+    )
+
+
+def test_an_exact_backtest_over_a_roll_recomputes_and_agrees_with_its_quick_twin(tmp_path):
     it = token(costs=COSTS)
+    given = series()
     exact = exact_backtest(it, given, costs=COSTS, equity=1_000_000.0)
     exact.journal(tmp_path / "run.jsonl")
     with open(tmp_path / "run.jsonl", "rb") as lines:

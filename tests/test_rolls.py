@@ -169,6 +169,7 @@ def test_a_roll_that_the_venue_refuses_halts_with_both_contracts_and_goes_on_onc
     with pytest.raises(StepError):
         due(life, 0.0, legs=(), after_ms=0)
     life.operate("resume")
+    assert life.mark(100.0, 104.0) == []
     with pytest.raises(StepError):
         life.operate("rebalance")
     assert watch(life.spec, life.state).deadline_ms <= life.now_ms

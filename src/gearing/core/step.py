@@ -285,8 +285,8 @@ def _wipe_out(work: Working, now_ms: int) -> Step:
     after, orders = trading.begin_close(work, trading.WIPED_OUT, now_ms, status="wiped")
     if orders:
         return Step(after, tuple(work.entry), orders)
-    work.cover()
     rolling.settle_roll(work)
+    work.cover()
     return Step(work.finished(status="wiped", rebalance=None), tuple(work.entry))
 
 

@@ -8,6 +8,7 @@ It needs Python 3.11 and nothing else, so that a stranger can read it and run it
 2. The books: the postings of an event sum to zero, money and units apart.
 3. The portfolio, from what happened and not from what was booked. The wallet is the capital, less charges, plus
    funding and the profit of what was closed; unrealised profit is the positions at their marks less what they cost.
+   While a leg rolls, the contract it leaves and the next one are two positions.
 
     NAV = (wallet + unrealised profit + fees owed) / units, rounded down
 
