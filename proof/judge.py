@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gearing.core.book import Difference
 from gearing.drive.driver import Book, Driver, Running
 from gearing.venues.paper.engine import Engine as PaperEngine
+from proof.swarm import Trouble
 
 # What an alarm names that must never happen.
 _NEVER = ("L1", "L2", "U2", "U7", "O3", "R1", "F2")
@@ -20,67 +20,77 @@ class Judge:
         venue: the exchange.
         alarms: everything that a person was told.
         rough: whether gaps of the market, or the venue by itself, may have left a token where no order passes.
+        trouble: what befell an instrument, the clock or the database.
         seen: what is counted.
     """
 
     def __init__(
-        self, driver: Driver, venue: PaperEngine, alarms: list[str], *, rough: bool, seen: Counter[str]
-    ) -> None:
+        self, driver: Driver, venue: PaperEngine, alarms: list[str], *, rough: bool, trouble: Trouble,
+        seen: Counter[str],
+    ) -> None:  # fmt: skip
         self.driver, self.venue, self.alarms, self.rough, self.seen = driver, venue, alarms, rough, seen
+        self.trouble = trouble
 
     def failures(self) -> list[str]:
         """Returns what was promised and does not hold."""
-        found = [words for words in self.alarms if any(mark in words for mark in _NEVER)]
-        if not self.rough:
-            found += [words for words in self.alarms if "R4" in words or "C1" in words]
         state = self.venue.state
+        found = []
         if state.clock.orders != len(state.orders):
             found.append(f"the venue took {state.clock.orders} orders of {len(state.orders)} ids")
+        for kind, what in zip(self.trouble._fields, self.trouble, strict=True):
+            self.seen[kind] += what is not None
+        if self.trouble.stale is not None:  # nobody knows what happened since, so nothing may be sent
+            return found + [words for book in self.driver.books.values() for words in self._restored(book)]
+        never = [mark for mark in _NEVER if mark != "F2" or self.trouble.resized is None]
+        found += [words for words in self.alarms if any(mark in words for mark in never)]
+        if not self.rough and self.trouble.resized is None:
+            found += [words for words in self.alarms if "R4" in words or "C1" in words]
         for name, book in self.driver.books.items():
+            if self._is_resized(book):
+                stands = book.state.halted or all(token.state.status == "wiped" for token in book.tokens)
+                found += [] if stands else [f"{name}: trades in lots of a size that is no more"]
+                continue
             if book.state.live:
                 found.append(f"{name}: orders are open at the end: {sorted(book.state.live)}")
             differs = self.driver.differences(book, self.venue.statement(name))
-            turned = bool(differs) and self._is_order_of_booking(book, differs)
-            self.seen["turned"] += turned
-            if not turned:
-                found += [f"{name}: {d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differs]
+            found += [f"{name}: {d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differs]
             for running in book.tokens:
-                found += self._token(running, turned=turned)
+                found += self._token(running)
         return found
 
-    def _token(self, running: Running, *, turned: bool) -> list[str]:
+    def _restored(self, book: Book) -> list[str]:
+        """Returns what is wrong with a book whose database is an old one."""
+        incarnation = book.state.incarnation
+        sent = [key for key in self.venue.state.orders if key.startswith(f"{book.name}/{incarnation}")]
+        found = [] if book.state.halted.startswith("restore: ") else [f"{book.name}: is not halted after a restoration"]
+        return found + ([f"{book.name}: sent {sent} after a restoration"] if sent else [])
+
+    def _is_resized(self, book: Book) -> bool:
+        resized = self.trouble.resized
+        return resized is not None and any(resized[1] in token.symbols for token in book.tokens)
+
+    def _token(self, running: Running) -> list[str]:
         """Returns what is wrong with a token: it runs, is wiped out and at rest, or is halted for a reason told."""
         state, name = running.state, running.name
         self.seen["wiped"] += state.status == "wiped"
         self.seen["liquidated"] += any(not one.deleveraged for one in self.venue.state.forced.get(name, []))
         if state.status == "wiped":
-            # Funding told after the reserve paid in may leave it something, which is then its holders'.
-            at_rest = state.is_flat and state.equity >= 0 and state.balances.reserve <= 0
+            # Once the reserve has back what it paid in, what is left is its holders'.
+            at_rest = state.is_flat and (state.equity == 0 or state.equity > 0 == state.balances.reserve)
             return [] if at_rest else [f"{name}: is wiped out with equity {state.equity} and {state.legs}"]
         mine = [words for words in self.alarms if words.startswith(f"{name}: ")]
         # One that was trading when the venue took a part of its position cannot be rehedged at once, and is frozen.
         frozen = state.status == "halted" and any("deleveraged the position" in words for words in mine)
         if state.status == "open" or frozen:
             return []
+        ends = self.trouble.ends
+        ended = ends is not None and ends[1] in running.symbols and any("has ended" in words for words in mine)
+        if state.status == "halted" and ended:
+            return []
         if state.status == "halted" and any("too often" in words for words in mine):
             self.seen["given up"] += 1  # a person has to look, and was told
             return []
         if state.status == "halted" and self.rough and any("R4" in words for words in mine):
-            self.seen["refused"] += not turned
+            self.seen["refused"] += 1
             return []
         return [f"{name}: is {state.status}; {mine[-3:]}"]
-
-    def _is_order_of_booking(self, book: Book, differs: tuple[Difference, ...]) -> bool:
-        """Returns whether wallets differ by nothing but the order of booking.
-
-        Where the venue closes a part by itself while an order is being filled, the desk may learn of the two in the
-        other order. Profit by average cost is then realised in other parts; wallet less cost of what is held is not
-        touched by that.
-        """
-        account = self.venue.state.account(book.name)
-        cash = sum(account.wallet.values()) - sum(held.basis for held in account.positions.values())
-        ledger = sum(
-            running.state.balances.wallet - sum(leg.basis for leg in running.state.legs) for running in book.tokens
-        )
-        forced = bool(self.venue.state.forced.get(book.name))
-        return forced and cash == ledger and all(one.what == "wallet" for one in differs)

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +37,7 @@ from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.market.endless import EndlessMarket
+from gearing.store.backup import backup_database, restore_database
 from gearing.store.database import connect, init_database
 from gearing.store.store import Store
 from gearing.store.verify import verify
@@ -47,7 +49,7 @@ from gearing.venues.paper.setup import Faults, Latency, Listing, Setup, listed
 from gearing.venues.paper.venue import PaperVenue
 from gearing.venues.protocol import Quote
 from proof.judge import Judge
-from proof.swarm import SYMBOLS, CountingDraws, shocks_of, swarm, tiers_of, tokens_of
+from proof.swarm import SYMBOLS, CountingDraws, shocks_of, swarm, tiers_of, tokens_of, trouble_of
 from proof.virtual import run
 
 START_MS = 1_767_225_600_000  # 2026-01-01
@@ -97,6 +99,8 @@ class _Simulation:
         self.kills = self.draw.choice([0, 0, 1, 3]) if kills is None else kills
         self.steps = int(hours * _HOUR_MS / _STEP_MS)
         self.shocks = shocks_of(self.draw, self.steps)
+        self.trouble = trouble_of(self.draw, self.steps)
+        self.offset_ms = 0
         self.is_rough = bool(self.shocks) or self.faults.deleveraged > 0.0
         self.factors = dict.fromkeys(SYMBOLS, 1.0)
         self.start_ms = (
@@ -128,8 +132,12 @@ class _Simulation:
                 self.afflict(Faults())
             await self.clock.sleep_ms(self.start_ms + step * _STEP_MS - self.clock.now_ms())
             self.shake(step)
+            await self.befall(step)
             self.publish(self.clock.now_ms())
-            if kill_at and kill_at[0] <= step:
+            if self.is_due(self.trouble.clock, step) or self.is_due(self.trouble.stale, step):
+                await self.killed(desk)
+                desk = await self.afterwards()
+            elif kill_at and kill_at[0] <= step:
                 kill_at.pop(0)
                 await self.killed(desk)
                 desk = await self.started()
@@ -138,7 +146,8 @@ class _Simulation:
                 self.failures.append(f"the desk ended: {error!r}")
                 break
         await self.clock.sleep_ms(120_000)
-        judge = Judge(self.engine.driver, self.exchange.engine, self.alarms, rough=self.is_rough, seen=self.seen)
+        judge = Judge(self.engine.driver, self.exchange.engine, self.alarms, rough=self.is_rough,
+                      trouble=self.trouble, seen=self.seen)  # fmt: skip
         self.failures += judge.failures()
         self.orders = self.exchange.engine.state.clock.orders
         await self.killed(desk)
@@ -160,6 +169,36 @@ class _Simulation:
             shock = self.shocks.pop(0)
             for symbol in shock.symbols:
                 self.factors[symbol] *= shock.factor
+
+    @staticmethod
+    def is_due(what: tuple[int, Any] | None, step: int) -> bool:
+        return what is not None and what[0] == step
+
+    async def befall(self, step: int) -> None:
+        """Lets happen what befalls an instrument, and takes the backup that will be stale."""
+        ends, resized, stale = self.trouble.ends, self.trouble.resized, self.trouble.stale
+        if ends is not None and ends[0] == step:
+            self.hub.control(rq.Delist(symbol=ends[1], at_ms=self.clock.now_ms() + 120_000))
+        if resized is not None and resized[0] == step:
+            lot = Decimal(self.exchange.engine.state.listings[resized[1]].rules.lot) / 10
+            self.hub.control(rq.Resize(symbol=resized[1], lot=str(lot)))
+        if stale is not None and stale[1] == step:
+            backup_database(self.file, self.backup)
+
+    async def afterwards(self) -> asyncio.Task[None]:
+        """Begins the life after a kill with what trouble left of the clock or the database."""
+        if self.trouble.clock is not None:
+            self.offset_ms = self.trouble.clock[1]
+        else:
+            for left in self.file.parent.glob(f"{self.file.name}*"):
+                left.unlink()
+            restore_database(self.backup, self.file, self.clock.now_ms())
+            _name(self.file, f"{(self.seed + 1) % 36**6:06d}"[-6:])
+        return await self.started()
+
+    @property
+    def backup(self) -> Path:
+        return self.file.with_name("backup.db")
 
     def marks(self, now_ms: int) -> dict[str, float]:
         """Returns the true prices; a gap leaves the digits that a venue would quote."""
@@ -210,10 +249,13 @@ class _Simulation:
 
     async def started(self) -> asyncio.Task[None]:
         self.store = Store(self.file, "demo")
+        # As the desk does it: its time never goes back behind its journal.
+        clock = ScaledClock(max(self.clock.now_ms() + self.offset_ms, self.store.last_ms()))
+        self.offset_ms = 0
         booted = boot(self.store, Market(GuardLimits()), window_ms=2_000, visibility_ms=_VISIBILITY_MS,
-                      now_ms=self.clock.now_ms(), on_deleveraging="rehedge")  # fmt: skip
+                      now_ms=clock.now_ms(), on_deleveraging="rehedge")  # fmt: skip
         venues: dict[str, Any] = {name: self.venue(name) for name in booted.driver.books}
-        engine = Engine(booted.driver, booted.outbox, venues, InLoopKeeper(self.store), self.clock,
+        engine = Engine(booted.driver, booted.outbox, venues, InLoopKeeper(self.store), clock,
                         reserve=_RESERVE)  # fmt: skip
         engine.on_alarm = self.alarms.append
         self.engine = engine

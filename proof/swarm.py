@@ -73,6 +73,37 @@ def shocks_of(draw: random.Random, steps: int) -> list[Shock]:
     return sorted(found)
 
 
+class Trouble(NamedTuple):
+    """What happens once, if it does: to an instrument, to the desk's clock, to its database. Each is a step and what.
+
+    Args:
+        ends: trading in an instrument ends.
+        resized: lots of an instrument become a tenth.
+        clock: the desk is killed, and its next life has a clock that is so many ms off.
+        stale: the desk is killed, and goes on with a backup of some steps before.
+    """
+
+    ends: tuple[int, str] | None = None
+    resized: tuple[int, str] | None = None
+    clock: tuple[int, int] | None = None
+    stale: tuple[int, int] | None = None
+
+
+def trouble_of(draw: random.Random, steps: int) -> Trouble:
+    """Returns what befalls a run: one of the troubles, or none."""
+    step, symbol = draw.randrange(2, max(steps, 3)), draw.choice(SYMBOLS)
+    match draw.randrange(12):
+        case 0:
+            return Trouble(ends=(step, symbol))
+        case 1:
+            return Trouble(resized=(step, symbol))
+        case 2 | 3:
+            return Trouble(clock=(step, draw.choice([-1, 1]) * 3_600_000))
+        case 4:
+            return Trouble(stale=(step, draw.randrange(1, step)))
+    return Trouble()
+
+
 def swarm(draw: random.Random) -> Faults:
     """Returns some of the faults, each at some rate."""
     chosen = {name: draw.random() * most for name, most in RATES.items() if draw.random() < 0.35}

@@ -358,7 +358,11 @@ class Loop:
         )
 
     def rebalance(self, i):
-        rule, target, holds = self.rule, self.token.target, not self.flat()
+        rule, target = self.rule, self.token.target
+        # Legs that cancel each other to the last digit are no exposure, as if nothing were held.
+        holds = not self.flat() and (self.inverse or self.X() != 0)
+        if holds and abs(self.X()) < 1e-9 * self.gross():
+            self.out.knife.append((i, "an exposure near zero"))
         # Without contracts there is no leverage to a rule, even where the collateral is coin.
         leverage = self.X() / self.E if holds else 0.0
         move = sum(self.w[k] * (self.p[k] / self.ref[k] - 1) for k in self.K)

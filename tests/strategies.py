@@ -34,6 +34,11 @@ class Case:
     equity: float
     bars: dict
 
+    def cut(self, stop):
+        """The same case up to, without, bar `stop`."""
+        bars = {k: None if v is None else v[:stop] for k, v in self.bars.items()}
+        return Case(self.token, self.times[:stop], self.prices[:stop], self.spacing_ms, self.funding, self.equity, bars)
+
     def __repr__(self):
         return f"Case({self.token}, {len(self.times)} bars of {self.spacing_ms} ms)"
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -20,131 +17,9 @@ from gearing.cli import compiling
 from gearing.cli.main import main
 from gearing.core.spec_text import EXAMPLES, example_token, parse_token
 from gearing.market.token_file import read_token
+from tests.holdings import DAY, START, Captured, N, bars, paid, told, walk
 
-Captured = pytest.CaptureFixture[str]
-
-HOUR, DAY = 3_600_000, 86_400_000
-START = 1_672_531_200_000
-N = 24 * 30
-BASKET = """
-symbol = "TWO2L"
-target = 2
-rule = "daily-etf"
-[costs]
-taker_fee = "0.05%"
-[[legs]]
-symbol = "BTCUSDT"
-weight = 0.6
-[[legs]]
-symbol = "ETHUSDT"
-weight = 0.4
-"""
-CHAIN = """
-symbol = "CHAIN2L"
-target = 2
-rule = "daily-etf"
-[[legs]]
-kind = "dated_future"
-symbol = "BTC"
-roll_days = 2
-contracts = [
-  { symbol = "BTC-JAN", expiry = "2023-01-15" },
-  { symbol = "BTC-FEB", expiry = "2023-02-15" },
-]
-"""
-SWAP = """
-symbol = "QQQ2L"
-target = 2
-rule = "daily-etf"
-[[legs]]
-kind = "total_return_swap"
-symbol = "QQQ"
-spread = "0.35%"
-"""
-SPOT = 'symbol = "BTC1L"\ntarget = 1\nrule = "daily-etf"\n[[legs]]\nkind = "spot"\nsymbol = "BTC"\n'
-INVERSE = """
-symbol = "BTC2L"
-target = 2
-rule = "daily-etf"
-settlement = "{settlement}"
-[[legs]]
-symbol = "BTCUSD_PERP"
-inverse = true
-underlying = "BTC"
-multiplier = 100
-"""
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("GEARING_") and name != "GEARING_CACHE"]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "110")
-    monkeypatch.chdir(tmp_path)
-    files = {"basket": BASKET, "chain": CHAIN, "swap": SWAP, "spot": SPOT}
-    files |= {"inverse": INVERSE.format(settlement="USD"), "coin": INVERSE.format(settlement="BTC")}
-    for name, text in files.items():
-        Path(f"{name}.toml").write_text(text)
-
-
-def walk(seed: int, start: float = 100.0) -> np.ndarray:
-    return start * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.006, N)))
-
-
-def bars(symbol: str, close: np.ndarray, *, step: int = HOUR) -> pl.DataFrame:
-    stamps = START + step * np.arange(len(close))
-    columns = {"open": close, "high": close * 1.002, "low": close * 0.998, "close": close, "volume": close * 0 + 1e6}
-    return pl.DataFrame({"timestamp": stamps, "symbol": symbol, **columns})
-
-
-def paid(symbol: str, rate: float) -> pl.DataFrame:
-    stamps = START + 8 * HOUR * np.arange(1, N // 8 + 1)
-    return pl.DataFrame({"timestamp": stamps, "symbol": symbol, "funding_rate": rate})
-
-
-@pytest.fixture
-def coins() -> None:
-    """Prices and funding of three coins in one file each, and each coin's alone, without a column of symbols."""
-    frames, rates = [], []
-    for name, seed, rate in (("BTCUSDT", 1, 1e-4), ("ETHUSDT", 2, 2e-4), ("XRPUSDT", 3, 3e-4)):
-        frames.append(bars(name, walk(seed)))
-        rates.append(paid(name, rate))
-        frames[-1].drop("symbol").write_parquet(f"{name[:3].lower()}.parquet")
-        rates[-1].drop("symbol").write_parquet(f"{name[:3].lower()}_funding.parquet")
-    pl.concat(frames).write_parquet("all.parquet")
-    pl.concat(rates).write_parquet("funding.parquet")
-    frames[0].write_parquet("btc_named.parquet")
-    pl.concat([frames[0], frames[2]]).write_parquet("btc_xrp.parquet")
-    rates[2].write_parquet("xrp_funding_named.parquet")
-
-
-@pytest.fixture
-def contracts() -> None:
-    spot = walk(4)
-    frames = [bars("BTC-JAN", spot * 1.01), bars("BTC-FEB", spot * 1.03)]
-    frames[0].drop("symbol").write_parquet("jan.parquet")
-    frames[1].drop("symbol").write_parquet("feb.parquet")
-    pl.concat(frames).write_parquet("contracts.parquet")
-    bars("BTC", spot).write_parquet("spot.parquet")
-
-
-@pytest.fixture
-def fund() -> None:
-    close = walk(5)[:200]
-    days = bars("QQQ", close, step=DAY).with_columns(dividends=pl.Series([0.0] * 60 + [0.7] + [0.0] * 139))
-    days.write_parquet("qqq.parquet")
-    stamps = START + DAY * np.arange(200)
-    one = pl.DataFrame({"date": stamps, "series": "DFF", "rate_pct": np.where(np.arange(200) < 50, 3.0, 5.0)})
-    two = one.with_columns(pl.lit("DTB3").alias("series"), pl.col("rate_pct") + 1)
-    pl.concat([one, two]).write_parquet("rates.parquet")
-    one.write_parquet("dff.parquet")
-
-
-def told(capsys: Captured, *words: str) -> dict[str, Any]:
-    assert main([*words, "--json"]) == 0
-    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return answer
-
+pytestmark = pytest.mark.usefixtures("here")
 
 ONE_FILE = ("backtest", "basket.toml", "--prices", "all.parquet", "--funding", "funding.parquet")
 BY_NAME = (
@@ -433,42 +308,6 @@ def test_reports_of_many_tokens_say_what_they_ran_on(capsys: Captured) -> None:
     assert main(["sweep", "basket.toml", *words, "--set", "target=1,2"]) == 0
     assert "ETHUSDT, 90 settlements" in Path("r.html").read_text(encoding="utf-8")
     capsys.readouterr()
-
-
-@pytest.mark.usefixtures("coins")
-def test_the_gap_budget_of_a_basket_is_that_of_its_index(capsys: Captured) -> None:
-    words = ("token", "check", "basket.toml", "--prices", "all.parquet")
-    budget = told(capsys, *words)["gap_budget"]
-    index = gr.backtest(read_token("basket.toml"), "all.parquet").prices
-    alone = gr.gap_budget(gr.Token(symbol="TWO2L", target=2.0, rule="daily-etf"), index)
-    assert (budget["prices"], budget["bars"]) == ("TWO2L index", N)
-    assert budget["volatility"] == pytest.approx(alone.volatility, rel=1e-3)
-    assert [row["worst_move"] for row in budget["rows"]] == pytest.approx([r.worst_move for r in alone.rows], rel=1e-3)
-    assert main([*words]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "the index of its 2 legs" in shown
-    assert "closes only" in shown
-    assert "the legs share it" in shown
-
-
-@pytest.mark.usefixtures("contracts")
-def test_the_gap_budget_of_a_chain_has_no_jump_at_its_roll(capsys: Captured) -> None:
-    budget = told(capsys, "token", "check", "chain.toml", "--prices", "contracts.parquet")["gap_budget"]
-    # Contracts at constant premiums move as their underlying does, lows and highs included.
-    alone = gr.gap_budget(gr.Token(symbol="X", target=2.0, rule="daily-etf"), "spot.parquet")
-    assert "joined without jumps" in budget["made_of"]
-    assert [row["worst_move"] for row in budget["rows"]] == pytest.approx([r.worst_move for r in alone.rows], rel=1e-6)
-
-
-@pytest.mark.usefixtures("coins", "fund")
-def test_other_gap_budgets(capsys: Captured) -> None:
-    swap = told(capsys, "token", "check", "swap.toml", "--prices", "qqq.parquet")["gap_budget"]
-    assert "no venue liquidates" in swap["maintenance"]
-    assert all(row["liquidation"]["move"] == row["zero"]["move"] for row in swap["rows"])
-    assert main(["token", "check", "coin.toml", "--prices", "btc.parquet"]) == 2
-    assert "whose NAV is counted in BTC" in capsys.readouterr().err
-    assert main(["token", "check", "basket.toml", "--prices", "btc_named.parquet"]) == 2
-    assert "needs prices of ETHUSDT" in capsys.readouterr().err
 
 
 def test_a_token_of_legs_compiles_its_kernel_once(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:

@@ -14,6 +14,7 @@ import pytest
 import gearing as gr
 from gearing.core.events import Marked, Operated
 from gearing.core.money import MINOR, to_float
+from gearing.core.state import Cover, TokenState
 from gearing.core.watch import needs
 from gearing.desk.config import DeskConfig
 from gearing.desk.desk import prepare
@@ -28,6 +29,7 @@ from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.drive.outbox import Outbox
 from gearing.drive.outlook import outlook
+from gearing.drive.reserve import payments
 from gearing.drive.volatility import Volatility
 from gearing.errors import InputError
 from gearing.market.series import Prices
@@ -177,22 +179,43 @@ class _Reserve:
 
 
 @pytest.mark.parametrize(
-    ("reserve", "moved"), [(5 * MINOR, [("USDT", 5 * MINOR, "reserveBTC3L")]), (5 * MINOR - 1, [])]
+    ("reserve", "moved"), [(5 * MINOR, [("USDT", 5 * MINOR, "reserve1xBTC3L")]), (5 * MINOR - 1, [])]
 )
 def test_the_reserve_is_paid_in_for_a_wiped_out_token(past, reserve, moved):
     running, venue, alarms = past.driver.by_name["BTC3L"], _Reserve(), []
     legs = tuple(msgspec.structs.replace(leg, lots=0, basis=0) for leg in running.state.legs)
-    balances = msgspec.structs.replace(running.state.balances, reserve=-5 * MINOR)
-    running.state = msgspec.structs.replace(running.state, status="wiped", legs=legs, balances=balances)
+    covers = (Cover(0, 5 * MINOR),)
+    running.state = msgspec.structs.replace(running.state, status="wiped", legs=legs, covers=covers)
 
     async def paid_in() -> None:
         engine = Engine(past.driver, Outbox(1, 1), {"BTC3L": venue}, Nothing(), _Virtual(0), reserve=reserve)
         engine.on_alarm = alarms.append
-        await engine._pay_in(running.book)
+        for _ in range(3):
+            await engine._settle_reserve(running.book)
 
     asyncio.run(paid_in())
     assert venue.moved == moved
-    assert bool(alarms) is not bool(moved)
+    assert len(alarms) == (0 if moved else 1)
+
+
+def test_the_reserve_pays_in_the_order_in_which_it_was_needed_and_what_came_back_pays_others():
+    def wiped(name: str, *covers: tuple[int, int]) -> tuple[str, str, TokenState]:
+        return name, "USDT", TokenState(status="wiped", covers=tuple(Cover(*cover) for cover in covers))
+
+    first, second = wiped("B", (1, 60)), wiped("A", (2, 50), (4, -50))
+    paid, unpaid = payments([second, first], 100)
+    assert [due.reference for due in paid] == ["reserve1xB"]
+    assert [due.reference for due in unpaid] == ["reserve1xA", "reserve2xA"]
+    third = wiped("C", (5, 45))
+    paid, unpaid = payments([second, third, wiped("B", (1, 60), (3, -10))], 100)
+    assert [(due.reference, due.amount) for due in paid] == [
+        ("reserve1xB", 60),
+        ("reserve2xB", -10),
+        ("reserve1xC", 45),
+    ]
+    assert [due.token for due in unpaid] == ["A", "A"]
+    paid, unpaid = payments([wiped("D", (1, 100)), ("E", "EUR", wiped("E", (1, 100))[2])], 100)
+    assert unpaid == []  # of each currency
 
 
 class _Virtual:

@@ -147,7 +147,6 @@ class Run:
         self.store = Store(self.file, "demo")
         booted = boot(self.store, Market(GuardLimits()), window_ms=2_000, visibility_ms=1_000,
                       now_ms=self.clock.now_ms())  # fmt: skip
-        booted.driver.lots = dict.fromkeys(NAMES, "0.001")
         venues = {name: PaperVenue(self.hub, name) for name in booted.driver.books}
         engine = Engine(booted.driver, booted.outbox, venues, Keeper(self.store, self.case, self.seen), self.clock)
         engine.on_alarm = self.alarms.append

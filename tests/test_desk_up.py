@@ -147,7 +147,15 @@ def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place,
         until(grows(place))
         with up(place) as second:
             assert second.wait(20) == 2
-            assert "another desk runs on this database" in (second.stdout.read() if second.stdout else "")
+            words = " ".join((second.stdout.read() if second.stdout else "").split())
+            assert f"another desk runs on this database, process {child.pid}." in words
+        child.send_signal(signal.SIGSTOP)
+        with up(place) as third:
+            assert third.wait(20) == 2
+            words = " ".join((third.stdout.read() if third.stdout else "").split())
+            assert f"process {child.pid}, which is stopped" in words
+            assert f"kill -CONT {child.pid}" in words
+        child.send_signal(signal.SIGCONT)
         metrics = until(lambda: _scraped("gearing_nav{"))
         for name in (
             "gearing_ticks_total",

@@ -17,9 +17,12 @@ from gearing.core.trading import Order
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.limits import refusal
+from gearing.drive.listing import findings
 from gearing.drive.market import Market
-from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, Quote, Statement, Trade
+from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, OrderStatus, Quote, Statement, Trade
 from tests.lives import CAPITAL, HOUR_MS, NOON_MS, UNITS, token
+
+RULES = InstrumentRules(symbol="A", asset="USDT", lot="0.001")
 
 
 class Desk:
@@ -93,6 +96,15 @@ class Desk:
         return [leg.lots for leg in self.it.state.legs]
 
 
+def stated(desk, positions):
+    """Returns the statement of a venue that booked what the desk did."""
+    states = [running.state for running in desk.tokens]
+    wallet = sum(state.balances.wallet for state in states)
+    cost = sum(leg.basis for state in states for leg in state.legs)
+    return Statement(time_ms=desk.now_ms, positions=positions, costs={"USDT": cost}, wallet={"USDT": wallet},
+                     maintenance={})  # fmt: skip
+
+
 def test_a_fill_is_booked_once_however_often_it_is_told():
     desk = Desk()
     (order,) = desk.quote(100.0)
@@ -160,7 +172,7 @@ def test_a_lost_order_is_placed_anew_under_a_new_id():
     # Should it have arrived after all, its fill is nobody's, and the statement will say so.
     desk.hear(desk.trade(order))
     assert desk.lots == [0]
-    statement = Statement(time_ms=desk.now_ms, positions={"A": 30_000_000}, wallet={"USDT": CAPITAL}, maintenance={})
+    statement = stated(desk, {"A": 30_000_000})
     assert desk.driver.differences(desk.book, statement) != ()
 
 
@@ -256,25 +268,82 @@ def test_what_the_venue_closed_by_itself_is_booked_once_and_told():
 
 def test_a_difference_halts_the_book_is_journalled_and_traded_away_by_nobody():
     desk = Desk().opened()
-    wallet = desk.it.state.balances.wallet
-    good = Statement(time_ms=desk.now_ms, positions={"A": 30_000_000}, wallet={"USDT": wallet}, maintenance={})
+    good = stated(desk, {"A": 30_000_000})
+    wallet, cost = good.wallet["USDT"], good.costs["USDT"]
     desk.driver.on_statement(desk.book, good)
     assert desk.book.state.halted == ""
     assert desk.book.state.reconciled_ms == desk.now_ms
     for changed in ({"positions": {"A": 29_999_999}}, {"positions": {}}, {"wallet": {"USDT": wallet - 1}},
-                    {"positions": {"A": 30_000_000, "Z": 1}}):  # fmt: skip
+                    {"positions": {"A": 30_000_000, "Z": 1}}, {"costs": {"USDT": cost + 1}}):  # fmt: skip
         other = Desk().opened()
-        given = {"positions": good.positions, "wallet": good.wallet, **changed}
-        other.driver.on_statement(other.book, Statement(time_ms=other.now_ms, maintenance={}, **given))
+        other.driver.on_statement(other.book, msgspec.structs.replace(good, **changed))
         assert other.take() == []
         assert other.book.state.halted.startswith("reconciliation: C1")
         assert other.lots == [30_000_000]
         assert other.quote(110.0) == []  # nothing is sent from a halted book
 
 
+def test_fills_that_are_booked_in_another_order_than_the_venues_are_no_difference():
+    """Profit by average cost is realised in other parts then; wallet less cost is not touched by that."""
+    desk, other = Desk().opened(), Desk().opened()
+    for it, swapped in ((desk, False), (other, True)):
+        (order,) = it.quote(106.0)
+        filled = it.trade(order, price=106.1)
+        forced = it.forced(-1_000_001, deleveraged=True)
+        for happened in (filled, forced)[:: -1 if swapped else 1]:
+            if happened is forced:
+                it.driver.on_forced(it.book, forced)
+            else:
+                it.driver.on_trade(it.book, filled)
+    statement = stated(desk, {"A": desk.lots[0]})
+    assert other.it.state.balances.wallet != desk.it.state.balances.wallet
+    assert other.driver.differences(other.book, statement) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "halted"),
+    [
+        ({"lot": "0.01"}, "rules: the venue counts A in lots of 0.01, the ledger in lots of 0.001"),
+        ({"asset": "USDC"}, "rules: A settles in USDC at the venue, in USDT here"),
+    ],
+)
+def test_an_instrument_that_is_counted_otherwise_halts_the_book(changed, halted):
+    desk = Desk().opened()
+    for _ in range(2):
+        desk.driver.on_rules(desk.book, [msgspec.structs.replace(RULES, **changed)], desk.now_ms)
+    assert desk.quote(110.0) == []
+    assert desk.book.state.halted == halted
+    assert desk.alarms[0] == f"T: {halted.removeprefix('rules: ')}"
+
+
+def test_an_instrument_that_ends_is_told_before_and_halts_its_token_then():
+    desk = Desk().opened()
+    ends = msgspec.structs.replace(RULES, delisted_ms=desk.now_ms + HOUR_MS, lot="0.0010")
+    for _ in range(2):
+        desk.driver.on_rules(desk.book, [ends], desk.now_ms)
+    desk.take()
+    assert desk.alarms == ["T: trading in A ends 2026-01-01 13:00 UTC"]
+    assert desk.it.state.status == "open"
+    desk.driver.on_rules(desk.book, [ends], ends.delisted_ms)
+    desk.take()
+    assert (desk.it.state.status, desk.it.why) == ("halted", "rules: trading in A has ended")
+
+
+def test_an_instrument_that_is_not_listed_halts_its_token_unless_it_is_over():
+    desk = Desk().opened()
+    desk.driver.on_rules(desk.book, [], desk.now_ms)
+    assert (desk.it.state.status, desk.it.why) == ("halted", "rules: the venue lists no A")
+    desk.it.state = msgspec.structs.replace(desk.it.state, status="closed", legs=(replaced_flat(desk.it.state),))
+    assert findings(("A",), "USDT", desk.it.state, [], desk.now_ms, {}) == []
+
+
+def replaced_flat(state):
+    return msgspec.structs.replace(state.legs[0], lots=0, basis=0)
+
+
 def test_a_halted_book_sends_nothing_and_its_token_is_halted():
     desk = Desk().opened()
-    bad = Statement(time_ms=desk.now_ms, positions={}, wallet={}, maintenance={})
+    bad = Statement(time_ms=desk.now_ms, positions={}, costs={}, wallet={}, maintenance={})
     desk.driver.on_statement(desk.book, bad)
     assert desk.quote(110.0) == []
     assert desk.it.state.status == "halted"
@@ -350,9 +419,7 @@ def test_two_tokens_of_one_book_have_their_own_orders_and_positions():
                                        legs=(gr.Perpetual(symbol="A"),))  # fmt: skip
     desk = Desk(long, short).opened()
     assert [token.state.legs[0].lots for token in desk.tokens] == [30_000_000, -10_000_000]
-    wallet = sum(token.state.balances.wallet for token in desk.tokens)
-    good = Statement(time_ms=desk.now_ms, positions={"A": 20_000_000}, wallet={"USDT": wallet}, maintenance={})
-    assert desk.driver.differences(desk.book, good) == ()
+    assert desk.driver.differences(desk.book, stated(desk, {"A": 20_000_000})) == ()
 
 
 def test_navs_are_published_each_minute_with_their_marks():

@@ -21,7 +21,15 @@ from gearing.store.database import connect, init_database
 from gearing.store.errors import BusyError
 from gearing.store.records import OutboxChange, OutboxRow
 from gearing.store.store import Store
-from gearing.venues.protocol import GatewayError, OrderStatus, Quote, RefusedError, Statement, Trade
+from gearing.venues.protocol import (
+    GatewayError,
+    InstrumentRules,
+    OrderStatus,
+    Quote,
+    RefusedError,
+    Statement,
+    Trade,
+)
 from tests.lives import CAPITAL, NOON_MS, UNITS, token
 
 WINDOW_MS, VISIBILITY_MS = 2_000, 1_000
@@ -32,7 +40,7 @@ class Venue:
 
     def __init__(self, log):
         self.log, self.fails, self.hidden, self.orders, self.arrives = log, [], False, {}, True
-        self.statements = []
+        self.statements, self.lot = [], "0.001"
 
     async def place(self, order):
         self.log.append(("place", order.client_id, order.signed_ms))
@@ -65,8 +73,13 @@ class Venue:
         if isinstance(found, Exception):
             raise found
         lots = sum(order.lots for order in self.orders.values())
-        positions = {"A": lots} if lots else {}
-        return found or Statement(time_ms=NOON_MS, positions=positions, wallet={"USDT": CAPITAL}, maintenance={})
+        positions, costs = {"A": lots} if lots else {}, {"USDT": 0}
+        return found or Statement(
+            time_ms=NOON_MS, positions=positions, wallet={"USDT": CAPITAL}, maintenance={}, costs=costs
+        )
+
+    async def instruments(self):
+        return [InstrumentRules(symbol="A", asset="USDT", lot=self.lot)]
 
     async def funding_payments(self, since_ms):
         return []
@@ -230,9 +243,15 @@ def test_a_statement_that_fails_is_not_flat_and_no_price_comes_in_before_one_doe
 
 
 def test_a_difference_that_stays_halts_and_sends_nothing():
-    empty = Statement(time_ms=NOON_MS, positions={"A": 7}, wallet={"USDT": CAPITAL}, maintenance={})
+    empty = Statement(time_ms=NOON_MS, positions={"A": 7}, costs={}, wallet={"USDT": CAPITAL}, maintenance={})
     desk = lived(lambda desk: desk.venue.statements.extend([empty] * 50))
     assert "C1" in desk.book.state.halted
+    assert desk.named("ready", "place") == []
+
+
+def test_a_contract_of_another_size_halts_before_anything_is_sent():
+    desk = lived(lambda desk: setattr(desk.venue, "lot", "0.01"))
+    assert desk.book.state.halted == "rules: the venue counts A in lots of 0.01, the ledger in lots of 0.001"
     assert desk.named("ready", "place") == []
 
 

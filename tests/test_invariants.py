@@ -91,6 +91,13 @@ def test_u7_at_rest_nobody_owes():
     assert inv.u7_nobody_owes(life.state, with_balances(broke, wallet=0), ()) == []
 
 
+def test_u7_at_rest_nothing_of_the_reserve_is_kept():
+    life = Life()
+    rich = with_balances(replaced(life.state, status="wiped"), wallet=3, reserve=-2)
+    assert inv.u7_nobody_owes(life.state, rich, ()) == ["U7: the token keeps 3 of what the reserve paid in"]
+    assert inv.u7_nobody_owes(life.state, with_balances(rich, reserve=0), ()) == []
+
+
 @pytest.mark.parametrize("filled", [11, -1])
 def test_o3_no_order_is_filled_beyond_what_was_intended(filled):
     before, after, _ = sound()

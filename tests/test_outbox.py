@@ -94,6 +94,23 @@ def test_after_a_restart_a_ready_order_is_sent_and_one_that_was_being_sent_is_un
     assert box.is_lost("b2", NOW + 3_001)
 
 
+@pytest.mark.parametrize("jump_ms", [-3_600_000, 3_600_000])
+def test_after_a_jump_of_the_clock_a_restart_counts_an_orders_window_anew(jump_ms):
+    box, now_ms = Outbox(WINDOW, VISIBILITY), NOW + jump_ms
+    sent = row_of("main", order("a1"), NOW)._replace(status="sending", signed_ms=NOW, dead_after_ms=NOW + 3_000)
+    box.recover(sent, order("a1"), now_ms)
+    assert not box.is_lost("a1", now_ms + 3_000)
+    assert box.is_lost("a1", now_ms + 3_001)
+
+
+def test_an_order_of_a_restored_database_is_waited_for_as_long_as_that_said():
+    box = Outbox(WINDOW, VISIBILITY)
+    row = row_of("main", order("a1"), NOW)._replace(status="unknown", signed_ms=NOW, dead_after_ms=NOW + 60_000)
+    box.recover(row, order("a1"), NOW)
+    assert not box.is_lost("a1", NOW + 60_000)
+    assert box.is_lost("a1", NOW + 60_001)
+
+
 def test_what_ended_is_asked_for_no_more_and_its_row_is_done_once():
     box = outbox("a1", "b2")
     box.take(NOW)

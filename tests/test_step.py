@@ -97,9 +97,24 @@ def test_funding_is_booked_once_for_a_settlement():
 def test_what_was_held_at_a_full_hour_is_remembered_over_one_trade():
     life = Life().opened()
     leg = life.state.legs[0]
-    assert leg.lots_at(life.now_ms + 1) == leg.lots
-    assert leg.lots_at(leg.hour_ms) == 0
+    assert life.now_ms > leg.hour_ms
+    assert leg.lots_at(life.now_ms + 1) == range(leg.lots, leg.lots + 1)
+    assert leg.lots_at(leg.hour_ms) == range(1)
     assert leg.lots_at(leg.hour_ms - HOUR_MS) is None
+
+
+def test_within_one_millisecond_anything_between_before_and_after_may_have_been_held():
+    life = Life().opened()
+    held, hour_ms = life.lots[0], (life.now_ms // HOUR_MS + 1) * HOUR_MS
+    life.now_ms = hour_ms
+    life.force(-10, 100.0, deleveraged=True)
+    assert life.state.legs[0].lots_at(hour_ms) == range(held - 10, held + 1)
+    life.now_ms += 1
+    life.force(-5, 100.0, deleveraged=True)
+    assert life.state.legs[0].lots_at(hour_ms) == range(held - 10, held + 1)
+    life.now_ms = hour_ms - 1  # told late
+    life.force(-3, 100.0, deleveraged=True)
+    assert life.state.legs[0].lots_at(hour_ms) == range(held - 13, held - 2)
 
 
 def test_slices_follow_each_other_at_their_pace():
@@ -339,6 +354,19 @@ def test_a_wipe_out_by_the_venues_liquidation_is_covered_at_once():
     assert life.state.status == "wiped"
     assert life.state.balances.reserve == -(CAPITAL // 5 + 100)
     assert life.state.equity == 0
+
+
+def test_what_a_wiped_token_receives_later_goes_back_to_the_reserve_first():
+    life = Life().opened()
+    life.force(-30_000_000, 60.0, charge=100)
+    lacked = CAPITAL // 5 + 100
+    life.fund(70, settlement_ms=life.now_ms + 1)
+    assert (life.state.equity, life.state.balances.reserve) == (0, -(lacked - 70))
+    life.fund(-20, settlement_ms=life.now_ms + 2)
+    life.fund(lacked, settlement_ms=life.now_ms + 3)
+    assert (life.state.equity, life.state.balances.reserve) == (50, 0)
+    assert [cover.amount for cover in life.state.covers] == [lacked, -70, 20, -(lacked - 50)]
+    assert life.state.status == "wiped"
 
 
 def test_a_liquidation_while_a_wiped_token_is_closing_is_covered_too():

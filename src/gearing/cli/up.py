@@ -86,7 +86,7 @@ async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:
         if plain:
             _print(f"{plan.config.mode}  {happening_line(one).plain}")
 
-    with DeskLock(plan.database), contextlib.closing(DeskLog(log, plan.config.mode)) as written:
+    with DeskLock(plan.database).tell(plan.database), contextlib.closing(DeskLog(log, plan.config.mode)) as written:
         _print(f"{label}\ndatabase {plan.database}, paper exchange {plan.paper_file}")
         with _past(plan) as progress:
             last_ms = prepare(plan, progress)

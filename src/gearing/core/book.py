@@ -138,9 +138,13 @@ class BookResumed(Event, frozen=True, kw_only=True, tag="book_resumed"):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the venue's statement and the ledger differ: lots of a symbol, or minor units of an asset."""
+    """Where the venue's statement and the ledger differ: lots of a symbol, or minor units of an asset.
 
-    what: Literal["position", "wallet"]
+    "cash" is the wallet less what the positions cost. It does not depend on the order in which fills are booked,
+    which the wallet does, since profit by average cost is realised in other parts then.
+    """
+
+    what: Literal["position", "cash"]
     name: str
     venue: int
     ledger: int

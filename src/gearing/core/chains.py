@@ -77,8 +77,12 @@ class Chains:
 
     def times_ms(self, state: TokenState) -> list[int]:
         """Returns when each leg that has a next contract is to move into it."""
-        own = zip(state.legs, self.leaves_ms, strict=False)
-        return [times[leg.number] for leg, times in own if leg.number < len(times)]
+        return list(self.leaves(state).values())
+
+    def leaves(self, state: TokenState) -> dict[str, int]:
+        """Returns when each contract is left that has a next one."""
+        own = enumerate(zip(state.legs, self.leaves_ms, strict=False))
+        return {self.names[k][leg.number]: times[leg.number] for k, (leg, times) in own if leg.number < len(times)}
 
     def expired(self, state: TokenState, now_ms: int) -> tuple[str, ...]:
         """Returns the contracts that are held beyond their expiry."""

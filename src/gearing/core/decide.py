@@ -64,7 +64,7 @@ def fires(s: State, lower: float, upper: float, move_up: float, move_down: float
 
 @compiled(DECISION(TERMS, STATE, _F))
 def aim_for(t: Terms, s: State, reason: float) -> Decision:
-    """Returns where the rule's aim lies from this state; a token without position goes to its target."""
+    """Returns where the rule's aim lies from this state; a token without exposure goes to its target."""
     size = abs(s.q) * s.price / s.equity
     sign = 1.0 if t.target > 0.0 else -1.0
     if t.aim_kind == AIM_TARGET or s.q == 0.0:

@@ -61,12 +61,15 @@ def u2_nav(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
 
 
 def u7_nobody_owes(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
-    """A token without equity is frozen, and at rest its shortfall is covered."""
+    """A token without equity is frozen; at rest its shortfall is covered, and what came later is given back."""
+    at_rest = after.status == "wiped" and after.is_flat and not after.is_working
+    if at_rest and after.balances.equity > 0 > after.balances.reserve:
+        return [f"U7: the token keeps {after.balances.equity} of what the reserve paid in"]
     if not after.balances.units or after.balances.equity > 0:
         return []
     if after.status not in {"wiped", "closed"} and not after.is_working:
         return [f"U7: equity is {after.balances.equity} and the token is {after.status}"]
-    if after.status == "wiped" and after.is_flat and not after.is_working and after.balances.equity < 0:
+    if at_rest and after.balances.equity < 0:
         return [f"U7: the token owes {-after.balances.equity}"]
     return []
 

@@ -30,8 +30,9 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
         index_ref: the price when the weights were last restored.
         funded_ms: the last settlement that was booked.
         changed_ms: when the position last changed.
-        hour_ms: the last full hour before that; funding is settled at full hours.
-        hour_lots: what was held then.
+        hour_ms: the last full hour up to that; funding is settled at full hours.
+        hour_lots: what was held before it.
+        hour_after: what was held once everything of that very millisecond had happened.
         contract: which contract of its chain it holds, counted from 0; left out: the first, or no chain.
         leg: of a position that a roll is opening: the leg that it will be.
         wanted: of such a position: the lots it is to have.
@@ -47,6 +48,7 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
     changed_ms: int = 0
     hour_ms: int = 0
     hour_lots: int = 0
+    hour_after: int = 0
     contract: int | UnsetType = UNSET
     leg: int | UnsetType = UNSET
     wanted: int | UnsetType = UNSET
@@ -56,16 +58,30 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
         """Which contract of its chain it holds, counted from 0."""
         return 0 if self.contract is UNSET else self.contract
 
-    def lots_at(self, time_ms: int) -> int | None:
-        """Returns what was held at a full hour, before anything that happened in that instant; None: not known."""
+    def lots_at(self, time_ms: int) -> range | None:
+        """Returns what was held at a full hour; None: not known.
+
+        Nobody knows what a venue does first within one millisecond, so it may be anything from the position before
+        that instant to the one after it.
+        """
         if time_ms > self.changed_ms:
-            return self.lots
-        return self.hour_lots if time_ms == self.hour_ms else None
+            return range(self.lots, self.lots + 1)
+        if time_ms != self.hour_ms:
+            return None
+        low, high = sorted((self.hour_lots, self.hour_after))
+        return range(low, high + 1)
 
     @property
     def lot_size(self) -> Decimal:
         """The size of one lot as a decimal."""
         return _decimal(self.lot)
+
+
+class Cover(msgspec.Struct, frozen=True, array_like=True):
+    """What the reserve paid in for a wiped-out token (took back: < 0), minor units, and when."""
+
+    time_ms: int
+    amount: int
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +146,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
         trades: how many slices traded.
         rebalance: the one under way, or None.
         parts: the attribution so far (see `core.attribution`); None: −∞, the log of all equity lost, which JSON lacks.
+        covers: what the reserve paid in and took back, in the order of it.
         rolls: how many of these epochs were no rebalance of the rule's: rolls, and what went on after one.
         charged_ms: up to when fees were charged, where a roll put off what else was due by then.
     """
@@ -146,6 +163,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     turnover: float = 0.0
     rebalance: Rebalance | None = None
     parts: tuple[float | None, ...] = ()
+    covers: tuple[Cover, ...] = ()
     rolls: int | UnsetType = UNSET
     charged_ms: int | UnsetType = UNSET
 

@@ -30,7 +30,7 @@ from gearing.core.trading import Order
 from gearing.core.working import Working
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 1
+BEHAVIOUR = 2
 
 
 class Step(NamedTuple):
@@ -170,7 +170,7 @@ def _funding_settled(spec: Spec, state: TokenState, event: ev.FundingSettled) ->
     if work.equity <= 0 and not _is_over(state):
         return _wipe_out(work, event.time_ms)
     if state.status == "wiped" and work.is_flat and not state.is_working:
-        work.cover()
+        work.cover(event.time_ms)
     return Step(work.finished(), tuple(work.entry))
 
 
@@ -286,7 +286,7 @@ def _wipe_out(work: Working, now_ms: int) -> Step:
     if orders:
         return Step(after, tuple(work.entry), orders)
     rolling.settle_roll(work)
-    work.cover()
+    work.cover(now_ms)
     return Step(work.finished(status="wiped", rebalance=None), tuple(work.entry))
 
 
@@ -298,7 +298,7 @@ def _closed(work: Working, now_ms: int) -> Step:
         return Step(after, tuple(work.entry), orders)
     rolling.settle_roll(work)
     if status == "wiped":
-        work.cover()
+        work.cover(now_ms)
         return Step(work.finished(rebalance=None), tuple(work.entry))
     return Step(work.finished(rebalance=None, status="closed" if status == "closing" else status), tuple(work.entry))
 

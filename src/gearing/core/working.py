@@ -50,7 +50,7 @@ from gearing.core.legs import (
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import CEILING, FLOOR, share_of, to_float, value_of
 from gearing.core.portfolio import index_at
-from gearing.core.state import LegState, TokenState
+from gearing.core.state import Cover, LegState, TokenState
 from gearing.core.terms import Spec
 
 _HOUR_MS = 3_600_000
@@ -70,6 +70,7 @@ class Working:
         self.legs: list[LegState] = list(state.legs)
         self.balances: Balances = state.balances
         self.entry: list[Posting] = []
+        self.covers = state.covers
         parts = [-math.inf if part is None else part for part in state.parts] if None in state.parts else state.parts
         self.parts: Floats = np.array(parts, dtype=np.float64)
 
@@ -89,8 +90,9 @@ class Working:
         if -math.inf in parts:
             parts = [None if part == -math.inf else part for part in parts]
         return msgspec.structs.replace(
-            self.state, balances=self.balances, legs=tuple(self.legs), parts=tuple(parts), **changed
-        )
+            self.state, balances=self.balances, legs=tuple(self.legs), parts=tuple(parts), covers=self.covers,
+            **changed,
+        )  # fmt: skip
 
     def post(self, amount: int, debit: str, credit: str) -> None:
         """Posts an amount (minor units, of either sign) from one account to another."""
@@ -114,11 +116,15 @@ class Working:
         self._attribute(att.FEE, -amount)
         self.post(amount, MANAGEMENT, FEES)
 
-    def cover(self) -> int:
-        """Takes what a wiped-out token lacks out of the reserve, so that nobody owes; returns it."""
-        shortfall = max(-self.equity, 0)
-        self.post(shortfall, WALLET, RESERVE)
-        return shortfall
+    def cover(self, now_ms: int) -> None:
+        """Takes what a wiped-out token lacks out of the reserve, so that nobody owes.
+
+        What comes in later goes back to the reserve first, up to what it paid.
+        """
+        amount = max(-self.equity, self.balances.reserve)
+        if amount:
+            self.post(amount, WALLET, RESERVE)
+            self.covers = (*self.covers, Cover(now_ms, amount))
 
     def mark(self, prices: tuple[float, ...]) -> None:
         """Marks each leg; unrealised profit is worked out from position and basis, never added up."""
@@ -152,13 +158,14 @@ class Working:
             proceeds = -paid if closed == -lots else -value_of(-closed, leg.lot_size, price, CEILING)
             realised = proceeds - share_of(leg.basis, closed, leg.lots)
         basis, hour_ms = leg.basis + paid + realised, now_ms // _HOUR_MS * _HOUR_MS
+        hour = (leg.hour_ms, leg.hour_lots, leg.hour_after)
         if leg.changed_ms < hour_ms:
-            hour = hour_ms, leg.lots
-        else:  # a fill that is told late may have happened before the hour
-            hour = leg.hour_ms, leg.hour_lots + (lots if now_ms < leg.hour_ms else 0)
+            hour = (hour_ms, leg.lots, leg.lots)
+        # A fill that is told late may have happened before the hour, or at it.
+        at_ms, before, after = hour
         self.legs[k] = msgspec.structs.replace(
-            leg, lots=leg.lots + lots, basis=basis, changed_ms=max(now_ms, leg.changed_ms), hour_ms=hour[0],
-            hour_lots=hour[1],
+            leg, lots=leg.lots + lots, basis=basis, changed_ms=max(now_ms, leg.changed_ms), hour_ms=at_ms,
+            hour_lots=before + (lots if now_ms < at_ms else 0), hour_after=after + (lots if now_ms <= at_ms else 0),
         )  # fmt: skip
         self.post(realised, WALLET, UNREALISED)
         lost = self.balances.unrealised - self._unrealised()

@@ -96,7 +96,7 @@ class DeskConfig(Record, frozen=True, kw_only=True):
         database: its file; a relative path counts from the desk's own file. The paper exchange keeps its own beside.
         speed: market seconds per second.
         history_days: of a demo, invented before it starts.
-        reserve: what may be paid in for tokens that were wiped out, in their settlement currency.
+        reserve: what may be paid in for tokens that were wiped out, all together, in their settlement currency.
         metrics_port: where Prometheus finds the metrics; 0: nowhere.
         log: a file of JSON lines; empty: none.
         feed, venue, guard, breakers: see there.

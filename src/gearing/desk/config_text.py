@@ -23,7 +23,7 @@ EXAMPLE = """\
 mode = "paper"                  # "demo": invented prices, a quick clock; "paper": given prices, simulated venue
 database = "desk.db"            # each mode has its own; the paper exchange keeps desk-paper.db beside it
 speed = 600                     # market seconds per second; 1 is real time
-# reserve = 100000              # paid in for tokens that were wiped out, at most
+# reserve = 100000              # paid in for tokens that were wiped out, all together at most
 # metrics_port = 9464           # for Prometheus: http://127.0.0.1:9464/metrics
 # log = "desk.jsonl"            # every happening as a JSON line
 

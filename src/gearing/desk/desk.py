@@ -145,7 +145,6 @@ class Desk:
                           now_ms=now_ms, nav_ms=plan.pace.nav_ms,
                           on_deleveraging=plan.config.breakers.on_deleveraging)  # fmt: skip
             booted.driver.tally = self.tally
-            booted.driver.lots = plan.lots
             venues: dict[str, Venue] = {name: PaperVenue(self._hub, name) for name in booted.driver.books}
             keeper = TimedKeeper(StoreKeeper(writer), self.measures, time.perf_counter)
             engine = Engine(booted.driver, booted.outbox, venues, keeper, self.clock,

@@ -19,6 +19,7 @@ from gearing.desk.keeper import Keeper
 from gearing.drive.driver import Book, Driver
 from gearing.drive.effects import Effects
 from gearing.drive.outbox import Ask, Outbox, row_of
+from gearing.drive.reserve import payments
 from gearing.store.records import Answer, OutboxChange, OutboxRow
 from gearing.venues.protocol import (
     Forced,
@@ -52,7 +53,7 @@ class Engine:
         keeper: makes things durable.
         clock: the market's time.
         reconcile_ms: books are reconciled so often.
-        reserve: what may be paid in for tokens that were wiped out, of each currency, minor units.
+        reserve: what may be paid in for all tokens that were wiped out, of each currency, minor units.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Engine:
         self.on_alarm: Callable[[str], None] = LOG.warning
         self.on_kept: Callable[[Effects], None] = lambda effects: None
         self.maintenance: dict[str, int] = {}
+        self._paid: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -239,19 +241,20 @@ class Engine:
         for payment in sorted(await venue.funding_payments(since_ms), key=lambda one: one.settlement_ms):
             self.driver.on_funding(book, payment, self.clock.now_ms())
         await self.settle()
-        await self._pay_in(book)
+        await self._settle_reserve(book)
 
-    async def _pay_in(self, book: Book) -> None:
-        """Brings to the venue what the reserve owes for a token that was wiped out; the venue takes it once."""
-        for running in book.tokens:
-            missing = -running.state.balances.reserve
-            if running.state.status != "wiped" or not running.state.is_flat or missing <= 0:
-                continue
-            if missing > self.reserve:
-                self.on_alarm(f"{running.name}: the reserve does not cover a shortfall of {to_float(missing):,.2f}")
-                continue
-            asset = running.spec.token.settlement
-            await self.venues[book.name].transfer(asset, missing, f"reserve{running.name}")
+    async def _settle_reserve(self, book: Book) -> None:
+        """Brings to the venue what the reserve owes for tokens that were wiped out, and takes back what came later."""
+        tokens = [(one.name, one.spec.token.settlement, one.state) for one in self.driver.tokens]
+        paid, unpaid = payments(tokens, self.reserve)
+        for due in paid:
+            if self.driver.by_name[due.token].book is book and due.reference not in self._paid:
+                await self.venues[book.name].transfer(due.asset, due.amount, due.reference)
+                self._paid.add(due.reference)
+        for due in unpaid:
+            if due.reference not in self._paid:
+                self.on_alarm(f"{due.token}: the reserve does not cover a shortfall of {to_float(due.amount):,.2f}")
+                self._paid.add(due.reference)
 
     async def _reconciled(self, name: str) -> None:
         """Reconciles a book, however often it takes; a failed query is not "flat" (C3)."""
@@ -271,6 +274,7 @@ class Engine:
         book, venue = self.driver.books[name], self.venues[name]
         for _ in range(_SETTLED_TRIES):
             try:
+                self.driver.on_rules(book, await venue.instruments(), self.clock.now_ms())
                 await self._catch_up(name)
                 placed = book.state.orders
                 statement = await venue.statement()

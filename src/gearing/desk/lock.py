@@ -1,8 +1,10 @@
-"""One desk on one database: a lock that a kill gives back."""
+"""One desk on one database: a lock that a kill gives back, and the number of the process that holds it."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +15,11 @@ from gearing.errors import InputError
 def lock_file(database: Path) -> Path:
     """Returns the file that a desk holds while it runs on a database."""
     return database.with_name(f"{database.name}-lock")
+
+
+def _process_file(database: Path) -> Path:
+    """Returns the file in which a desk says which process it is; it means nothing once the lock is free."""
+    return database.with_name(f"{database.name}-pid")
 
 
 class DeskLock:
@@ -33,9 +40,13 @@ class DeskLock:
             self._held.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                raise InputError("another desk runs on this database.", where=str(database),
-                                 fix="Stop it first, or give another database with --db.") from None  # fmt: skip
+                raise _held_by_another(database) from None
             raise InputError(f"no file can be written here ({error}).", where=str(database.parent)) from None
+
+    def tell(self, database: Path) -> Self:
+        """Writes down which process holds it, for whoever finds it held."""
+        _process_file(database).write_text(f"{os.getpid()}\n", "ascii")
+        return self
 
     def __enter__(self) -> Self:
         return self
@@ -55,3 +66,25 @@ def is_running(database: Path) -> bool:
             return False
     except InputError:
         return True
+
+
+def _held_by_another(database: Path) -> InputError:
+    number = ""
+    with suppress(OSError):
+        number = _process_file(database).read_text("ascii").strip()
+    if not number.isdigit():
+        return InputError("another desk runs on this database.", where=str(database),
+                          fix="Stop it first, or give another database with --db.")  # fmt: skip
+    if _is_stopped(number):
+        # It may hold the database in the middle of a commit, so nobody can take over before it goes on or is gone.
+        return InputError(f"another desk holds this database, process {number}, which is stopped.", where=str(database),
+                          fix=f"Let it go on: kill -CONT {number}, or end it: kill -9 {number}")  # fmt: skip
+    return InputError(f"another desk runs on this database, process {number}.", where=str(database),
+                      fix=f"Stop it first: kill -INT {number}, or give another database with --db.")  # fmt: skip
+
+
+def _is_stopped(number: str) -> bool:
+    """Returns whether a process is stopped, where the system tells (Linux)."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{number}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] == "T"
+    return False

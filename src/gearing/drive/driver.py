@@ -23,11 +23,12 @@ from gearing.core.watch import Watch, needs, watch
 from gearing.drive.breakers import OnDeleveraging, after_deleveraging
 from gearing.drive.effects import Effects, Head
 from gearing.drive.limits import refusal
+from gearing.drive.listing import findings
 from gearing.drive.market import Market
 from gearing.drive.measured import Measured, measure
 from gearing.drive.tally import Tally
 from gearing.store.records import BookLine, Nav, NavKind
-from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, Quote, Statement, Trade
+from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, OrderStatus, Quote, Statement, Trade
 
 _MINUTE_MS = 60_000
 _START = Head(0, GENESIS)
@@ -63,7 +64,7 @@ class Running:
         self.horizon: Watch | None = None
         self.measured: Measured | None = None
         self.why = ""
-        # What was said of its rolls already, so that it is said once.
+        # What was said of its rolls and instruments already, so that it is said once.
         self.told: set[str] = set()
 
     @property
@@ -257,12 +258,12 @@ class Driver:
                 if held is None:
                     words = f"{running.name}: funding of {symbol} came too late for its size to be checked"
                     self.effects.alarms.append(words)
-                elif held != payment.lots and (
+                elif payment.lots not in held and (
                     not is_asked or any(one.symbol == symbol for one in book.state.live.values())
                 ):
                     continue  # what changed the size may not be booked yet; the payment is asked for again
-                elif held != payment.lots:
-                    words = f"F2: funding was paid on {payment.lots} lots, held were {held}"
+                elif payment.lots not in held:
+                    words = f"F2: funding was paid on {payment.lots} lots, held were {_span(held)}"
                     self.halt(running, "guard", words, now_ms)
                 prices = tuple(
                     payment.mark if n == k else running.state.legs[n].mark for n in range(len(running.symbols))
@@ -296,19 +297,24 @@ class Driver:
     def differences(self, book: Book, statement: Statement) -> tuple[bk.Difference, ...]:
         """Returns where the venue's statement and the ledger differ."""
         positions: dict[str, int] = dict.fromkeys(statement.positions, 0)
-        wallets: dict[str, int] = dict.fromkeys(statement.wallet, 0)
+        cash: dict[str, int] = dict.fromkeys(statement.wallet, 0)
         for running in book.tokens:
             for leg, symbol in zip(running.state.legs, running.symbols, strict=True):
                 positions[symbol] = positions.get(symbol, 0) + leg.lots
-            asset = running.spec.token.settlement
-            wallets[asset] = wallets.get(asset, 0) + running.state.balances.wallet
+            asset, state = running.spec.token.settlement, running.state
+            cash[asset] = cash.get(asset, 0) + state.balances.wallet - sum(leg.basis for leg in state.legs)
         found = [
             bk.Difference(what="position", name=name, venue=statement.positions.get(name, 0), ledger=lots)
             for name, lots in sorted(positions.items())
         ]
         found += [
-            bk.Difference(what="wallet", name=name, venue=statement.wallet.get(name, 0), ledger=amount)
-            for name, amount in sorted(wallets.items())
+            bk.Difference(
+                what="cash",
+                name=name,
+                ledger=amount,
+                venue=statement.wallet.get(name, 0) - statement.costs.get(name, 0),
+            )
+            for name, amount in sorted(cash.items())
         ]
         return tuple(one for one in found if one.venue != one.ledger)
 
@@ -321,6 +327,22 @@ class Driver:
             words = "; ".join(f"{d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differences)
             self.note(book, bk.BookHalted(time_ms=statement.time_ms, by="reconciliation", reason=f"C1: {words}"))
             self.effects.alarms.append(f"{book.name}: halted, {words}")
+
+    def on_rules(self, book: Book, rules: Sequence[InstrumentRules], now_ms: int) -> None:
+        """Takes the venue's rules: lots of another size halt the book, an instrument that ended halts its token."""
+        self.lots |= {rule.symbol: rule.lot for rule in rules}
+        for running in book.tokens:
+            asset, state = running.spec.token.settlement, running.state
+            leaves = running.spec.chains.leaves(state)
+            for action, words in findings(running.symbols, asset, state, rules, now_ms, leaves):
+                if action == "book" and not book.state.halted:
+                    self.note(book, bk.BookHalted(time_ms=now_ms, by="rules", reason=words))
+                elif action == "token" and running.state.status == "open":
+                    self.halt(running, "rules", words, now_ms)
+                    continue
+                if words not in running.told:
+                    running.told.add(words)
+                    self.effects.alarms.append(f"{running.name}: {words}")
 
     def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
         """Halts, resumes or closes a token, as a person asked."""
@@ -460,6 +482,11 @@ class Driver:
                                           outcome=outcome, words=words))  # fmt: skip
         if (before, running.state.status) == ("open", "halted"):
             self.effects.alarms.append(f"{running.name}: halted, its orders ended {outcome} too often {words}".strip())
+
+
+def _span(held: range) -> str:
+    low, high = held[0], held[-1]
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def why_halted(event: ev.TokenEvent) -> str:

@@ -64,9 +64,16 @@ class Outbox:
         self._at(now_ms, order.id)
 
     def recover(self, row: OutboxRow, order: LiveOrder, now_ms: int) -> None:
-        """Takes up an order as its row was left: one that was being sent has an unknown fate."""
+        """Takes up an order as its row was left: one that was being sent has an unknown fate.
+
+        The clock may have jumped since, so its window counts from now on: it was signed before. Of a restored
+        database (`unknown`) its restoration says when.
+        """
         word: Word = "ready" if row.status == "ready" else "unknown"
-        self._pending[order.id] = _Pending(order, row.book, word, row.signed_ms, row.dead_after_ms)
+        dead_after_ms = now_ms + self.window_ms + self._visibility_ms
+        if row.status == "unknown":
+            dead_after_ms = max(dead_after_ms, row.dead_after_ms)
+        self._pending[order.id] = _Pending(order, row.book, word, row.signed_ms, dead_after_ms)
         self._at(now_ms, order.id)
 
     def next_ms(self) -> float:

@@ -105,7 +105,6 @@ class Portfolio:
         # What the postings say, by account; debits are positive.
         self.ledger: Counter[str] = Counter()
         self.seen: set[object] = set()
-        self.had_no_equity = False
 
     @property
     def unrealised(self) -> int:
@@ -173,13 +172,12 @@ class Portfolio:
 Differs = Callable[[str, object, object], None]
 
 
-def follow(token: Portfolio, event: dict[str, Any], booked: int, differs: Differs) -> None:
+def follow(token: Portfolio, event: dict[str, Any], differs: Differs) -> None:
     """Takes what happened. An event that trades, marks or moves nothing is passed over.
 
     Args:
         token: changed by it.
         event: what happened.
-        booked: what the wallet received by the postings, without what a reserve paid in.
         differs: notes a difference.
     """
     kind = event["event"]
@@ -199,9 +197,7 @@ def follow(token: Portfolio, event: dict[str, Any], booked: int, differs: Differ
         token.mark(event["prices"])
         if not token.once(f"funding {event['leg']}", event["settlement_ms"]):
             differs("funding", f"settlement {event['settlement_ms']} booked again", "booked once")
-        # A token whose equity was gone may be frozen, and then funding of what it still holds is not its own.
-        frozen = (token.equity <= 0 or token.had_no_equity) and booked == 0
-        token.wallet += 0 if frozen else event["amount"]
+        token.wallet += event["amount"]
     elif kind in {"filled", "liquidated"}:
         if not token.once("trade", event["trade"]):
             differs("trade", f"trade {event['trade']} booked again", "booked once")
@@ -227,13 +223,14 @@ def take(token: Portfolio, body: dict[str, Any], differs: Differs) -> None:
     unknown = sorted(set(posted) - _MONEY - _UNITS)
     if unknown:
         differs("double entry", f"accounts {', '.join(unknown)}", "accounts of the ledger")
-    paid_in = -posted["reserve"]
-    follow(token, body["event"], posted["wallet"] - paid_in, differs)
+    follow(token, body["event"], differs)
+    paid_in, before = -posted["reserve"], token.ledger["reserve"]
     token.ledger.update(posted)
     if paid_in:
-        lacked = -token.equity
+        # What is lacking is paid in; what a token has again is taken back, up to what was paid in.
+        lacked = max(-token.equity, before)
         if paid_in != lacked:
-            differs("reserve", f"{paid_in} paid in", f"{max(lacked, 0)} lacked")
+            differs("reserve", f"{paid_in} paid in", f"{lacked} lacked")
         token.wallet += paid_in
     if posted["wallet"] != token.wallet - wallet:
         differs("wallet", f"changed by {posted['wallet']}", f"changed by {token.wallet - wallet}")
@@ -243,7 +240,6 @@ def take(token: Portfolio, body: dict[str, Any], differs: Differs) -> None:
         differs("units", f"{body['units']}, posted {token.ledger['held']}", token.units)
     if body["nav"] != token.nav:
         differs("nav", body["nav"], token.nav)
-    token.had_no_equity |= token.units > 0 and token.equity <= 0
 
 
 def recompute(lines: Iterable[bytes], progress: Callable[[int], None] = lambda line: None) -> Report:

@@ -164,12 +164,14 @@ class Statement(_Data, frozen=True, kw_only=True):
 
     Args:
         positions: lots by symbol; a symbol that is absent is flat.
+        costs: what those positions cost by average cost, signed, minor units of the asset it settles in, by asset.
         wallet: minor units by asset, without unrealised profit.
         maintenance: margin asked for, minor units of the asset it settles in, by asset.
     """
 
     time_ms: int
     positions: dict[str, int]
+    costs: dict[str, int]
     wallet: dict[str, int]
     maintenance: dict[str, int]
 

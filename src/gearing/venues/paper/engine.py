@@ -108,11 +108,14 @@ class Engine:
         """Returns positions, wallet and margin of an account."""
         it = self.state.account(account)
         asked: dict[str, int] = dict.fromkeys(it.wallet, 0)
-        for symbol in it.positions:
+        costs: dict[str, int] = dict.fromkeys(it.wallet, 0)
+        for symbol, held in it.positions.items():
             asset = self.state.listings[symbol].rules.asset
             asked[asset] = asked.get(asset, 0) + self.state.margin.maintenance(it, symbol)
+            costs[asset] = costs.get(asset, 0) + held.basis
         positions = {symbol: held.lots for symbol, held in it.positions.items()}
-        return Statement(time_ms=self.state.now_ms, positions=positions, wallet=dict(it.wallet), maintenance=asked)
+        return Statement(time_ms=self.state.now_ms, positions=positions, costs=costs, wallet=dict(it.wallet),
+                         maintenance=asked)  # fmt: skip
 
     def setting(self, account: str, symbol: str) -> Setting:
         """Returns how a symbol is margined in an account.
