@@ -318,6 +318,21 @@ def test_an_order_that_opens_passes_the_limits_and_one_that_closes_always_may():
     assert "above the largest" in refusal(spec, state, opening._replace(lots=2 * opening.lots))
 
 
+def test_a_roll_that_breaks_a_limit_is_not_begun_and_keeps_its_contract():
+    desk = Hand(token(limits=gr.Limits(largest_order=3_000_001.0)))
+    desk.driver.by_name["BTC3L"].spec.token = token(limits=gr.Limits(largest_order=1_000_000.0))
+    for minutes in (11, 1):
+        desk.quote(NAMES, after_ms=minutes * MINUTE_MS)
+    assert desk.placed == []
+    assert (desk.it.state.status, desk.it.state.legs[0].lots) == ("halted", 75_000)
+    assert desk.it.why == "limits: R4: a roll was not begun: an order of 2,999,983 is above the largest, 1,000,000"
+    assert len(desk.alarms) == 1
+    desk.it.spec.token = token()
+    desk.driver.operate(desk.it, "resume", "ann", "the limit was raised", desk.now_ms)
+    desk.quote(NAMES)
+    assert [order.symbol for order in desk.placed] == list(NAMES)
+
+
 def test_the_outlook_names_the_roll_and_shows_both_contracts_while_it_runs():
     desk = Hand()
     assert next_clock(desk.it.spec, desk.it.state) == (DUE_MS, "roll")

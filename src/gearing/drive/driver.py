@@ -26,6 +26,7 @@ from gearing.drive.limits import refusal
 from gearing.drive.listing import findings
 from gearing.drive.market import Market
 from gearing.drive.measured import Measured, measure
+from gearing.drive.rolls import roll_now, why_not
 from gearing.drive.tally import Tally
 from gearing.store.records import BookLine, Nav, NavKind
 from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, OrderStatus, Quote, Statement, Trade
@@ -108,6 +109,7 @@ class Driver:
         self.by_name: dict[str, Running] = {}
         self.effects = Effects()
         self.lots: dict[str, str] = {}
+        self._dated: list[Running] = []
 
     # Taking up books and tokens.
 
@@ -139,6 +141,8 @@ class Driver:
         self.tokens.append(running)
         self.by_name[running.name] = running
         book.tokens.append(running)
+        if any(spec.chains.expiries_ms):
+            self._dated.append(running)
         self.market.list_token(running.number, spec.chains.symbols)
         self.arm(running)
         return running
@@ -169,9 +173,8 @@ class Driver:
         self.tally.crossings += len(concerned)
         for number in sorted(concerned):
             self.attend(self.tokens[number])
-        for running in self.tokens:
-            if any(running.spec.chains.expiries_ms):
-                self._see_expiry(running, now_ms)
+        for running in self._dated:
+            self._see_expiry(running, now_ms)
 
     def attend(self, running: Running) -> None:
         """Asks a token what it does at the prices it has now; a roll that is due comes before its rule."""
@@ -399,26 +402,18 @@ class Driver:
         self.market.arm(running.number, running.symbols, running.horizon, float((running.nav_number + 1) * self.nav_ms))
 
     def _roll(self, running: Running) -> bool:
-        """Begins the roll that is due, or goes on with one; returns whether one waits for a price or a lot's size."""
-        state, chains = running.state, running.spec.chains
-        now = self.market.prices(running.symbols)
-        if now is None or not chains.may_roll(state):
-            return False
-        due = chains.due(state, now.time_ms)
-        if not (due or state.is_rolling):
-            return False
-        following = chains.following(state, due)
-        prices = self.market.prices((*running.symbols, *following))
-        unknown = [symbol for symbol in following if symbol not in self.lots]
-        if prices is None or unknown:
-            lacks = f"the size of a lot of {', '.join(unknown)}" if unknown else "a good price of both"
-            self._tell(running, f"the roll into {', '.join(following)} waits for {lacks}")
+        """Begins the roll that is due, or goes on with one; returns whether the rule has to do without its clock."""
+        event = roll_now(running.spec, running.state, running.symbols, self.market, self.lots)
+        if isinstance(event, str):
+            self._tell(running, event)
             return True
-        count = len(running.symbols)
-        self.apply(running, ev.RollDue(
-            time_ms=prices.time_ms, legs=due, prices=prices.marks[:count], next_prices=prices.marks[count:],
-            lots=tuple(self.lots[symbol] for symbol in following),
-        ))  # fmt: skip
+        if event is None:
+            return False
+        why = running.book.state.halted or why_not(running.spec, running.state, event)
+        if why:
+            self.halt(running, "limits", f"R4: a roll was not begun: {why}", event.time_ms)
+            return True
+        self.apply(running, event)
         return running.state.is_working
 
     def _see_expiry(self, running: Running, now_ms: int) -> None:
