@@ -26,6 +26,7 @@ class Guard(NamedTuple):
 _GUARD, _MARKET, _DRIVER, _OUTBOX = "drive/guard.py", "drive/market.py", "drive/driver.py", "drive/outbox.py"
 _LIMITS, _ENGINE, _BOOT = "drive/limits.py", "desk/engine.py", "desk/boot.py"
 _STEP, _TRADING, _BOOK, _INVARIANTS = "core/step.py", "core/trading.py", "core/book.py", "core/invariants.py"
+_ROLLING = "core/rolling.py"
 _APPEND, _AUDIT, _DATABASE = "store/append.py", "store/audit.py", "store/database.py"
 
 PRICES = (
@@ -102,15 +103,15 @@ ORDERS = (
 )  # fmt: skip
 
 REBALANCES = (
-    Guard("R1 the rule rests while an order lives", _TRADING, 'if state.is_working or state.status != "open":',
-          'if state.status != "open":', "test_step::test_while_an_order_lives_the_rule_is_not_asked"),
+    Guard("R1 the rule rests while an order lives", _TRADING, 'if state.is_working or state.status != "open" or',
+          'if state.status != "open" or', "test_step::test_while_an_order_lives_the_rule_is_not_asked"),
     Guard("R1 checked", _INVARIANTS, "if len(open_before) > 1:", "if False:",
           "test_invariants::test_r1_one_rebalance_at_a_time"),
     Guard("R1 no order of another rebalance", _STEP,
           "if running is None or (running.epoch, running.slice) != (event.epoch, event.slice):", "if running is None:",
           "test_step::test_a_fill_or_an_end_of_another_order_is_refused"),
-    Guard("R1 halted trades nothing", _TRADING, 'if state.is_working or state.status != "open":',
-          "if state.is_working:",
+    Guard("R1 halted trades nothing", _TRADING, 'if state.is_working or state.status != "open" or',
+          "if state.is_working or",
           "test_step::test_a_halted_token_keeps_its_books_and_trades_nothing"),
     Guard("R3 the ripcord only reduces", _TRADING, " or running.reason == REASONS[int(RIPCORD)]", "",
           "test_step::test_what_may_only_reduce_asks_for_no_more_than_is_held"),
@@ -126,7 +127,7 @@ REBALANCES = (
     Guard("R4 largest exposure", _LIMITS,
           "if limits.largest_exposure is not None and abs(held) > limits.largest_exposure:", "if False:",
           "test_driver::test_r4_what_breaks_a_limit_is_not_sent"),
-    Guard("R4 leverage", _LIMITS, "if abs(held) / equity > ceiling and len(state.legs) == 1:", "if False:",
+    Guard("R4 leverage", _LIMITS, "if abs(held) / equity > ceiling and len(spec.token.legs) == 1:", "if False:",
           "test_driver::test_r4_leverage_stays_within_target_and_aim"),
     Guard("R4 margin", _LIMITS, "if margin >= equity:", "if False:",
           "test_driver::test_r4_margin_must_leave_something"),
@@ -151,6 +152,31 @@ REBALANCES = (
           "test_step::test_a_part_that_was_not_filled_is_asked_for_anew_until_a_person_has_to_look"),
 )  # fmt: skip
 
+ROLLS = (
+    Guard("R1 while a leg rolls the rule is not asked", _TRADING, " or state.is_rolling:", ":",
+          "test_rolls::test_a_roll_that_the_venue_refuses_halts_with_both_contracts_and_goes_on_once_resumed"),
+    Guard("R1 a roll is due", _STEP, "if not set(event.legs) <= set(spec.chains.due(state, event.time_ms)):",
+          "if False:", "test_rolls::test_a_roll_is_refused_where_it_is_not_due"),
+    Guard("R1 a roll is complete with both contracts", _ROLLING, "if not (done or work.is_flat):", "if False:",
+          "test_rolls::test_a_complete_roll_holds_the_next_contract_and_moves_its_references"),
+    Guard("R1 positions of a roll, checked", _INVARIANTS,
+          "if leg.leg is UNSET or not 0 <= leg.leg < len(own) or own[leg.leg].number + 1 != leg.number", "if False",
+          "test_invariants::test_r1_a_second_position_is_of_a_leg_that_rolls_into_it"),
+    Guard("R3 the old contract is only reduced", _ROLLING, ", reduces=True)", ")",
+          "test_rolls::test_both_orders_live_at_once_and_keep_the_notional"),
+    Guard("R3 what was liquidated amid a roll is not opened again", _STEP,
+          "if not event.deleveraged:\n        rolling", "if False:\n        rolling",
+          "test_rolls::test_what_was_liquidated_amid_a_roll_is_not_opened_again"),
+    Guard("R4 a roll is held against the limits before it begins", _DRIVER,
+          "running.book.state.halted or why_not(running.spec, running.state, event)", "running.book.state.halted",
+          "test_desk_rolls::test_a_roll_that_breaks_a_limit_is_not_begun_and_keeps_its_contract"),
+    Guard("P4 no price of both contracts, no roll", "drive/rolls.py", "if prices is None or unknown:", "if unknown:",
+          "test_desk_rolls::test_without_a_price_of_the_next_contract_a_roll_waits_while_the_rule_goes_on"),
+    Guard("an expired contract halts", _DRIVER, "for symbol in running.spec.chains.expired(running.state, now_ms):",
+          "for symbol in ():",
+          "test_desk_rolls::test_a_contract_that_expires_while_it_is_held_halts_and_is_told_once"),
+)  # fmt: skip
+
 BOOKS = (
     Guard("L1 money", _INVARIANTS, "if money:", "if False:",
           "test_invariants::test_l1_debits_equal_credits_for_each_asset"),
@@ -170,7 +196,7 @@ BOOKS = (
     Guard("U7 nobody owes, checked", _INVARIANTS,
           "if at_rest and after.balances.equity < 0:", "if False:", "test_invariants::test_u7_at_rest_nobody_owes"),
     Guard("U7 wiped out at a mark", _STEP,
-          "if work.equity <= 0:\n        return _wipe_out(work, event.time_ms)\n    days", "days",
+          "if work.equity <= 0:\n        return _wipe_out(work, event.time_ms)\n    if not", "if not",
           "test_step::test_a_wipe_out_closes_takes_the_shortfall_from_the_reserve_and_freezes"),
     Guard("U7 the reserve covers", _STEP, '    work.cover(now_ms)\n    return Step(work.finished(status="wiped"',
           '    return Step(work.finished(status="wiped"',
@@ -331,4 +357,4 @@ PUBLIC = (
           "test_disclosure::test_a_rebalance_that_runs_is_not_told_of"),
 )  # fmt: skip
 
-GUARDS = (*PRICES, *ORDERS, *REBALANCES, *BOOKS, *STORES, *SETTINGS, *PUBLIC)
+GUARDS = (*PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *PUBLIC)

@@ -334,7 +334,7 @@ def test_an_instrument_that_is_not_listed_halts_its_token_unless_it_is_over():
     desk.driver.on_rules(desk.book, [], desk.now_ms)
     assert (desk.it.state.status, desk.it.why) == ("halted", "rules: the venue lists no A")
     desk.it.state = msgspec.structs.replace(desk.it.state, status="closed", legs=(replaced_flat(desk.it.state),))
-    assert findings(("A",), "USDT", desk.it.state, [], desk.now_ms) == []
+    assert findings(("A",), "USDT", desk.it.state, [], desk.now_ms, {}) == []
 
 
 def replaced_flat(state):

@@ -10,6 +10,7 @@ from gearing.core.invariants import breaches
 from gearing.core.ledger import CAPITAL, HELD, ISSUED, WALLET, Posting
 from gearing.core.state import Attempt, TokenState
 from tests.lives import Life, token
+from tests.test_rolls import rolling
 
 replaced = msgspec.structs.replace
 
@@ -122,3 +123,13 @@ def test_every_check_is_asked():
     named = {value for name, value in vars(inv).items() if name[:1] in "luor" and name[1:2].isdigit()}
     assert named == set(inv.CHECKS)
     assert len(inv.CHECKS) >= 7
+
+
+def test_r1_a_second_position_is_of_a_leg_that_rolls_into_it():
+    life, _ = rolling()
+    own, opened = life.state.legs
+    assert inv.r1_positions(life.state, life.state, ()) == []
+    for wrong in (replaced(opened, contract=2), replaced(opened, leg=1)):
+        assert len(inv.r1_positions(life.state, replaced(life.state, legs=(own, wrong)), ())) == 1
+    twice = replaced(life.state, legs=(own, opened, opened))
+    assert inv.r1_positions(life.state, twice, ()) == ["R1: a leg has more positions than a roll opens"]

@@ -43,14 +43,14 @@ def exact(case):
 
 
 def began(run):
-    """The bars on which the token began to rebalance; what a wipe-out closes is none."""
+    """The bars on which the token began to rebalance; a roll is none, nor what a wipe-out closes."""
     bars, epoch = [], 0
     for happened in run.happened:
         if happened.state.status == "wiped":
             break
-        if happened.state.epoch > epoch:
+        if happened.state.rebalances > epoch:
             bars.append(happened.bar)
-        epoch = happened.state.epoch
+        epoch = happened.state.rebalances
     dead = next((h.bar for h in run.happened if h.state.status == "wiped"), None)
     return [bar for bar in bars if bar != dead]
 

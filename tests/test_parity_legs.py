@@ -1,20 +1,27 @@
-"""The exact backtest of several linear perpetuals against the kernel, over random legs, rules and paths."""
+"""The exact backtest of linear perpetuals and chains of futures against the kernel, over random legs and paths."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 
+import gearing as gr
+from gearing.core import attribution as att
+from gearing.core.events import RollDue
 from gearing.core.fees import Costs
+from gearing.core.instruments import Contract
 from gearing.core.invariants import breaches
 from gearing.core.money import MINOR
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
 from gearing.kernels.run import BAR, BEGAN
-from gearing.market.legs import Held, LegSeries
+from gearing.market.legs import Held, LegSeries, Roll
 from gearing.market.series import Funding, Prices
-from gearing.study.exact import Exact
+from gearing.study.exact import Exact, exact_backtest
 from tests.oracle_legs import simulate_legs
 from tests.strategies import examples
 from tests.strategies_legs import Case, leg_cases
@@ -26,6 +33,9 @@ from tests.test_parity import began, first_difference
 ROUNDED = 4 / MINOR
 HANGS: list[Case] = []
 MET: list[int] = []
+CHAIN_HANGS: list[Case] = []
+CHAINS_MET: list[int] = []
+ROLLED: list[int] = []
 
 
 def desk_case(case):
@@ -41,6 +51,44 @@ def desk_case(case):
     return Case(kwargs, case.times, case.spacing_ms, data, [], case.equity)
 
 
+def chained_case(case):
+    """The same case of perpetuals and chains of futures, each rolled at the first price known at its expiry."""
+    kept = desk_case(case)
+    for (_, fields), leg, (kind, wanted) in zip(kept.kwargs["legs"], case.legs_data, case.kwargs["legs"], strict=True):
+        if kind != "DatedFuture":
+            continue
+        ends = [datetime.fromtimestamp(case.times[bar] / 1000, UTC) for bar, _ in leg["rolls"]]
+        dates = [f"{end:%Y-%m-%dT%H:%M:%S}" for end in ends]
+        contracts = tuple(
+            Contract(symbol=f"{fields['symbol']}{k}", expiry=at) for k, at in enumerate([*dates, "2099-01-01"])
+        )
+        fields.update(contracts=contracts, roll_days=0.0)
+        if len(case.legs_data) == 1 and "margin_tiers" in wanted:
+            fields["margin_tiers"] = wanted["margin_tiers"]
+    names = ("rolls", "open", "low", "high") if len(case.legs_data) == 1 else ("rolls",)
+    data = [
+        {**mine, **{name: leg[name] for name in names if name in leg}}
+        for mine, leg in zip(kept.legs_data, case.legs_data, strict=True)
+    ]
+    kinds = [kind if kind == "DatedFuture" else "Perpetual" for kind, _ in case.kwargs["legs"]]
+    legs = [(kind, fields) for kind, (_, fields) in zip(kinds, kept.kwargs["legs"], strict=True)]
+    return Case({**kept.kwargs, "legs": legs}, case.times, case.spacing_ms, data, [], case.equity)
+
+
+def has_chain(case):
+    return any(kind == "DatedFuture" for kind, _ in case.kwargs["legs"])
+
+
+def bars_of(leg):
+    """Open, low and high as a series has them: at a roll the old contract's range beside the new one's close."""
+    if "low" not in leg:
+        return {}
+    low = np.minimum(leg["low"], leg["close"])
+    high = np.maximum(leg["high"], leg["close"])
+    return {"open": np.clip(leg["open"], low, high), "low": low, "high": high}
+
+
+chains = leg_cases().filter(has_chain).map(chained_case)
 baskets = leg_cases().filter(lambda case: len(case.legs_data) > 1).map(desk_case)
 
 
@@ -50,10 +98,21 @@ def exact(case):
     volumes = any("volume" in leg for leg in case.legs_data)
     for leg in case.legs_data:
         volume = np.array(leg.get("volume", [0.0] * len(times))) if volumes else None
-        prices = Prices(times, np.array(leg["close"]), **({} if volume is None else {"volume": volume}))
+        prices = Prices(
+            times, np.array(leg["close"]), **bars_of(leg), **({} if volume is None else {"volume": volume})
+        )  # fmt: skip
+        rolls = tuple(
+            Roll(
+                case.times[bar],
+                old,
+                leg["low"][bar] if "low" in leg else old,
+                leg["high"][bar] if "low" in leg else old,
+            )
+            for bar, old in leg.get("rolls", ())
+        )
         paid = leg.get("funding")
         funding = Funding(np.array([t for t, _ in paid]), np.array([r for _, r in paid])) if paid else None
-        held.append(Held(prices, (), funding))
+        held.append(Held(prices, rolls, funding))
     costs = Costs() if case.token.fees.all_in else case.token.costs
     run = Exact(
         Spec(msgspec.structs.replace(case.token, costs=costs)),
@@ -91,9 +150,24 @@ def keeps_invariants(run):
 @examples(2)
 @given(baskets)
 def test_step_and_ledger_agree_with_the_kernel_on_baskets(case):
+    agree(case, HANGS, MET)
+
+
+@examples(4)
+@given(chains)
+def test_step_and_ledger_agree_with_the_kernel_on_chains(case):
+    mine = agree(case, CHAIN_HANGS, CHAINS_MET)
+    if mine is not None:
+        ROLLED.append(
+            sum(isinstance(happened.event, RollDue) and happened.state.is_rolling for happened in mine.happened)
+        )
+
+
+def agree(case, hangs, met):
+    """The exact run, which agrees with the kernel; None where rounding decides, and then the case is listed."""
     case = clear_part(case)
     if case is None:
-        return
+        return None
     run, mine = engine(case), exact(case)
     keeps_invariants(mine)
     theirs = [int(row[BAR]) for row in run.rows if row[BEGAN] == 1]
@@ -102,8 +176,8 @@ def test_step_and_ledger_agree_with_the_kernel_on_baskets(case):
     if differs is not None:
         moved = [first_difference([b for b, _ in loop(case, sign * grain).rebalances], theirs) for sign in (1, -1)]
         assert any(at is not None and at <= differs for at in moved)
-        HANGS.append(case)
-        return
+        hangs.append(case)
+        return None
     truth = simulate(case)
     nav = np.array(truth.nav)
     gross = np.array([
@@ -115,10 +189,41 @@ def test_step_and_ledger_agree_with_the_kernel_on_baskets(case):
     allowed = 1e-11 * np.maximum.accumulate(nav + gross) + 8 * felt + 8 * nudged + 8 * ROUNDED
     for bar, equity in {happened.bar: happened.state.equity / MINOR for happened in mine.happened}.items():
         assert abs(equity - run.path[0][bar]) <= allowed[bar]
-    MET.append(len(theirs))
+    met.append(len(theirs))
+    return mine
 
 
 def test_few_decisions_of_baskets_hang_on_the_ledgers_rounding():
     assert len(HANGS) <= 2
     assert sum(MET) > 600
     assert sum(count > 1 for count in MET) > 40
+
+
+def test_few_decisions_of_chains_hang_on_the_ledgers_rounding():
+    assert len(CHAIN_HANGS) <= 4
+    assert sum(CHAINS_MET) > 1_000
+    assert sum(ROLLED) > 200
+    assert max(ROLLED) >= 3
+
+
+def test_a_year_of_a_chain_agrees_in_nav_attribution_and_times():
+    prices, _ = gr.make_market(seed=7, days=120, interval="1h", volatility=0.8)
+    names, premiums = ("MAR", "JUN", "SEP", "DEC"), (1.01, 1.04, 0.98, 1.02)
+    given = {name: (prices.times_ms, prices.close * premium) for name, premium in zip(names, premiums, strict=True)}
+    ends = ("2023-02-01", "2023-03-01T08:00", "2023-04-01", "2023-12-29")
+    chain = tuple(gr.Contract(symbol=name, expiry=end) for name, end in zip(names, ends, strict=True))
+    leg = gr.DatedFuture(symbol="BTC", contracts=chain, lot=0.001)
+    token = gr.Token(symbol="BTC3L", target=3.0, rule="ftx", fees=gr.Fees(management_per_day=0.0003), legs=(leg,))
+    costs = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
+    quick, mine = gr.backtest(token, given, costs=costs), exact_backtest(token, given, costs=costs)
+    keeps_invariants(mine)
+    assert mine.state.legs[0].contract == 3
+    assert mine.state.rolls == 3
+    assert mine.state.nav / MINOR == pytest.approx(quick.summary().final_nav, abs=1e-6)
+    assert mine.rebalances == quick.summary().rebalances > 100
+    assert mine.state.turnover == pytest.approx(quick.summary().turnover, rel=1e-10)
+    per_unit = mine.state.balances.units / MINOR
+    for name in att.PARTS:
+        assert mine.attribution[name] / per_unit == pytest.approx(getattr(quick.attribution.money, name), abs=1e-6), (
+            name
+        )

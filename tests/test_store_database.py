@@ -49,9 +49,10 @@ def test_a_database_takes_its_name_only_once_it_is_whole(tmp_path, monkeypatch):
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("gearing.store.database._migrate", killed)
-        init_database(path, "demo", NOW_MS)
+        with pytest.raises(KeyboardInterrupt):
+            init_database(path, "demo", NOW_MS)
     assert [file.name for file in tmp_path.iterdir()] == ["desk.db-making"]
     assert init_database(path, "demo", NOW_MS) == opened(path, "demo")
     assert [file.name for file in tmp_path.iterdir()] == ["desk.db"]

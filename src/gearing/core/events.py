@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from gearing.core.token import Token
 
@@ -28,11 +29,13 @@ class Launched(Event, frozen=True, kw_only=True, tag="launched"):
     Args:
         lots: the size of one lot of each leg in units of the underlying, as decimals.
         prices: the first mark of each leg.
+        contracts: which contract of its chain each leg begins with, counted from 0; left out: the first.
     """
 
     token: Token
     lots: tuple[str, ...]
     prices: tuple[float, ...]
+    contracts: tuple[int, ...] | UnsetType = UNSET
 
 
 class Seeded(Event, frozen=True, kw_only=True, tag="seeded"):
@@ -54,6 +57,22 @@ class Marked(Event, frozen=True, kw_only=True, tag="marked"):
     prices: tuple[float, ...]
     before_ms: int
     volumes: tuple[float, ...] = ()
+
+
+class RollDue(Event, frozen=True, kw_only=True, tag="roll_due"):
+    """Legs begin to move into the next contract of their chain, or a roll that was left half done goes on.
+
+    Args:
+        legs: those that begin, rising; none: the roll goes on.
+        prices: the guarded mark of each position.
+        next_prices: the guarded mark of the contract that each of these legs moves into.
+        lots: the size of one lot of that contract, a decimal.
+    """
+
+    legs: tuple[int, ...]
+    prices: tuple[float, ...]
+    next_prices: tuple[float, ...] = ()
+    lots: tuple[str, ...] = ()
 
 
 class NavStruck(Event, frozen=True, kw_only=True, tag="nav_struck"):
@@ -86,7 +105,7 @@ class Filled(Event, frozen=True, kw_only=True, tag="filled"):
     """A part of an order was traded.
 
     Args:
-        leg: which.
+        leg: which position: the token's legs, then those that a roll is opening.
         epoch, slice, attempt: the order it belongs to.
         trade: the venue's id of it.
         lots: signed.
@@ -160,6 +179,7 @@ TokenEvent = (
     Launched
     | Seeded
     | Marked
+    | RollDue
     | NavStruck
     | FundingSettled
     | Filled

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import UNSET
+
 from gearing.core.ledger import MONEY, UNITS, Entry
 from gearing.core.money import FLOOR, MINOR, value_of
 from gearing.core.state import TokenState
@@ -72,6 +74,21 @@ def u7_nobody_owes(before: TokenState, after: TokenState, entry: Entry) -> list[
     return []
 
 
+def r1_positions(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
+    """A leg is one position, and one more only while it rolls into the contract after the one it holds."""
+    opened = [leg for leg in after.legs if leg.leg is not UNSET]
+    own = after.legs[: len(after.legs) - len(opened)]
+    found = []
+    if any(leg.leg is not UNSET for leg in own) or len({leg.leg for leg in opened}) < len(opened):
+        found.append("R1: a leg has more positions than a roll opens")
+    astray = [
+        leg.number
+        for leg in opened
+        if leg.leg is UNSET or not 0 <= leg.leg < len(own) or own[leg.leg].number + 1 != leg.number
+    ]
+    return found + [f"R1: a position in contract {number} is of no leg that rolls into it" for number in astray]
+
+
 def o3_filled_within_intended(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
     """No order is filled beyond what was intended, nor on the other side."""
     running = after.rebalance
@@ -104,6 +121,7 @@ CHECKS: tuple[Check, ...] = (
     u7_nobody_owes,
     o3_filled_within_intended,
     r1_one_at_a_time,
+    r1_positions,
 )
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from gearing.core.ledger import Balances
 from gearing.core.money import nav_of
@@ -32,6 +33,9 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
         hour_ms: the last full hour up to that; funding is settled at full hours.
         hour_lots: what was held before it.
         hour_after: what was held once everything of that very millisecond had happened.
+        contract: which contract of its chain it holds, counted from 0; left out: the first, or no chain.
+        leg: of a position that a roll is opening: the leg that it will be.
+        wanted: of such a position: the lots it is to have.
     """
 
     lot: str
@@ -45,6 +49,14 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
     hour_ms: int = 0
     hour_lots: int = 0
     hour_after: int = 0
+    contract: int | UnsetType = UNSET
+    leg: int | UnsetType = UNSET
+    wanted: int | UnsetType = UNSET
+
+    @property
+    def number(self) -> int:
+        """Which contract of its chain it holds, counted from 0."""
+        return 0 if self.contract is UNSET else self.contract
 
     def lots_at(self, time_ms: int) -> range | None:
         """Returns what was held at a full hour; None: not known.
@@ -73,12 +85,16 @@ class Cover(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A live order of the running slice, of which at most one per leg exists."""
+    """A live order of the running slice, of which at most one per position exists.
+
+    `reduces` is set where it may only lower the position, though others of its rebalance raise one.
+    """
 
     leg: int
     number: int
     lots: int
     filled: int = 0
+    reduces: bool | UnsetType = UNSET
 
 
 class Rebalance(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +102,7 @@ class Rebalance(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         epoch: its number, counted from the launch.
-        reason: why it began, a word of `decide.REASONS`.
+        reason: why it began, a word of `decide.REASONS`, or what closes or rolls the position.
         aim: the signed leverage it goes to.
         edge: 1 if the aim is to be met after cost.
         side: +1 or −1, the direction of its first slice.
@@ -97,6 +113,7 @@ class Rebalance(msgspec.Struct, frozen=True, kw_only=True):
         cut: whether the pace left a rest for later slices.
         due_ms: the earliest time of the next slice; 0 while this one trades.
         attempts: its live orders.
+        paused: of a roll: the rebalance between two slices that goes on after it.
     """
 
     epoch: int
@@ -111,6 +128,7 @@ class Rebalance(msgspec.Struct, frozen=True, kw_only=True):
     cut: bool
     due_ms: int = 0
     attempts: tuple[Attempt, ...] = ()
+    paused: Rebalance | UnsetType = UNSET
 
 
 class TokenState(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +137,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         status: what it may do; a halted token keeps its books and sends nothing.
         balances: its ledger.
-        legs: its positions.
+        legs: its positions: one of each leg, and during a roll those that it opens.
         attended_ms: up to when clocks were attended to.
         ref_ms: when the last rebalance was decided that is complete.
         index: the weighted index when the weights were last restored.
@@ -129,6 +147,8 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
         rebalance: the one under way, or None.
         parts: the attribution so far (see `core.attribution`); None: −∞, the log of all equity lost, which JSON lacks.
         covers: what the reserve paid in and took back, in the order of it.
+        rolls: how many of these epochs were no rebalance of the rule's: rolls, and what went on after one.
+        charged_ms: up to when fees were charged, where a roll put off what else was due by then.
     """
 
     status: Status = "draft"
@@ -144,6 +164,8 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     rebalance: Rebalance | None = None
     parts: tuple[float | None, ...] = ()
     covers: tuple[Cover, ...] = ()
+    rolls: int | UnsetType = UNSET
+    charged_ms: int | UnsetType = UNSET
 
     @property
     def equity(self) -> int:
@@ -159,6 +181,21 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     def is_flat(self) -> bool:
         """Whether nothing is held."""
         return all(leg.lots == 0 for leg in self.legs)
+
+    @property
+    def is_rolling(self) -> bool:
+        """Whether a roll has begun and is not complete."""
+        return bool(self.legs) and self.legs[-1].leg is not UNSET
+
+    @property
+    def rebalances(self) -> int:
+        """How many rebalances the rule began."""
+        return self.epoch - (0 if self.rolls is UNSET else self.rolls)
+
+    @property
+    def charged_until_ms(self) -> int:
+        """Up to when management fees were charged."""
+        return self.attended_ms if self.charged_ms is UNSET else self.charged_ms
 
     @property
     def is_working(self) -> bool:

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from gearing.core import attribution as att
 from gearing.core import events as ev
-from gearing.core import trading
+from gearing.core import rolling, trading
 from gearing.core.changes import change_problems
 from gearing.core.decide import NONE, SCHEDULED, Decision
 from gearing.core.formulas import equity_after_fee
@@ -64,9 +65,11 @@ def step(spec: Spec, state: TokenState, event: ev.TokenEvent) -> Step:
 def _launched(spec: Spec, state: TokenState, event: ev.Launched) -> Step:
     if state.status != "draft":
         raise StepError("launched twice")
+    none: tuple[int | UnsetType, ...] = (UNSET,) * len(event.lots)
+    contracts = none if event.contracts is UNSET else event.contracts
     legs = tuple(
-        LegState(lot=lot, mark=price, ref=price, index_ref=price)
-        for lot, price in zip(event.lots, event.prices, strict=True)
+        LegState(lot=lot, mark=price, ref=price, index_ref=price, contract=contract)
+        for lot, price, contract in zip(event.lots, event.prices, contracts, strict=True)
     )
     fresh = TokenState(
         status="open", legs=legs, attended_ms=event.time_ms, ref_ms=event.time_ms, parts=(0.0,) * att.N_LEDGER
@@ -96,19 +99,43 @@ def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
         return Step(work.finished(), tuple(work.entry))
     if work.equity <= 0:
         return _wipe_out(work, event.time_ms)
-    days = event.time_ms // DAY_MS - state.attended_ms // DAY_MS
-    if days > 0 and state.balances.units:
-        _charge(spec, work, days)
-        if work.equity <= 0:
-            return _wipe_out(work, event.time_ms)
+    if not _charged(spec, work, event.time_ms):
+        return _wipe_out(work, event.time_ms)
+    if state.is_rolling:  # what else fell due waits until the roll is complete
+        return Step(work.finished(charged_ms=event.time_ms), tuple(work.entry))
     due = spec.due_schedules(state.attended_ms, event.time_ms)
     decision = trading.decide_now(spec, work, due, event.time_ms, event.before_ms)
     if decision.reason == NONE or not state.balances.units:
-        return Step(work.finished(attended_ms=event.time_ms), tuple(work.entry))
+        return Step(work.finished(attended_ms=event.time_ms, charged_ms=UNSET), tuple(work.entry))
     work.close_stretch()
     after, orders = trading.begin_slice(spec, work, decision, event.time_ms, event.volumes)
-    after = msgspec.structs.replace(after, attended_ms=event.time_ms, opened=True)
+    after = msgspec.structs.replace(after, attended_ms=event.time_ms, charged_ms=UNSET, opened=True)
     return Step(after, tuple(work.entry), orders)
+
+
+def _roll_due(spec: Spec, state: TokenState, event: ev.RollDue) -> Step:
+    """Books what comes before the rule, then rolls; the rule is asked at the new contracts' prices afterwards."""
+    if state.status != "open" or state.is_working or not state.opened or not state.balances.units:
+        raise StepError(f"a token that is {state.status} or is trading does not roll")
+    if not set(event.legs) <= set(spec.chains.due(state, event.time_ms)):
+        raise StepError(f"no roll of the legs {event.legs} is due")
+    if not (event.legs or state.is_rolling):
+        raise StepError("there is no roll to go on with")
+    work = Working(spec, state)
+    work.mark(event.prices)
+    if work.equity <= 0 or not _charged(spec, work, event.time_ms):
+        return _wipe_out(work, event.time_ms)
+    after, orders = rolling.begin_roll(spec, work, event)
+    return Step(after, tuple(work.entry), orders)
+
+
+def _charged(spec: Spec, work: Working, now_ms: int) -> bool:
+    """Charges the fee of the days that ended since it last was; returns whether there is equity left."""
+    days = now_ms // DAY_MS - work.state.charged_until_ms // DAY_MS
+    if days > 0 and work.balances.units:
+        _charge(spec, work, days)
+        return work.equity > 0
+    return True
 
 
 def _charge(spec: Spec, work: Working, days: int) -> None:
@@ -155,7 +182,8 @@ def _filled(spec: Spec, state: TokenState, event: ev.Filled) -> Step:
     if event.lots == 0 or (event.lots > 0) != (attempt.lots > 0) or abs(filled) > abs(attempt.lots):
         raise StepError(f"a fill of {event.lots} lots does not fit into an order of {attempt.lots}")
     work = Working(spec, state)
-    work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, SPREAD)
+    rolls = running.reason == rolling.ROLL
+    work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, SPREAD, rolls=rolls)
     after = work.finished(rebalance=trading.filled(work, event.leg, event.lots))
     return Step(after, tuple(work.entry))
 
@@ -165,7 +193,7 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
     # Of a token that is to be closed, what another rebalance left is not asked for anew.
     closes = state.status in {"wiped", "closing"}
     again = trading.closes(running) if closes else state.status != "halted"
-    running, rest, orders = trading.ended(running, event.leg, state.legs[event.leg].lots, again=again)
+    running, rest, orders = trading.ended(running, event.leg, state.legs[event.leg], again=again)
     lacks = rest != 0 and not orders
     if lacks and state.status == "open":  # asked for too often: a person has to look
         state = msgspec.structs.replace(state, status="halted")
@@ -180,6 +208,8 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
         return _wipe_out(work, event.time_ms)
     if lacks:  # what was traded stands; once resumed, the rule is asked anew
         return Step(work.finished(rebalance=None))
+    if running.reason == rolling.ROLL:
+        return Step(rolling.roll_ended(work, running), tuple(work.entry))
     return Step(trading.slice_done(spec, work, running), tuple(work.entry))
 
 
@@ -190,6 +220,8 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
     if work.equity > 0:
         work.close_stretch()
     work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION)
+    if not event.deleveraged:
+        rolling.leave_as_is(work)
     if work.equity <= 0 and not _is_over(state):
         return _wipe_out(work, event.time_ms)
     if state.status in {"wiped", "closing"} and work.is_flat and not state.is_working:
@@ -220,7 +252,7 @@ def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
 
 def _rebalance_now(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
     """Rebalances to the rule's target at the last marks, whatever its triggers say."""
-    if state.status != "open" or state.is_working:
+    if state.status != "open" or state.is_working or state.is_rolling:
         raise StepError(f"a token that is {state.status} or is trading is not rebalanced")
     work = Working(spec, state)
     work.close_stretch()
@@ -244,7 +276,7 @@ def _specification_changed(spec: Spec, state: TokenState, event: ev.Specificatio
     """Books all that was under the former specification; clocks and weights of the new one count from here on."""
     if not event.by or not event.reason:
         raise StepError("a change needs a name and a reason")
-    if state.is_working:
+    if state.is_working or state.is_rolling:
         raise StepError("the specification is changed between rebalances")
     if _is_over(state) or state.status == "closing":
         raise StepError(f"a token that is {state.status} keeps its specification")
@@ -270,6 +302,7 @@ def _wipe_out(work: Working, now_ms: int) -> Step:
     after, orders = trading.begin_close(work, trading.WIPED_OUT, now_ms, status="wiped")
     if orders:
         return Step(after, tuple(work.entry), orders)
+    rolling.settle_roll(work)
     work.cover(now_ms)
     return Step(work.finished(status="wiped", rebalance=None), tuple(work.entry))
 
@@ -280,6 +313,7 @@ def _closed(work: Working, now_ms: int) -> Step:
     if not work.is_flat and status in {"wiped", "closing"}:
         after, orders = trading.begin_close(work, trading.CLOSING, now_ms)
         return Step(after, tuple(work.entry), orders)
+    rolling.settle_roll(work)
     if status == "wiped":
         work.cover(now_ms)
         return Step(work.finished(rebalance=None), tuple(work.entry))
@@ -303,6 +337,7 @@ _HANDLERS: dict[type, Callable[[Spec, TokenState, Any], Step]] = {
     ev.Launched: _launched,
     ev.Seeded: _seeded,
     ev.Marked: _marked,
+    ev.RollDue: _roll_due,
     ev.NavStruck: _nav_struck,
     ev.FundingSettled: _funding_settled,
     ev.Filled: _filled,

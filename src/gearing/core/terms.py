@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gearing.core.chains import Chains, expiry_problems
 from gearing.core.instruments import DatedFuture, Perpetual
 from gearing.core.legs import LEAST, LOT, Floats, pack_legs
 from gearing.core.pack import INF, N_PLAN, N_TERMS, Terms, pack, schedule_times_ms
@@ -38,6 +39,7 @@ class Spec:
         self.times_ms = schedule_times_ms(token.resolved_rule)
         self.rounds_away = bool(self.legs[LOT].sum() + self.legs[LEAST].sum() > 0)
         self.all_in = token.fees.all_in
+        self.chains = Chains(token.legs)
 
     @cached_property
     def resting(self) -> Terms:
@@ -74,7 +76,6 @@ def desk_problems(token: Token) -> list[Problem]:
         elif not isinstance(leg, (Perpetual, DatedFuture)):
             kind = type(leg).__name__
             problems.append(Problem(place, kind, "a perpetual or a dated future", "A desk trades these two kinds."))
-        elif isinstance(leg, DatedFuture) and len(leg.contracts) > 1:
-            found = f"{len(leg.contracts)} contracts"
-            problems.append(Problem(f"{place}.contracts", found, "one contract", "A desk does not roll yet."))
+        elif isinstance(leg, DatedFuture):
+            problems += [problem.under(place) for problem in expiry_problems(leg)]
     return problems

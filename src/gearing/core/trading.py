@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from gearing.core.decide import NONE, OPENING, REASONS, RIPCORD, SLICE, Decision, decide
 from gearing.core.legs import DQ, EQUITY, RESTORES
@@ -17,7 +18,7 @@ from gearing.core.legs import PRICE as MARK
 from gearing.core.money import to_float
 from gearing.core.portfolio import exposure, index_at, view
 from gearing.core.portfolio_trade import Planned, plan_trade, restores_weights
-from gearing.core.state import Attempt, Rebalance, TokenState
+from gearing.core.state import Attempt, LegState, Rebalance, TokenState
 from gearing.core.terms import Spec
 from gearing.core.working import Working
 
@@ -55,7 +56,7 @@ class Plan(NamedTuple):
 def decide_now(spec: Spec, work: Working, due: int, now_ms: int, before_ms: int) -> Decision:
     """Returns what the rule says at the last mark; while an order lives, and before the launch, nothing."""
     state = work.state
-    if state.is_working or state.status != "open":
+    if state.is_working or state.status != "open" or state.is_rolling:
         return Decision(NONE, 0.0, 0.0)
     if not state.opened:
         return Decision(OPENING, spec.terms.target, 0.0)
@@ -113,8 +114,9 @@ def orders_of(state: TokenState) -> tuple[Order, ...]:
     running = state.rebalance
     if running is None:
         return ()
-    only = reduces(running)
-    return tuple(Order(a.leg, a.lots, running.epoch, running.slice, a.number, only) for a in running.attempts)
+    return tuple(
+        Order(a.leg, a.lots, running.epoch, running.slice, a.number, reduces(running, a)) for a in running.attempts
+    )
 
 
 def closes(running: Rebalance) -> bool:
@@ -122,9 +124,9 @@ def closes(running: Rebalance) -> bool:
     return running.reason in {CLOSING, WIPED_OUT}
 
 
-def reduces(running: Rebalance) -> bool:
-    """Returns whether a rebalance's orders may only lower the position."""
-    return closes(running) or running.reason == REASONS[int(RIPCORD)]
+def reduces(running: Rebalance, attempt: Attempt) -> bool:
+    """Returns whether an order of a rebalance may only lower the position."""
+    return closes(running) or running.reason == REASONS[int(RIPCORD)] or attempt.reduces is True
 
 
 def begin_close(work: Working, reason: str, now_ms: int, **changed: object) -> tuple[TokenState, tuple[Order, ...]]:
@@ -149,13 +151,13 @@ def filled(work: Working, k: int, lots: int) -> Rebalance | None:
     return msgspec.structs.replace(running, attempts=attempts)
 
 
-def ended(running: Rebalance, k: int, held: int, *, again: bool) -> tuple[Rebalance, int, tuple[Order, ...]]:
+def ended(running: Rebalance, k: int, leg: LegState, *, again: bool) -> tuple[Rebalance, int, tuple[Order, ...]]:
     """Takes leg k's order off the slice.
 
     Args:
         running: the rebalance under way.
         k: the leg.
-        held: its position now; what may only reduce asks for no more than that.
+        leg: its position now; what may only reduce asks for no more than that, a roll for no more than it wants.
         again: whether what was left unfilled may be asked for anew, under a new number.
 
     Returns:
@@ -163,12 +165,16 @@ def ended(running: Rebalance, k: int, held: int, *, again: bool) -> tuple[Rebala
     """
     ending = next(a for a in running.attempts if a.leg == k)
     others = tuple(a for a in running.attempts if a.leg != k)
-    rest, only = ending.lots - ending.filled, reduces(running)
+    rest, only = ending.lots - ending.filled, reduces(running, ending)
+    wanted = leg.wanted
     if only:  # the venue may have closed a part by itself meanwhile
-        rest = max(rest, min(-held, 0)) if rest < 0 else min(rest, max(-held, 0))
+        wanted = 0
+    if wanted is not UNSET:
+        room = wanted - leg.lots
+        rest = max(rest, min(room, 0)) if rest < 0 else min(rest, max(room, 0))
     if rest == 0 or not again or ending.number + 1 >= ATTEMPTS_MAX:
         return msgspec.structs.replace(running, attempts=others), rest, ()
-    anew = Attempt(leg=k, number=ending.number + 1, lots=rest)
+    anew = msgspec.structs.replace(ending, number=ending.number + 1, lots=rest, filled=0)
     after = msgspec.structs.replace(running, attempts=(*others, anew))
     return after, rest, (Order(k, rest, running.epoch, running.slice, anew.number, only),)
 

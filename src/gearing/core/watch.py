@@ -44,7 +44,7 @@ def watch(spec: Spec, state: TokenState) -> Watch:
 
     Within the ranges and before the deadline nothing is posted and nothing is traded.
     """
-    count = len(spec.token.legs)
+    count = len(state.legs) or len(spec.token.legs)
     nothing = Watch(INF, (0.0,) * count, (INF,) * count)
     if state.status in {"wiped", "closing"} and not state.is_working and not state.is_flat:
         return nothing._replace(deadline_ms=state.attended_ms + CLOSE_AGAIN_MS)
@@ -52,6 +52,8 @@ def watch(spec: Spec, state: TokenState) -> Watch:
         return nothing
     if not state.opened and state.status == "open":
         return Watch(state.attended_ms, (0.0,) * count, (INF,) * count)
+    if state.is_rolling:
+        return _of_roll(state)
     deadline, overdue = _clocks(spec, state)
     work = Working(spec, state)
     v, x = work.arrays()
@@ -69,6 +71,18 @@ def watch(spec: Spec, state: TokenState) -> Watch:
     return Watch(deadline, tuple(x[LOW].tolist()), tuple(x[HIGH].tolist()))
 
 
+def _of_roll(state: TokenState) -> Watch:
+    """Returns the horizon while two contracts of a leg are held, whose prices have no common range.
+
+    Each price is looked at; a roll that no order of is under way goes on at the next one, a halted one waits.
+    """
+    count = len(state.legs)
+    if state.status == "open" and not state.is_working:
+        return Watch(state.attended_ms, (0.0,) * count, (INF,) * count)
+    day_ends_ms = (state.charged_until_ms // DAY_MS + 1) * DAY_MS
+    return Watch(float(day_ends_ms), (INF,) * count, (0.0,) * count)
+
+
 def needs(spec: Spec, state: TokenState, event: Marked) -> bool:
     """Returns whether prices beyond a token's range are worth an event: equity is gone, or the rule would trade."""
     work = Working(spec, state)
@@ -84,7 +98,8 @@ def needs(spec: Spec, state: TokenState, event: Marked) -> bool:
 def _clocks(spec: Spec, state: TokenState) -> tuple[float, bool]:
     """Returns the next clock time, and whether an interval has run out that was held back."""
     since = state.attended_ms
-    times = [float(((since - at) // DAY_MS + 1) * DAY_MS + at) for at in spec.daily_ms]
+    rolls = spec.chains.times_ms(state) if state.status == "open" and not state.is_working else []
+    times = [float(at) for at in rolls] + [float(((since - at) // DAY_MS + 1) * DAY_MS + at) for at in spec.daily_ms]
     overdue = False
     running = state.rebalance
     if running is not None:

@@ -9,6 +9,7 @@ import math
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from gearing.core import attribution as att
 from gearing.core.ledger import (
@@ -133,7 +134,9 @@ class Working:
         ]
         self.post(self._unrealised() - self.balances.unrealised, UNREALISED, PRICE)
 
-    def trade(self, k: int, lots: int, price: float, charge: int, now_ms: int, account: str = SPREAD) -> None:
+    def trade(
+        self, k: int, lots: int, price: float, charge: int, now_ms: int, account: str = SPREAD, *, rolls: bool = False
+    ) -> None:
         """Books a trade of leg k: the position at what it cost, the charge, and what was lost against the mark.
 
         Bought money is rounded up, sold money down, profit of a closed part goes by average cost.
@@ -144,6 +147,7 @@ class Working:
             charge: what the venue took for it, minor units, ≥ 0.
             now_ms: when.
             account: SPREAD for a trade of the token's own, LIQUIDATION for one of the venue's.
+            rolls: whether it is a trade of a roll, which leaves the attribution's stretch as it is.
         """
         leg = self.legs[k]
         paid = value_of(lots, leg.lot_size, price, CEILING)
@@ -168,6 +172,8 @@ class Working:
         borne = self.spec.all_in and account == SPREAD
         if not borne:
             self._attribute_cost(lost, charge, account)
+            if not rolls:
+                self.parts[att.TRADE_PRICE], self.parts[att.SINCE_TRADE] = self.parts[att.POST_PRICE], 0.0
         self.post(-lost, UNREALISED, FEES if borne else account)
         self.post(-charge, WALLET, FEES if borne else (COMMISSION if account == SPREAD else account))
 
@@ -182,7 +188,7 @@ class Working:
 
     def arrays(self, volumes: tuple[float, ...] = ()) -> tuple[Floats, Floats]:
         """Returns the portfolio as compiled functions see it (`core.legs` says what stands where)."""
-        v, x = np.zeros(N_FUND), np.zeros((N_ROOM, len(self.legs)))
+        v, x = np.zeros(N_FUND), np.zeros((N_ROOM, len(self.spec.token.legs)))
         v[EQUITY], v[REF_MS], v[INDEX] = to_float(self.equity), self.state.ref_ms, self.state.index
         v[FLAT] = float(self.is_flat)
         running = self.state.rebalance
@@ -190,6 +196,9 @@ class Working:
             v[AIM], v[EDGE], v[SIDE], v[SLICE_MS] = running.aim, running.edge, running.side, running.due_ms
             v[RESTORES] = float(running.restores)
         for k, leg in enumerate(self.legs):
+            if leg.leg is not UNSET:  # what a roll has opened, as so much more of what the leg still holds
+                x[Q, leg.leg] += leg.lots * float(leg.lot) * leg.mark / x[MARK, leg.leg]
+                continue
             x[Q, k], x[MARK, k] = leg.lots * float(leg.lot), leg.mark
             x[REF, k], x[INDEX_REF, k] = leg.ref, leg.index_ref
         if volumes:
@@ -214,7 +223,6 @@ class Working:
             self._attribute(att.COMMISSION, -charge)
         elif spread + paid < self.parts[att.POST_EQUITY]:
             att.post_cost(self.parts, spread, 0.0, paid)
-        self.parts[att.TRADE_PRICE], self.parts[att.SINCE_TRADE] = self.parts[att.POST_PRICE], 0.0
 
 
 def attribution_now(spec: Spec, state: TokenState) -> tuple[float, ...]:

@@ -36,6 +36,8 @@ class Feed(Protocol):
     symbols: tuple[str, ...]
     # The first time at which every symbol has a price, and the last; ∞ where it does not end.
     first_ms: int
+    # When each symbol's prices begin.
+    starts_ms: dict[str, int]
     last_ms: float
     # The usual time between two prices.
     every_ms: int
@@ -66,6 +68,7 @@ class SyntheticFeed:
         self.symbols = tuple(coin.symbol for coin in market.coins)
         self._volumes = tuple(coin.volume for coin in market.coins)
         self.first_ms, self.last_ms = ORIGIN_MS + DAY_MS, math.inf
+        self.starts_ms = dict.fromkeys(self.symbols, self.first_ms)
 
     def quotes_at(self, time_ms: int) -> list[Quote]:
         """See `Feed`."""
@@ -106,7 +109,8 @@ class ReplayFeed:
         self._volumes = [_daily_volume(one) for one in prices]
         self._settlements = sorted(settlements, key=lambda one: one.time_ms)
         self._due = [one.time_ms for one in self._settlements]
-        self.first_ms = int(max(times[0] for times in self._times))
+        self.starts_ms = {one.symbol: int(one.times_ms[0]) for one in prices}
+        self.first_ms = max(self.starts_ms.values())
         self.last_ms = float(max(times[-1] for times in self._times))
         self.every_ms = max(spacing_ms(times) for times in self._times)
         self._all: list[int] = np.unique(np.concatenate(self._times)).tolist()

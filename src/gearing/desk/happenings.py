@@ -10,6 +10,7 @@ from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.journal import line_of
 from gearing.core.money import to_float
+from gearing.core.rolling import ROLL
 from gearing.drive.effects import Effects
 from gearing.drive.measured import Measured
 from gearing.store.records import BookLine, Written
@@ -110,8 +111,9 @@ def _of_book(line: Written) -> Happening | None:
 
 
 def _rebalanced(one: Measured) -> Happening:
+    did = "rolled" if one.reason == ROLL else f"rebalanced ({one.reason})"
     words = (
-        f"rebalanced ({one.reason}): {one.before:+.3f} → {one.after:+.3f}, traded {to_float(one.traded):,.0f}, "
+        f"{did}: {one.before:+.3f} → {one.after:+.3f}, traded {to_float(one.traded):,.0f}, "
         f"cost {to_float(one.cost):,.2f} ({one.cost_rate:.3%})"
     )
     return Happening(time_ms=one.ended_ms, level="info", kind="rebalance", token=one.token, words=words)

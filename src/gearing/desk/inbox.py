@@ -95,6 +95,8 @@ class Inbox:
             return f"is {status}, and does not rebalance"
         if wanted.action == "rebalance" and running.state.is_working:
             return "is rebalancing already"
+        if wanted.action == "rebalance" and running.state.is_rolling:
+            return "is rolling into its next contract first"
         if wanted.action == "rebalance" and not self._engine.driver.market.is_good(running.symbols, now_ms):
             return "has no good price now, and trades nothing without one"
         return ""

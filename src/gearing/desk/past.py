@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from gearing.core.chains import Chains
 from gearing.core.money import FLOOR, MINOR, to_minor
 from gearing.core.record import DAY_MS
 from gearing.core.terms import Spec
@@ -56,16 +57,18 @@ class Past:
         driver, fresh = self.driver, list(tokens)
         quotes = self.feed.quotes_at(now_ms)
         for placed in fresh:
-            driver.market.list_token(0, tuple(leg.symbol for leg in placed.token.legs))
+            driver.market.list_token(0, Chains(placed.token.legs).symbols)
         self._take(quotes, now_ms)
         for book in dict.fromkeys(placed.book for placed in fresh):
             names = [placed.token.symbol for placed in fresh if placed.book == book]
             driver.open_book(book, incarnation, names, now_ms, number + len(driver.books) + 1)
         for token, book, capital in fresh:
             self.paper.ask(book, rq.Transfer(asset=token.settlement, amount=capital, reference=f"seed{token.symbol}"))
-            lots = tuple(self.paper.state.listings[leg.symbol].rules.lot for leg in token.legs)
+            spec = Spec(token)
+            held = spec.chains.first(spec.chains.at(now_ms))
+            lots = tuple(self.paper.state.listings[symbol].rules.lot for symbol in held)
             units = capital * MINOR // to_minor(token.initial_nav, FLOOR)
-            driver.launch(driver.books[book], Spec(token), lots, capital, units, now_ms)
+            driver.launch(driver.books[book], spec, lots, capital, units, now_ms)
         self._settle(now_ms)
 
     def live(self, start_ms: int, stop_ms: int, step_ms: int, progress: Callable[[int, int], None]) -> None:
@@ -156,6 +159,7 @@ def begin(plan: Planned, store: Store, now_ms: int, progress: Callable[[int, int
     try:
         # NAVs once an hour, and prices as far apart as the steps.
         driver = Driver(Market(plan.guard), nav_ms=_HOUR_MS, on_deleveraging=plan.config.breakers.on_deleveraging)
+        driver.lots = plan.lots
         past = Past(driver, Engine(plan.setup(quick=True), file.load(plan.setup(quick=True))), plan.feed)
         history_ms = int(plan.config.history_days * DAY_MS) if plan.config.mode == "demo" and not known else 0
         if history_ms:

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from gearing.core.chains import Chains
 from gearing.core.changes import Changed, differences
+from gearing.core.instruments import DatedFuture, Leg
 from gearing.core.money import FLOOR, to_minor
 from gearing.core.terms import desk_problems
 from gearing.core.token import Token
@@ -114,14 +116,31 @@ class Planned(NamedTuple):
         return Setup(listings=self.listings(), latency=latency, seed=self.config.venue.seed)
 
     def listings(self) -> tuple[Listing, ...]:
-        """Returns what the exchange lists: each instrument that a token holds."""
-        prices = {quote.symbol: quote.mark for quote in self.feed.quotes_at(self.feed.first_ms)}
+        """Returns what the exchange lists: each instrument that a token holds, or will by its chains."""
         found: dict[str, Listing] = {}
         for token, _, _ in self.tokens:
-            for leg in token.legs:
-                found.setdefault(leg.symbol, listed(leg, asset=token.settlement, price=prices[leg.symbol],
-                                                    costs=self.config.venue.costs))  # fmt: skip
+            chains = Chains(token.legs)
+            for leg, names, ends in zip(token.legs, chains.names, chains.expiries_ms, strict=True):
+                for name, ends_ms in zip(names, ends or (0,), strict=True):
+                    if name not in found:
+                        found[name] = self._listing(leg, name, ends_ms, token.settlement)
         return tuple(found.values())
+
+    @property
+    def lots(self) -> dict[str, str]:
+        """The size of one lot of each instrument that the exchange lists."""
+        return {listing.rules.symbol: listing.rules.lot for listing in self.listings()}
+
+    def _listing(self, leg: Leg, name: str, ends_ms: int, asset: str) -> Listing:
+        at_ms = self.feed.starts_ms[name] if ends_ms else self.feed.first_ms
+        price = next(quote.mark for quote in self.feed.quotes_at(at_ms) if quote.symbol == name)
+        made = listed(msgspec.structs.replace(leg, symbol=name), asset=asset, price=price,
+                      costs=self.config.venue.costs)  # fmt: skip
+        if not isinstance(leg, DatedFuture):
+            return made
+        # A dated future pays no funding, and ends.
+        rules = msgspec.structs.replace(made.rules, funding_interval_ms=0, delisted_ms=ends_ms)
+        return msgspec.structs.replace(made, rules=rules)
 
 
 def pace_of(speed: float) -> Pace:
@@ -155,9 +174,11 @@ def planned(config: DeskConfig, base: Path, *, database: Path | None = None, spe
         feed = read_replay(base / config.feed.prices, funding, config.feed.symbol)
         start_ms = feed.first_ms
     tokens = _tokens(config, base)
-    problems = [problem for placed in tokens for problem in _misfits(placed.token, feed.symbols)] + _crowded(tokens)
+    problems = [problem for placed in tokens for problem in _misfits(placed.token, feed)] + _crowded(tokens)
     if problems:
         raise SpecError(problems)
+    if any(any(Chains(placed.token.legs).leaves_ms) for placed in tokens):
+        start_ms = _first_ms([placed.token for placed in tokens], feed)
     return Planned(config, database or base / config.database, pace, tokens, feed, start_ms, base)
 
 
@@ -209,13 +230,35 @@ def finite(token: Token) -> Token:
     return msgspec.structs.replace(token, legs=tuple(legs))
 
 
-def _misfits(token: Token, symbols: tuple[str, ...]) -> list[Problem]:
+def _first_ms(tokens: list[Token], feed: Feed) -> int:
+    """Returns the first time at which every leg has a price of the contract that it begins with then.
+
+    Raises:
+        InputError: there is none.
+    """
+    chains = [Chains(token.legs) for token in tokens]
+    moments = sorted({*feed.starts_ms.values(), *(at for one in chains for times in one.leaves_ms for at in times)})
+    for moment in moments:
+        symbols = [symbol for one in chains for symbol in one.first(one.at(moment))]
+        if all(feed.starts_ms[symbol] <= moment for symbol in symbols):
+            return moment
+    raise InputError("its prices never show every contract before its roll.", where="feed",
+                     fix="Give prices of each contract from the roll into it on.")  # fmt: skip
+
+
+def _misfits(token: Token, feed: Feed) -> list[Problem]:
     problems = [problem.under(token.symbol) for problem in desk_problems(token)]
+    known = f"one of the feed's: {', '.join(feed.symbols)}"
+    chains = None if problems else Chains(token.legs)
     for k, leg in enumerate(token.legs):
-        if leg.symbol not in symbols:
-            problems.append(Problem(
-                f"{token.symbol}.legs[{k}].symbol", repr(leg.symbol), f"one of the feed's: {', '.join(symbols)}",
-            ))  # fmt: skip
+        names = (leg.symbol,) if chains is None else chains.names[k]
+        place = "symbol" if chains is None or not chains.expiries_ms[k] else "contracts"
+        fix = "" if len(names) == 1 else "A desk rolls at the prices of both contracts: the feed needs those of each."
+        problems += [
+            Problem(f"{token.symbol}.legs[{k}].{place}", repr(name), known, fix)
+            for name in names
+            if name not in feed.symbols
+        ]
     if token.consolidation is not None:
         problems.append(Problem(f"{token.symbol}.consolidation", "one", "none", "A desk merges no units yet."))
     if not (token.symbol.isascii() and token.symbol.isalnum()):
@@ -233,11 +276,11 @@ def _crowded(tokens: tuple[Placed, ...]) -> list[Problem]:
     ]
     held: dict[tuple[str, str], str] = {}
     for token, book, _ in tokens:
-        for leg in token.legs:
-            other = held.setdefault((book, leg.symbol), token.symbol)
+        for symbol in Chains(token.legs).symbols if not desk_problems(token) else ():
+            other = held.setdefault((book, symbol), token.symbol)
             if other != token.symbol:
                 problems.append(Problem(
-                    f"book {book}", f"{leg.symbol} in {other} and {token.symbol}", "each instrument once in a book",
+                    f"book {book}", f"{symbol} in {other} and {token.symbol}", "each instrument once in a book",
                     "Give one of the two a book of its own.",
                 ))  # fmt: skip
     return problems

@@ -97,10 +97,13 @@ def token_view(
 
 
 def learnt(store: Store, token: str, symbols: tuple[str, ...], now_ms: int) -> dict[str, Volatility]:
-    """Returns the volatility of a token's prices, from the marks that its NAVs were struck at."""
+    """Returns the volatility of a token's prices, from the marks that its NAVs were struck at.
+
+    While a roll ran, those of the contracts that it opened come last, and are left out.
+    """
     found = {symbol: Volatility() for symbol in symbols}
     for nav in store.navs(token, now_ms - _LEARN_MS, now_ms + 1):
-        for symbol, mark in zip(symbols, nav.marks, strict=True):
+        for symbol, mark in zip(symbols, nav.marks, strict=False):
             found[symbol].see(mark, nav.time_ms)
     return found
 
@@ -131,7 +134,7 @@ def stored_view(store: Store, *, running: bool) -> DeskView:
 
 def _stored(store: Store, name: str, state: TokenState, book: str, halted: str, now_ms: int) -> TokenView:
     spec = Spec(spec_of(store, name))
-    symbols = tuple(leg.symbol for leg in spec.token.legs)
+    symbols = spec.chains.held(state.legs)
     known = learnt(store, name, symbols, now_ms)
     return token_view(
         spec, state, book, marks=tuple(leg.mark for leg in state.legs),

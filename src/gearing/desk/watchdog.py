@@ -36,6 +36,8 @@ class Watchdog:
                 breakers.remember(nav.time_ms, nav.nav)
             for symbol, known in learnt(store, running.name, running.symbols, now_ms).items():
                 self._volatility.setdefault(symbol, known)
+            for symbol in running.spec.chains.symbols:
+                self._volatility.setdefault(symbol, Volatility())
 
     async def run(self) -> None:
         """Runs until it is cancelled."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from msgspec import UNSET
+
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.book import BookState, LiveOrder, Purpose, book_step, order_id
@@ -25,6 +27,7 @@ from gearing.drive.limits import refusal
 from gearing.drive.listing import findings
 from gearing.drive.market import Market
 from gearing.drive.measured import Measured, measure
+from gearing.drive.rolls import roll_now, why_not
 from gearing.drive.tally import Tally
 from gearing.store.records import BookLine, Nav, NavKind
 from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, OrderStatus, Quote, Statement, Trade
@@ -58,11 +61,12 @@ class Running:
     def __init__(self, number: int, book: Book, spec: Spec, state: TokenState, head: Head) -> None:
         self.number, self.book, self.spec, self.state, self.head = number, book, spec, state, head
         self.name = spec.token.symbol
-        self.symbols = tuple(leg.symbol for leg in spec.token.legs)
+        self.symbols = spec.chains.held(state.legs) if state.legs else spec.chains.first(UNSET)
         self.nav_number = 0
         self.horizon: Watch | None = None
         self.measured: Measured | None = None
         self.why = ""
+        # What was said of its rolls and instruments already, so that it is said once.
         self.told: set[str] = set()
 
     @property
@@ -93,6 +97,9 @@ class Driver:
         market: the guarded prices of every instrument.
         nav_ms: NAVs are published so often, in the market's time.
         on_deleveraging: what follows when the venue closed a part of a position by auto-deleveraging.
+
+    Attributes:
+        lots: the size of one lot of each instrument that a roll may open, as the venue lists it.
     """
 
     def __init__(self, market: Market, *, nav_ms: int = _MINUTE_MS, on_deleveraging: OnDeleveraging = "freeze") -> None:
@@ -102,6 +109,8 @@ class Driver:
         self.books: dict[str, Book] = {}
         self.by_name: dict[str, Running] = {}
         self.effects = Effects()
+        self.lots: dict[str, str] = {}
+        self._dated: list[Running] = []
 
     # Taking up books and tokens.
 
@@ -133,15 +142,19 @@ class Driver:
         self.tokens.append(running)
         self.by_name[running.name] = running
         book.tokens.append(running)
-        self.market.list_token(running.number, running.symbols)
+        if any(spec.chains.expiries_ms):
+            self._dated.append(running)
+        self.market.list_token(running.number, spec.chains.symbols)
         self.arm(running)
         return running
 
     def launch(self, book: Book, spec: Spec, lots: tuple[str, ...], amount: int, units: int, now_ms: int) -> Running:
         """Launches a token at the prices of now, and seeds it."""
-        prices = tuple(self.market.price(leg.symbol) for leg in spec.token.legs)
+        contracts = spec.chains.at(now_ms)
+        prices = tuple(self.market.price(symbol) for symbol in spec.chains.first(contracts))
         running = self.adopt(book, spec, TokenState(), _START)
-        self.apply(running, ev.Launched(time_ms=now_ms, token=spec.token, lots=lots, prices=prices))
+        self.apply(running, ev.Launched(time_ms=now_ms, token=spec.token, lots=lots, prices=prices,
+                                        contracts=contracts))  # fmt: skip
         self.apply(running, ev.Seeded(time_ms=now_ms, amount=amount, units=units))
         return running
 
@@ -161,17 +174,22 @@ class Driver:
         self.tally.crossings += len(concerned)
         for number in sorted(concerned):
             self.attend(self.tokens[number])
+        for running in self._dated:
+            self._see_expiry(running, now_ms)
 
     def attend(self, running: Running) -> None:
-        """Asks a token what it does at the prices it has now."""
+        """Asks a token what it does at the prices it has now; a roll that is due comes before its rule."""
+        waits = self._roll(running)
         prices = self.market.prices(running.symbols)
         if prices is None:  # P4: without a good price of each leg nothing is done; the next one asks again
             self.arm(running)
             return
+        if running.state.is_rolling and running.state.is_working:
+            waits = True
         horizon = running.horizon
         event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
                           volumes=prices.volumes)  # fmt: skip
-        due = horizon is not None and prices.time_ms >= horizon.deadline_ms
+        due = horizon is not None and prices.time_ms >= horizon.deadline_ms and not waits
         if due or needs(running.spec, running.state, event):
             self.apply(running, event)
         number = prices.time_ms // self.nav_ms
@@ -316,9 +334,11 @@ class Driver:
 
     def on_rules(self, book: Book, rules: Sequence[InstrumentRules], now_ms: int) -> None:
         """Takes the venue's rules: lots of another size halt the book, an instrument that ended halts its token."""
+        self.lots |= {rule.symbol: rule.lot for rule in rules}
         for running in book.tokens:
-            asset = running.spec.token.settlement
-            for action, words in findings(running.symbols, asset, running.state, rules, now_ms):
+            asset, state = running.spec.token.settlement, running.state
+            leaves = running.spec.chains.leaves(state)
+            for action, words in findings(running.symbols, asset, state, rules, now_ms, leaves):
                 if action == "book" and not book.state.halted:
                     self.note(book, bk.BookHalted(time_ms=now_ms, by="rules", reason=words))
                 elif action == "token" and running.state.status == "open":
@@ -359,7 +379,7 @@ class Driver:
 
     def apply(self, running: Running, event: ev.TokenEvent) -> None:
         """Steps a token, journals what came of it, and places the orders it wants."""
-        before = running.state
+        before, symbols = running.state, running.symbols
         try:
             done = step(running.spec, before, event)
         except StepError as error:
@@ -370,7 +390,9 @@ class Driver:
             stream=running.stream, seq=running.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
             entry=done.entry, nav=done.state.nav, units=done.state.balances.units, state=state_hash(body),
         )  # fmt: skip
-        running.state = done.state
+        running.state, running.symbols = done.state, running.spec.chains.held(done.state.legs)
+        if running.symbols != symbols:
+            self.market.disarm(running.number, [one for one in symbols if one not in running.symbols])
         running.head = self.effects.append(running.stream, running.head, event.time_ms, line, done.state)
         for one in measure(running.measured, running.name, running.symbols, before, done.state, event):
             running.measured = self.effects.rebalances[one.token, one.epoch] = one
@@ -395,6 +417,33 @@ class Driver:
         """Sets the token's barriers to its horizon."""
         running.horizon = watch(running.spec, running.state)
         self.market.arm(running.number, running.symbols, running.horizon, float((running.nav_number + 1) * self.nav_ms))
+
+    def _roll(self, running: Running) -> bool:
+        """Begins the roll that is due, or goes on with one; returns whether the rule has to do without its clock."""
+        event = roll_now(running.spec, running.state, running.symbols, self.market, self.lots)
+        if isinstance(event, str):
+            self._tell(running, event)
+            return True
+        if event is None:
+            return False
+        why = running.book.state.halted or why_not(running.spec, running.state, event)
+        if why:
+            self.halt(running, "limits", f"R4: a roll was not begun: {why}", event.time_ms)
+            return True
+        self.apply(running, event)
+        return running.state.is_working
+
+    def _see_expiry(self, running: Running, now_ms: int) -> None:
+        for symbol in running.spec.chains.expired(running.state, now_ms):
+            words = f"{symbol} expired while it was held"
+            if words not in running.told:
+                running.told.add(words)
+                self.halt(running, "guard", words, now_ms)
+
+    def _tell(self, running: Running, words: str) -> None:
+        if words not in running.told:
+            running.told.add(words)
+            self.effects.alarms.append(f"{running.name}: {words}")
 
     def _after_deleveraging(self, running: Running, now_ms: int) -> None:
         words = "the venue deleveraged the position"
@@ -429,8 +478,12 @@ class Driver:
         self.effects.closed.append(client_id)
         self.tally.orders[outcome] += 1
         running, p = self.by_name[order.purpose.token], order.purpose
+        rolled = running.state.is_rolling
         self._end(running, p.leg, p.epoch, p.slice, p.attempt, outcome, words, time_ms)
-        self.arm(running)
+        if rolled and not running.state.is_rolling:  # what fell due with the roll was put off until now
+            self.attend(running)
+        else:
+            self.arm(running)
 
     def _end(
         self, running: Running, leg: int, epoch: int, slice_: int, attempt: int, outcome: ev.Outcome, words: str,

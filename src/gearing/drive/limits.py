@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gearing.core.chains import leg_of
 from gearing.core.instruments import MarginTier
 from gearing.core.money import to_float
 from gearing.core.state import TokenState
@@ -32,7 +33,7 @@ def refusal(spec: Spec, state: TokenState, order: Order) -> str:
         return f"an exposure of {abs(held):,.0f} would be above the largest, {limits.largest_exposure:,.0f}"
     aim = abs(state.rebalance.aim) if state.rebalance is not None else 0.0
     ceiling = max(aim, abs(spec.terms.target)) * (1.0 + _SLACK)
-    if abs(held) / equity > ceiling and len(state.legs) == 1:
+    if abs(held) / equity > ceiling and len(spec.token.legs) == 1:
         return f"leverage would be {abs(held) / equity:.3f}, above {ceiling:.3f}"
     margin = maintenance(spec, state, _projected(state))
     if margin >= equity:
@@ -46,12 +47,12 @@ def maintenance(spec: Spec, state: TokenState, lots: list[int] | None = None) ->
     Args:
         spec: the token.
         state: its state.
-        lots: of each leg; None: those held.
+        lots: of each position; None: those held.
     """
     held = [leg.lots for leg in state.legs] if lots is None else lots
     return sum(
-        _maintenance(instrument.margin_tiers, abs(n) * float(one.lot) * one.mark)
-        for instrument, n, one in zip(spec.token.legs, held, state.legs, strict=True)
+        _maintenance(spec.token.legs[leg_of(k, one)].margin_tiers, abs(n) * float(one.lot) * one.mark)
+        for k, (n, one) in enumerate(zip(held, state.legs, strict=True))
     )
 
 

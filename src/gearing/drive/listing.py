@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal, NamedTuple
@@ -25,7 +25,12 @@ class Finding(NamedTuple):
 
 
 def findings(
-    symbols: tuple[str, ...], asset: str, state: TokenState, rules: Iterable[InstrumentRules], now_ms: int
+    symbols: tuple[str, ...],
+    asset: str,
+    state: TokenState,
+    rules: Iterable[InstrumentRules],
+    now_ms: int,
+    leaves_ms: Mapping[str, int],
 ) -> list[Finding]:
     """Returns what a token's instruments have become, as far as it concerns a token that may trade or holds something.
 
@@ -34,6 +39,7 @@ def findings(
         state: the token.
         rules: of every instrument of the venue.
         now_ms: the time.
+        leaves_ms: when contracts are left for the next one of their chain; that they end later is no news.
     """
     if state.status in {"draft", "closed", "wiped"} and state.is_flat:
         return []
@@ -50,7 +56,7 @@ def findings(
             found.append(Finding("book", f"{symbol} settles in {rule.asset} at the venue, in {asset} here"))
         elif 0 < rule.delisted_ms <= now_ms:
             found.append(Finding("token", f"trading in {symbol} has ended"))
-        elif rule.delisted_ms:
+        elif rule.delisted_ms and leaves_ms.get(symbol, rule.delisted_ms) >= rule.delisted_ms:
             ends = datetime.fromtimestamp(rule.delisted_ms / 1000, UTC)
             found.append(Finding("alarm", f"trading in {symbol} ends {ends:%Y-%m-%d %H:%M} UTC"))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from gearing.core.watch import Watch
@@ -62,6 +63,11 @@ class Market:
         if lane.low <= mark <= lane.high and time_ms < lane.deadline_ms:
             return []
         return lane.crossed(mark, time_ms)
+
+    def disarm(self, number: int, symbols: Iterable[str]) -> None:
+        """Takes a token's barriers off instruments that it holds no longer."""
+        for symbol in symbols:
+            self._instruments[symbol].lane.arm(number, 0.0, math.inf, math.inf)
 
     def arm(self, number: int, symbols: tuple[str, ...], horizon: Watch, nav_due_ms: float) -> None:
         """Sets a token's barriers on each of its instruments."""

@@ -44,7 +44,7 @@ class LegOutlook(msgspec.Struct, frozen=True, kw_only=True):
     """One leg as it stands.
 
     Args:
-        symbol, lots, lot: the position.
+        symbol, lots, lot: the position; of a chain, the contract that is held.
         mark: the price of now.
         notional: signed, in settlement currency.
         below, above: its barriers; None: there is none on that side.
@@ -146,6 +146,8 @@ def next_clock(spec: Spec, state: TokenState) -> tuple[int | None, str]:
     """
     if state.status in {"wiped", "closed", "draft"}:
         return None, ""
+    if state.is_rolling:
+        return state.attended_ms, "orders"
     if state.rebalance is not None:
         return (state.rebalance.due_ms, "slice") if state.rebalance.due_ms else (state.attended_ms, "orders")
     since = state.attended_ms
@@ -153,6 +155,7 @@ def next_clock(spec: Spec, state: TokenState) -> tuple[int | None, str]:
     if state.status == "open":
         for times in spec.times_ms:
             due += [(((since - at) // DAY_MS + 1) * DAY_MS + at, "schedule") for at in times]
+        due += [(at, "roll") for at in spec.chains.times_ms(state)]
         due += [(state.ref_ms + int(every), "interval") for every in spec.plans[:, 0].tolist() if every > 0.0]
     if spec.terms.fee_per_day or spec.terms.fee_per_year:
         due.append(((since // DAY_MS + 1) * DAY_MS, "fee"))
@@ -162,12 +165,12 @@ def next_clock(spec: Spec, state: TokenState) -> tuple[int | None, str]:
 def _legs(spec: Spec, state: TokenState, daily: tuple[float, ...]) -> tuple[LegOutlook, ...]:
     horizon, equity = watch(spec, state), to_float(state.equity)
     found = []
-    for k, (instrument, leg) in enumerate(zip(spec.token.legs, state.legs, strict=True)):
+    for k, (symbol, leg) in enumerate(zip(spec.chains.held(state.legs), state.legs, strict=True)):
         size = leg.lots * float(leg.lot)
         zero = leg.mark - equity / size if size and len(state.legs) == 1 else math.nan
         below, above = horizon.below[k], horizon.above[k]
         found.append(LegOutlook(
-            symbol=instrument.symbol, lots=leg.lots, lot=leg.lot, mark=leg.mark, notional=size * leg.mark,
+            symbol=symbol, lots=leg.lots, lot=leg.lot, mark=leg.mark, notional=size * leg.mark,
             below=_trigger(spec, state, k, below, daily[k], -1.0) if below < leg.mark else None,
             above=_trigger(spec, state, k, above, daily[k], 1.0) if above > leg.mark else None,
             zero=_barrier(zero, leg.mark, daily[k]),
@@ -200,7 +203,7 @@ def _barrier(price: float, mark: float, daily: float) -> Barrier | None:
 
 
 def _forecast(spec: Spec, state: TokenState) -> Forecast | None:
-    if state.status != "open" or state.equity <= 0 or state.is_working:
+    if state.status != "open" or state.equity <= 0 or state.is_working or state.is_rolling:
         return None
     work = Working(spec, state)
     decision = Decision(OPENING, spec.terms.target, 0.0)

@@ -256,6 +256,15 @@ class LegSeries:
             rolls = self._bars_within(instants, np.array([roll.price for roll in leg.rolls]))
         return LegDues(funding, dividends, rolls)
 
+    def roll_bars(self) -> list[list[tuple[int, float]]]:
+        """Returns the bars of each leg's rolls with the old contract's prices; bars below 1: before the run."""
+        found = []
+        for leg in self.held:
+            instants = np.array([roll.time_ms for roll in leg.rolls], dtype=np.int64)
+            bars = bars_at(self.times_ms, self.spacing_ms, instants).tolist()
+            found.append([(bar, roll.price) for bar, roll in zip(bars, leg.rolls, strict=True)])
+        return found
+
     def _bars_within(self, instants: Times, values: Floats) -> tuple[Times, Floats]:
         bars = bars_at(self.times_ms, self.spacing_ms, instants)
         kept = (bars > 0) & (bars < len(self.times_ms))

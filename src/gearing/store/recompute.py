@@ -8,6 +8,7 @@ It needs Python 3.11 and nothing else, so that a stranger can read it and run it
 2. The books: the postings of an event sum to zero, money and units apart.
 3. The portfolio, from what happened and not from what was booked. The wallet is the capital, less charges, plus
    funding and the profit of what was closed; unrealised profit is the positions at their marks less what they cost.
+   While a leg rolls, the contract it leaves and the next one are two positions.
 
     NAV = (wallet + unrealised profit + fees owed) / units, rounded down
 
@@ -76,12 +77,16 @@ class Report:
 
 @dataclass
 class Leg:
-    """A position: size of a lot, lots held (signed), what they cost, and the mark."""
+    """A position: size of a lot, lots held (signed), what they cost, and the mark.
+
+    `of` is the leg that a roll opens it for; none: it is a leg's own.
+    """
 
     lot: Decimal
     mark: Decimal
     lots: int = 0
     cost: int = 0
+    of: int | None = None
 
 
 def worth(lots: int, lot: Decimal, price: Decimal, rounding: str) -> int:
@@ -117,9 +122,33 @@ class Portfolio:
         return max(self.equity, 0) * MINOR // self.units if self.units > 0 else 0
 
     def mark(self, prices: list[Any]) -> None:
-        """Marks each leg."""
+        """Marks each position; where those that a roll opened are no more priced apart, they are the legs."""
+        if len(prices) < len(self.legs):
+            self.settle_roll()
         for leg, price in zip(self.legs, prices, strict=True):
             leg.mark = Decimal(price)
+
+    def roll(self, leg: int, lot: str, price: Any) -> None:
+        """Opens the next contract of a leg beside the one it holds; of one that holds nothing, in its place."""
+        fresh = Leg(Decimal(lot), Decimal(price))
+        if self.legs[leg].lots:
+            fresh.of = leg
+            self.legs.append(fresh)
+        else:
+            self.legs[leg] = fresh
+
+    def settle_roll(self) -> None:
+        """Puts what a roll opened in the place of the legs that it emptied."""
+        for opened in [leg for leg in self.legs if leg.of is not None]:
+            if opened.of is not None and self.legs[opened.of].lots == 0:
+                self.legs.remove(opened)
+                self.legs[opened.of], opened.of = opened, None
+
+    def position(self, number: int) -> Leg:
+        """Returns what is traded: a leg that is empty while its next contract is held has been rolled."""
+        if self.legs[number].lots == 0 and any(leg.of == number and leg.lots for leg in self.legs):
+            self.settle_roll()
+        return self.legs[number]
 
     def trade(self, leg: Leg, lots: int, price: Decimal, charge: int) -> None:
         """Takes a trade: money paid is rounded up, the profit of a closed part goes by average cost."""
@@ -160,6 +189,10 @@ def follow(token: Portfolio, event: dict[str, Any], differs: Differs) -> None:
         token.units += event["units"]
     elif kind in {"marked", "nav_struck"}:
         token.mark(event["prices"])
+    elif kind == "roll_due":
+        token.mark(event["prices"])
+        for leg, lot, price in zip(event["legs"], event["lots"], event["next_prices"], strict=True):
+            token.roll(leg, lot, price)
     elif kind == "funding_settled":
         token.mark(event["prices"])
         if not token.once(f"funding {event['leg']}", event["settlement_ms"]):
@@ -168,10 +201,10 @@ def follow(token: Portfolio, event: dict[str, Any], differs: Differs) -> None:
     elif kind in {"filled", "liquidated"}:
         if not token.once("trade", event["trade"]):
             differs("trade", f"trade {event['trade']} booked again", "booked once")
-        leg, price = token.legs[event["leg"]], Decimal(event["price"])
+        position, price = token.position(event["leg"]), Decimal(event["price"])
         if kind == "liquidated":
-            leg.mark = price
-        token.trade(leg, event["lots"], price, event["commission" if kind == "filled" else "charge"])
+            position.mark = price
+        token.trade(position, event["lots"], price, event["commission" if kind == "filled" else "charge"])
     elif kind == "consolidated":
         merged = Decimal(repr(token.units / MINOR / float(event["factor"])))
         token.units = int(merged.scaleb(8, _EXACT).to_integral_value(ROUND_FLOOR))

@@ -12,9 +12,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from gearing.core import events as ev
 from gearing.core.barriers import State, liquidation_price
+from gearing.core.chains import leg_of
 from gearing.core.fees import Costs
 from gearing.core.money import FLOOR, MINOR, finest_lot, to_float, to_minor
 from gearing.core.state import TokenState
@@ -54,7 +56,10 @@ class Exact:
         self.volumes: Floats | None = market.volume_24h if market.volume_24h.size else None
         self.low, self.high, self.open = market.low, market.high, market.open
         self.due = _settlements(series)
-        self.settled = sorted(self.due)
+        # For each bar the legs that roll there, with their old contracts' prices; those not rolled yet on this bar.
+        self.rolls, contracts = _rolls(series)
+        self.old: dict[int, float] = {}
+        self.stops = sorted({*self.due, *self.rolls})
         self.state = TokenState()
         self.happened: list[Happened] = []
         self.trades = 0
@@ -62,7 +67,8 @@ class Exact:
         legs = zip(spec.token.legs, prices, strict=True)
         lots = tuple(lot_of(leg.lot * leg.multiplier, price) for leg, price in legs)
         units = equity * MINOR // to_minor(spec.token.initial_nav, FLOOR)
-        self.apply(0, ev.Launched(time_ms=self.times[0], token=spec.token, lots=lots, prices=prices))
+        self.apply(0, ev.Launched(time_ms=self.times[0], token=spec.token, lots=lots, prices=prices,
+                                  contracts=contracts if any(spec.chains.leaves_ms) else UNSET))  # fmt: skip
         self.apply(0, ev.Seeded(time_ms=self.times[0], amount=equity, units=units))
 
     def run(self) -> None:
@@ -77,9 +83,12 @@ class Exact:
             if bar >= n:
                 self.apply(n - 1, ev.NavStruck(time_ms=self.times[-1], prices=self.prices(n - 1)))
                 return
+            self.old = self.rolls.get(bar, {})
             self.liquidate(bar)
             for leg, settlement_ms, rate in self.due.get(bar, ()):
                 self.settle(bar, leg, settlement_ms, rate)
+            if self.old:
+                self.roll(bar)
             self.attend(bar, force=self.times[bar] >= horizon.deadline_ms)
 
     def settle(self, bar: int, leg: int, settlement_ms: int, rate: float) -> None:
@@ -89,18 +98,27 @@ class Exact:
         self.apply(bar, ev.FundingSettled(time_ms=self.times[bar], leg=leg, settlement_ms=settlement_ms,
                                           lots=held.lots, rate=rate, amount=amount, prices=prices))  # fmt: skip
 
+    def roll(self, bar: int) -> None:
+        """Moves the legs that roll on a bar into their next contracts; the rule is asked at those prices afterwards."""
+        before, legs, self.old = self.prices(bar), tuple(self.old), {}
+        after, given = self.prices(bar), self.spec.token.legs
+        self.trade(bar, self.apply(bar, ev.RollDue(
+            time_ms=self.times[bar], legs=legs, prices=before, next_prices=tuple(after[k] for k in legs),
+            lots=tuple(lot_of(given[k].lot * given[k].multiplier, after[k]) for k in legs),
+        )))  # fmt: skip
+
     def prices(self, bar: int) -> tuple[float, ...]:
-        """Returns the price of each leg at a bar."""
-        return tuple(self.close[:, bar].tolist())
+        """Returns the price of each leg at a bar; of one that is still to roll there, its old contract's."""
+        return tuple(self.old.get(k, price) for k, price in enumerate(self.close[:, bar].tolist()))
 
     def next_bar(self, bar: int, horizon: Watch) -> int:
-        """Returns the next bar that needs attention: a clock, a settlement, or a price beyond its range."""
+        """Returns the next bar that needs attention: a clock, a settlement, a roll, or a price beyond its range."""
         stop = len(self.times)
         if horizon.deadline_ms < np.inf:
             stop = min(stop, bisect_left(self.times, math.ceil(horizon.deadline_ms)))
-        after = bisect_right(self.settled, bar)
-        if after < len(self.settled):
-            stop = min(stop, self.settled[after])
+        after = bisect_right(self.stops, bar)
+        if after < len(self.stops):
+            stop = min(stop, self.stops[after])
         stop = max(stop, bar + 1)
         low, high = np.array(horizon.below)[:, None], np.array(horizon.above)[:, None]
         forced = self.forced_price()
@@ -124,14 +142,17 @@ class Exact:
         event = ev.Marked(time_ms=self.times[bar], prices=self.prices(bar), before_ms=before_ms, volumes=volumes)
         if not (force or needs(self.spec, self.state, event)):
             return
-        orders = self.apply(bar, event)
+        self.trade(bar, self.apply(bar, event))
+
+    def trade(self, bar: int, orders: tuple[Order, ...]) -> None:
+        """Fills orders, and what the token wants next, until it wants no more."""
         while orders:
             orders = tuple(more for order in orders for more in self.fill(bar, order))
 
     def fill(self, bar: int, order: Order) -> tuple[Order, ...]:
         """Fills an order at once and whole; returns what the token wants next."""
         leg = self.state.legs[order.leg]
-        volume = 0.0 if self.volumes is None else float(self.volumes[order.leg, bar])
+        volume = 0.0 if self.volumes is None else float(self.volumes[leg_of(order.leg, leg), bar])
         found = deal(self.costs, order.lots, leg.lot_size, leg.mark, volume)
         self.trades += 1
         now_ms, (k, lots, epoch, slice_, attempt, _) = self.times[bar], order
@@ -204,6 +225,17 @@ def exact_backtest(
     run = Exact(spec, series, paid, to_minor(capital(equity), FLOOR))
     run.run()
     return ExactResult(spec, paid, run.happened)
+
+
+def _rolls(series: LegSeries) -> tuple[dict[int, dict[int, float]], tuple[int, ...]]:
+    """Returns, for each bar, the legs that roll there with their old prices; and the contracts that legs begin with."""
+    rolls: dict[int, dict[int, float]] = {}
+    found = series.roll_bars()
+    for leg, bars in enumerate(found):
+        for bar, price in bars:
+            if 0 < bar < len(series.times_ms):
+                rolls.setdefault(bar, {})[leg] = price
+    return rolls, tuple(sum(bar <= 0 for bar, _ in bars) for bars in found)
 
 
 def _settlements(series: LegSeries) -> dict[int, list[tuple[int, int, float]]]:

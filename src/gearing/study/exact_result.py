@@ -71,8 +71,8 @@ class ExactResult(Shown):
 
     @property
     def rebalances(self) -> int:
-        """How many rebalances began; what closes a wiped-out token is none."""
-        return max((h.state.epoch for h in self.happened if h.state.status != "wiped"), default=0)
+        """How many rebalances began; a roll is none, and what closes a wiped-out token neither."""
+        return max((h.state.rebalances for h in self.happened if h.state.status != "wiped"), default=0)
 
     @property
     def fills(self) -> int:
