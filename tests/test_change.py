@@ -46,6 +46,18 @@ def changed(life, fresh, by="ann", reason="less risk"):
     return orders
 
 
+def test_a_chain_may_go_on_with_further_contracts_and_lose_none():
+    def chain(*expiries: str, **more: Any) -> gr.Token:
+        contracts = tuple(gr.Contract(symbol=f"BTC{k}", expiry=expiry) for k, expiry in enumerate(expiries))
+        return gr.Token(symbol="T", target=2.0, legs=(gr.DatedFuture(symbol="BTC", contracts=contracts, **more),))
+
+    held = chain("2026-03-27", "2026-06-26")
+    assert change_problems(held, chain("2026-03-27", "2026-06-26", "2026-09-25")) == []
+    for fresh in (chain("2026-03-27"), chain("2026-03-27", "2026-07-31"), chain("2026-06-26", "2026-09-25"),
+                  chain("2026-03-27", "2026-06-26", "2026-09-25", roll_days=1)):  # fmt: skip
+        assert change_problems(held, fresh) != []
+
+
 def test_differences_are_named_field_by_field():
     old = token("A", "B", fees=gr.Fees(management_per_day=0.001))
     rule = gr.Rule(deviation=0.1, schedule=(gr.Schedule(times=("00:02",)),))

@@ -39,7 +39,7 @@ from gearing.venues.paper.engine import Engine as PaperEngine
 from gearing.venues.paper.exchange import PaperExchange
 from gearing.venues.paper.setup import Latency, Listing, Setup
 from gearing.venues.paper.venue import PaperVenue
-from gearing.venues.protocol import InstrumentRules, OrderStatus, Quote, Trade
+from gearing.venues.protocol import InstrumentRules, OrderStatus, Quote, Setting, Trade
 from tests.lives import CAPITAL, HOUR_MS, MINUTE_MS, NOON_MS, UNITS
 
 COSTS = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
@@ -176,6 +176,13 @@ class Run:
 def undisturbed(tmp_path_factory):
     done = Run(tmp_path_factory.mktemp("rolled") / "desk.db")
     return run(done.whole())
+
+
+def test_the_next_contract_is_margined_as_specified_before_the_roll(undisturbed):
+    settings = undisturbed.hub.exchange.engine.state.account("BTC3L").settings
+    held = undisturbed.driver.by_name["BTC3L"].symbols[0]
+    assert held != NAMES[0]
+    assert {settings[name] for name in (NAMES[0], held)} == {Setting(leverage=6.0, margin_mode="cross")}
 
 
 def test_a_desk_rolls_into_the_next_contract_and_the_books_agree(undisturbed):

@@ -61,6 +61,11 @@ class Chains:
         """Returns the symbols of the contracts that legs move into."""
         return tuple(self.names[k][state.legs[k].number + 1] for k in legs)
 
+    def coming(self, state: TokenState) -> tuple[str, ...]:
+        """Returns the contract that each leg moves into next, of those that have one."""
+        own = enumerate(zip(state.legs, self.leaves_ms, strict=False))
+        return self.following(state, [k for k, (leg, times) in own if leg.number < len(times)])
+
     def due(self, state: TokenState, now_ms: int) -> tuple[int, ...]:
         """Returns the legs whose roll is due and has not begun."""
         begun = {leg.leg for leg in state.legs}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gearing.core.instruments import Instrument
+from gearing.core.instruments import DatedFuture, Instrument
 from gearing.core.record import Record
 from gearing.core.terms import desk_problems
 from gearing.core.token import Token
@@ -75,7 +75,15 @@ def _leg_problems(place: str, held: Instrument, wanted: Instrument) -> list[Prob
                 _WHY["legs"])
         for name in held.__struct_fields__
         if name not in _LEG_CHANGES and getattr(held, name) != getattr(wanted, name)
+        and not (name == "contracts" and _is_longer(held, wanted))
     ]  # fmt: skip
+
+
+def _is_longer(held: Instrument, wanted: Instrument) -> bool:
+    """Returns whether a chain only goes on with further contracts, as a venue lists them."""
+    if not (isinstance(held, DatedFuture) and isinstance(wanted, DatedFuture) and held.contracts):
+        return False
+    return wanted.contracts[: len(held.contracts)] == held.contracts
 
 
 def _plain(token: Token) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 from gearing.core.book import LiveOrder
@@ -275,13 +275,13 @@ class Engine:
 
     async def _margined(self, name: str) -> None:
         """Reads a book's settings, however often it takes; a failed query is not "as specified"."""
-        while not await self._read_settings(name):
+        while not await self._read_settings(name, self.driver.lots):
             await self.clock.sleep_ms(_AGAIN_MS)
 
-    async def _read_settings(self, name: str) -> bool:
+    async def _read_settings(self, name: str, listed: Collection[str]) -> bool:
         book, turn = self.driver.books[name], self.margins.turn(name)
         try:
-            differing = await self.margins.differing(book, self.venues[name])
+            differing = await self.margins.differing(book, self.venues[name], listed)
         except SILENCE as error:
             LOG.info("the settings of %s cannot be read now: %r", name, error)
             return False
@@ -305,11 +305,17 @@ class Engine:
         While an order is under way the two may differ rightly, so it is done in a quiet moment.
         """
         book, venue = self.driver.books[name], self.venues[name]
-        if not await self._read_settings(name):
+        try:
+            rules = await venue.instruments()
+        except SILENCE as error:
+            LOG.info("the rules of %s cannot be read now: %r", name, error)
             return False
+        if not await self._read_settings(name, {rule.symbol for rule in rules}):
+            return False
+        # Only now are the contracts known that a roll may open.
+        self.driver.on_rules(book, rules, self.clock.now_ms())
         for _ in range(_SETTLED_TRIES):
             try:
-                self.driver.on_rules(book, await venue.instruments(), self.clock.now_ms())
                 await self._catch_up(name)
                 placed = book.state.orders
                 statement = await venue.statement()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gearing.core.token import Token
 from gearing.drive.driver import Book
@@ -58,8 +58,13 @@ class Margins:
             return ""
         return f"needs a leverage of {needed(token):g} at the venue, and the desk's file gives it {chosen:g}"
 
-    async def differing(self, book: Book, venue: Venue) -> tuple[str, ...]:
+    async def differing(self, book: Book, venue: Venue, listed: Collection[str]) -> tuple[str, ...]:
         """Reads every setting of a book, sets what may be set, reads it back; returns what still differs, in words.
+
+        Args:
+            book: whose.
+            venue: where.
+            listed: the venue's instruments; a next contract of a chain that is among them is set before its roll.
 
         Raises:
             Exception: the venue did not tell; nothing is known then.
@@ -69,8 +74,10 @@ class Margins:
             if running.state.status in _OVER and running.state.is_flat:
                 continue
             wanted = wanted_settings(running.spec.token, self._choices.get(running.name, DEFAULT))
-            for leg, symbol in zip(running.state.legs, running.symbols, strict=True):
-                now = await _set(venue, symbol, wanted[symbol], leg.lots)
+            lots = dict(zip(running.symbols, (leg.lots for leg in running.state.legs), strict=True))
+            coming = [symbol for symbol in running.spec.chains.coming(running.state) if symbol in listed]
+            for symbol in dict.fromkeys([*lots, *coming]):
+                now = await _set(venue, symbol, wanted[symbol], lots.get(symbol, 0))
                 if now != wanted[symbol]:
                     found.append(said(symbol, now, wanted[symbol]))
         return tuple(found)

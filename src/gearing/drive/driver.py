@@ -367,6 +367,7 @@ class Driver:
             self.apply(running, ev.NavStruck(time_ms=prices.time_ms, prices=prices.marks))
         self.apply(running, ev.SpecificationChanged(time_ms=now_ms, token=token, by=by, reason=reason))
         running.spec = fresh
+        self.market.list_token(running.number, fresh.chains.symbols)
         self.arm(running)
 
     def halt(self, running: Running, by: str, reason: str, now_ms: int) -> None:

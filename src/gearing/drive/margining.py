@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
+from gearing.core.chains import Chains
 from gearing.core.token import Token
 from gearing.venues.protocol import Setting
 
@@ -33,14 +34,14 @@ def needed(token: Token) -> float:
 
 
 def wanted_settings(token: Token, choice: MarginChoice = DEFAULT) -> dict[str, Setting]:
-    """Returns how each leg of a token is to be margined, by its symbol."""
-    found = {}
-    for leg in token.legs:
+    """Returns how each contract of a token's legs is to be margined, by its symbol."""
+    found: dict[str, Setting] = {}
+    for leg, names in zip(token.legs, Chains(token.legs).names, strict=True):
         leverage = choice.leverage
         if leverage is None:
             offered = math.floor(1.0 / leg.margin_tiers[0].rate) if leg.margin_tiers else math.inf
             leverage = float(max(min(math.ceil(_ROOM * needed(token) - 1e-9), offered), 1))
-        found[leg.symbol] = Setting(leverage=leverage, margin_mode=choice.margin_mode)
+        found |= dict.fromkeys(names, Setting(leverage=leverage, margin_mode=choice.margin_mode))
     return found
 
 
