@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from gearing.core.delays import Fixed
 from gearing.core.ledger import Balances
 from gearing.core.money import nav_of
 
@@ -112,6 +113,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
         trades: how many slices traded.
         rebalance: the one under way, or None.
         parts: the attribution so far (see `core.attribution`); None: −∞, the log of all equity lost, which JSON lacks.
+        delays: by how much times of day are put off (see `core.delays`); unset: not at all.
     """
 
     status: Status = "draft"
@@ -126,6 +128,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     turnover: float = 0.0
     rebalance: Rebalance | None = None
     parts: tuple[float | None, ...] = ()
+    delays: Fixed | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def equity(self) -> int:

@@ -7,12 +7,16 @@ makes an input's effects durable before anything of them is sent, and before the
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+
+import msgspec
 
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.book import BookState, LiveOrder, Purpose, book_step, order_id
 from gearing.core.invariants import breaches
 from gearing.core.journal import GENESIS, Line, state_body, state_hash
+from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, StepError, step
 from gearing.core.terms import Spec
@@ -24,6 +28,7 @@ from gearing.drive.effects import Effects, Head
 from gearing.drive.limits import refusal
 from gearing.drive.market import Market
 from gearing.drive.measured import Measured, measure
+from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
 from gearing.store.records import BookLine, Nav, NavKind
 from gearing.venues.protocol import Forced, FundingPayment, OrderStatus, Quote, Statement, Trade
@@ -90,9 +95,14 @@ class Driver:
         market: the guarded prices of every instrument.
         nav_ms: NAVs are published so often, in the market's time.
         on_deleveraging: what follows when the venue closed a part of a position by auto-deleveraging.
+        starts: by how much scheduled starts are put off; by default not at all.
     """
 
-    def __init__(self, market: Market, *, nav_ms: int = _MINUTE_MS, on_deleveraging: OnDeleveraging = "freeze") -> None:
+    def __init__(
+        self, market: Market, *, nav_ms: int = _MINUTE_MS, on_deleveraging: OnDeleveraging = "freeze",
+        starts: Starts | None = None,
+    ) -> None:  # fmt: skip
+        self.starts = starts or Starts()
         self.market, self.nav_ms, self.on_deleveraging = market, nav_ms, on_deleveraging
         self.tally = Tally()
         self.tokens: list[Running] = []
@@ -167,7 +177,7 @@ class Driver:
             return
         horizon = running.horizon
         event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
-                          volumes=prices.volumes)  # fmt: skip
+                          volumes=prices.volumes, delays_ms=self._delays_ms(running, prices.time_ms))  # fmt: skip
         due = horizon is not None and prices.time_ms >= horizon.deadline_ms
         if due or needs(running.spec, running.state, event):
             self.apply(running, event)
@@ -371,8 +381,16 @@ class Driver:
 
     def arm(self, running: Running) -> None:
         """Sets the token's barriers to its horizon."""
-        running.horizon = watch(running.spec, running.state)
+        delay_of = partial(self.starts.delay_ms, running.name) if self.starts.has_window(running.name) else None
+        running.horizon = watch(running.spec, running.state, delay_of)
         self.market.arm(running.number, running.symbols, running.horizon, float((running.nav_number + 1) * self.nav_ms))
+
+    def _delays_ms(self, running: Running, now_ms: int) -> tuple[int, int] | msgspec.UnsetType:
+        """Returns by how much times of yesterday and of today are put off; unset: not at all."""
+        if not self.starts.has_window(running.name):
+            return msgspec.UNSET
+        day = now_ms // DAY_MS
+        return self.starts.delay_ms(running.name, day - 1), self.starts.delay_ms(running.name, day)
 
     def _after_deleveraging(self, running: Running, now_ms: int) -> None:
         words = "the venue deleveraged the position"
