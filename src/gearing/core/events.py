@@ -52,11 +52,13 @@ class Marked(Event, frozen=True, kw_only=True, tag="marked"):
         prices: the guarded mark of each leg.
         before_ms: when the price before this one was known.
         volumes: traded in the 24 h before, units of each leg's underlying; empty: unknown.
+        delays_ms: by how much times of day of the day before and of this day are put off; unset: not at all.
     """
 
     prices: tuple[float, ...]
     before_ms: int
     volumes: tuple[float, ...] = ()
+    delays_ms: tuple[int, int] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RollDue(Event, frozen=True, kw_only=True, tag="roll_due"):

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from gearing.core.delays import Fixed
 from gearing.core.ledger import Balances
 from gearing.core.money import nav_of
 
@@ -149,6 +150,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
         covers: what the reserve paid in and took back, in the order of it.
         rolls: how many of these epochs were no rebalance of the rule's: rolls, and what went on after one.
         charged_ms: up to when fees were charged, where a roll put off what else was due by then.
+        delays: by how much times of day are put off (see `core.delays`); unset: not at all.
     """
 
     status: Status = "draft"
@@ -166,6 +168,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     covers: tuple[Cover, ...] = ()
     rolls: int | UnsetType = UNSET
     charged_ms: int | UnsetType = UNSET
+    delays: Fixed | UnsetType = UNSET
 
     @property
     def equity(self) -> int:

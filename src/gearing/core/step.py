@@ -19,6 +19,7 @@ from gearing.core import events as ev
 from gearing.core import rolling, trading
 from gearing.core.changes import change_problems
 from gearing.core.decide import NONE, SCHEDULED, Decision
+from gearing.core.delays import at_event, fixed_at
 from gearing.core.formulas import equity_after_fee
 from gearing.core.ledger import CAPITAL, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET, Entry
 from gearing.core.legs import PRICE as MARK
@@ -103,13 +104,15 @@ def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
         return _wipe_out(work, event.time_ms)
     if state.is_rolling:  # what else fell due waits until the roll is complete
         return Step(work.finished(charged_ms=event.time_ms), tuple(work.entry))
-    due = spec.due_schedules(state.attended_ms, event.time_ms)
+    delays = at_event(state.delays, state.attended_ms, event.delays_ms, event.time_ms)
+    attended = {"attended_ms": event.time_ms, "charged_ms": UNSET, "delays": fixed_at(delays, event.time_ms)}
+    due = spec.due_schedules(state.attended_ms, event.time_ms, delays)
     decision = trading.decide_now(spec, work, due, event.time_ms, event.before_ms)
     if decision.reason == NONE or not state.balances.units:
-        return Step(work.finished(attended_ms=event.time_ms, charged_ms=UNSET), tuple(work.entry))
+        return Step(work.finished(**attended), tuple(work.entry))
     work.close_stretch()
     after, orders = trading.begin_slice(spec, work, decision, event.time_ms, event.volumes)
-    after = msgspec.structs.replace(after, attended_ms=event.time_ms, charged_ms=UNSET, opened=True)
+    after = msgspec.structs.replace(after, opened=True, **attended)
     return Step(after, tuple(work.entry), orders)
 
 
@@ -284,8 +287,7 @@ def _specification_changed(spec: Spec, state: TokenState, event: ev.Specificatio
     if problems:
         raise StepError(f"this cannot change while the token runs: {problems[0]}")
     work = Working(spec, state)
-    has_fee = spec.terms.fee_per_day or spec.terms.fee_per_year
-    if has_fee and state.balances.units and event.time_ms // DAY_MS > state.attended_ms // DAY_MS:
+    if spec.has_fee and state.balances.units and event.time_ms // DAY_MS > state.attended_ms // DAY_MS:
         raise StepError("the fee of a day that ended is not booked yet; the next price books it")
     work.close_stretch()
     v, x = work.arrays()

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from gearing.core.chains import Chains, expiry_problems
+from gearing.core.delays import NO_DELAYS, Delays, is_due
 from gearing.core.instruments import DatedFuture, Perpetual
 from gearing.core.legs import LEAST, LOT, Floats, pack_legs
 from gearing.core.pack import INF, N_PLAN, N_TERMS, Terms, pack, schedule_times_ms
@@ -47,17 +48,24 @@ class Spec:
         return self.terms._replace(lower=0.0, upper=INF, move_up=INF, move_down=INF, ripcord=INF)
 
     @cached_property
-    def daily_ms(self) -> tuple[int, ...]:
-        """The times of day, ms after 00:00 UTC, at which a clock of this token runs out."""
-        ends = {0} if self.terms.fee_per_day or self.terms.fee_per_year else set()
-        return tuple(sorted(ends.union(*self.times_ms)))
+    def has_fee(self) -> bool:
+        """Whether a day's end is a clock."""
+        return bool(self.terms.fee_per_day or self.terms.fee_per_year)
 
-    def due_schedules(self, after_ms: int, now_ms: int) -> int:
-        """Returns a mask: bit k is set if a time of schedule k lies in (after, now]."""
-        mask = 0
+    @cached_property
+    def starts_ms(self) -> tuple[int, ...]:
+        """The times of day of all schedules as they are stated, ms after 00:00 UTC."""
+        return tuple(sorted(set().union(*self.times_ms)))
+
+    def due_schedules(self, after_ms: int, now_ms: int, delays: Delays = NO_DELAYS) -> int:
+        """Returns a mask: bit k is set if a time of schedule k, put off by its day's delay, lies in (after, now]."""
+        mask, at_once = 0, delays.is_none
         for k, times in enumerate(self.times_ms):
-            if any((now_ms - at) // DAY_MS > (after_ms - at) // DAY_MS for at in times):
-                mask |= 1 << k
+            if at_once:
+                ran_out = any((now_ms - at) // DAY_MS > (after_ms - at) // DAY_MS for at in times)
+            else:
+                ran_out = any(is_due(at, after_ms, now_ms, delays) for at in times)
+            mask |= ran_out << k
         return mask
 
     def looks(self, before_ms: int, now_ms: int) -> bool:

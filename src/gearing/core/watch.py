@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from gearing.core.box import set_box
 from gearing.core.decide import NONE
+from gearing.core.delays import DelayOf, at_event, next_start
 from gearing.core.events import Marked
 from gearing.core.legs import AT, FLAT, HIGH, LOW, SIDE
 from gearing.core.legs import PRICE as MARK
@@ -39,10 +42,14 @@ class Watch(NamedTuple):
         return any(p < low or p > high for p, low, high in zip(prices, self.below, self.above, strict=True))
 
 
-def watch(spec: Spec, state: TokenState) -> Watch:
+def watch(spec: Spec, state: TokenState, delay_of: DelayOf | None = None) -> Watch:
     """Returns the horizon of a token that was just attended to.
 
     Within the ranges and before the deadline nothing is posted and nothing is traded.
+
+    Args:
+        spec, state: the token.
+        delay_of: by how much times of a day are put off where the state has not fixed it; None: not at all.
     """
     count = len(state.legs) or len(spec.token.legs)
     nothing = Watch(INF, (0.0,) * count, (INF,) * count)
@@ -54,7 +61,7 @@ def watch(spec: Spec, state: TokenState) -> Watch:
         return Watch(state.attended_ms, (0.0,) * count, (INF,) * count)
     if state.is_rolling:
         return _of_roll(state)
-    deadline, overdue = _clocks(spec, state)
+    deadline, overdue = _clocks(spec, state, delay_of)
     work = Working(spec, state)
     v, x = work.arrays()
     rests = state.status != "open" or state.is_working
@@ -91,15 +98,23 @@ def needs(spec: Spec, state: TokenState, event: Marked) -> bool:
         return False
     if work.equity <= 0:
         return True
-    due = spec.due_schedules(state.attended_ms, event.time_ms)
+    delays = at_event(state.delays, state.attended_ms, event.delays_ms, event.time_ms)
+    due = spec.due_schedules(state.attended_ms, event.time_ms, delays)
     return bool(decide_now(spec, work, due, event.time_ms, event.before_ms).reason != NONE)
 
 
-def _clocks(spec: Spec, state: TokenState) -> tuple[float, bool]:
+def _clocks(spec: Spec, state: TokenState, delay_of: DelayOf | None) -> tuple[float, bool]:
     """Returns the next clock time, and whether an interval has run out that was held back."""
     since = state.attended_ms
     rolls = spec.chains.times_ms(state) if state.status == "open" and not state.is_working else []
-    times = [float(at) for at in rolls] + [float(((since - at) // DAY_MS + 1) * DAY_MS + at) for at in spec.daily_ms]
+    times = [float(at) for at in rolls]
+    ends = [0] if spec.has_fee else []
+    if delay_of is None and state.delays is msgspec.UNSET:
+        times += [float(((since - at) // DAY_MS + 1) * DAY_MS + at) for at in (*ends, *spec.starts_ms)]
+    else:
+        drawn = delay_of or (lambda day: 0)
+        times += [float((since // DAY_MS + 1) * DAY_MS) for _ in ends]
+        times += [float(next_start(at, since, state.delays, since, drawn)) for at in spec.starts_ms]
     overdue = False
     running = state.rebalance
     if running is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +18,8 @@ from gearing.drive.effects import Head
 from gearing.drive.market import Market
 from gearing.drive.measured import Measured
 from gearing.drive.outbox import Outbox
+from gearing.drive.starts import Starts
+from gearing.store.database import read_secret
 from gearing.store.store import Store
 
 book_of = msgspec.json.Decoder(BookState).decode
@@ -32,7 +35,7 @@ class Booted(NamedTuple):
 
 def boot(
     store: Store, market: Market, *, window_ms: int, visibility_ms: int, now_ms: int, nav_ms: int = 60_000,
-    on_deleveraging: OnDeleveraging = "freeze",
+    on_deleveraging: OnDeleveraging = "freeze", windows_ms: Mapping[str, int] | None = None,
 ) -> Booted:  # fmt: skip
     """Returns the driver and the outbox that go on where the journal ends.
 
@@ -45,8 +48,10 @@ def boot(
         window_ms, visibility_ms: of the venue, see `Outbox`.
         now_ms: the time.
         nav_ms, on_deleveraging: see `Driver`.
+        windows_ms: within how long scheduled starts are put off, by token, see `Starts`.
     """
-    driver = Driver(market, nav_ms=nav_ms, on_deleveraging=on_deleveraging)
+    starts = Starts(read_secret(store.path), windows_ms)
+    driver = Driver(market, nav_ms=nav_ms, on_deleveraging=on_deleveraging, starts=starts)
     outbox = Outbox(window_ms, visibility_ms)
     states = {projected.stream: projected for projected in store.states()}
     for stream, projected in states.items():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from gearing.core.delays import WINDOW_MS_MAX
 from gearing.core.fees import Costs
-from gearing.core.record import Check, Record
+from gearing.core.record import Check, Record, duration_ms
 from gearing.drive.breakers import BreakerLimits
 from gearing.drive.guard import GuardLimits
 
@@ -21,6 +22,8 @@ class TokenEntry(Record, frozen=True, kw_only=True):
         book: the venue account it trades in, letters and digits; by default one of its own.
         leverage: the venue's setting for its instruments; by default twice what its target needs, at most what the
             first margin bracket allows.
+        start_window: its times of day start within so long after they are stated, by a delay that nobody outside can
+            know; a duration, at most 12 h; empty: at once.
         margin_mode: "cross" or "isolated"; with "isolated" the leverage is given, since a position stands on it.
     """
 
@@ -29,6 +32,7 @@ class TokenEntry(Record, frozen=True, kw_only=True):
     book: str = ""
     leverage: float | None = None
     margin_mode: Literal["cross", "isolated"] = "cross"
+    start_window: str = ""
 
     def __post_init__(self) -> None:
         check = Check(self)
@@ -39,6 +43,11 @@ class TokenEntry(Record, frozen=True, kw_only=True):
         check.that(named, "book", "letters and digits")
         check.number("leverage", 1, 1_000, optional=True)
         check.choice("margin_mode", ("cross", "isolated"))
+        if self.start_window != "":
+            count = len(check.problems)
+            check.duration("start_window", optional=False)
+            if len(check.problems) == count and duration_ms(self.start_window) > WINDOW_MS_MAX:
+                check.add("start_window", self.start_window, "at most 12h")
         if self.margin_mode == "isolated" and self.leverage is None:
             check.add("leverage", "none", "a leverage where the margin is isolated", "Add a line: leverage = ...")
         check.done()

@@ -39,6 +39,7 @@ capital = 1000000               # paid in at its launch
 # book = "BTC3L"                # the venue account it trades in; by default one of its own
 # leverage = 6                  # the venue's setting; by default twice what the target needs
 # margin_mode = "cross"         # or "isolated"
+# start_window = "10m"          # its times of day start within so long after they are stated; nobody can know when
 
 [venue]
 # latency_ms = 80               # from sending an order to knowing its fate

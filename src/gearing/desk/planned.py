@@ -11,6 +11,7 @@ from gearing.core.chains import Chains
 from gearing.core.changes import Changed, differences
 from gearing.core.instruments import DatedFuture, Leg
 from gearing.core.money import FLOOR, to_minor
+from gearing.core.record import duration_ms
 from gearing.core.terms import desk_problems
 from gearing.core.token import Token
 from gearing.desk.boot import spec_of
@@ -85,6 +86,11 @@ class Planned(NamedTuple):
     def margins(self) -> dict[str, MarginChoice]:
         """How each token's instruments are margined, where the desk's file says it."""
         return {name: MarginChoice(entry.leverage, entry.margin_mode) for name, entry in self.entries.items()}
+
+    @property
+    def windows_ms(self) -> dict[str, int]:
+        """Within how long each token's scheduled starts are put off, where the desk's file says it."""
+        return {name: duration_ms(entry.start_window) for name, entry in self.entries.items() if entry.start_window}
 
     @property
     def paper_file(self) -> Path:

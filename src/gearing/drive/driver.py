@@ -7,7 +7,9 @@ makes an input's effects durable before anything of them is sent, and before the
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
+import msgspec
 from msgspec import UNSET
 
 from gearing.core import book as bk
@@ -15,6 +17,7 @@ from gearing.core import events as ev
 from gearing.core.book import BookState, LiveOrder, Purpose, book_step, order_id
 from gearing.core.invariants import breaches
 from gearing.core.journal import GENESIS, Line, state_body, state_hash
+from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, StepError, step
 from gearing.core.terms import Spec
@@ -28,6 +31,7 @@ from gearing.drive.listing import findings
 from gearing.drive.market import Market
 from gearing.drive.measured import Measured, measure
 from gearing.drive.rolls import roll_now, why_not
+from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
 from gearing.store.records import BookLine, Nav, NavKind
 from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, OrderStatus, Quote, Statement, Trade
@@ -97,12 +101,17 @@ class Driver:
         market: the guarded prices of every instrument.
         nav_ms: NAVs are published so often, in the market's time.
         on_deleveraging: what follows when the venue closed a part of a position by auto-deleveraging.
+        starts: by how much scheduled starts are put off; by default not at all.
 
     Attributes:
         lots: the size of one lot of each instrument that a roll may open, as the venue lists it.
     """
 
-    def __init__(self, market: Market, *, nav_ms: int = _MINUTE_MS, on_deleveraging: OnDeleveraging = "freeze") -> None:
+    def __init__(
+        self, market: Market, *, nav_ms: int = _MINUTE_MS, on_deleveraging: OnDeleveraging = "freeze",
+        starts: Starts | None = None,
+    ) -> None:  # fmt: skip
+        self.starts = starts or Starts()
         self.market, self.nav_ms, self.on_deleveraging = market, nav_ms, on_deleveraging
         self.tally = Tally()
         self.tokens: list[Running] = []
@@ -188,7 +197,7 @@ class Driver:
             waits = True
         horizon = running.horizon
         event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
-                          volumes=prices.volumes)  # fmt: skip
+                          volumes=prices.volumes, delays_ms=self._delays_ms(running, prices.time_ms))  # fmt: skip
         due = horizon is not None and prices.time_ms >= horizon.deadline_ms and not waits
         if due or needs(running.spec, running.state, event):
             self.apply(running, event)
@@ -416,7 +425,8 @@ class Driver:
 
     def arm(self, running: Running) -> None:
         """Sets the token's barriers to its horizon."""
-        running.horizon = watch(running.spec, running.state)
+        delay_of = partial(self.starts.delay_ms, running.name) if self.starts.has_window(running.name) else None
+        running.horizon = watch(running.spec, running.state, delay_of)
         self.market.arm(running.number, running.symbols, running.horizon, float((running.nav_number + 1) * self.nav_ms))
 
     def _roll(self, running: Running) -> bool:
@@ -445,6 +455,13 @@ class Driver:
         if words not in running.told:
             running.told.add(words)
             self.effects.alarms.append(f"{running.name}: {words}")
+
+    def _delays_ms(self, running: Running, now_ms: int) -> tuple[int, int] | msgspec.UnsetType:
+        """Returns by how much times of yesterday and of today are put off; unset: not at all."""
+        if not self.starts.has_window(running.name):
+            return msgspec.UNSET
+        day = now_ms // DAY_MS
+        return self.starts.delay_ms(running.name, day - 1), self.starts.delay_ms(running.name, day)
 
     def _after_deleveraging(self, running: Running, now_ms: int) -> None:
         words = "the venue deleveraged the position"

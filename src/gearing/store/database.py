@@ -108,6 +108,20 @@ def read_meta(path: str | Path) -> Meta:
     )  # fmt: skip
 
 
+def read_secret(path: str | Path) -> str:
+    """Returns the database's secret, which nothing else of it tells; backups hold it too.
+
+    Raises:
+        DatabaseError: the file is missing, or of an older schema.
+    """
+    with closing(connect(path)) as connection:
+        try:
+            return str(connection.execute("SELECT secret FROM meta").fetchone()[0])
+        except (sqlite3.Error, TypeError) as error:
+            raise DatabaseError("the database has no secret.", where=str(path),
+                                fix=f"Run: gearing db upgrade {path}") from error  # fmt: skip
+
+
 def opened(path: str | Path, mode: Mode | None = None) -> Meta:
     """Returns what a database says of itself, once it is known to be fit for use.
 
@@ -166,7 +180,7 @@ def _migrate(path: str | Path, fresh: Meta | None = None) -> None:
         if fresh is not None:
             connection.execute(sa.insert(schema.meta).values(
                 schema=fresh.schema, mode=fresh.mode, incarnation=fresh.incarnation, created_ms=fresh.created_ms,
-                restored_ms=fresh.restored_ms,
+                restored_ms=fresh.restored_ms, secret=secrets.token_hex(32),
             ))  # fmt: skip
         connection.execute(sa.update(schema.meta).values(schema=schema.SCHEMA))
 

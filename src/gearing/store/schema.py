@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 # The number of the tables' form, which is that of the last migration; and of the records that snapshots hold.
-SCHEMA = 1
+SCHEMA = 2
 STATE_SCHEMA = 1
 
 tables = sa.MetaData()
@@ -20,6 +20,7 @@ meta = sa.Table(
     sa.Column("incarnation", sa.String, nullable=False),
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("restored_ms", sa.BigInteger, nullable=False),
+    sa.Column("secret", sa.String, nullable=False, server_default=""),
 )  # fmt: skip
 
 journal = sa.Table(

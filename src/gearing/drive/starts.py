@@ -1,0 +1,39 @@
+"""When scheduled rebalances really start: some time after they are stated, by a secret that only the desk has. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+_BITS = 64
+
+
+class Starts:
+    """Draws the delay of each token and UTC day: the same again for whoever has the secret, unknown to anyone else.
+
+    Args:
+        secret: the database's.
+        windows_ms: within how long after its stated time a start falls, by token; a token that is missing has none.
+
+    Source: HMAC-SHA256 of RFC 2104, keyed with the secret, over the token and the day; its first 64 bits as a
+    fraction of the window.
+    """
+
+    def __init__(self, secret: str = "", windows_ms: Mapping[str, int] | None = None) -> None:
+        self._secret, self._windows_ms = secret.encode(), dict(windows_ms or {})
+
+    def has_window(self, token: str) -> bool:
+        """Returns whether a token's starts are put off at all."""
+        return self._windows_ms.get(token, 0) > 0
+
+    def delay_ms(self, token: str, day: int) -> int:
+        """Returns the delay of a token's starts on a day, in [0, window).
+
+        Args:
+            token: its symbol.
+            day: counted from 1970-01-01, UTC.
+        """
+        window_ms = self._windows_ms.get(token, 0)
+        digest = hmac.new(self._secret, f"{token}\n{day}".encode(), hashlib.sha256).digest()
+        return int.from_bytes(digest[: _BITS // 8]) * window_ms >> _BITS
