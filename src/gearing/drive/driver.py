@@ -55,6 +55,7 @@ class Running:
         "name",
         "nav_number",
         "number",
+        "rolls",
         "spec",
         "state",
         "symbols",
@@ -65,6 +66,7 @@ class Running:
     def __init__(self, number: int, book: Book, spec: Spec, state: TokenState, head: Head) -> None:
         self.number, self.book, self.spec, self.state, self.head = number, book, spec, state, head
         self.name = spec.token.symbol
+        self.rolls = any(spec.chains.leaves_ms)
         self.symbols = spec.chains.held(state.legs) if state.legs else spec.chains.first(UNSET)
         self.nav_number = 0
         self.horizon: Watch | None = None
@@ -353,9 +355,7 @@ class Driver:
                 elif action == "token" and running.state.status == "open":
                     self.halt(running, "rules", words, now_ms)
                     continue
-                if words not in running.told:
-                    running.told.add(words)
-                    self.effects.alarms.append(f"{running.name}: {words}")
+                self._tell(running, words)
 
     def on_settings(self, book: Book, differing: tuple[str, ...], now_ms: int) -> None:
         """Takes how the venue margins a book's instruments: a difference halts it (R5)."""
@@ -389,7 +389,7 @@ class Driver:
 
     def apply(self, running: Running, event: ev.TokenEvent) -> None:
         """Steps a token, journals what came of it, and places the orders it wants."""
-        before, symbols = running.state, running.symbols
+        before = running.state
         try:
             done = step(running.spec, before, event)
         except StepError as error:
@@ -400,9 +400,9 @@ class Driver:
             stream=running.stream, seq=running.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
             entry=done.entry, nav=done.state.nav, units=done.state.balances.units, state=state_hash(body),
         )  # fmt: skip
-        running.state, running.symbols = done.state, running.spec.chains.held(done.state.legs)
-        if running.symbols != symbols:
-            self.market.disarm(running.number, [one for one in symbols if one not in running.symbols])
+        running.state = done.state
+        if running.rolls:
+            self._follow(running)
         running.head = self.effects.append(running.stream, running.head, event.time_ms, line, done.state)
         for one in measure(running.measured, running.name, running.symbols, before, done.state, event):
             running.measured = self.effects.rebalances[one.token, one.epoch] = one
@@ -431,6 +431,8 @@ class Driver:
 
     def _roll(self, running: Running) -> bool:
         """Begins the roll that is due, or goes on with one; returns whether the rule has to do without its clock."""
+        if not running.rolls:
+            return False
         event = roll_now(running.spec, running.state, running.symbols, self.market, self.lots)
         if isinstance(event, str):
             self._tell(running, event)
@@ -443,6 +445,11 @@ class Driver:
             return True
         self.apply(running, event)
         return running.state.is_working
+
+    def _follow(self, running: Running) -> None:
+        """Takes the symbols of the contracts that are held now; on those that were left nothing is waited for."""
+        before, running.symbols = running.symbols, running.spec.chains.held(running.state.legs)
+        self.market.disarm(running.number, [symbol for symbol in before if symbol not in running.symbols])
 
     def _see_expiry(self, running: Running, now_ms: int) -> None:
         for symbol in running.spec.chains.expired(running.state, now_ms):
