@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gearing.drive.driver import Book, Driver, Running
+from gearing.drive.driver import Driver
+from gearing.drive.running import Book, Running
 from gearing.venues.paper.engine import Engine as PaperEngine
 from proof.swarm import Trouble
 

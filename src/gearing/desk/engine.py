@@ -17,11 +17,12 @@ from gearing.core.money import to_float
 from gearing.desk.clock import Clock
 from gearing.desk.keeper import Keeper
 from gearing.desk.margins import Margins
-from gearing.drive.driver import Book, Driver
+from gearing.drive.driver import Driver
 from gearing.drive.effects import Effects
 from gearing.drive.margining import MarginChoice
 from gearing.drive.outbox import Ask, Outbox, row_of
 from gearing.drive.reserve import payments
+from gearing.drive.running import Book
 from gearing.store.records import Answer, OutboxChange, OutboxRow
 from gearing.venues.protocol import (
     Forced,

@@ -11,7 +11,7 @@ from gearing.core.changes import change_problems, differences
 from gearing.core.step import StepError
 from gearing.desk.engine import Engine
 from gearing.desk.requests import Answered, Change, Operate, encode, wanted_of
-from gearing.drive.driver import Running
+from gearing.drive.running import Running
 from gearing.errors import GearingError
 from gearing.store.records import Answer, NavKind, Request
 from gearing.store.store import Store

@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import Collection, Mapping
 
 from gearing.core.token import Token
-from gearing.drive.driver import Book
 from gearing.drive.margining import DEFAULT, MarginChoice, may_be_set, needed, said, wanted_settings
+from gearing.drive.running import Book
 from gearing.venues.protocol import RefusedError, Setting, Venue
 
 _OVER = frozenset({"wiped", "closed"})

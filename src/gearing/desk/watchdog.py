@@ -9,7 +9,7 @@ from gearing.core.money import to_float, to_minor
 from gearing.desk.engine import Engine
 from gearing.desk.view import TokenView, learnt, token_view
 from gearing.drive.breakers import BreakerLimits, Breakers, Facts
-from gearing.drive.driver import Running
+from gearing.drive.running import Running
 from gearing.drive.volatility import Volatility
 from gearing.store.store import Store
 

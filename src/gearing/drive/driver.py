@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 import msgspec
-from msgspec import UNSET
 
 from gearing.core import book as bk
 from gearing.core import events as ev
@@ -23,14 +22,15 @@ from gearing.core.step import BEHAVIOUR, StepError, step
 from gearing.core.terms import Spec
 from gearing.core.token import Token
 from gearing.core.trading import Order
-from gearing.core.watch import Watch, needs, watch
+from gearing.core.watch import needs, watch
 from gearing.drive.breakers import OnDeleveraging, after_deleveraging
 from gearing.drive.effects import Effects, Head
 from gearing.drive.limits import refusal
 from gearing.drive.listing import findings
 from gearing.drive.market import Market
-from gearing.drive.measured import Measured, measure
+from gearing.drive.measured import measure
 from gearing.drive.rolls import roll_now, why_not
+from gearing.drive.running import Book, Running
 from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
 from gearing.store.records import BookLine, Nav, NavKind
@@ -42,58 +42,6 @@ _START = Head(0, GENESIS)
 _OUTCOMES: dict[str, ev.Outcome] = {
     "filled": "filled", "cancelled": "cancelled", "expired": "cancelled", "rejected": "rejected",
 }  # fmt: skip
-
-
-class Running:
-    """A token as the driver runs it."""
-
-    __slots__ = (
-        "book",
-        "head",
-        "horizon",
-        "measured",
-        "name",
-        "nav_number",
-        "number",
-        "rolls",
-        "spec",
-        "state",
-        "symbols",
-        "told",
-        "why",
-    )
-
-    def __init__(self, number: int, book: Book, spec: Spec, state: TokenState, head: Head) -> None:
-        self.number, self.book, self.spec, self.state, self.head = number, book, spec, state, head
-        self.name = spec.token.symbol
-        self.rolls = any(spec.chains.leaves_ms)
-        self.symbols = spec.chains.held(state.legs) if state.legs else spec.chains.first(UNSET)
-        self.nav_number = 0
-        self.horizon: Watch | None = None
-        self.measured: Measured | None = None
-        self.why = ""
-        # What was said of its rolls and instruments already, so that it is said once.
-        self.told: set[str] = set()
-
-    @property
-    def stream(self) -> str:
-        """The name of its journal."""
-        return f"token:{self.name}"
-
-
-class Book:
-    """A venue account as the driver runs it."""
-
-    __slots__ = ("head", "name", "state", "tokens")
-
-    def __init__(self, name: str, state: BookState, head: Head) -> None:
-        self.name, self.state, self.head = name, state, head
-        self.tokens: list[Running] = []
-
-    @property
-    def stream(self) -> str:
-        """The name of its journal."""
-        return f"book:{self.name}"
 
 
 class Driver:
@@ -375,7 +323,7 @@ class Driver:
         if prices is not None and not running.state.is_working:
             self.apply(running, ev.NavStruck(time_ms=prices.time_ms, prices=prices.marks))
         self.apply(running, ev.SpecificationChanged(time_ms=now_ms, token=token, by=by, reason=reason))
-        running.spec = fresh
+        running.goes_on_under(fresh)
         self.market.list_token(running.number, fresh.chains.symbols)
         self.arm(running)
 

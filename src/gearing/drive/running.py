@@ -1,0 +1,68 @@
+"""A token and a book as the driver runs them: their states, the heads of their journals, and what was said of them."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from gearing.core.book import BookState
+from gearing.core.state import TokenState
+from gearing.core.terms import Spec
+from gearing.core.watch import Watch
+from gearing.drive.effects import Head
+from gearing.drive.measured import Measured
+
+
+class Running:
+    """A token as the driver runs it."""
+
+    __slots__ = (
+        "book",
+        "head",
+        "horizon",
+        "measured",
+        "name",
+        "nav_number",
+        "number",
+        "rolls",
+        "spec",
+        "state",
+        "symbols",
+        "told",
+        "why",
+    )
+
+    def __init__(self, number: int, book: Book, spec: Spec, state: TokenState, head: Head) -> None:
+        self.number, self.book, self.state, self.head = number, book, state, head
+        self.name = spec.token.symbol
+        self.goes_on_under(spec)
+        self.symbols = spec.chains.held(state.legs) if state.legs else spec.chains.first(UNSET)
+        self.nav_number = 0
+        self.horizon: Watch | None = None
+        self.measured: Measured | None = None
+        self.why = ""
+        # What was said of its rolls and instruments already, so that it is said once.
+        self.told: set[str] = set()
+
+    def goes_on_under(self, spec: Spec) -> None:
+        """Takes a specification; whether any leg may roll is asked with every price, so it is worked out once."""
+        self.spec, self.rolls = spec, any(spec.chains.leaves_ms)
+
+    @property
+    def stream(self) -> str:
+        """The name of its journal."""
+        return f"token:{self.name}"
+
+
+class Book:
+    """A venue account as the driver runs it."""
+
+    __slots__ = ("head", "name", "state", "tokens")
+
+    def __init__(self, name: str, state: BookState, head: Head) -> None:
+        self.name, self.state, self.head = name, state, head
+        self.tokens: list[Running] = []
+
+    @property
+    def stream(self) -> str:
+        """The name of its journal."""
+        return f"book:{self.name}"
