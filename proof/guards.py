@@ -159,7 +159,7 @@ ROLLS = (
     Guard("R1 a roll is due", _STEP, "if not set(event.legs) <= set(spec.chains.due(state, event.time_ms)):",
           "if False:", "test_rolls::test_a_roll_is_refused_where_it_is_not_due"),
     Guard("R1 a roll is complete with both contracts", _ROLLING, "if not (done or work.is_flat):", "if False:",
-          "test_rolls::test_a_roll_that_the_venue_refuses_halts_with_both_contracts_and_goes_on_once_resumed"),
+          "test_rolls::test_an_old_contract_that_is_not_closed_stays_in_the_books_beside_the_next"),
     Guard("R1 positions of a roll, checked", _INVARIANTS,
           "if leg.leg is UNSET or not 0 <= leg.leg < len(own) or own[leg.leg].number + 1 != leg.number", "if False",
           "test_invariants::test_r1_a_second_position_is_of_a_leg_that_rolls_into_it"),

@@ -180,6 +180,20 @@ def test_a_roll_that_the_venue_refuses_halts_with_both_contracts_and_goes_on_onc
     assert life.state.rebalances == 1
 
 
+def test_an_old_contract_that_is_not_closed_stays_in_the_books_beside_the_next():
+    life, (old, new) = rolling()
+    refused(life, old)
+    life.fill(new)
+    life.end(new)
+    assert life.state.status == "halted"
+    assert life.lots == [30_000_000, 28_846_154]
+    life.operate("resume")
+    (order,) = due(life, 0.0, legs=(), after_ms=MINUTE_MS)
+    assert (order.leg, order.lots, order.reduces) == (0, -30_000_000, True)
+    life.trade([order])
+    assert life.lots == [28_846_154]
+
+
 def test_a_roll_half_done_is_not_taken_for_a_leverage_to_be_mended():
     life, (old, new) = rolling()
     life.fill(old)
