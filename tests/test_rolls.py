@@ -11,7 +11,7 @@ from gearing.core.journal import state_body, state_of
 from gearing.core.money import MINOR
 from gearing.core.step import StepError
 from gearing.core.terms import Spec, desk_problems
-from gearing.core.watch import watch
+from gearing.core.watch import needs, watch
 from tests.lives import HOUR_MS, MINUTE_MS, NOON_MS, Life
 
 # Noon of 2026-01-01 is where a life begins; the first contract is left a day later, the second at the end of the month.
@@ -178,6 +178,35 @@ def test_a_roll_that_the_venue_refuses_halts_with_both_contracts_and_goes_on_onc
     life.trade([order])
     assert life.state.legs[0].contract == 1
     assert life.state.rebalances == 1
+
+
+def test_an_old_contract_that_is_not_closed_stays_in_the_books_beside_the_next():
+    life, (old, new) = rolling()
+    refused(life, old)
+    life.fill(new)
+    life.end(new)
+    assert life.state.status == "halted"
+    assert life.lots == [30_000_000, 28_846_154]
+    life.operate("resume")
+    (order,) = due(life, 0.0, legs=(), after_ms=MINUTE_MS)
+    assert (order.leg, order.lots, order.reduces) == (0, -30_000_000, True)
+    life.trade([order])
+    assert life.lots == [28_846_154]
+
+
+def test_a_roll_half_done_is_not_taken_for_a_leverage_to_be_mended():
+    life, (old, new) = rolling()
+    life.fill(old)
+    life.end(old)
+    life.fill(new, 10_000_000)
+    (rest,) = life.end(new, "cancelled")
+    refused(life, rest)
+    life.operate("resume")
+    now = ev.Marked(time_ms=life.now_ms + MINUTE_MS, prices=(100.0, 104.0), before_ms=life.now_ms)
+    assert not needs(life.spec, life.state, now)
+    (order,) = due(life, 0.0, legs=(), after_ms=MINUTE_MS)
+    life.trade([order])
+    assert life.leverage == pytest.approx(3.0, rel=1e-6)
 
 
 def test_a_paced_rebalance_goes_on_after_the_roll_under_a_number_of_its_own():
