@@ -292,6 +292,26 @@ SETTINGS = (
           "test_change::test_the_inbox_changes_a_token_and_arms_it_anew"),
 )  # fmt: skip
 
+_DELAYS = "core/delays.py"
+
+STARTS = (
+    Guard("a day's delay stays what it was", _DELAYS,
+          "Delays((*known(fixed, attended_ms), (day - 1, before), (day, today)))",
+          "Delays(((day - 1, before), (day, today)))",
+          "test_starts::test_each_start_comes_exactly_once_whatever_prices_come_and_whatever_the_window_becomes"),
+    Guard("a delay crosses midnight", _DELAYS, "first = max(after_ms // DAY_MS - 1, last - 3)",
+          "first = max(after_ms // DAY_MS, last)",
+          "test_starts::test_each_start_comes_exactly_once_whatever_prices_come_and_whatever_the_window_becomes"),
+    Guard("the state keeps the delay", _STEP, '"delays": fixed_at(delays, event.time_ms)', '"delays": state.delays',
+          "test_starts::test_a_life_starts_late_and_once"),
+    Guard("no start before its drawn time", _STEP, "spec.due_schedules(state.attended_ms, event.time_ms, delays)",
+          "spec.due_schedules(state.attended_ms, event.time_ms)", "test_starts::test_a_life_starts_late_and_once"),
+    Guard("the desk wakes at the drawn time", _DRIVER, "watch(running.spec, running.state, delay_of)",
+          "watch(running.spec, running.state)", "test_starts::test_the_driver_wakes_at_the_drawn_time"),
+    Guard("the delay is keyed", "drive/starts.py", "hmac.new(self._secret,", 'hmac.new(b"",',
+          "test_starts::test_delays_fill_the_window_and_tell_nothing_of_each_other"),
+)  # fmt: skip
+
 _DISCLOSURE = "drive/disclosure.py"
 
 PUBLIC = (
@@ -310,4 +330,4 @@ PUBLIC = (
           "test_disclosure::test_a_rebalance_that_runs_is_not_told_of"),
 )  # fmt: skip
 
-GUARDS = (*PRICES, *ORDERS, *REBALANCES, *BOOKS, *STORES, *SETTINGS, *PUBLIC)
+GUARDS = (*PRICES, *ORDERS, *REBALANCES, *BOOKS, *STORES, *SETTINGS, *STARTS, *PUBLIC)
