@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -210,7 +211,8 @@ class Desk:
     async def tick(self) -> None:
         """Lets the exchange's time go on, so that what it does later, it does."""
         while True:
-            await self.control.control(rq.Advance(now_ms=self.clock.now_ms()))
+            with contextlib.suppress(TimeoutError):  # who was stopped meanwhile asks again
+                await self.control.control(rq.Advance(now_ms=self.clock.now_ms()))
             await asyncio.sleep(_PAUSE_S)
 
     async def feed(self) -> None:

@@ -48,14 +48,14 @@ PRICES = (
           "test_guard::test_p3_mark_and_index_apart_stop_until_enough_good_ones_came"),
     Guard("P3 resume after good samples", _GUARD, 'if self._good < limits.good_samples and self.why != "no price yet":',
           "if False:", "test_guard::test_p3_mark_and_index_apart_stop_until_enough_good_ones_came"),
-    Guard("P4 no price", _MARKET, "it.guard.why or ", "",
+    Guard("P4 no price", _MARKET, "if any(it.guard.why or ", "if any(",
           "test_guard::test_p4_a_token_needs_a_good_price_of_every_leg"),
     Guard("P4 no price, no order", _DRIVER, "if prices is None:", "if False:", "test_driver::test_no_price_no_order"),
 )  # fmt: skip
 
 ORDERS = (
-    Guard("O1 intent before sending", _ENGINE, "await self.keeper.keep(effects, rows)",
-          "asyncio.ensure_future(self.keeper.keep(effects, rows))",
+    Guard("O1 intent before sending", _ENGINE, "await self.keeper.keep(effects, rows, answers)",
+          "asyncio.ensure_future(self.keeper.keep(effects, rows, answers))",
           "test_engine::test_an_order_and_its_sending_are_durable_before_it_is_sent"),
     Guard("O1 row before sending", _ENGINE, "await self.keeper.keep(None, [self.outbox.sending(order.id, signed_ms)])",
           "asyncio.ensure_future(self.keeper.keep(None, [self.outbox.sending(order.id, signed_ms)]))",
@@ -92,7 +92,8 @@ ORDERS = (
     Guard("O4 not found only after dead_after, outbox", _OUTBOX,
           "return asked_ms > self._pending[client_id].dead_after_ms", "return True",
           "test_outbox::test_not_found_counts_only_after_it_can_no_longer_arrive"),
-    Guard("O4 the window and the visibility", _OUTBOX, "now_ms + self.window_ms + self._visibility_ms", "now_ms",
+    Guard("O4 the window and the visibility", _OUTBOX,
+          "pending.dead_after_ms = now_ms + self.window_ms + self._visibility_ms", "pending.dead_after_ms = now_ms",
           "test_outbox::test_not_found_counts_only_after_it_can_no_longer_arrive"),
     Guard("O4 filled in part is not lost", _DRIVER, "if order is not None and order.filled == 0:",
           "if order is not None:", "test_driver::test_an_order_that_was_filled_in_part_is_never_lost"),
@@ -341,6 +342,26 @@ SETTINGS = (
           "test_change::test_the_inbox_changes_a_token_and_arms_it_anew"),
 )  # fmt: skip
 
+_DELAYS = "core/delays.py"
+
+STARTS = (
+    Guard("a day's delay stays what it was", _DELAYS,
+          "Delays((*known(fixed, attended_ms), (day - 1, before), (day, today)))",
+          "Delays(((day - 1, before), (day, today)))",
+          "test_starts::test_each_start_comes_exactly_once_whatever_prices_come_and_whatever_the_window_becomes"),
+    Guard("a delay crosses midnight", _DELAYS, "first = max(after_ms // DAY_MS - 1, last - 3)",
+          "first = max(after_ms // DAY_MS, last)",
+          "test_starts::test_each_start_comes_exactly_once_whatever_prices_come_and_whatever_the_window_becomes"),
+    Guard("the state keeps the delay", _STEP, '"delays": fixed_at(delays, event.time_ms)', '"delays": state.delays',
+          "test_starts::test_a_life_starts_late_and_once"),
+    Guard("no start before its drawn time", _STEP, "spec.due_schedules(state.attended_ms, event.time_ms, delays)",
+          "spec.due_schedules(state.attended_ms, event.time_ms)", "test_starts::test_a_life_starts_late_and_once"),
+    Guard("the desk wakes at the drawn time", _DRIVER, "watch(running.spec, running.state, delay_of)",
+          "watch(running.spec, running.state)", "test_starts::test_the_driver_wakes_at_the_drawn_time"),
+    Guard("the delay is keyed", "drive/starts.py", "hmac.new(self._secret,", 'hmac.new(b"",',
+          "test_starts::test_delays_fill_the_window_and_tell_nothing_of_each_other"),
+)  # fmt: skip
+
 _DISCLOSURE = "drive/disclosure.py"
 
 PUBLIC = (
@@ -359,4 +380,4 @@ PUBLIC = (
           "test_disclosure::test_a_rebalance_that_runs_is_not_told_of"),
 )  # fmt: skip
 
-GUARDS = (*PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *PUBLIC)
+GUARDS = (*PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *STARTS, *PUBLIC)

@@ -209,6 +209,17 @@ def test_a_barrier_says_what_the_rule_does_there():
     assert [leg.below.side for leg in looked(basket(), "full")[0].legs] == ["", ""]
 
 
+@pytest.mark.parametrize("mark", [97.3 + 0.37 * n for n in range(40)])
+@pytest.mark.parametrize("target", [3.0, -3.0])
+def test_every_barrier_of_a_band_says_its_side(mark, target):
+    life = opened(target)
+    life.mark(mark)
+    if life.state.is_working:
+        return
+    leg = outlook(life.spec, life.state, (mark,)).legs[0]
+    assert (leg.below.side, leg.above.side) == ("sell", "buy")
+
+
 def outlook_of(life: Life):
     return outlook(life.spec, life.state, (103.7,)).legs[0]
 

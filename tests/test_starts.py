@@ -49,7 +49,7 @@ def test_each_start_comes_exactly_once_whatever_prices_come_and_whatever_the_win
     spec = Spec(token(rule=gr.Rule(schedule=tuple(gr.Schedule(times=(at,)) for at in TIMES))))
     attended, fixed, now = NOON_MS, msgspec.UNSET, NOON_MS
     window, salt, changes = 10 * MINUTE_MS, 0, {n: (w, s) for n, w, s in windows}
-    fired: dict[tuple[int, int], int] = {}
+    fired = {}
     for n, step in enumerate(steps):
         window, salt = changes.get(n, (window, salt))
         now += step

@@ -72,7 +72,7 @@ def test_what_is_no_database_is_said(tmp_path, path):
 
 
 def test_another_schema_is_not_opened(path, monkeypatch):
-    monkeypatch.setattr(schema, "SCHEMA", 2)
+    monkeypatch.setattr(schema, "SCHEMA", 3)
     with pytest.raises(DatabaseError, match="gearing db upgrade"):
         Store(path)
     monkeypatch.setattr(schema, "SCHEMA", 0)
@@ -84,7 +84,7 @@ def test_another_schema_is_not_opened(path, monkeypatch):
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "2", "1"
+revision, down_revision = "3", "2"
 def upgrade():
     op.add_column("navs", sa.Column("note", sa.String))
     {fault}
@@ -94,19 +94,19 @@ def upgrade():
 def test_an_older_database_is_upgraded_whole_or_not_at_all(path, tmp_path, monkeypatch):
     later = tmp_path / "later"
     later.mkdir()
-    monkeypatch.setattr(schema, "SCHEMA", 2)
+    monkeypatch.setattr(schema, "SCHEMA", 3)
     monkeypatch.setattr(db, "VERSIONS", [*db.VERSIONS, later])
-    (later / "s0002_note.py").write_text(NEXT.format(fault="raise RuntimeError('power')"))
+    (later / "s0003_note.py").write_text(NEXT.format(fault="raise RuntimeError('power')"))
     with pytest.raises(RuntimeError):
         upgrade_database(path)
     columns = "SELECT count(*) FROM pragma_table_info('navs') WHERE name = 'note'"
     assert connect(path).execute(columns).fetchone() == (0,)
-    assert read_meta(path).schema == 1
-    (later / "s0002_note.py").write_text(NEXT.format(fault=""))
-    assert upgrade_database(path) == (1, 2)
+    assert read_meta(path).schema == 2
+    (later / "s0003_note.py").write_text(NEXT.format(fault=""))
+    assert upgrade_database(path) == (2, 3)
     assert connect(path).execute(columns).fetchone() == (1,)
-    assert upgrade_database(path) == (2, 2)
-    assert Store(path, "demo").meta.schema == 2
+    assert upgrade_database(path) == (3, 3)
+    assert Store(path, "demo").meta.schema == 3
 
 
 def test_the_migrations_make_the_tables_that_the_queries_name(store):

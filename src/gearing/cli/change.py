@@ -67,7 +67,7 @@ def change(
         new = _checked(file, old)
         changed = differences(old, new)
         if not changed and key is None:
-            raise InputError(f"{file} says what {token} runs on already; there is nothing to change.", where=str(file))
+            raise InputError(f"it says what {token} runs on already; there is nothing to change.", where=str(file))
         effect = _effect(store, seen, old, new) if changed else None
         if changed and not as_json:
             _show(seen, changed, effect)

@@ -20,8 +20,8 @@ from gearing.core.working import Working
 from gearing.drive.limits import maintenance
 from gearing.drive.measured import leverage_of
 
-# A rule is asked so far beyond a barrier, since a band is left only strictly beyond its edge.
-_BEYOND = 1e-9
+# A rule is asked so far beyond a barrier, which lies inside of the price that fires by the width of a touch.
+_BEYOND = 1e-6
 
 
 class Barrier(msgspec.Struct, frozen=True, kw_only=True):
