@@ -74,6 +74,7 @@ class Judge:
         """Returns what is wrong with a token: it runs, is wiped out and at rest, or is halted for a reason told."""
         state, name = running.state, running.name
         self.seen["wiped"] += state.status == "wiped"
+        self.seen["rolled"] += any(leg.number > 0 for leg in state.legs)
         self.seen["liquidated"] += any(not one.deleveraged for one in self.venue.state.forced.get(name, []))
         if state.status == "wiped":
             # Once the reserve has back what it paid in, what is left is its holders'.

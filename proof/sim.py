@@ -49,7 +49,7 @@ from gearing.venues.paper.setup import Faults, Latency, Listing, Setup, listed
 from gearing.venues.paper.venue import PaperVenue
 from gearing.venues.protocol import Quote
 from proof.judge import Judge
-from proof.swarm import SYMBOLS, CountingDraws, shocks_of, swarm, tiers_of, tokens_of, trouble_of
+from proof.swarm import CONTRACTS, SYMBOLS, CountingDraws, shocks_of, swarm, tiers_of, tokens_of, trouble_of
 from proof.virtual import run
 
 START_MS = 1_767_225_600_000  # 2026-01-01
@@ -94,7 +94,6 @@ class _Simulation:
         self.draw = random.Random(seed)
         self.seed, self.file = seed, file
         self.tiers = tiers_of(self.draw)
-        self.tokens = tokens_of(self.draw, self.tiers)
         self.faults = swarm(self.draw) if faults is None else faults
         self.kills = self.draw.choice([0, 0, 1, 3]) if kills is None else kills
         self.steps = int(hours * _HOUR_MS / _STEP_MS)
@@ -106,6 +105,8 @@ class _Simulation:
         self.start_ms = (
             START_MS + self.draw.randrange(200) * 24 * _HOUR_MS + 7 * _HOUR_MS + self.draw.randrange(50) * 60_000
         )
+        leaves_ms = self.start_ms + self.draw.randrange(5, max(int(hours * 60), 6)) * 60_000
+        self.tokens = tokens_of(self.draw, self.tiers, leaves_ms)
         self.endless = EndlessMarket(seed)
         self.told: set[str] = set()
         self.seen: Counter[str] = Counter()
@@ -202,8 +203,11 @@ class _Simulation:
 
     def marks(self, now_ms: int) -> dict[str, float]:
         """Returns the true prices; a gap leaves the digits that a venue would quote."""
-        marks = zip(SYMBOLS, self.endless.marks(now_ms).tolist(), strict=True)
-        return {symbol: float(f"{mark * self.factors[symbol]:.6g}") for symbol, mark in marks}
+        return self.shaken(now_ms, self.endless.marks(now_ms).tolist())
+
+    def shaken(self, now_ms: int, prices: list[float]) -> dict[str, float]:
+        found = {s: float(f"{p * self.factors[s]:.6g}") for s, p in zip(SYMBOLS, prices, strict=True)}
+        return found | {s: float(f"{found[SYMBOLS[0]] * over:.6g}") for s, over in CONTRACTS.items()}
 
     def listings(self) -> tuple[Listing, ...]:
         costs = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
@@ -213,7 +217,7 @@ class _Simulation:
         )
 
     def publish(self, now_ms: int) -> None:
-        indexes = self.endless.indexes(now_ms).tolist()
+        indexes = self.shaken(now_ms, self.endless.indexes(now_ms).tolist())
         settles_ms = (now_ms // (8 * _HOUR_MS) + 1) * 8 * _HOUR_MS
         if settles_ms - now_ms <= 2 * _STEP_MS:
             for symbol, rate in zip(SYMBOLS, self.endless.funding_rates(settles_ms).tolist(), strict=True):
@@ -221,8 +225,8 @@ class _Simulation:
                     self.told.add(f"{symbol}{settles_ms}")
                     self.hub.control(rq.SetRate(rate=Rate(symbol=symbol, settlement_ms=settles_ms, rate=rate)))
         quotes = tuple(
-            Quote(symbol=s, time_ms=now_ms, mark=m, index=i * self.factors[s])
-            for (s, m), i in zip(self.marks(now_ms).items(), indexes, strict=True)
+            Quote(symbol=symbol, time_ms=now_ms, mark=mark, index=indexes[symbol])
+            for symbol, mark in self.marks(now_ms).items()
         )
         self.hub.control(rq.TakeQuotes(quotes=quotes))
 
@@ -235,16 +239,15 @@ class _Simulation:
         with Store(self.file, "demo") as store:
             market = Market(GuardLimits())
             driver = Driver(market)
-            for number, token in enumerate(self.tokens):
-                market.list_token(number, tuple(leg.symbol for leg in token.legs))
             for symbol, mark in self.marks(self.start_ms).items():
                 market.take(Quote(symbol=symbol, time_ms=self.start_ms, mark=mark, index=mark), self.start_ms)
             for token in self.tokens:
                 amount = 1_000_000 * MINOR
                 await self.venue(token.symbol).transfer("USDT", amount, f"seed{token.symbol}")
                 book = driver.open_book(token.symbol, store.meta.incarnation, [token.symbol], self.start_ms)
-                lots = tuple(rules[leg.symbol].lot for leg in token.legs)
-                driver.launch(book, Spec(token), lots, amount, 10_000 * MINOR, self.start_ms)
+                spec = Spec(token)
+                lots = tuple(rules[symbol].lot for symbol in spec.chains.first(spec.chains.at(self.start_ms)))
+                driver.launch(book, spec, lots, amount, 10_000 * MINOR, self.start_ms)
             await InLoopKeeper(store).keep(driver.taken())
 
     async def started(self) -> asyncio.Task[None]:
@@ -261,7 +264,7 @@ class _Simulation:
         self.engine = engine
 
         async def feed() -> None:
-            async for quote in self.hub.quotes(frozenset(SYMBOLS)):
+            async for quote in self.hub.quotes(frozenset([*SYMBOLS, *CONTRACTS])):
                 await engine.on_quotes([quote])
 
         task = asyncio.ensure_future(engine.run(feed))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 
 import gearing as gr
-from gearing.core.instruments import MarginTier
+from gearing.core.instruments import Leg, MarginTier
+from gearing.core.record import DAY_MS
 from gearing.core.token import Token
 from gearing.venues.paper.draws import Draws
 from gearing.venues.paper.setup import Faults
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+# Dated contracts, each with its price over that of the first symbol.
+CONTRACTS = {"BTCMAR": 1.002, "BTCJUN": 1.011}
 
 # The faults a swarm draws from, and how often each may happen at most.
 RATES = {
@@ -34,9 +38,19 @@ class Shock(NamedTuple):
     factor: float
 
 
-def tokens_of(draw: random.Random, tiers: tuple[MarginTier, ...] = ()) -> list[Token]:
-    """Returns one to three tokens of one coin or several, under rules that trade often."""
+def tokens_of(draw: random.Random, tiers: tuple[MarginTier, ...], leaves_ms: int) -> list[Token]:
+    """Returns one to three tokens of one coin or several, under rules that trade often.
+
+    Args:
+        draw: of the seed.
+        tiers: the venue's margin brackets.
+        leaves_ms: when a chain's first contract is left, a day before it expires; some tokens hold a chain.
+    """
     found = []
+    chain = gr.DatedFuture(symbol="BTC", roll_days=1.0, margin_tiers=tiers, contracts=(
+        gr.Contract(symbol="BTCMAR", expiry=_moment(leaves_ms + DAY_MS)),
+        gr.Contract(symbol="BTCJUN", expiry=_moment(leaves_ms + 90 * DAY_MS)),
+    ))  # fmt: skip
     for n in range(draw.randint(1, 3)):
         target = draw.choice([3.0, -3.0, 2.0, -1.0, 5.0])
         rule = gr.Rule(
@@ -48,11 +62,19 @@ def tokens_of(draw: random.Random, tiers: tuple[MarginTier, ...] = ()) -> list[T
         names = list(SYMBOLS)
         draw.shuffle(names)
         count = draw.choice([1, 1, 2, 3])
-        legs = tuple(gr.Perpetual(symbol=name, weight=1 / count, margin_tiers=tiers) for name in names[:count])
+        legs: tuple[Leg, ...] = tuple(
+            gr.Perpetual(symbol=name, weight=1 / count, margin_tiers=tiers) for name in names[:count]
+        )
+        if draw.random() < 0.25:
+            legs = (msgspec.structs.replace(chain, weight=1 / count), *legs[1:])
         fees = gr.Fees(management_per_day=3e-4)
         costs = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
         found.append(gr.Token(symbol=f"T{n}", target=target, rule=rule, legs=legs, fees=fees, costs=costs))
     return found
+
+
+def _moment(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M")
 
 
 def tiers_of(draw: random.Random) -> tuple[MarginTier, ...]:
