@@ -35,7 +35,7 @@ study: setup ## Generates a year of BTC minute bars with funding, backtests the 
 	@$(BIN)/gearing backtest $(OUT)/BTC3L.toml --prices $(OUT)/market/prices.parquet --funding $(OUT)/market/funding.parquet --report $(OUT)/report.html
 
 test: setup browser ## Runs all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $$(nproc) --dist loadfile
 
 # Reports are opened in the system's Chromium; without one those tests are skipped and say so.
 browser:

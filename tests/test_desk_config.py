@@ -132,4 +132,4 @@ def test_the_command_checks_a_file_and_writes_an_example(tmp_path, capsys, monke
     assert "BTC3L, BTC3S, ETH2L, TOP2L" in capsys.readouterr().out
     Path("demo.toml").write_text("sped = 60\n")
     assert main(["desk", "check", "demo.toml"]) == 3
-    assert 'Did you mean "speed"' in capsys.readouterr().err
+    assert 'Did you mean "speed"' in " ".join(capsys.readouterr().err.split())
