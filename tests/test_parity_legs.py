@@ -36,6 +36,8 @@ MET: list[int] = []
 CHAIN_HANGS: list[Case] = []
 CHAINS_MET: list[int] = []
 ROLLED: list[int] = []
+EPSILON = float(np.finfo(float).eps)
+ROUGH: list[Case] = []
 
 
 def desk_case(case):
@@ -186,9 +188,16 @@ def agree(case, hangs, met):
     ])  # fmt: skip
     felt = np.abs(np.array(loop(case, grain).nav) - nav) / 64
     nudged = np.abs(np.array(simulate(case, NUDGE).nav) - nav) / NUDGE
-    allowed = 1e-11 * np.maximum.accumulate(nav + gross) + 8 * felt + 8 * nudged + 8 * ROUNDED
+    base, magnified = 1e-11 * np.maximum.accumulate(nav + gross), 8 * felt + 8 * nudged
+    # A leg in whole lots beside one that scales magnifies a rounding with every trade, so that it soon decides about
+    # a lot. Once a float's rounding has grown three hundredfold, what came before is compared.
+    rough = np.flatnonzero(nudged > 300 * EPSILON * np.maximum.accumulate(nav + gross))
+    until = int(rough[0]) if len(rough) else len(nav)
+    if until < len(nav):
+        ROUGH.append(case)
     for bar, equity in {happened.bar: happened.state.equity / MINOR for happened in mine.happened}.items():
-        assert abs(equity - run.path[0][bar]) <= allowed[bar]
+        if bar < until:
+            assert abs(equity - run.path[0][bar]) <= base[bar] + magnified[bar] + 8 * ROUNDED
     met.append(len(theirs))
     return mine
 
@@ -202,6 +211,7 @@ def test_few_decisions_of_baskets_hang_on_the_ledgers_rounding():
 def test_few_decisions_of_chains_hang_on_the_ledgers_rounding():
     assert len(CHAIN_HANGS) <= 4
     assert sum(CHAINS_MET) > 1_000
+    assert len(ROUGH) <= (len(MET) + len(CHAINS_MET)) / 50
     assert sum(ROLLED) > 200
     assert max(ROLLED) >= 3
 
