@@ -192,9 +192,12 @@ def test_the_reserve_is_paid_in_for_a_wiped_out_token(past, reserve, moved):
         engine.on_alarm = alarms.append
         for _ in range(3):
             await engine._settle_reserve(running.book)
+        assert venue.moved == moved
+        engine.reserve = 5 * MINOR  # what could not be paid before is paid once it can be
+        await engine._settle_reserve(running.book)
 
     asyncio.run(paid_in())
-    assert venue.moved == moved
+    assert venue.moved == [("USDT", 5 * MINOR, "reserve1xBTC3L")]
     assert len(alarms) == (0 if moved else 1)
 
 

@@ -71,6 +71,7 @@ class Engine:
         self.on_kept: Callable[[Effects], None] = lambda effects: None
         self.maintenance: dict[str, int] = {}
         self._paid: set[str] = set()
+        self._lacking: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -265,9 +266,9 @@ class Engine:
                 await self.venues[book.name].transfer(due.asset, due.amount, due.reference)
                 self._paid.add(due.reference)
         for due in unpaid:
-            if due.reference not in self._paid:
+            if due.amount > 0 and due.reference not in self._lacking:
                 self.on_alarm(f"{due.token}: the reserve does not cover a shortfall of {to_float(due.amount):,.2f}")
-                self._paid.add(due.reference)
+                self._lacking.add(due.reference)
 
     def recheck(self, name: str) -> None:
         """Sends nothing from a book before its settings at the venue were read anew (R5)."""
