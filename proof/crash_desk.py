@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gearing.desk.boot import boot
+from gearing.desk.clock import ScaledClock
 from gearing.desk.engine import Engine
 from gearing.desk.keeper import Keeper, Rows, StoreKeeper
 from gearing.drive.effects import Effects
@@ -53,7 +54,7 @@ _ASKED: dict[type, str] = {
 }  # fmt: skip
 
 
-class StepClock:
+class StepClock(ScaledClock):
     """A clock that runs fast, and jumps to the next step of the script.
 
     Args:
@@ -61,20 +62,12 @@ class StepClock:
     """
 
     def __init__(self, now_ms: int) -> None:
-        self._base_ms, self._began = now_ms, asyncio.get_running_loop().time()
-
-    def now_ms(self) -> int:
-        """Returns the market's time, ms UTC."""
-        return self._base_ms + int((asyncio.get_running_loop().time() - self._began) * 1000.0 * _SPEED)
+        super().__init__(now_ms, _SPEED)
 
     def jump(self, to_ms: int) -> None:
         """Goes to a time; never back."""
-        now_ms = max(self.now_ms(), to_ms)
-        self._base_ms, self._began = now_ms, asyncio.get_running_loop().time()
-
-    async def sleep_ms(self, length_ms: float) -> None:
-        """Waits so long in the market's time."""
-        await asyncio.sleep(max(length_ms, 0.0) / 1000.0 / _SPEED)
+        self._start_ms = max(self.now_ms(), to_ms)
+        self._began = asyncio.get_running_loop().time()
 
 
 class Boundaries:

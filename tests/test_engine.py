@@ -372,6 +372,26 @@ def test_r5_a_query_that_fails_is_not_as_specified():
         assert stays.book.state.halted == ""
 
 
+@pytest.mark.parametrize(
+    ("lasts_s", "told"),
+    [(50.0, []),
+     (200.0, ["T: for 60 s the venue has not told its settings (no); the book is not reconciled until it does"])],
+)  # fmt: skip
+def test_a_person_hears_once_of_a_venue_that_stays_silent_about_a_book(lasts_s, told):
+    alarms = []
+
+    async def whole():
+        desk = Desk()
+        desk.engine.on_alarm = alarms.append
+        known, desk.venue.settings = desk.venue.settings, [TimeoutError("no")]
+        asyncio.get_running_loop().call_later(lasts_s, lambda: setattr(desk.venue, "settings", known))
+        await desk.live(lasts_s + 20.0)
+        return desk
+
+    assert run(whole()).named("prices") == [("prices",)]
+    assert alarms == told
+
+
 def test_r5_the_margin_mode_is_not_changed_while_something_is_held():
     def prepare(desk):
         held = desk.running.state.legs[0]

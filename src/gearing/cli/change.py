@@ -50,9 +50,9 @@ def change(
     It shows every difference and what would be traded, and asks. Symbol, settlement, first NAV and what the legs are
     stay as they were launched. While the token rebalances it is not changed.
     """
-    from gearing.cli.compiling import loading
+    from gearing.cli.compiling import loading_desk
 
-    with loading():
+    with loading_desk():
         from gearing.core.changes import differences
         from gearing.desk.boot import spec_of
         from gearing.desk.lock import is_running

@@ -12,10 +12,11 @@ import typer
 
 from gearing.cli.output import console
 
-# The mark of the kernel that few tokens need.
-_LEGS = "complete-legs"
+# The marks of the kernel that few tokens need, and of the rules without any kernel, which are all a desk needs.
+_LEGS, _RULES = "complete-legs", "complete-rules"
 
 _MESSAGE = "Compiling the engine for this machine (once, about 20 s)…"
+_RULES_MESSAGE = "Compiling the rules for this machine (once, about 15 s)…"
 
 
 def ensure_compiled(*, legs: bool = False) -> None:
@@ -28,7 +29,7 @@ def ensure_compiled(*, legs: bool = False) -> None:
         from gearing import jit
 
         missing = not jit.is_compiled() or (legs and not jit.is_compiled(_LEGS))
-        with _waiting() if missing else contextlib.nullcontext():
+        with _waiting(_MESSAGE) if missing else contextlib.nullcontext():
             _load(legs=legs)
     if missing:
         # Where the mark cannot be left, the message comes again, and nothing else is lost.
@@ -36,6 +37,20 @@ def ensure_compiled(*, legs: bool = False) -> None:
             jit.mark_compiled()
             if legs:
                 jit.mark_compiled(_LEGS)
+
+
+@contextlib.contextmanager
+def loading_desk() -> Iterator[None]:
+    """Imports of a desk inside it run as in `loading`; the first time on a machine it says what takes so long."""
+    with loading():
+        from gearing import jit
+
+        missing = not jit.is_compiled() and not jit.is_compiled(_RULES)
+        with _waiting(_RULES_MESSAGE) if missing else contextlib.nullcontext():
+            yield
+    if missing:
+        with contextlib.suppress(OSError):
+            jit.mark_compiled(_RULES)
 
 
 @contextlib.contextmanager
@@ -67,10 +82,10 @@ def _load(*, legs: bool) -> None:
 
 
 @contextlib.contextmanager
-def _waiting() -> Iterator[None]:
+def _waiting(message: str) -> Iterator[None]:
     if not sys.stderr.isatty():
-        typer.echo(_MESSAGE, err=True)
+        typer.echo(message, err=True)
         yield
         return
-    with console(stderr=True).status(_MESSAGE):
+    with console(stderr=True).status(message):
         yield

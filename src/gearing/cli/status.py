@@ -121,9 +121,9 @@ def rebalances(
 
 
 def _view(db: Path) -> DeskView:
-    from gearing.cli.compiling import loading
+    from gearing.cli.compiling import loading_desk
 
-    with loading():
+    with loading_desk():
         from gearing.desk.lock import is_running
         from gearing.desk.view import stored_view
     from gearing.store.store import Store

@@ -53,9 +53,9 @@ def up(
 
 
 def _planned(config: Path | None, db: Path | None, speed: float | None) -> Planned:
-    from gearing.cli.compiling import loading
+    from gearing.cli.compiling import loading_desk
 
-    with loading():
+    with loading_desk():
         from gearing.desk.config import DeskConfig
         from gearing.desk.config_text import parse_desk
         from gearing.desk.planned import planned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 
@@ -15,6 +16,10 @@ class Clock(Protocol):
 
     async def sleep_ms(self, length_ms: float) -> None:
         """Waits so long in the market's time."""
+        ...
+
+    async def sleep_or(self, event: asyncio.Event, length_ms: float) -> None:
+        """Waits for an event, at most so long in the market's time."""
         ...
 
 
@@ -38,3 +43,9 @@ class ScaledClock:
     async def sleep_ms(self, length_ms: float) -> None:
         """Waits so long in the market's time."""
         await asyncio.sleep(max(length_ms, 0.0) / 1000.0 / self.speed)
+
+    async def sleep_or(self, event: asyncio.Event, length_ms: float) -> None:
+        """Waits for an event, at most so long in the market's time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(length_ms, 0.0) / 1000.0 / self.speed):
+                await event.wait()

@@ -44,6 +44,9 @@ RECONCILE_MS = 60_000
 SILENCE = (OSError, TimeoutError, GatewayError, RefusedError)
 _AGAIN_MS = 1_000
 _SETTLED_TRIES = 5
+# A venue that tells nothing of a book for so long is told of: what waits for it trades nothing meanwhile.
+_PATIENCE_MS = 60_000
+_TOLD_MS = 2**62
 
 
 class Engine:
@@ -72,6 +75,7 @@ class Engine:
         self.maintenance: dict[str, int] = {}
         self._paid: set[str] = set()
         self._lacking: set[str] = set()
+        self._silent_ms: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -146,14 +150,7 @@ class Engine:
             for ask in self.outbox.take(now_ms):
                 self._start(self._ask(ask))
             self._wake.clear()
-            wait_ms = self.outbox.next_ms() - now_ms
-            sleeping = asyncio.ensure_future(self.clock.sleep_ms(min(wait_ms, 60_000.0)))
-            waking = asyncio.ensure_future(self._wake.wait())
-            try:
-                await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                sleeping.cancel()
-                waking.cancel()
+            await self.clock.sleep_or(self._wake, min(self.outbox.next_ms() - now_ms, 60_000.0))
 
     async def _ask(self, ask: Ask) -> None:
         if ask.id not in self.outbox:
@@ -285,7 +282,7 @@ class Engine:
         try:
             differing = await self.margins.differing(book, self.venues[name], listed)
         except SILENCE as error:
-            LOG.info("the settings of %s cannot be read now: %r", name, error)
+            self._is_silent(name, "settings", error)
             return False
         self.driver.on_settings(book, differing, self.clock.now_ms())
         await self.settle()
@@ -310,7 +307,7 @@ class Engine:
         try:
             rules = await venue.instruments()
         except SILENCE as error:
-            LOG.info("the rules of %s cannot be read now: %r", name, error)
+            self._is_silent(name, "rules", error)
             return False
         if not await self._read_settings(name, {rule.symbol for rule in rules}):
             return False
@@ -321,6 +318,7 @@ class Engine:
                 await self._catch_up(name)
                 placed = book.state.orders
                 statement = await venue.statement()
+                self._silent_ms.pop(name, None)
                 self.maintenance[name] = sum(statement.maintenance.values())
                 if book.state.live or book.state.orders != placed:
                     return False
@@ -329,14 +327,22 @@ class Engine:
                     await self.clock.sleep_ms(_AGAIN_MS)
                     continue
             except SILENCE as error:
-                LOG.info("%s cannot be reconciled now: %r", name, error)
+                self._is_silent(name, "statement", error)
                 return False
-            self.driver.on_statement(book, statement)
-            await self.settle()
-            return True
+            break
         self.driver.on_statement(book, statement)
         await self.settle()
         return True
+
+    def _is_silent(self, name: str, what: str, error: Exception) -> None:
+        """Notes that the venue did not tell; a person hears of it once it has lasted."""
+        LOG.info("the %s of %s cannot be read now: %r", what, name, error)
+        now_ms = self.clock.now_ms()
+        since_ms = self._silent_ms.setdefault(name, now_ms)
+        if now_ms - since_ms >= _PATIENCE_MS:
+            self._silent_ms[name] = _TOLD_MS
+            self.on_alarm(f"{name}: for {(now_ms - since_ms) / 1000:.0f} s the venue has not told its {what} "
+                          f"({error}); the book is not reconciled until it does")  # fmt: skip
 
     def _book_of(self, order: LiveOrder) -> Book:
         return self.driver.by_name[order.purpose.token].book

@@ -39,13 +39,8 @@ class PumpedHub(Hub):
         while True:
             self._sent.clear()
             due_ms = self.exchange.next_ms
-            waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(self._sent.wait())}
-            if due_ms is not None:
-                wait_ms = max(due_ms - self._desk_clock.now_ms(), 0)
-                waits.add(asyncio.ensure_future(self._desk_clock.sleep_ms(wait_ms)))
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for waiting in waits:
-                    waiting.cancel()
+            if due_ms is None:
+                await self._sent.wait()
+            else:
+                await self._desk_clock.sleep_or(self._sent, due_ms - self._desk_clock.now_ms())
             super().control(rq.Advance(now_ms=self._desk_clock.now_ms()))
