@@ -232,6 +232,9 @@ class _Virtual:
         self.time_ms += max(round(length_ms), 0)
         await asyncio.sleep(0)
 
+    async def sleep_or(self, event: asyncio.Event, length_ms: float) -> None:
+        await event.wait() if event.is_set() else await self.sleep_ms(length_ms)
+
 
 def test_a_replay_gives_each_bar_at_its_time_and_goes_on_from_any():
     def series(symbol: str, times: list[int], closes: list[float]) -> Prices:
