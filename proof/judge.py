@@ -76,11 +76,15 @@ class Judge:
         self.seen["wiped"] += state.status == "wiped"
         self.seen["rolled"] += any(leg.number > 0 for leg in state.legs)
         self.seen["liquidated"] += any(not one.deleveraged for one in self.venue.state.forced.get(name, []))
+        mine = [words for words in self.alarms if words.startswith(f"{name}: ")]
         if state.status == "wiped":
+            # A desk whose clock is behind the venue's has no price and no order that is not too old, and says so.
+            behind = self.trouble.clock is not None and self.trouble.clock[1] < 0
+            if behind and any("could not be closed" in words for words in mine):
+                return []
             # Once the reserve has back what it paid in, what is left is its holders'.
             at_rest = state.is_flat and (state.equity == 0 or state.equity > 0 == state.balances.reserve)
             return [] if at_rest else [f"{name}: is wiped out with equity {state.equity} and {state.legs}"]
-        mine = [words for words in self.alarms if words.startswith(f"{name}: ")]
         # One that was trading when the venue took a part of its position cannot be rehedged at once, and is frozen.
         frozen = state.status == "halted" and any("deleveraged the position" in words for words in mine)
         if state.status == "open" or frozen:

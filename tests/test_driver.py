@@ -445,3 +445,17 @@ def test_a_wiped_token_is_closed_and_covered_and_the_others_go_on():
     assert desk.it.state.balances.reserve == -200_000 * MINOR
     assert desk.tokens[1].state.status == "open"
     assert desk.tokens[1].state.equity > CAPITAL
+
+
+def test_a_position_that_the_venue_does_not_let_go_of_is_told_of_once():
+    desk = Desk().opened()
+    orders, alarms = desk.quote(60.0), []
+    for _ in range(2):  # it is asked for again a minute later
+        while orders:
+            (order,) = orders
+            orders = desk.hear(desk.status(order, "rejected", filled=0))
+            alarms += desk.effects.alarms
+        desk.now_ms += 60_000
+        orders = desk.quote(60.0)
+    assert orders
+    assert alarms == ["T: its position could not be closed, its orders end rejected; it is tried again"]

@@ -374,8 +374,8 @@ def test_r5_a_query_that_fails_is_not_as_specified():
 
 @pytest.mark.parametrize(
     ("lasts_s", "told"),
-    [(50.0, []),
-     (200.0, ["T: for 60 s the venue has not told its settings (no); the book is not reconciled until it does"])],
+    [(170.0, []),
+     (400.0, ["T: for 180 s the venue has not told its settings (no); the book is not reconciled until it does"])],
 )  # fmt: skip
 def test_a_person_hears_once_of_a_venue_that_stays_silent_about_a_book(lasts_s, told):
     alarms = []

@@ -111,6 +111,17 @@ def test_an_order_of_a_restored_database_is_waited_for_as_long_as_that_said():
     assert box.is_lost("a1", NOW + 60_001)
 
 
+@pytest.mark.parametrize("status", ["ready", "sending", "unknown"])
+def test_an_order_that_ends_is_done_from_where_its_row_stands(status):
+    """Of a restored database it stands at unknown; a change from anything else would be taken for another runner's."""
+    box = Outbox(WINDOW, VISIBILITY)
+    box.recover(row_of("main", order("a1"), NOW)._replace(status=status), order("a1"), NOW)
+    box.is_known("a1", NOW)
+    change = box.done("a1")
+    assert change is not None
+    assert change[:3] == ("a1", status, "done")
+
+
 def test_what_ended_is_asked_for_no_more_and_its_row_is_done_once():
     box = outbox("a1", "b2")
     box.take(NOW)

@@ -45,7 +45,7 @@ SILENCE = (OSError, TimeoutError, GatewayError, RefusedError)
 _AGAIN_MS = 1_000
 _SETTLED_TRIES = 5
 # A venue that tells nothing of a book for so long is told of: what waits for it trades nothing meanwhile.
-_PATIENCE_MS = 60_000
+_PATIENCE_MS = 180_000
 _TOLD_MS = 2**62
 
 

@@ -467,6 +467,9 @@ class Driver:
                                           outcome=outcome, words=words))  # fmt: skip
         if (before, running.state.status) == ("open", "halted"):
             self.effects.alarms.append(f"{running.name}: halted, its orders ended {outcome} too often {words}".strip())
+        state = running.state
+        if state.status in {"wiped", "closing"} and state.rebalance is None and not state.is_flat:
+            self._tell(running, f"its position could not be closed, its orders end {outcome}; it is tried again")
 
 
 def _span(held: range) -> str:

@@ -30,10 +30,13 @@ class Ask(NamedTuple):
 
 
 class _Pending:
-    __slots__ = ("asked", "book", "dead_after_ms", "order", "signed_ms", "word")
+    __slots__ = ("asked", "book", "dead_after_ms", "order", "row", "signed_ms", "word")
 
-    def __init__(self, order: LiveOrder, book: str, word: Word, signed_ms: int, dead_after_ms: int) -> None:
+    def __init__(
+        self, order: LiveOrder, book: str, word: Word, row: OutboxStatus, signed_ms: int, dead_after_ms: int
+    ) -> None:
         self.order, self.book, self.word = order, book, word
+        self.row = row  # what its row says, which a change of it has to name
         self.signed_ms, self.dead_after_ms = signed_ms, dead_after_ms
         self.asked = 0
 
@@ -60,7 +63,7 @@ class Outbox:
 
     def add(self, book: str, order: LiveOrder, now_ms: int) -> None:
         """Takes an order whose intent is durable."""
-        self._pending[order.id] = _Pending(order, book, "ready", 0, 0)
+        self._pending[order.id] = _Pending(order, book, "ready", "ready", 0, 0)
         self._at(now_ms, order.id)
 
     def recover(self, row: OutboxRow, order: LiveOrder, now_ms: int) -> None:
@@ -73,7 +76,7 @@ class Outbox:
         dead_after_ms = now_ms + self.window_ms + self._visibility_ms
         if row.status == "unknown":
             dead_after_ms = max(dead_after_ms, row.dead_after_ms)
-        self._pending[order.id] = _Pending(order, row.book, word, row.signed_ms, dead_after_ms)
+        self._pending[order.id] = _Pending(order, row.book, word, row.status, row.signed_ms, dead_after_ms)
         self._at(now_ms, order.id)
 
     def next_ms(self) -> float:
@@ -108,7 +111,7 @@ class Outbox:
         pending = self._pending[client_id]
         if pending.word != "ready":
             raise ValueError(f"order {client_id} is {pending.word}, and is never sent again")
-        pending.word, pending.signed_ms = "sending", now_ms
+        pending.word, pending.row, pending.signed_ms = "sending", "sending", now_ms
         pending.dead_after_ms = now_ms + self.window_ms + self._visibility_ms
         self._at(pending.dead_after_ms, client_id)
         return OutboxChange(client_id, "ready", "sending", now_ms, pending.dead_after_ms)
@@ -134,8 +137,7 @@ class Outbox:
         pending = self._pending.pop(client_id, None)
         if pending is None:
             return None
-        before: OutboxStatus = "ready" if pending.word == "ready" else "sending"
-        return OutboxChange(client_id, before, "done", pending.signed_ms, pending.dead_after_ms)
+        return OutboxChange(client_id, pending.row, "done", pending.signed_ms, pending.dead_after_ms)
 
     def _become(self, client_id: str, word: Word, due_ms: int) -> None:
         pending = self._pending.get(client_id)
