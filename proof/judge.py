@@ -78,9 +78,8 @@ class Judge:
         self.seen["liquidated"] += any(not one.deleveraged for one in self.venue.state.forced.get(name, []))
         mine = [words for words in self.alarms if words.startswith(f"{name}: ")]
         if state.status == "wiped":
-            # A desk whose clock is behind the venue's has no price and no order that is not too old, and says so.
-            behind = self.trouble.clock is not None and self.trouble.clock[1] < 0
-            if behind and any("could not be closed" in words for words in mine):
+            # A desk whose clock is an hour off has every order refused as too old or too early, and says so.
+            if self.trouble.clock is not None and any("could not be closed" in words for words in mine):
                 return []
             # Once the reserve has back what it paid in, what is left is its holders'.
             at_rest = state.is_flat and (state.equity == 0 or state.equity > 0 == state.balances.reserve)
