@@ -37,7 +37,7 @@ PRICES = (
     Guard("P1 not of the future", _GUARD, "if time_ms - now_ms > limits.ahead_ms_max:", "if False:",
           "test_guard::test_p1_a_price_is_not_of_the_future"),
     Guard("P1 fresh by receipt", _MARKET, " or it.guard.is_stale(self._now_ms)", "",
-          "test_guard::test_p4_a_leg_whose_prices_stopped_has_no_good_price"),
+          "test_guard::test_p4_a_price_that_came_too_long_ago_is_not_acted_on_however_its_source_dates_it"),
     Guard("P1 not overtaken", _GUARD, "if time_ms < self._time_ms:", "if False:",
           "test_guard::test_an_overtaken_price_changes_nothing"),
     Guard("P2 a jump is looked at", _GUARD, "if abs(move) > limits.jump_least and self._is_jump(move, index, time_ms):",

@@ -144,6 +144,15 @@ def test_p4_a_leg_whose_prices_stopped_has_no_good_price():
     assert it.prices(("A", "B")) is not None
 
 
+def test_p4_a_price_that_came_too_long_ago_is_not_acted_on_however_its_source_dates_it():
+    """The source's clock is half a second ahead, so its price still looks fresh by that."""
+    it = market()
+    it.take(quote("A", 100.0, T0 + 500), T0)
+    it.take(quote("B", 50.0, T0 + 10_400), T0 + 10_400)
+    assert it.prices(("B",)) is not None
+    assert it.prices(("A", "B")) is None
+
+
 def test_a_bad_price_crosses_nothing():
     it = market()
     it.take(quote("A", 100.0, T0), T0)
