@@ -142,7 +142,7 @@ REBALANCES = (
     Guard("a change fires no clock of before", _STEP, "index=index, attended_ms=max(event.time_ms, state.attended_ms)",
           "index=index", "test_change::test_a_clock_that_lies_before_the_change_does_not_run_out"),
     Guard("a change comes after the fee of the day before", _STEP,
-          "if spec.has_fee and state.balances.units and event.time_ms // DAY_MS > state.attended_ms // DAY_MS:",
+          "if spec.has_fee and state.balances.units and event.time_ms // DAY_MS > state.charged_until_ms // DAY_MS:",
           "if False:", "test_change::test_a_days_fee_is_booked_before_the_change"),
     Guard("a change waits for a clock that ran out", "desk/inbox.py",
           "if running.horizon is not None and running.horizon.deadline_ms <= now_ms:", "if False:",
@@ -155,7 +155,8 @@ REBALANCES = (
 )  # fmt: skip
 
 ROLLS = (
-    Guard("R1 while a leg rolls the rule is not asked", _TRADING, " or state.is_rolling:", ":",
+    Guard("R1 while a leg rolls the rule is not asked", _TRADING, " or state.is_rolling or state.deal",
+          " or state.deal",
           "test_rolls::test_a_roll_half_done_is_not_taken_for_a_leverage_to_be_mended"),
     Guard("R1 a roll is due", _STEP, "if not set(event.legs) <= set(spec.chains.due(state, event.time_ms)):",
           "if False:", "test_rolls::test_a_roll_is_refused_where_it_is_not_due"),
@@ -198,7 +199,9 @@ BOOKS = (
     Guard("U7 nobody owes, checked", _INVARIANTS,
           "if at_rest and after.balances.equity < 0:", "if False:", "test_invariants::test_u7_at_rest_nobody_owes"),
     Guard("U7 wiped out at a mark", _STEP,
-          "if work.equity <= 0:\n        return _wipe_out(work, event.time_ms)\n    if not", "if not",
+          "_is_lost(work) or not _charged(spec, work, event.time_ms):\n"
+          "        return _wipe_out(work, event.time_ms)\n    if",
+          "not _charged(spec, work, event.time_ms):\n        return _wipe_out(work, event.time_ms)\n    if",
           "test_step::test_a_wipe_out_closes_takes_the_shortfall_from_the_reserve_and_freezes"),
     Guard("U7 the reserve covers", _STEP, '    work.cover(now_ms)\n    return Step(work.finished(status="wiped"',
           '    return Step(work.finished(status="wiped"',
@@ -388,4 +391,50 @@ PUBLIC = (
           "test_disclosure::test_a_rebalance_that_runs_is_not_told_of"),
 )  # fmt: skip
 
-GUARDS = (*PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *STARTS, *PUBLIC)
+_DEALING, _PRIMARY, _CAPS, _HOLDER = "core/dealing.py", "drive/primary.py", "drive/caps.py", "core/holder.py"
+
+FLOWS = (
+    Guard("U1 what is held was issued", _PRIMARY, "if held != issued:", "if False:",
+          "test_primary::test_units_that_nobody_has_halt_the_token"),
+    Guard("U1 in a database", "store/verify.py", "if (held or money[name]) and held != issued:", "if False:",
+          "test_store_dealing::test_units_that_nobody_issued_are_found"),
+    Guard("U3 nobody is diluted", _INVARIANTS, "if after.equity * units >= before.equity * left:", "if True:",
+          "test_invariants::test_u3_units_that_come_or_go_leave_the_others_what_they_have"),
+    Guard("U3 units and prices do not change at once", _INVARIANTS, "if any(old.mark != new.mark for old, new",
+          "if any(False for old, new",
+          "test_invariants::test_u3_units_that_come_or_go_leave_the_others_what_they_have"),
+    Guard("U6 flows at rest", _INVARIANTS, "if after.dealing is UNSET and after.balances.flows:", "if False:",
+          "test_invariants::test_u6_what_is_owed_to_a_flow_is_owed_only_while_it_is_dealt"),
+    Guard("U6 what is set aside is not free", _HOLDER, "if amount < 0 and where in _OWN", "if False and where in _OWN",
+          "test_primary::test_money_and_units_are_handed_on_and_never_twice"),
+    Guard("a flow gets no more than it is worth", _DEALING,
+          "if not fits or min(event.units, event.cash, event.fee) < 0:", "if False:",
+          "test_dealing::test_more_than_a_flow_is_worth_is_given_to_nobody"),
+    Guard("who comes in pays for income that has run up", _DEALING,
+          "Worth(max(equity, equity - run_up(spec, state, accrued, FLOOR)), units)", "Worth(equity, units)",
+          "test_dealing::test_funding_that_has_run_up_protects_who_stays"),
+    Guard("who comes in has no discount for a cost that has run up", _DEALING,
+          "Worth(max(equity, equity - run_up(spec, state, accrued, FLOOR)), units)",
+          "Worth(equity - run_up(spec, state, accrued, FLOOR), units)",
+          "test_dealing::test_funding_that_has_run_up_protects_who_stays"),
+    Guard("the fee up to now is charged first", _STEP, "share = now_ms % DAY_MS / DAY_MS", "share = 0.0",
+          "test_dealing::test_the_fee_of_the_day_so_far_is_charged_before_anybody_goes"),
+    Guard("a hedge's gain is the flow's", "core/working.py",
+          "self.post(self._flow_worth() - before, UNREALISED, FLOWS)", "pass",
+          "test_dealing::test_prices_that_move_while_a_flow_is_hedged_are_each_ones_own"),
+    Guard("a hedge is no exposure of the token", "drive/measured.py", "if state.dealing is UNSET:", "if True:",
+          "test_primary::test_what_a_hedge_holds_is_no_part_of_the_tokens_exposure"),
+    Guard("P4 no creation without a price", _CAPS, "if not good:", "if False:",
+          "test_primary::test_without_a_good_price_nothing_is_created_and_redemptions_wait"),
+    Guard("caps of a day", _CAPS, "if cap is not None and to_float(used) + amount > cap:", "if False:",
+          "test_primary::test_caps_of_a_day_count_what_was_asked_and_begin_anew"),
+    Guard("dealing queues while an order lives", _PRIMARY, "if running.book.state.live and sides:", "if False:",
+          "test_primary::test_what_waits_is_not_dealt_while_an_order_may_still_be_filled"),
+    Guard("flows go between two slices", _PRIMARY,
+          "            return\n        if running.book.state.halted or not open_to:",
+          "            running.deals_ms = now_ms + 60_000\n            return\n"
+          "        if running.book.state.halted or not open_to:",
+          "test_primary::test_flows_are_dealt_between_two_slices_of_a_rebalance"),
+)  # fmt: skip
+
+GUARDS = (*FLOWS, *PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *STARTS, *PUBLIC)

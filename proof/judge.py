@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
+from msgspec import UNSET
+
 from gearing.drive.driver import Driver
 from gearing.drive.running import Book, Running
 from gearing.venues.paper.engine import Engine as PaperEngine
 from proof.swarm import Trouble
 
 # What an alarm names that must never happen.
-_NEVER = ("L1", "L2", "U2", "U7", "O3", "R1", "F2")
+_NEVER = ("L1", "L2", "U1", "U2", "U3", "U6", "U7", "O3", "R1", "F2")
 
 
 class Judge:
@@ -56,7 +58,27 @@ class Judge:
             differs = self.driver.differences(book, self.venue.statement(name))
             found += [f"{name}: {d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differs]
             for running in book.tokens:
-                found += self._token(running)
+                found += self._token(running) + self._holders(running)
+        return found
+
+    def _holders(self, running: Running) -> list[str]:
+        """Returns what is wrong with those who hold a token: all of it is theirs, and nobody waits without a reason."""
+        primary, state, name = self.driver.primary, running.state, running.name
+        self.seen["dealt"] += 0 if state.dealings is UNSET else state.dealings
+        found = []
+        held, paid = (
+            primary.supply.get(name, 0),
+            sum(one.state.cash(running.spec.token.settlement, name) for one in primary.holders.values()),
+        )
+        if held != state.balances.units or paid != -state.balances.capital:
+            issued = f"{state.balances.units} issued for {-state.balances.capital}"
+            found.append(f"{name}: holders have {held} units and paid {paid}, {issued}")
+        waits = [one.id for holder in primary.holders.values() for one in holder.state.requests.values()
+                 if one.token == name]  # fmt: skip
+        # A desk whose clock is an hour off has no price to deal at.
+        off = self.trouble.clock is not None
+        if waits and state.status in {"open", "wiped", "closed"} and not running.book.state.halted and not off:
+            found.append(f"{name}: is {state.status}, and {waits} wait at the end")
         return found
 
     def _restored(self, book: Book) -> list[str]:

@@ -26,19 +26,23 @@ import msgspec
 from rich.progress import Progress
 
 import gearing as gr
+from gearing.core.holder import HolderState
 from gearing.core.money import MINOR
 from gearing.core.terms import Spec
 from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
+from gearing.desk.counter import answer
 from gearing.desk.engine import Engine
 from gearing.desk.keeper import InLoopKeeper
 from gearing.desk.pump import PumpedHub
+from gearing.desk.requests import Cancel, Deal, HandOn, Pay
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.market.endless import EndlessMarket
 from gearing.store.backup import backup_database, restore_database
 from gearing.store.database import connect, init_database
+from gearing.store.errors import StoreError
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.venues.paper import requests as rq
@@ -108,6 +112,9 @@ class _Simulation:
         leaves_ms = self.start_ms + self.draw.randrange(5, max(int(hours * 60), 6)) * 60_000
         self.tokens = tokens_of(self.draw, self.tiers, leaves_ms)
         self.endless = EndlessMarket(seed)
+        # Holders draw on their own, so that a seed's faults are what they were without them.
+        self.visits = random.Random(seed ^ 0x464C4F57)
+        self.is_visited = self.visits.random() < 0.6
         self.told: set[str] = set()
         self.seen: Counter[str] = Counter()
         self.alarms: list[str] = []
@@ -135,6 +142,8 @@ class _Simulation:
             self.shake(step)
             await self.befall(step)
             self.publish(self.clock.now_ms())
+            if step < self.steps and self.is_visited and self.visits.random() < 0.15:
+                await self.visit()
             if self.is_due(self.trouble.clock, step) or self.is_due(self.trouble.stale, step):
                 await self.killed(desk)
                 desk = await self.afterwards()
@@ -170,6 +179,31 @@ class _Simulation:
             shock = self.shocks.pop(0)
             for symbol in shock.symbols:
                 self.factors[symbol] *= shock.factor
+
+    async def visit(self) -> None:
+        """Lets a holder pay in, come in, go out, or think better of it."""
+        draw, driver = self.visits, self.engine.driver
+        name, token = f"h{draw.randrange(5)}", draw.choice(self.tokens).symbol
+        if token not in driver.by_name:
+            return
+        holder = driver.primary.holders.get(name)
+        state = HolderState() if holder is None else holder.state
+        asks: list[Pay | Deal | Cancel | HandOn] = [
+            Pay(holder=name, asset="USDT", amount=draw.randrange(1, 50_000) * MINOR, by="sim",
+                reference=f"{self.clock.now_ms()}"),
+            Deal(holder=name, token=token, side="subscribe", amount=state.cash("USDT") * draw.randrange(1, 100) // 100),
+            Deal(holder=name, token=token, side="redeem", amount=state.units(token) * draw.randrange(1, 101) // 100),
+            Deal(holder="issuer", token=token, side="redeem", amount=draw.randrange(1, 10**10)),
+            Cancel(holder=name, id=f"{name}.{state.accepted}"),
+            HandOn(holder=name, other="h9", token=token, amount=state.units(token) // 3 + 1, reference="sim"),
+        ]  # fmt: skip
+        (wanted,) = draw.choices(asks, weights=[4, 6, 3, 2, 1, 1])
+        answered = answer(driver, wanted, self.engine.clock.now_ms())
+        self.seen[f"asked {'and done' if answered.done else 'and refused'}"] += 1
+        try:
+            await self.engine.settle()
+        except StoreError:
+            self.seen["asked amid a kill"] += 1
 
     @staticmethod
     def is_due(what: tuple[int, Any] | None, step: int) -> bool:

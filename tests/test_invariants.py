@@ -38,6 +38,25 @@ def test_a_sound_step_breaks_nothing():
     assert breaches(before, after, entry) == []
 
 
+@pytest.mark.parametrize(("equity", "units", "found"), [
+    (-1, 0, 0), (-10**9, -10**11, 0), (10**9, 10**10, 1), (-1, 1, 1), (0, 1, 1), (-10**12, -1, 1),
+])  # fmt: skip
+def test_u3_units_that_come_or_go_leave_the_others_what_they_have(equity, units, found):
+    """By one NAV per unit; a change of equity alone is no flow."""
+    _, state, _ = sound()
+    whole = with_balances(state, wallet=state.balances.wallet + equity, held=state.balances.held + units)
+    assert len(inv.u3_nobody_is_diluted(state, whole, ())) == found
+    marked = replaced(whole, legs=tuple(replaced(leg, mark=leg.mark + 1) for leg in whole.legs))
+    assert len(inv.u3_nobody_is_diluted(state, marked, ())) == (units != 0)
+
+
+def test_u6_what_is_owed_to_a_flow_is_owed_only_while_it_is_dealt():
+    _, state, _ = sound()
+    assert inv.u6_flows_at_rest(state, state, ()) == []
+    (words,) = inv.u6_flows_at_rest(state, with_balances(state, flows=-5), ())
+    assert words.startswith("U6: 5 is owed")
+
+
 @pytest.mark.parametrize(("lines", "words"), [
     ((Posting(WALLET, 5), Posting(CAPITAL, -4)), "money sums to 1"),
     ((Posting(HELD, 5), Posting(ISSUED, -6)), "units sum to -1"),

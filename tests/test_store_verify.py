@@ -325,11 +325,11 @@ def test_an_invariant_that_breaks_is_found(path, monkeypatch):
 
 def test_of_an_unknown_stream_the_chain_is_checked(tmp_path):
     rows = [(lambda stream, seq, digest, k=k: Thing(stream=stream, seq=seq, time_ms=k, what="bought"), Thing(
-        stream="holder:x1", seq=0, time_ms=0, what="state"), ()) for k in range(5)]  # fmt: skip
-    path = database(tmp_path / "desk.db", chained("holder:x1", rows))
+        stream="study:x1", seq=0, time_ms=0, what="state"), ()) for k in range(5)]  # fmt: skip
+    path = database(tmp_path / "desk.db", chained("study:x1", rows))
     assert found(path) == []
-    set_body(path, 3, b'{"what":"sold"}', "holder:x1")
-    assert found(path) == [("holder:x1", 3, "chain")]
+    set_body(path, 3, b'{"what":"sold"}', "study:x1")
+    assert found(path) == [("study:x1", 3, "chain")]
 
 
 class Thing(msgspec.Struct, frozen=True, kw_only=True):

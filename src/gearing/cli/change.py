@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from gearing.drive.outlook import Barrier, Outlook
     from gearing.store.store import Store
 
-_DEMO = Path("gearing-demo.db")
+DEMO = Path("gearing-demo.db")
 
 
 def change(
     token: TokenArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Its new TOML file, whole.", show_default=False)],
     reason: ReasonOption,
-    db: DeskOption = _DEMO,
+    db: DeskOption = DEMO,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -75,8 +75,8 @@ def change(
             confirm("change", "", running=running)
         wanted = Change(specification=new, by=who, reason=reason)
         again = f"gearing change {token} {file} --reason {reason!r}"
-        details = {"differences": [one._asdict() for one in changed]}
-        request(store, wanted, "change", again, running=running, key=key, timeout=timeout, as_json=as_json,
+        details = {"token": token, "action": "change", "differences": [one._asdict() for one in changed]}
+        request(store, wanted, who, again, running=running, key=key, timeout=timeout, as_json=as_json,
                 details=details)  # fmt: skip
 
 

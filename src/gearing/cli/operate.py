@@ -17,7 +17,7 @@ from gearing.errors import InputError
 
 if TYPE_CHECKING:
     from gearing.core.events import Action
-    from gearing.desk.requests import Answered, Change, Operate
+    from gearing.desk.requests import Answered, Wanted
     from gearing.desk.view import TokenView
     from gearing.store.store import Store
 
@@ -25,7 +25,7 @@ NO_ANSWER = 4
 """The exit code of a request that stands in the inbox and was not answered in time."""
 
 _POLL_S = 0.05
-_DEMO = Path("gearing-demo.db")
+DEMO = Path("gearing-demo.db")
 
 DeskOption = Annotated[Path, typer.Option("--db", help="The desk's database.")]
 TokenArgument = Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)]
@@ -43,7 +43,7 @@ TimeoutOption = Annotated[float, typer.Option(min=0, help="Seconds to wait for t
 def halt(
     token: TokenArgument,
     reason: ReasonOption,
-    db: DeskOption = _DEMO,
+    db: DeskOption = DEMO,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -57,7 +57,7 @@ def halt(
 def resume(
     token: TokenArgument,
     reason: ReasonOption,
-    db: DeskOption = _DEMO,
+    db: DeskOption = DEMO,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -71,7 +71,7 @@ def resume(
 def close(
     token: TokenArgument,
     reason: ReasonOption,
-    db: DeskOption = _DEMO,
+    db: DeskOption = DEMO,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -85,7 +85,7 @@ def close(
 def rebalance(
     token: TokenArgument,
     reason: ReasonOption,
-    db: DeskOption = _DEMO,
+    db: DeskOption = DEMO,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -113,7 +113,8 @@ def _ask(
             confirm(action, _effect(action, seen), running=running)
         wanted = Operate(action=action, token=token, by=who, reason=reason)
         again = f"gearing {action} {token} --reason {reason!r}"
-        request(store, wanted, action, again, running=running, key=key, timeout=timeout, as_json=as_json)
+        request(store, wanted, who, again, running=running, key=key, timeout=timeout, as_json=as_json,
+                details={"token": token, "action": action})  # fmt: skip
 
 
 def named(by: str | None, reason: str) -> str:
@@ -145,27 +146,26 @@ def seen_token(store: Store, token: str, *, running: bool) -> TokenView:
 
 
 def request(
-    store: Store, wanted: Operate | Change, action: str, again: str, *, running: bool, key: str | None, timeout: float,
-    as_json: bool, details: Mapping[str, object] | None = None,
+    store: Store, wanted: Wanted, principal: str, again: str, *, running: bool, key: str | None, timeout: float,
+    as_json: bool, details: Mapping[str, object],
 ) -> None:  # fmt: skip
     """Puts a request into the inbox, waits for its answer, and tells it.
 
     Args:
         store: the database.
         wanted: the request.
-        action: its word.
+        principal: who asks; keys are theirs.
         again: the command by which it is asked again, without key and database.
         running: whether a desk runs.
         key, timeout, as_json: as they were given.
-        details: also told in the JSON.
+        details: what the JSON tells of the request.
     """
     from gearing.desk.requests import answered_of, encode
 
     key = key or secrets.token_hex(8)
-    asked = store.ask(wanted.by, key, encode(wanted))
+    asked = store.ask(principal, key, encode(wanted))
     body = asked.answer or _waited(store, asked.number, timeout if running else 0.0)
-    payload = {"token": wanted.token, "action": action, "by": wanted.by, "key": key, "number": asked.number,
-               **(details or {})}  # fmt: skip
+    payload = {**details, "by": principal, "key": key, "number": asked.number}
     if body is None:
         words = f"no answer within {timeout:g} s." if running else "no desk runs on this database; the request is kept."
         emit({**payload, "answer": None}, "gearing.operate/1", as_json)
@@ -175,7 +175,7 @@ def request(
     _tell(answered_of(body), payload, as_json=as_json)
 
 
-def _tell(answered: Answered, payload: dict[str, object], *, as_json: bool) -> None:
+def _tell(answered: Answered, payload: Mapping[str, object], *, as_json: bool) -> None:
     if not answered.done:
         emit({**payload, "answer": answered}, "gearing.operate/1", as_json)
         raise InputError(f"the desk did not: {answered.words.rstrip('.')}.")

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from gearing.drive.measured import Measured
     from gearing.drive.outlook import Barrier
 
-_DEMO = Path("gearing-demo.db")
+DEMO = Path("gearing-demo.db")
 
 
-def status(db: DeskOption = _DEMO, as_json: JsonFlag = False) -> None:
+def status(db: DeskOption = DEMO, as_json: JsonFlag = False) -> None:
     """Shows a desk: its tokens, their leverage, barriers, next clock, last rebalance, and whether it runs."""
     view = _view(db)
     emit(_desk_payload(view), "gearing.status/1", as_json, lambda: _show_desk(view))
 
 
-def token_list(db: DeskOption = _DEMO, as_json: JsonFlag = False) -> None:
+def token_list(db: DeskOption = DEMO, as_json: JsonFlag = False) -> None:
     """Lists the tokens of a desk."""
     view = _view(db)
 
@@ -54,7 +54,7 @@ def token_list(db: DeskOption = _DEMO, as_json: JsonFlag = False) -> None:
 
 def token_show(
     symbol: Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)],
-    db: DeskOption = _DEMO,
+    db: DeskOption = DEMO,
     public: Annotated[bool, typer.Option("--public", help="Show exactly what the public may know.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -103,7 +103,7 @@ def token_show(
 
 def rebalances(
     token: Annotated[str | None, typer.Argument(metavar="[TOKEN]", help="Of one token.", show_default="all")] = None,
-    db: DeskOption = _DEMO,
+    db: DeskOption = DEMO,
     last: Annotated[int, typer.Option(min=1, max=100_000, help="How many of the last.")] = 20,
     as_json: JsonFlag = False,
 ) -> None:

@@ -61,6 +61,9 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
         halted: why nothing is sent any more; empty: it trades.
         forced: the venue's ids of the last trades it made by itself, so that each is booked once.
         reconciled_ms: when the venue's statement last agreed with the ledger.
+        moves: how often money of flows was moved between the venue's account and the reserve.
+        moved: of each asset, what was moved to the venue's account in all.
+        move: the last of these: asset, amount and reference; whoever begins anew makes sure of it.
     """
 
     number: int = 0
@@ -71,6 +74,9 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     halted: str = ""
     forced: tuple[str, ...] = ()
     reconciled_ms: int = 0
+    moves: int = 0
+    moved: dict[str, int] = {}
+    move: tuple[str, int, str] | None = None
 
 
 class BookOpened(Event, frozen=True, kw_only=True, tag="book_opened"):
@@ -156,8 +162,25 @@ class Reconciled(Event, frozen=True, kw_only=True, tag="reconciled"):
     differences: tuple[Difference, ...]
 
 
+class CashMoved(Event, frozen=True, kw_only=True, tag="cash_moved"):
+    """Money of flows is moved to the venue's account (from it: < 0); whoever moves it names this reference."""
+
+    asset: str
+    amount: int
+    reference: str
+
+
 BookEvent = (
-    BookOpened | OrderPlaced | Traded | EndTold | OrderClosed | ForcedTold | BookHalted | BookResumed | Reconciled
+    BookOpened
+    | OrderPlaced
+    | Traded
+    | EndTold
+    | OrderClosed
+    | ForcedTold
+    | BookHalted
+    | BookResumed
+    | Reconciled
+    | CashMoved
 )
 
 
@@ -201,6 +224,10 @@ def book_step(state: BookState, event: BookEvent) -> BookState:
             return msgspec.structs.replace(state, halted=state.halted or f"{event.by}: {event.reason}")
         case BookResumed():
             return msgspec.structs.replace(state, halted="")
+        case CashMoved(asset=asset, amount=amount):
+            moved = {**state.moved, asset: state.moved.get(asset, 0) + amount}
+            last = (asset, amount, event.reference)
+            return msgspec.structs.replace(state, moves=state.moves + 1, moved=moved, move=last)
         case Reconciled():
             return state if event.differences else msgspec.structs.replace(state, reconciled_ms=event.time_ms)
 

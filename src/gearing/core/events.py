@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from gearing.core.token import Token
 
 Outcome = Literal["filled", "rejected", "cancelled", "lost"]
-Action = Literal["halt", "resume", "close", "rebalance"]
+Action = Literal["halt", "resume", "close", "rebalance", "pause", "unpause"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -78,9 +78,15 @@ class RollDue(Event, frozen=True, kw_only=True, tag="roll_due"):
 
 
 class NavStruck(Event, frozen=True, kw_only=True, tag="nav_struck"):
-    """Prices at which a NAV is published; the rule is not asked."""
+    """Prices at which a NAV is published; the rule is not asked.
+
+    Args:
+        prices: the guarded mark of each leg.
+        accrues: whether the day's fee is charged up to now, as it is before a dealing.
+    """
 
     prices: tuple[float, ...]
+    accrues: bool | UnsetType = UNSET
 
 
 class FundingSettled(Event, frozen=True, kw_only=True, tag="funding_settled"):
@@ -164,9 +170,17 @@ class Operated(Event, frozen=True, kw_only=True, tag="operated"):
 
 
 class Consolidated(Event, frozen=True, kw_only=True, tag="consolidated"):
-    """Units were merged: `factor` of them became one."""
+    """Units were merged: `factor` of them became one.
+
+    Args:
+        factor: > 1.
+        units: left, each holder's rounded down; left out: all of them are one holder's.
+        cash: paid to holders for what was cut off, minor units.
+    """
 
     factor: float
+    units: int | UnsetType = UNSET
+    cash: int = 0
 
 
 class SpecificationChanged(Event, frozen=True, kw_only=True, tag="specification_changed"):
@@ -175,6 +189,96 @@ class SpecificationChanged(Event, frozen=True, kw_only=True, tag="specification_
     token: Token
     by: str
     reason: str
+
+
+class FlowMatched(Event, frozen=True, kw_only=True, tag="flow_matched"):
+    """Who came in took the units of who went out: no unit was created or burned, and nothing was traded.
+
+    Args:
+        units: that changed hands.
+        cash: paid for them, minor units.
+        fee: what both sides paid the issuer beyond that.
+        parties: how many requests took part, each of which was rounded once.
+        accrued: of each leg, see `state.Dealing`.
+    """
+
+    units: int
+    cash: int
+    fee: int
+    parties: int
+    accrued: tuple[float, ...]
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """A request that is dealt in with others: whose, which, and what it has set aside, fees included."""
+
+    holder: str
+    id: str
+    amount: int
+
+
+class DealingBegun(Event, frozen=True, kw_only=True, tag="dealing_begun"):
+    """A flow begins to be hedged.
+
+    Args:
+        side: subscribe or redeem.
+        amount: money without fees, minor units, which is in the wallet from here on; or units.
+        parts: whose requests it is made of.
+        prices: the guarded mark of each leg.
+        accrued: of each leg, see `state.Dealing`.
+    """
+
+    side: Literal["subscribe", "redeem"]
+    amount: int
+    parts: tuple[Part, ...] = ()
+    prices: tuple[float, ...]
+    accrued: tuple[float, ...]
+
+
+class DealingSettled(Event, frozen=True, kw_only=True, tag="dealing_settled"):
+    """Units were created or burned for what was hedged; the rest was returned.
+
+    Args:
+        units: created or burned.
+        cash: taken for those created, without fees; or paid out for those burned, after fees.
+        fee: what the issuer charged beyond that.
+    """
+
+    units: int
+    cash: int
+    fee: int
+
+
+class Redeemed(Event, frozen=True, kw_only=True, tag="redeemed"):
+    """Units of a closed token were burned for their part of what it has: nothing is left to be traded.
+
+    Args:
+        units: burned.
+        cash: paid out for them, after fees.
+        fee: what the issuer charged.
+    """
+
+    units: int
+    cash: int
+    fee: int
+
+
+class FeesTaken(Event, frozen=True, kw_only=True, tag="fees_taken"):
+    """The issuer took fees that it was owed.
+
+    Args:
+        amount: taken, minor units.
+        how: in money, in new units, or for units of who went out, which are burned.
+        units: created, or burned.
+        accrued: of each leg, see `state.Dealing`.
+        by: who took them.
+    """
+
+    amount: int
+    how: Literal["cash", "units", "burn"]
+    units: int = 0
+    accrued: tuple[float, ...] = ()
+    by: str
 
 
 TokenEvent = (
@@ -190,4 +294,9 @@ TokenEvent = (
     | Operated
     | Consolidated
     | SpecificationChanged
+    | FlowMatched
+    | DealingBegun
+    | DealingSettled
+    | Redeemed
+    | FeesTaken
 )

@@ -60,6 +60,25 @@ def u2_nav(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
     return [] if 0 <= dust < units else [f"U2: equity {equity} is not NAV {after.nav} times {units} units"]
 
 
+def u3_nobody_is_diluted(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
+    """Units that are created, burned or merged take nothing from the others: equity per unit does not fall by them."""
+    units, left = before.balances.units, after.balances.units
+    if units == left or units <= 0 or left <= 0 or before.equity <= 0:
+        return []
+    if any(old.mark != new.mark for old, new in zip(before.legs, after.legs, strict=False)):
+        return ["U3: units changed at the same time as prices"]
+    if after.equity * units >= before.equity * left:
+        return []
+    return [f"U3: equity {before.equity} of {units} units became {after.equity} of {left}"]
+
+
+def u6_flows_at_rest(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
+    """Nothing is owed to a flow that is not being dealt."""
+    if after.dealing is UNSET and after.balances.flows:
+        return [f"U6: {-after.balances.flows} is owed to a flow that is not being dealt"]
+    return []
+
+
 def u7_nobody_owes(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
     """A token without equity is frozen; at rest its shortfall is covered, and what came later is given back."""
     at_rest = after.status == "wiped" and after.is_flat and not after.is_working
@@ -118,6 +137,8 @@ CHECKS: tuple[Check, ...] = (
     l2_state_from_postings,
     u2_unrealised,
     u2_nav,
+    u3_nobody_is_diluted,
+    u6_flows_at_rest,
     u7_nobody_owes,
     o3_filled_within_intended,
     r1_one_at_a_time,

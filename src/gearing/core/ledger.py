@@ -1,8 +1,8 @@
 """The ledger of a token: double entry in integer minor units.
 
-Debits are positive. What the token has (wallet, unrealised profit) less what it owes (fees) is its equity, which
-the other side of the books (capital, and the parts of profit) sums to with the opposite sign; so all balances
-of an asset sum to zero, always.
+Debits are positive. What the token has (wallet, unrealised profit) less what it owes (fees, and the flow that is
+being dealt) is its equity, which the other side of the books (capital, and the parts of profit) sums to with the
+opposite sign; so all balances of an asset sum to zero, always.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-# What the token has, and what it owes.
-WALLET, UNREALISED, FEES = "wallet", "unrealised", "fees"
+# What the token has, and what it owes: fees to the issuer, and to who comes in or goes out what was paid in for units
+# that are not created yet, with all that the hedge of it gained and cost.
+WALLET, UNREALISED, FEES, FLOWS = "wallet", "unrealised", "fees", "flows"
 # Whose it is, and where it came from; gains stand as credits, that is negative.
-CAPITAL, PRICE, SPREAD, COMMISSION, FUNDING, MANAGEMENT, LIQUIDATION, RESERVE = (
-    "capital", "price", "spread", "commission", "funding", "management", "liquidation", "reserve",
+# Capital is what holders paid in less what they were paid out, and `dealt` what coming and going cost them of it.
+CAPITAL, PRICE, SPREAD, COMMISSION, FUNDING, MANAGEMENT, LIQUIDATION, RESERVE, DEALT = (
+    "capital", "price", "spread", "commission", "funding", "management", "liquidation", "reserve", "dealt",
 )  # fmt: skip
 # Units, an asset of their own: issued against held.
 ISSUED, HELD = "issued", "held"
 
-PROFITS = (PRICE, SPREAD, COMMISSION, FUNDING, MANAGEMENT, LIQUIDATION, RESERVE)
-MONEY = (WALLET, UNREALISED, FEES, CAPITAL, *PROFITS)
+PROFITS = (PRICE, SPREAD, COMMISSION, FUNDING, MANAGEMENT, LIQUIDATION, RESERVE, DEALT)
+MONEY = (WALLET, UNREALISED, FEES, FLOWS, CAPITAL, *PROFITS)
 UNITS = (ISSUED, HELD)
 
 
@@ -41,6 +43,7 @@ class Balances(msgspec.Struct, frozen=True, kw_only=True):
     wallet: int = 0
     unrealised: int = 0
     fees: int = 0
+    flows: int = 0
     capital: int = 0
     price: int = 0
     spread: int = 0
@@ -49,13 +52,14 @@ class Balances(msgspec.Struct, frozen=True, kw_only=True):
     management: int = 0
     liquidation: int = 0
     reserve: int = 0
+    dealt: int = 0
     issued: int = 0
     held: int = 0
 
     @property
     def equity(self) -> int:
-        """Wallet and unrealised profit less fees owed, minor units."""
-        return self.wallet + self.unrealised + self.fees
+        """Wallet and unrealised profit less fees owed and the flow being dealt, minor units: what its holders have."""
+        return self.wallet + self.unrealised + self.fees + self.flows
 
     @property
     def units(self) -> int:

@@ -7,6 +7,7 @@ So a value is a product of decimals, worked out exactly and rounded once, the wa
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, Inexact
 from fractions import Fraction
 from functools import lru_cache
@@ -79,6 +80,33 @@ def value_of(lots: int, lot: Decimal, price: float, rounding: str) -> int:
     """
     exact = _EXACT.multiply(_EXACT.multiply(Decimal(lots), lot), as_decimal(price))
     return checked(int(exact.scaleb(_DIGITS, _EXACT).to_integral_value(rounding)))
+
+
+def accrued_of(lots: int, lot: Decimal, price: float, rate: float, rounding: str) -> int:
+    """Returns lots · lot size · price · rate in minor units of money, rounded as named; see `value_of`."""
+    worth = _EXACT.multiply(_EXACT.multiply(Decimal(lots), lot), as_decimal(price))
+    exact = _EXACT.multiply(worth, as_decimal(rate))
+    return checked(int(exact.scaleb(_DIGITS, _EXACT).to_integral_value(rounding)))
+
+
+def fraction_of(amount: int, rate: Decimal) -> int:
+    """Returns a fraction of an amount ≥ 0, rounded up: what is charged."""
+    return int(_EXACT.multiply(Decimal(amount), rate).to_integral_value(CEILING))
+
+
+def apportioned(total: int, weights: Sequence[int]) -> list[int]:
+    """Returns a total in whole parts by weight, which sum to it: by largest remainder, the first of equal ones first.
+
+    Args:
+        total: ≥ 0.
+        weights: ≥ 0, not all of them 0.
+    """
+    whole = sum(weights)
+    parts = [total * weight // whole for weight in weights]
+    by_rest = sorted(range(len(weights)), key=lambda k: (-(total * weights[k] % whole), k))
+    for k in by_rest[: total - sum(parts)]:
+        parts[k] += 1
+    return parts
 
 
 def share_of(amount: int, part: int, whole: int) -> int:

@@ -132,6 +132,46 @@ class Rebalance(msgspec.Struct, frozen=True, kw_only=True):
     paused: Rebalance | UnsetType = UNSET
 
 
+class Dealing(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow that is being hedged: money that comes in for new units, or units that go out for money.
+
+    What its hedge trades is in the token's positions; what these trades gain and cost stands on the flow's own account
+    until units are created or burned for it, so that nobody who stays has a part in it.
+
+    Args:
+        number: counted from the launch.
+        side: subscribe or redeem.
+        amount: money without fees, minor units; or units.
+        units: that the hedge was sized for.
+        first: whether there were no units before it.
+        accrued: of each leg, the funding of the present period that has run up, a fraction of its value; > 0: longs
+            owe it.
+        wanted: the lots of each leg that hedge it.
+        lots: what was traded of them.
+        paused: the rebalance between two slices that goes on after it.
+    """
+
+    number: int
+    side: Literal["subscribe", "redeem"]
+    amount: int
+    units: int
+    first: bool
+    accrued: tuple[float, ...]
+    wanted: tuple[int, ...]
+    lots: tuple[int, ...]
+    paused: Rebalance | UnsetType = UNSET
+
+
+class Made(msgspec.Struct, frozen=True, array_like=True):
+    """What one unit made by each part of attribution until units were last created or burned, and the token then.
+
+    Both are in units of the currency; what it made since then is the token's parts beyond those, per unit.
+    """
+
+    unit: tuple[float, ...]
+    token: tuple[float, ...]
+
+
 class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     """A token between two events.
 
@@ -151,6 +191,13 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
         rolls: how many of these epochs were no rebalance of the rule's: rolls, and what went on after one.
         charged_ms: up to when fees were charged, where a roll put off what else was due by then.
         delays: by how much times of day are put off (see `core.delays`); unset: not at all.
+        dealing: the flow that is being hedged; unset: none.
+        dealings: how many flows were hedged so far.
+        charged_share: the part of the present day for which the fee was charged already, at a dealing.
+        brought: what flows brought in less what they took out, minor units; the venue's account has it once it is
+            moved there.
+        paused: whether no units are created.
+        made: what one unit made; unset: units were never created or burned since the launch.
     """
 
     status: Status = "draft"
@@ -169,6 +216,12 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     rolls: int | UnsetType = UNSET
     charged_ms: int | UnsetType = UNSET
     delays: Fixed | UnsetType = UNSET
+    dealing: Dealing | UnsetType = UNSET
+    dealings: int | UnsetType = UNSET
+    charged_share: float | UnsetType = UNSET
+    brought: int | UnsetType = UNSET
+    paused: bool | UnsetType = UNSET
+    made: Made | UnsetType = UNSET
 
     @property
     def equity(self) -> int:

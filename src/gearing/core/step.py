@@ -15,13 +15,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from gearing.core import attribution as att
+from gearing.core import dealing, rolling, trading
 from gearing.core import events as ev
-from gearing.core import rolling, trading
 from gearing.core.changes import change_problems
 from gearing.core.decide import NONE, SCHEDULED, Decision
 from gearing.core.delays import at_event, fixed_at
 from gearing.core.formulas import equity_after_fee
-from gearing.core.ledger import CAPITAL, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET, Entry
+from gearing.core.ledger import CAPITAL, FLOWS, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET, Entry
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import FLOOR, to_float, to_minor
 from gearing.core.portfolio import exposure, index_at
@@ -32,7 +32,7 @@ from gearing.core.trading import Order
 from gearing.core.working import Working
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 2
+BEHAVIOUR = 3
 
 
 class Step(NamedTuple):
@@ -98,9 +98,7 @@ def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
         return again._replace(state=msgspec.structs.replace(again.state, attended_ms=event.time_ms))
     if _is_over(state):
         return Step(work.finished(), tuple(work.entry))
-    if work.equity <= 0:
-        return _wipe_out(work, event.time_ms)
-    if not _charged(spec, work, event.time_ms):
+    if _is_lost(work) or not _charged(spec, work, event.time_ms):
         return _wipe_out(work, event.time_ms)
     if state.is_rolling:  # what else fell due waits until the roll is complete
         return Step(work.finished(charged_ms=event.time_ms), tuple(work.entry))
@@ -126,7 +124,7 @@ def _roll_due(spec: Spec, state: TokenState, event: ev.RollDue) -> Step:
         raise StepError("there is no roll to go on with")
     work = Working(spec, state)
     work.mark(event.prices)
-    if work.equity <= 0 or not _charged(spec, work, event.time_ms):
+    if _is_lost(work) or not _charged(spec, work, event.time_ms):
         return _wipe_out(work, event.time_ms)
     after, orders = rolling.begin_roll(spec, work, event)
     return Step(after, tuple(work.entry), orders)
@@ -136,18 +134,28 @@ def _charged(spec: Spec, work: Working, now_ms: int) -> bool:
     """Charges the fee of the days that ended since it last was; returns whether there is equity left."""
     days = now_ms // DAY_MS - work.state.charged_until_ms // DAY_MS
     if days > 0 and work.balances.units:
-        _charge(spec, work, days)
+        _charge(spec, work, float(days) - work.charged_share)
+        work.charged_share = 0.0
         return work.equity > 0
     return True
 
 
-def _charge(spec: Spec, work: Working, days: int) -> None:
+def _charged_to_now(spec: Spec, work: Working, now_ms: int) -> bool:
+    """Charges the fee up to this very moment, so that nobody comes in or goes out between two days' ends for free."""
+    share = now_ms % DAY_MS / DAY_MS
+    if _charged(spec, work, now_ms) and work.balances.units and share > work.charged_share:
+        _charge(spec, work, share - work.charged_share)
+        work.charged_share = share
+    return work.equity > 0 or not work.balances.units
+
+
+def _charge(spec: Spec, work: Working, days: float) -> None:
     """Books the management fee of the days that ended, rounded down: what is left of a minor unit stays."""
     t = spec.terms
     _, x = work.arrays()
     equity = to_float(work.equity)
     held = exposure(x, MARK)
-    after = equity_after_fee(equity, held, float(days), t.fee_per_day, t.fee_per_year, t.fee_on_exposure)
+    after = equity_after_fee(equity, held, days, t.fee_per_day, t.fee_per_year, t.fee_on_exposure)
     fee = to_minor(equity - after, FLOOR)
     if fee > 0:
         work.close_stretch()
@@ -157,7 +165,11 @@ def _charge(spec: Spec, work: Working, days: int) -> None:
 def _nav_struck(spec: Spec, state: TokenState, event: ev.NavStruck) -> Step:
     work = Working(spec, state)
     work.mark(event.prices)
-    return Step(work.finished(), tuple(work.entry))
+    if event.accrues is not True or _is_over(state) or not work.balances.units:
+        return Step(work.finished(), tuple(work.entry))
+    if _is_lost(work) or not _charged_to_now(spec, work, event.time_ms):
+        return _wipe_out(work, event.time_ms)
+    return Step(work.finished(charged_ms=max(event.time_ms, state.charged_until_ms)), tuple(work.entry))
 
 
 def _funding_settled(spec: Spec, state: TokenState, event: ev.FundingSettled) -> Step:
@@ -169,10 +181,12 @@ def _funding_settled(spec: Spec, state: TokenState, event: ev.FundingSettled) ->
     if event.amount:
         # The venue moves the money whatever became of the token, so a frozen one's wallet moves too.
         work.close_stretch()
-        work.settle_funding(event.amount)
+        work.settle_funding(event.amount, event.leg)
     work.legs[event.leg] = msgspec.structs.replace(work.legs[event.leg], funded_ms=event.settlement_ms)
-    if work.equity <= 0 and not _is_over(state):
+    if _is_lost(work) and not _is_over(state):
         return _wipe_out(work, event.time_ms)
+    if not work.balances.units and state.dealings is not UNSET:
+        dealing.sweep(work, event.time_ms)
     if state.status == "wiped" and work.is_flat and not state.is_working:
         work.cover(event.time_ms)
     return Step(work.finished(), tuple(work.entry))
@@ -185,14 +199,20 @@ def _filled(spec: Spec, state: TokenState, event: ev.Filled) -> Step:
     if event.lots == 0 or (event.lots > 0) != (attempt.lots > 0) or abs(filled) > abs(attempt.lots):
         raise StepError(f"a fill of {event.lots} lots does not fit into an order of {attempt.lots}")
     work = Working(spec, state)
-    rolls = running.reason == rolling.ROLL
-    work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, SPREAD, rolls=rolls)
+    if running.reason == dealing.DEALING:
+        work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, FLOWS)
+        dealing.hedged(work, event.leg, event.lots)
+    else:
+        rolls = running.reason == rolling.ROLL
+        work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, SPREAD, rolls=rolls)
     after = work.finished(rebalance=trading.filled(work, event.leg, event.lots))
     return Step(after, tuple(work.entry))
 
 
 def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
     running = _running(state, event)
+    if running.reason == dealing.DEALING:
+        return _hedge_ended(state, running, event)
     # Of a token that is to be closed, what another rebalance left is not asked for anew.
     closes = state.status in {"wiped", "closing"}
     again = trading.closes(running) if closes else state.status != "halted"
@@ -207,13 +227,20 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
     if closes:
         waits = lacks and again
         return Step(msgspec.structs.replace(state, rebalance=None)) if waits else _closed(work, event.time_ms)
-    if work.equity <= 0:
+    if _is_lost(work):
         return _wipe_out(work, event.time_ms)
     if lacks:  # what was traded stands; once resumed, the rule is asked anew
         return Step(work.finished(rebalance=None))
     if running.reason == rolling.ROLL:
         return Step(rolling.roll_ended(work, running), tuple(work.entry))
     return Step(trading.slice_done(spec, work, running), tuple(work.entry))
+
+
+def _hedge_ended(state: TokenState, running: Any, event: ev.OrderEnded) -> Step:
+    """Takes an order off a flow's hedge; once all have ended, the flow is settled for what was filled."""
+    again = state.status == "open"
+    running, _, orders = trading.ended(running, event.leg, state.legs[event.leg], again=again)
+    return Step(msgspec.structs.replace(state, rebalance=running if running.attempts else None), (), orders)
 
 
 def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
@@ -225,7 +252,7 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
     work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION)
     if not event.deleveraged:
         rolling.leave_as_is(work)
-    if work.equity <= 0 and not _is_over(state):
+    if _is_lost(work) and not _is_over(state):
         return _wipe_out(work, event.time_ms)
     if state.status in {"wiped", "closing"} and work.is_flat and not state.is_working:
         return _closed(work, event.time_ms)
@@ -242,6 +269,8 @@ def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
         return Step(msgspec.structs.replace(state, status="open") if state.status == "halted" else state)
     if event.action == "rebalance":
         return _rebalance_now(spec, state, event)
+    if event.action in {"pause", "unpause"}:
+        return Step(msgspec.structs.replace(state, paused=True if event.action == "pause" else UNSET))
     if event.action == "halt":
         return Step(msgspec.structs.replace(state, status="halted") if state.status == "open" else state)
     work = Working(spec, state)
@@ -264,15 +293,81 @@ def _rebalance_now(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
 
 
 def _consolidated(spec: Spec, state: TokenState, event: ev.Consolidated) -> Step:
-    """Merges units; those of the last, incomplete unit are rounded down and stay in everybody's NAV."""
+    """Merges units."""
     if not math.isfinite(event.factor) or event.factor <= 1:
         raise StepError("units are merged by a factor above 1")
+    if state.dealing is not UNSET:
+        raise StepError("units are merged between two dealings")
     work = Working(spec, state)
-    left = int(to_minor(to_float(state.balances.units) / event.factor, FLOOR))
-    if left <= 0:
-        raise StepError("nothing would be left of the units")
-    work.post(left - state.balances.units, HELD, ISSUED)
-    return Step(work.finished(), tuple(work.entry))
+    return _done(work, dealing.merge_units, work, event)
+
+
+def _flow_matched(spec: Spec, state: TokenState, event: ev.FlowMatched) -> Step:
+    work = Working(spec, state)
+    return _done(work, dealing.match_flow, spec, work, event)
+
+
+def _dealing_begun(spec: Spec, state: TokenState, event: ev.DealingBegun) -> Step:
+    why = why_not_dealt(state, event.side)
+    if why:
+        raise StepError(why)
+    if event.amount <= 0 or (event.side == "redeem" and event.amount > state.balances.units):
+        raise StepError(f"a flow of {event.amount} cannot be")
+    work = Working(spec, state)
+    work.mark(event.prices)
+    if not _charged_to_now(spec, work, event.time_ms):
+        return _wipe_out(work, event.time_ms)
+    if work.balances.units:
+        work.close_stretch()
+    after, orders = dealing.begin_dealing(spec, work, event)
+    charged = max(event.time_ms, state.charged_until_ms)
+    return Step(msgspec.structs.replace(after, charged_ms=charged), tuple(work.entry), orders)
+
+
+def _dealing_settled(spec: Spec, state: TokenState, event: ev.DealingSettled) -> Step:
+    if state.dealing is UNSET or state.is_working:
+        raise StepError("no flow has been hedged")
+    work = Working(spec, state)
+    done = _done(work, dealing.settle_dealing, spec, work, event)
+    if done.state.status in {"wiped", "closing"}:
+        again = _closed(Working(spec, done.state), event.time_ms)
+        return again._replace(entry=(*done.entry, *again.entry))
+    return done
+
+
+def _redeemed(spec: Spec, state: TokenState, event: ev.Redeemed) -> Step:
+    if state.status != "closed" or not state.is_flat:
+        raise StepError(f"a token that is {state.status} is not redeemed without a hedge")
+    work = Working(spec, state)
+    return _done(work, dealing.redeem_closed, work, event)
+
+
+def _fees_taken(spec: Spec, state: TokenState, event: ev.FeesTaken) -> Step:
+    if not event.by or state.dealing is not UNSET:
+        raise StepError("fees are taken by somebody, between two dealings")
+    work = Working(spec, state)
+    return _done(work, dealing.take_fees, spec, work, event)
+
+
+def why_not_dealt(state: TokenState, side: dealing.Side) -> str:
+    """Returns why no flow of this side can be hedged now; empty: one can."""
+    if state.status != "open":
+        return f"a token that is {state.status} deals in nothing"
+    if side == "subscribe" and state.paused is True:
+        return "creations are paused"
+    if state.dealing is not UNSET:
+        return "a flow is being hedged already"
+    if state.is_working or state.is_rolling:
+        return "the token is trading"
+    return ""
+
+
+def _done(work: Working, does: Callable[..., TokenState], *arguments: Any) -> Step:
+    """Returns what a dealing did; what it refuses cannot happen."""
+    try:
+        return Step(does(*arguments), tuple(work.entry))
+    except ValueError as error:
+        raise StepError(str(error)) from error
 
 
 def _specification_changed(spec: Spec, state: TokenState, event: ev.SpecificationChanged) -> Step:
@@ -287,7 +382,7 @@ def _specification_changed(spec: Spec, state: TokenState, event: ev.Specificatio
     if problems:
         raise StepError(f"this cannot change while the token runs: {problems[0]}")
     work = Working(spec, state)
-    if spec.has_fee and state.balances.units and event.time_ms // DAY_MS > state.attended_ms // DAY_MS:
+    if spec.has_fee and state.balances.units and event.time_ms // DAY_MS > state.charged_until_ms // DAY_MS:
         raise StepError("the fee of a day that ended is not booked yet; the next price books it")
     work.close_stretch()
     v, x = work.arrays()
@@ -322,6 +417,11 @@ def _closed(work: Working, now_ms: int) -> Step:
     return Step(work.finished(rebalance=None, status="closed" if status == "closing" else status), tuple(work.entry))
 
 
+def _is_lost(work: Working) -> bool:
+    """Returns whether those who hold units have nothing left."""
+    return work.equity <= 0 and work.balances.units > 0
+
+
 def _is_over(state: TokenState) -> bool:
     return state.status in {"wiped", "closed"}
 
@@ -348,4 +448,9 @@ _HANDLERS: dict[type, Callable[[Spec, TokenState, Any], Step]] = {
     ev.Operated: _operated,
     ev.Consolidated: _consolidated,
     ev.SpecificationChanged: _specification_changed,
+    ev.FlowMatched: _flow_matched,
+    ev.DealingBegun: _dealing_begun,
+    ev.DealingSettled: _dealing_settled,
+    ev.Redeemed: _redeemed,
+    ev.FeesTaken: _fees_taken,
 }

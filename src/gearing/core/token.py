@@ -8,6 +8,7 @@ from typing import Literal
 from gearing.core.fees import Consolidation, Costs, Fees, Limits
 from gearing.core.instruments import Instrument, Leg, Perpetual, Spot, TotalReturnSwap
 from gearing.core.presets import PRESETS, preset, unknown_preset
+from gearing.core.primary import Primary
 from gearing.core.record import Check, Record
 from gearing.core.rule import TARGET_MAX, Rule, rule_problems
 from gearing.errors import SpecError
@@ -36,6 +37,7 @@ class Token(Record, frozen=True, kw_only=True):
         consolidation: when units are merged, or None.
         disclosure: what the public may know of the next rebalance: "full" all, "prices" its trigger prices and side,
             "after" nothing before it is done.
+        primary: how units are created and redeemed.
     """
 
     symbol: str
@@ -51,6 +53,7 @@ class Token(Record, frozen=True, kw_only=True):
     cash_interest: float | None = None
     consolidation: Consolidation | None = None
     disclosure: Disclosure = "prices"
+    primary: Primary = Primary()
 
     def __post_init__(self) -> None:
         check = Check(self)
@@ -72,7 +75,7 @@ class Token(Record, frozen=True, kw_only=True):
         wanted = self.consolidation is None or isinstance(self.consolidation, Consolidation)
         check.that(wanted, "consolidation", "a Consolidation")
         check.choice("disclosure", DISCLOSURES)
-        for place, kind in (("fees", Fees), ("limits", Limits), ("costs", Costs)):
+        for place, kind in (("fees", Fees), ("limits", Limits), ("costs", Costs), ("primary", Primary)):
             check.that(isinstance(getattr(self, place), kind), place, f"a {kind.__name__}")
         check.that(isinstance(self.rule, (Rule, str)), "rule", "a Rule or the name of a preset")
         self._check_rule(check, target_is_wrong=any(problem.place == "target" for problem in check.problems))

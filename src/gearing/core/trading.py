@@ -56,7 +56,7 @@ class Plan(NamedTuple):
 def decide_now(spec: Spec, work: Working, due: int, now_ms: int, before_ms: int) -> Decision:
     """Returns what the rule says at the last mark; while an order lives, and before the launch, nothing."""
     state = work.state
-    if state.is_working or state.status != "open" or state.is_rolling:
+    if state.is_working or state.status != "open" or state.is_rolling or state.dealing is not UNSET:
         return Decision(NONE, 0.0, 0.0)
     if not state.opened:
         return Decision(OPENING, spec.terms.target, 0.0)

@@ -15,6 +15,7 @@ from gearing.core import attribution as att
 from gearing.core.ledger import (
     COMMISSION,
     FEES,
+    FLOWS,
     FUNDING,
     LIQUIDATION,
     MANAGEMENT,
@@ -71,6 +72,9 @@ class Working:
         self.balances: Balances = state.balances
         self.entry: list[Posting] = []
         self.covers = state.covers
+        self.dealing = state.dealing
+        self.brought = state.brought
+        self.charged_share = 0.0 if state.charged_share is UNSET else state.charged_share
         parts = [-math.inf if part is None else part for part in state.parts] if None in state.parts else state.parts
         self.parts: Floats = np.array(parts, dtype=np.float64)
 
@@ -91,7 +95,7 @@ class Working:
             parts = [None if part == -math.inf else part for part in parts]
         return msgspec.structs.replace(
             self.state, balances=self.balances, legs=tuple(self.legs), parts=tuple(parts), covers=self.covers,
-            **changed,
+            dealing=self.dealing, brought=self.brought, charged_share=self.charged_share or UNSET, **changed,
         )  # fmt: skip
 
     def post(self, amount: int, debit: str, credit: str) -> None:
@@ -100,11 +104,27 @@ class Working:
         self.entry += lines
         self.balances = posted(self.balances, lines)
 
-    def settle_funding(self, amount: int) -> None:
+    def bring(self, amount: int, account: str) -> None:
+        """Posts money that a flow brings in (takes out < 0) against an account."""
+        self.post(amount, WALLET, account)
+        if amount:
+            self.brought = amount + (0 if self.brought is UNSET else self.brought)
+
+    def settle_funding(self, amount: int, leg: int) -> None:
         """Books funding received (paid < 0) in the wallet.
 
-        Where the fee is all in, the issuer bears it: what it is owed falls by what was paid.
+        Where the fee is all in, the issuer bears it: what it is owed falls by what was paid. Of what is paid on the
+        hedge of a flow, the flow bears its part, by size.
+
+        Args:
+            amount: minor units.
+            leg: on which it was settled.
         """
+        mine = self.flow_lots(leg)
+        if mine:
+            part = share_of(amount, mine, self.legs[leg].lots) if self.legs[leg].lots else 0
+            self.post(part, WALLET, FLOWS)
+            amount -= part
         if self.spec.all_in:
             self.post(amount, WALLET, FEES)
             return
@@ -115,6 +135,11 @@ class Working:
         """Books a management fee, ≥ 0, as owed to the issuer."""
         self._attribute(att.FEE, -amount)
         self.post(amount, MANAGEMENT, FEES)
+
+    def waive_fee(self, amount: int) -> None:
+        """Books a management fee that the issuer is owed, > 0, as given back to the token."""
+        self._attribute(att.FEE, amount)
+        self.post(amount, FEES, MANAGEMENT)
 
     def cover(self, now_ms: int) -> None:
         """Takes what a wiped-out token lacks out of the reserve, so that nobody owes.
@@ -127,11 +152,16 @@ class Working:
             self.covers = (*self.covers, Cover(now_ms, amount))
 
     def mark(self, prices: tuple[float, ...]) -> None:
-        """Marks each leg; unrealised profit is worked out from position and basis, never added up."""
+        """Marks each leg; unrealised profit is worked out from position and basis, never added up.
+
+        What a flow's hedge gains is the flow's.
+        """
+        before = self._flow_worth()
         self.legs = [
             leg if leg.mark == price else msgspec.structs.replace(leg, mark=price)
             for leg, price in zip(self.legs, prices, strict=True)
         ]
+        self.post(self._flow_worth() - before, UNREALISED, FLOWS)
         self.post(self._unrealised() - self.balances.unrealised, UNREALISED, PRICE)
 
     def trade(
@@ -146,7 +176,7 @@ class Working:
             price: at which it was traded.
             charge: what the venue took for it, minor units, ≥ 0.
             now_ms: when.
-            account: SPREAD for a trade of the token's own, LIQUIDATION for one of the venue's.
+            account: SPREAD for a trade of the token's own, LIQUIDATION for the venue's, FLOWS for a flow's hedge.
             rolls: whether it is a trade of a roll, which leaves the attribution's stretch as it is.
         """
         leg = self.legs[k]
@@ -169,6 +199,10 @@ class Working:
         )  # fmt: skip
         self.post(realised, WALLET, UNREALISED)
         lost = self.balances.unrealised - self._unrealised()
+        if account == FLOWS:
+            self.post(-lost, UNREALISED, FLOWS)
+            self.post(-charge, WALLET, FLOWS)
+            return
         borne = self.spec.all_in and account == SPREAD
         if not borne:
             self._attribute_cost(lost, charge, account)
@@ -187,7 +221,10 @@ class Working:
                 att.post_mark_against(self.parts, self.spec.terms.target, equity, level, level)
 
     def arrays(self, volumes: tuple[float, ...] = ()) -> tuple[Floats, Floats]:
-        """Returns the portfolio as compiled functions see it (`core.legs` says what stands where)."""
+        """Returns the portfolio as compiled functions see it (`core.legs` says what stands where).
+
+        What a flow's hedge holds is the flow's, and no part of it.
+        """
         v, x = np.zeros(N_FUND), np.zeros((N_ROOM, len(self.spec.token.legs)))
         v[EQUITY], v[REF_MS], v[INDEX] = to_float(self.equity), self.state.ref_ms, self.state.index
         v[FLAT] = float(self.is_flat)
@@ -199,11 +236,21 @@ class Working:
             if leg.leg is not UNSET:  # what a roll has opened, as so much more of what the leg still holds
                 x[Q, leg.leg] += leg.lots * float(leg.lot) * leg.mark / x[MARK, leg.leg]
                 continue
-            x[Q, k], x[MARK, k] = leg.lots * float(leg.lot), leg.mark
+            x[Q, k], x[MARK, k] = (leg.lots - self.flow_lots(k)) * float(leg.lot), leg.mark
             x[REF, k], x[INDEX_REF, k] = leg.ref, leg.index_ref
         if volumes:
             x[VOLUME] = volumes
         return v, x
+
+    def flow_lots(self, k: int) -> int:
+        """Returns the lots of leg k's position that a flow's hedge traded."""
+        return 0 if self.dealing is UNSET or k >= len(self.dealing.lots) else self.dealing.lots[k]
+
+    def _flow_worth(self) -> int:
+        if self.dealing is UNSET:
+            return 0
+        held = zip(self.legs, self.dealing.lots, strict=False)
+        return sum(value_of(lots, leg.lot_size, leg.mark, FLOOR) for leg, lots in held if lots)
 
     def _unrealised(self) -> int:
         return sum(value_of(leg.lots, leg.lot_size, leg.mark, FLOOR) - leg.basis for leg in self.legs)

@@ -8,8 +8,10 @@ from typing import NamedTuple
 import msgspec
 
 from gearing.core.book import BookState
-from gearing.core.events import Launched, Operated, SpecificationChanged
+from gearing.core.events import DealingBegun, Launched, Operated, SpecificationChanged
+from gearing.core.holder import HolderState
 from gearing.core.journal import line_of, state_of
+from gearing.core.netting import Ask
 from gearing.core.terms import Spec
 from gearing.core.token import Token
 from gearing.drive.breakers import OnDeleveraging
@@ -18,11 +20,14 @@ from gearing.drive.effects import Head
 from gearing.drive.market import Market
 from gearing.drive.measured import Measured
 from gearing.drive.outbox import Outbox
+from gearing.drive.primary import Primary
+from gearing.drive.running import Holder
 from gearing.drive.starts import Starts
 from gearing.store.database import read_secret
 from gearing.store.store import Store
 
 book_of = msgspec.json.Decoder(BookState).decode
+_holder_of = msgspec.json.Decoder(HolderState).decode
 _measured_of = msgspec.json.Decoder(Measured).decode
 
 
@@ -67,8 +72,17 @@ def boot(
                 running = driver.adopt(book, spec, state_of(found.body), Head(found.seq, found.hash))
                 running.measured = last_measured(store, token)
                 running.why = why_of(store, token, running.state.status)
+                running.flow = flow_of(store, token) if running.state.dealing is not msgspec.UNSET else ()
         if store.meta.is_foreign_to(book_state.incarnation):
             driver.reopen_book(book, store.meta.incarnation, now_ms)
+    driver.primary = Primary(driver, (
+        Holder(stream.removeprefix("holder:"), _holder_of(found.body), Head(found.seq, found.hash))
+        for stream, found in states.items() if stream.startswith("holder:")
+    ))  # fmt: skip
+    for running in driver.tokens:
+        if not driver.primary.supply.get(running.name):  # of before there were holders, or never dealt in
+            driver.primary.grant_seed(running, now_ms, -running.state.balances.capital)
+        driver.primary.call(running, now_ms)
     for row in store.outbox_open():
         order = driver.books[row.book].state.live.get(row.id)
         if order is not None:
@@ -85,6 +99,15 @@ def spec_of(store: Store, token: str) -> Token:
     if not isinstance(last, (Launched, SpecificationChanged)):
         raise TypeError(f"{stream} does not begin with its launch")
     return last.token
+
+
+def flow_of(store: Store, token: str) -> tuple[Ask, ...]:
+    """Returns the requests whose hedge is under way: those that its beginning names."""
+    (*_, last) = store.tagged(f"token:{token}", "dealing_begun")
+    begun = line_of(last.body).event
+    if not isinstance(begun, DealingBegun):
+        raise TypeError(f"token:{token} line {last.seq} begins no dealing")
+    return tuple(Ask(part.holder, part.id, begun.side, part.amount) for part in begun.parts)
 
 
 def last_measured(store: Store, token: str) -> Measured | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -19,7 +20,8 @@ from gearing.market.series import Floats, Prices, Times, spacing_ms
 from gearing.market.tables import FUNDING_COLUMNS, PRICE_COLUMNS, symbols_in
 from gearing.venues.protocol import Quote
 
-_INTERVAL_MS = 8 * 3_600_000
+_HOUR_MS = 3_600_000
+_INTERVAL_MS = 8 * _HOUR_MS
 
 
 class Settlement(NamedTuple):
@@ -67,16 +69,26 @@ class SyntheticFeed:
         self.market, self.every_ms = market, every_ms
         self.symbols = tuple(coin.symbol for coin in market.coins)
         self._volumes = tuple(coin.volume for coin in market.coins)
+        self._predicted = lru_cache(maxsize=1)(self._rates_of)
         self.first_ms, self.last_ms = ORIGIN_MS + DAY_MS, math.inf
         self.starts_ms = dict.fromkeys(self.symbols, self.first_ms)
 
     def quotes_at(self, time_ms: int) -> list[Quote]:
         """See `Feed`."""
         marks, indexes = self.market.marks(time_ms).tolist(), self.market.indexes(time_ms).tolist()
+        rates, due_ms = self._predicted(time_ms // _HOUR_MS), (time_ms // _INTERVAL_MS + 1) * _INTERVAL_MS
         return [
-            Quote(symbol=symbol, time_ms=time_ms, mark=mark, index=index, volume_24h=volume)
-            for symbol, mark, index, volume in zip(self.symbols, marks, indexes, self._volumes, strict=True)
-        ]
+            Quote(symbol=symbol, time_ms=time_ms, mark=mark, index=index, volume_24h=volume, funding_rate=rate,
+                  funding_ms=due_ms)
+            for symbol, mark, index, volume, rate in zip(
+                self.symbols, marks, indexes, self._volumes, rates, strict=True
+            )
+        ]  # fmt: skip
+
+    def _rates_of(self, hour: int) -> list[float]:
+        """Returns the funding rates that the last full hour lets one expect."""
+        rates: list[float] = self.market.funding_rates(hour * _HOUR_MS).tolist()
+        return rates
 
     def settlements(self, after_ms: int, until_ms: int) -> list[Settlement]:
         """See `Feed`."""

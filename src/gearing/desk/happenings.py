@@ -8,6 +8,7 @@ import msgspec
 
 from gearing.core import book as bk
 from gearing.core import events as ev
+from gearing.core.dealing import DEALING
 from gearing.core.journal import line_of
 from gearing.core.money import to_float
 from gearing.core.rolling import ROLL
@@ -47,7 +48,8 @@ def happenings(effects: Effects) -> list[Happening]:
     for line in effects.lines:
         if any(mark in line.body for mark in _QUIET):
             continue
-        one = _of_token(line) if line.stream.startswith("token:") else _of_book(line)
+        read = _READ.get(line.stream.partition(":")[0])
+        one = read(line) if read is not None else None
         if one is not None:
             found.append(one)
     found += [_rebalanced(one) for one in effects.rebalances.values() if not one.is_open]
@@ -80,6 +82,14 @@ def _of_token(line: Written) -> Happening | None:
         case ev.Operated():
             level = "info" if event.action in {"resume", "rebalance"} else "warning"
             words = f"{event.action} by {event.by}: {event.reason}"
+        case ev.FlowMatched():
+            words = f"{to_float(event.units):,.4f} units changed hands for {to_float(event.cash):,.2f}"
+        case ev.DealingSettled() if event.units:
+            words = f"dealt {to_float(event.units):,.4f} units for {to_float(event.cash):,.2f}"
+        case ev.DealingSettled():
+            level, words = "warning", "a flow could not be hedged, and was returned"
+        case ev.Redeemed():
+            words = f"{to_float(event.units):,.4f} units were paid out with {to_float(event.cash):,.2f}"
         case ev.SpecificationChanged():
             words = f"specification changed by {event.by}: {event.reason}"
         case _:
@@ -110,8 +120,13 @@ def _of_book(line: Written) -> Happening | None:
     return Happening(time_ms=event.time_ms, level=level, kind=tag, book=line.stream.partition(":")[2], words=words)
 
 
+# Of a holder nothing is told: what is dealt for all of them together is.
+_READ = {"token": _of_token, "book": _of_book}
+_DONE = {ROLL: "rolled", DEALING: "hedged a flow"}
+
+
 def _rebalanced(one: Measured) -> Happening:
-    did = "rolled" if one.reason == ROLL else f"rebalanced ({one.reason})"
+    did = _DONE.get(one.reason) or f"rebalanced ({one.reason})"
     words = (
         f"{did}: {one.before:+.3f} → {one.after:+.3f}, traded {to_float(one.traded):,.0f}, "
         f"cost {to_float(one.cost):,.2f} ({one.cost_rate:.3%})"

@@ -9,6 +9,7 @@ import msgspec
 from gearing.core import book as bk
 from gearing.core.changes import change_problems, differences
 from gearing.core.step import StepError
+from gearing.desk.counter import answer
 from gearing.desk.engine import Engine
 from gearing.desk.requests import Answered, Change, Operate, encode, wanted_of
 from gearing.drive.running import Running
@@ -55,6 +56,8 @@ class Inbox:
             wanted = wanted_of(request.body)
         except (msgspec.DecodeError, GearingError) as error:
             return Answered(done=False, words=f"the request cannot be read: {error}", time_ms=now_ms)
+        if not isinstance(wanted, (Operate, Change)):
+            return answer(self._engine.driver, wanted, now_ms)
         running = self._engine.driver.by_name.get(wanted.token)
         if running is None:
             known = ", ".join(self._engine.driver.by_name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gearing.core.dealing import Side
 from gearing.core.events import Action
 from gearing.core.token import Token
 
@@ -43,6 +44,69 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="ch
         return self.specification.symbol
 
 
+class Pay(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="pay"):
+    """Money of a holder came in from outside, or was paid out.
+
+    Args:
+        holder: its opaque id; the first deposit makes it one.
+        asset: the currency.
+        amount: minor units; paid out < 0.
+        reference: the payer's; it counts once.
+        by: who says so.
+    """
+
+    holder: str
+    asset: str
+    amount: int
+    reference: str
+    by: str
+
+
+class Deal(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="deal"):
+    """A holder subscribes to a token, or redeems units of it.
+
+    Args:
+        holder: its id.
+        token: of which.
+        side: subscribe or redeem.
+        amount: money with its fee, minor units; or units.
+    """
+
+    holder: str
+    token: str
+    side: Side
+    amount: int
+
+
+class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="cancel"):
+    """A holder takes a request back that is not being dealt."""
+
+    holder: str
+    id: str
+
+
+class HandOn(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="hand_on"):
+    """A holder hands units or money to another.
+
+    Args:
+        holder, other: from whom, and to whom.
+        token: whose units; empty: money.
+        asset: the currency; empty: units.
+        amount: units or minor units, > 0.
+        reference: of the transfer; it counts once.
+    """
+
+    holder: str
+    other: str
+    token: str = ""
+    asset: str = ""
+    amount: int
+    reference: str
+
+
+Wanted = Operate | Change | Pay | Deal | Cancel | HandOn
+
+
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a request.
 
@@ -50,15 +114,19 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
         done: whether it was carried out.
         words: what was done, or why not.
         time_ms: the market's time of it.
-        status: of the token after it; empty: there is no such token.
+        status: of the token after it; empty: there is no such token, or none was asked for.
+        id: of the request that was accepted, if one was.
+        place: its place among those of its token that wait.
     """
 
     done: bool
     words: str
     time_ms: int
     status: str = ""
+    id: str = ""
+    place: int = 0
 
 
 encode = msgspec.json.Encoder(order="deterministic").encode
-wanted_of = msgspec.json.Decoder(Operate | Change).decode
+wanted_of = msgspec.json.Decoder(Wanted).decode
 answered_of = msgspec.json.Decoder(Answered).decode

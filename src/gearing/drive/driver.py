@@ -15,7 +15,7 @@ from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.book import BookState, LiveOrder, Purpose, book_step, order_id
 from gearing.core.invariants import breaches
-from gearing.core.journal import GENESIS, Line, state_body, state_hash
+from gearing.core.journal import Line, state_body, state_hash
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, StepError, step
@@ -24,11 +24,12 @@ from gearing.core.token import Token
 from gearing.core.trading import Order
 from gearing.core.watch import needs, watch
 from gearing.drive.breakers import OnDeleveraging, after_deleveraging
-from gearing.drive.effects import Effects, Head
+from gearing.drive.effects import START, Effects, Head
 from gearing.drive.limits import refusal
 from gearing.drive.listing import findings
 from gearing.drive.market import Market
 from gearing.drive.measured import measure
+from gearing.drive.primary import Primary, due_cash
 from gearing.drive.rolls import roll_now, why_not
 from gearing.drive.running import Book, Running
 from gearing.drive.starts import Starts
@@ -37,7 +38,6 @@ from gearing.store.records import BookLine, Nav, NavKind
 from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, OrderStatus, Quote, Statement, Trade
 
 _MINUTE_MS = 60_000
-_START = Head(0, GENESIS)
 
 _OUTCOMES: dict[str, ev.Outcome] = {
     "filled": "filled", "cancelled": "cancelled", "expired": "cancelled", "rejected": "rejected",
@@ -69,6 +69,7 @@ class Driver:
         self.by_name: dict[str, Running] = {}
         self.effects = Effects()
         self.lots: dict[str, str] = {}
+        self.primary = Primary(self)
         self._dated: list[Running] = []
 
     # Taking up books and tokens.
@@ -77,7 +78,7 @@ class Driver:
         self, name: str, incarnation: str, tokens: Iterable[str], now_ms: int, number: int | None = None
     ) -> Book:
         """Opens a new book, under a number that no other of its database has; by default the next of this driver."""
-        book = self.adopt_book(name, BookState(), _START)
+        book = self.adopt_book(name, BookState(), START)
         number = len(self.books) if number is None else number
         opened = bk.BookOpened(time_ms=now_ms, number=number, incarnation=incarnation, tokens=tuple(tokens))
         self.note(book, opened)
@@ -111,10 +112,11 @@ class Driver:
         """Launches a token at the prices of now, and seeds it."""
         contracts = spec.chains.at(now_ms)
         prices = tuple(self.market.price(symbol) for symbol in spec.chains.first(contracts))
-        running = self.adopt(book, spec, TokenState(), _START)
+        running = self.adopt(book, spec, TokenState(), START)
         self.apply(running, ev.Launched(time_ms=now_ms, token=spec.token, lots=lots, prices=prices,
                                         contracts=contracts))  # fmt: skip
         self.apply(running, ev.Seeded(time_ms=now_ms, amount=amount, units=units))
+        self.primary.grant_seed(running, now_ms, amount)
         return running
 
     def taken(self) -> Effects:
@@ -155,11 +157,14 @@ class Driver:
         if number > running.nav_number:
             running.nav_number = number
             self.publish(running, "minute", prices.time_ms, prices.marks)
+        self.primary.attend(running, prices, prices.time_ms)
         self.arm(running)
 
-    def publish(self, running: Running, kind: NavKind, time_ms: int, marks: tuple[float, ...]) -> None:
-        """Strikes a NAV at these prices and publishes it."""
-        self.apply(running, ev.NavStruck(time_ms=time_ms, prices=marks))
+    def publish(
+        self, running: Running, kind: NavKind, time_ms: int, marks: tuple[float, ...], *, accrues: bool = False
+    ) -> None:
+        """Strikes a NAV at these prices and publishes it; before a dealing the day's fee is charged up to then."""
+        self.apply(running, ev.NavStruck(time_ms=time_ms, prices=marks, accrues=True if accrues else msgspec.UNSET))
         state = running.state
         self.effects.navs.append(Nav(running.name, time_ms, kind, state.nav, state.balances.units, marks))
 
@@ -266,6 +271,8 @@ class Driver:
                 positions[symbol] = positions.get(symbol, 0) + leg.lots
             asset, state = running.spec.token.settlement, running.state
             cash[asset] = cash.get(asset, 0) + state.balances.wallet - sum(leg.basis for leg in state.legs)
+        for asset, amount in due_cash(book).items():  # what flows brought in is at the venue once it was moved
+            cash[asset] = cash.get(asset, 0) - amount
         found = [
             bk.Difference(what="position", name=name, venue=statement.positions.get(name, 0), ledger=lots)
             for name, lots in sorted(positions.items())
@@ -375,7 +382,8 @@ class Driver:
         """Sets the token's barriers to its horizon."""
         delay_of = partial(self.starts.delay_ms, running.name) if self.starts.has_window(running.name) else None
         running.horizon = watch(running.spec, running.state, delay_of)
-        self.market.arm(running.number, running.symbols, running.horizon, float((running.nav_number + 1) * self.nav_ms))
+        due_ms = min(float((running.nav_number + 1) * self.nav_ms), running.deals_ms)
+        self.market.arm(running.number, running.symbols, running.horizon, due_ms)
 
     def _roll(self, running: Running) -> bool:
         """Begins the roll that is due, or goes on with one; returns whether the rule has to do without its clock."""
@@ -431,6 +439,7 @@ class Driver:
         if why:
             self.halt(running, "limits", f"R4: an order was not sent: {why}", now_ms)
             self._end(running, order.leg, order.epoch, order.slice, order.attempt, "rejected", why, now_ms)
+            self.primary.after(running, now_ms)
             return
         purpose = Purpose(
             token=running.name, leg=order.leg, epoch=order.epoch, slice=order.slice, attempt=order.attempt
@@ -453,6 +462,7 @@ class Driver:
         running, p = self.by_name[order.purpose.token], order.purpose
         rolled = running.state.is_rolling
         self._end(running, p.leg, p.epoch, p.slice, p.attempt, outcome, words, time_ms)
+        self.primary.after(running, time_ms)
         if rolled and not running.state.is_rolling:  # what fell due with the roll was put off until now
             self.attend(running)
         else:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from gearing.core.book import LiveOrder
-from gearing.core.journal import body_of, hash_of, state_body
+from gearing.core.journal import GENESIS, body_of, hash_of, state_body
 from gearing.drive.measured import Measured
 from gearing.store.records import Nav, Projected, RebalanceRow, Written
 
@@ -17,6 +17,10 @@ class Head(NamedTuple):
 
     seq: int
     hash: str
+
+
+START = Head(0, GENESIS)
+"""Where a stream begins."""
 
 
 class Effects:

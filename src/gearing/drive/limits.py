@@ -22,7 +22,8 @@ def refusal(spec: Spec, state: TokenState, order: Order) -> str:
     after = leg.lots + order.lots
     if order.reduces or (abs(after) <= abs(leg.lots) and after * leg.lots >= 0):
         return ""
-    size, equity, limits = float(leg.lot) * leg.mark, to_float(state.equity), spec.token.limits
+    # What a flow paid in carries its hedge.
+    size, equity, limits = float(leg.lot) * leg.mark, to_float(state.equity - state.balances.flows), spec.token.limits
     if equity <= 0.0:
         return "there is no equity"
     notional = abs(order.lots) * size

@@ -11,6 +11,9 @@ from gearing.drive.barriers import Lane
 from gearing.drive.guard import Guard, GuardLimits
 from gearing.venues.protocol import Quote
 
+# How long a funding period is where no settlement of a day before is known.
+_DAY_MS, _FUNDING_MS = 86_400_000, 28_800_000
+
 
 class Prices(NamedTuple):
     """The prices of a token's legs: the marks, when the last of them was known, and when the one before."""
@@ -22,12 +25,13 @@ class Prices(NamedTuple):
 
 
 class _Instrument:
-    __slots__ = ("before_ms", "guard", "lane", "mark", "time_ms", "volume")
+    __slots__ = ("before_ms", "funding_ms", "funding_rate", "guard", "lane", "mark", "time_ms", "volume")
 
     def __init__(self, limits: GuardLimits) -> None:
         self.guard, self.lane = Guard(limits), Lane()
         self.mark, self.volume = math.nan, 0.0
-        self.time_ms = self.before_ms = 0
+        self.time_ms = self.before_ms = self.funding_ms = 0
+        self.funding_rate = 0.0
 
 
 class Market:
@@ -59,6 +63,7 @@ class Market:
         if time_ms != it.time_ms:
             it.before_ms = it.time_ms or time_ms
         it.mark, it.time_ms, it.volume = mark, time_ms, quote.volume_24h
+        it.funding_rate, it.funding_ms = quote.funding_rate, quote.funding_ms
         lane = it.lane
         if lane.low <= mark <= lane.high and time_ms < lane.deadline_ms:
             return []
@@ -90,6 +95,22 @@ class Market:
             return None  # one leg is priced, another has not been for too long (P1)
         before_ms = max(it.time_ms if it.time_ms < now_ms else it.before_ms for it in its)
         return Prices(tuple(it.mark for it in its), now_ms, before_ms, tuple(it.volume for it in its))
+
+    def run_up(self, symbol: str, since_ms: int, now_ms: int) -> float:
+        """Returns the part of the predicted funding rate that has run up since the last settlement; 0 if unknown.
+
+        Args:
+            symbol: of the instrument.
+            since_ms: the last settlement that was booked; one that is long ago is not taken for the last.
+            now_ms: the time.
+        """
+        it = self._instruments.get(symbol)
+        if it is None or not it.funding_rate or it.funding_ms <= now_ms:
+            return 0.0
+        length_ms = it.funding_ms - since_ms
+        if length_ms > _DAY_MS:
+            length_ms = _FUNDING_MS
+        return it.funding_rate * max(1.0 - (it.funding_ms - now_ms) / length_ms, 0.0)
 
     def age_ms(self, symbol: str, now_ms: int) -> int:
         """Returns how long ago the last good price of an instrument was received; since ever if there was none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET
 
 from gearing.core.events import Filled, TokenEvent
 from gearing.core.money import HALF_EVEN, to_float, value_of
@@ -100,8 +101,12 @@ def leverage_of(state: TokenState) -> float:
 
 
 def exposure_of(state: TokenState) -> float:
-    """Returns the signed exposure at the last marks, in settlement currency."""
-    return sum(leg.lots * float(leg.lot) * leg.mark for leg in state.legs)
+    """Returns the signed exposure at the last marks, in settlement currency; what a flow's hedge holds is not in it."""
+    held = sum(leg.lots * float(leg.lot) * leg.mark for leg in state.legs)
+    if state.dealing is UNSET:
+        return held
+    flow = zip(state.dealing.lots, state.legs, strict=False)
+    return held - sum(lots * float(leg.lot) * leg.mark for lots, leg in flow)
 
 
 def measure(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from msgspec import UNSET
 
 from gearing.core.book import BookState
+from gearing.core.holder import ISSUER, HolderState
+from gearing.core.netting import Ask
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
 from gearing.core.watch import Watch
@@ -17,6 +21,8 @@ class Running:
 
     __slots__ = (
         "book",
+        "deals_ms",
+        "flow",
         "head",
         "horizon",
         "measured",
@@ -37,6 +43,8 @@ class Running:
         self.goes_on_under(spec)
         self.symbols = spec.chains.held(state.legs) if state.legs else spec.chains.first(UNSET)
         self.nav_number = 0
+        self.deals_ms = math.inf  # when its next flows are dealt
+        self.flow: tuple[Ask, ...] = ()  # the requests whose hedge is under way
         self.horizon: Watch | None = None
         self.measured: Measured | None = None
         self.why = ""
@@ -66,3 +74,22 @@ class Book:
     def stream(self) -> str:
         """The name of its journal."""
         return f"book:{self.name}"
+
+
+class Holder:
+    """A holder as the driver runs it."""
+
+    __slots__ = ("head", "name", "state")
+
+    def __init__(self, name: str, state: HolderState, head: Head) -> None:
+        self.name, self.state, self.head = name, state, head
+
+    @property
+    def stream(self) -> str:
+        """The name of its journal."""
+        return f"holder:{self.name}"
+
+    @property
+    def is_issuer(self) -> bool:
+        """Whether it is the issuer's own account."""
+        return self.name == ISSUER

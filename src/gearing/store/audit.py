@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from gearing.core.book import BookError, BookState, book_step
 from gearing.core.events import Launched, SpecificationChanged
+from gearing.core.holder import ISSUER, HolderError, HolderState, holder_breaches, holder_step
 from gearing.core.invariants import breaches, l1_double_entry
 from gearing.core.journal import GENESIS, Line, hash_of, line_of, state_body, state_hash, state_of
 from gearing.core.ledger import Balances, posted
@@ -17,11 +18,11 @@ from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, StepError, step
 from gearing.core.terms import Spec
 from gearing.errors import GearingError
-from gearing.store.records import BookLine, Nav, Projected, Snapshot, Written
+from gearing.store.records import BookLine, HolderLine, Nav, Projected, Snapshot, Written
 from gearing.store.schema import STATE_SCHEMA
 
 What = Literal["file", "sequence", "chain", "line", "double entry", "balances", "step", "invariant", "state",
-               "snapshot", "nav"]  # fmt: skip
+               "snapshot", "nav", "supply"]  # fmt: skip
 
 # So many breaches of a stream are named; the rest are counted.
 NAMED_MAX = 100
@@ -30,13 +31,26 @@ _ONCE = frozenset({"balances", "step"})
 
 _book_line = msgspec.json.Decoder(BookLine).decode
 _book_state = msgspec.json.Decoder(BookState).decode
-_Faults = (StepError, BookError, GearingError, ArithmeticError, LookupError, TypeError, ValueError, StopIteration)
+_holder_line = msgspec.json.Decoder(HolderLine).decode
+holder_of = msgspec.json.Decoder(HolderState).decode
+_Faults = (
+    StepError,
+    BookError,
+    HolderError,
+    GearingError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+    StopIteration,
+)
 
 
 class Breach(NamedTuple):
     """Something that does not hold: where, which check, what stands there, what should.
 
-    `what` is one of: file, sequence, chain, line, double entry, balances, step, invariant, state, snapshot, nav.
+    `what` is one of: file, sequence, chain, line, double entry, balances, step, invariant, state, snapshot, nav, and
+    supply: what all holders have against what was issued.
     """
 
     stream: str
@@ -50,7 +64,7 @@ class Audit:
     """The audit of one stream. Lines are taken in order, then it is closed with what the tables say of its end.
 
     Args:
-        stream: its name; "token:" and "book:" streams are understood, of any other the chain is checked.
+        stream: its name; "token:", "book:" and "holder:" are understood, of any other the chain is checked.
         again: whether events of the current behaviour are stepped again.
         shots: its snapshots, by line.
     """
@@ -66,6 +80,8 @@ class Audit:
         # None: not known, since an event of another behaviour, or one that does not hold.
         self.token: TokenState | None = TokenState()
         self.book: BookState | None = BookState()
+        self.holder: HolderState | None = HolderState()
+        self.accounts: dict[str, int] = {}
         self.shots = shots or {}
         self.struck: dict[int, set[tuple[int, int]]] = {}
         self._said: set[What] = set()
@@ -85,6 +101,8 @@ class Audit:
             self._take_token(line)
         elif isinstance(line, BookLine):
             self._take_book(line)
+        elif isinstance(line, HolderLine):
+            self._take_holder(line)
 
     def close(self, projected: Projected | None, navs: Iterable[Nav]) -> None:
         """Holds the end against the projection of the state, and the published NAVs against the lines."""
@@ -103,15 +121,15 @@ class Audit:
         """Notes that the file itself could not be read any further."""
         self._breach(self.seq, "file", words, "a file that can be read")
 
-    def _line(self, row: Written) -> Line | BookLine | None:
-        if self.kind not in {"token", "book"}:
+    def _line(self, row: Written) -> Line | BookLine | HolderLine | None:
+        if self.kind not in _STATES:
             self.digest = ""
             return None
         try:
-            line: Line | BookLine = line_of(row.body) if self.kind == "token" else _book_line(row.body)
+            line = _read(self.kind, row.body)
         except (msgspec.MsgspecError, GearingError, UnicodeDecodeError) as error:
             self._breach(row.seq, "line", f"no line: {error}", "a line of the journal")
-            self.token = self.book = None
+            self.token = self.book = self.holder = None
             return None
         if (line.stream, line.seq, line.time_ms) != (row.stream, row.seq, row.time_ms):
             place = f"{row.stream} line {row.seq} at {row.time_ms}"
@@ -181,6 +199,31 @@ class Audit:
         elif current:
             self._breach(line.seq, "step", f"state {line.state}", f"state {digest}")
 
+    def _take_holder(self, line: HolderLine) -> None:
+        for posting in line.entry:
+            total = self.accounts.get(posting.account, 0) + posting.amount
+            self.accounts[posting.account] = total
+            if total == 0:
+                del self.accounts[posting.account]
+        before, self.holder = self.holder, None
+        if not self.again or before is None:
+            return
+        current = line.behaviour == BEHAVIOUR
+        try:
+            done = holder_step(before, line.event, may_owe_units=self.stream == f"holder:{ISSUER}")
+        except _Faults as error:
+            if current:
+                self._breach(line.seq, "step", f"{type(line.event).__name__}", f"an event that can happen: {error}")
+            return
+        digest = state_hash(state_body(done.state))
+        if (done.entry, digest) == (line.entry, line.state):
+            self.holder, self.stepped = done.state, self.stepped + current
+            for words in holder_breaches(done.state, line.entry):
+                self._breach(line.seq, "invariant", words, "no breach")
+        elif current:
+            expected = f"{_sum_of(done.entry)}, state {digest}"
+            self._breach(line.seq, "step", f"{_sum_of(line.entry)}, state {line.state}", expected)
+
     def _check_snapshot(self, seq: int) -> None:
         shot = self.shots.pop(seq, None)
         if shot is None:
@@ -208,12 +251,14 @@ class Audit:
         if digest != self.digest:
             self._breach(self.seq, "state", f"state {digest}", f"state {self.digest}")
         try:
-            state = state_of(projected.body) if self.kind == "token" else _book_state(projected.body)
+            state = _STATES[self.kind](projected.body)
         except msgspec.MsgspecError as error:
             self._breach(self.seq, "state", f"no state: {error}", "a state")
             return
         if isinstance(state, TokenState):
             self._check_balances(self.seq, "state", state)
+        elif isinstance(state, HolderState) and state.balances != self.accounts:
+            self._breach(self.seq, "balances", f"{state.balances}", f"{self.accounts}, the sums of its postings")
 
     def _check_balances(self, seq: int, what: What, state: TokenState) -> None:
         for (account, found), (_, expected) in zip(state.balances.items(), self.balances.items(), strict=True):
@@ -229,6 +274,18 @@ class Audit:
             self.breaches.append(Breach(self.stream, seq, what, found, expected))
         else:
             self.unnamed += 1
+
+
+def _read(kind: str, body: bytes) -> Line | BookLine | HolderLine:
+    """Returns the line of a stream of this kind."""
+    if kind == "token":
+        return line_of(body)
+    return _book_line(body) if kind == "book" else _holder_line(body)
+
+
+_STATES: dict[str, Callable[[bytes], TokenState | BookState | HolderState]] = {
+    "token": state_of, "book": _book_state, "holder": holder_of,
+}  # fmt: skip
 
 
 def _sum_of(entry: tuple[object, ...]) -> str:

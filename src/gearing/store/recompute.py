@@ -10,9 +10,10 @@ It needs Python 3.11 and nothing else, so that a stranger can read it and run it
    funding and the profit of what was closed; unrealised profit is the positions at their marks less what they cost.
    While a leg rolls, the contract it leaves and the next one are two positions.
 
-    NAV = (wallet + unrealised profit + fees owed) / units, rounded down
+    NAV = (wallet + unrealised profit + fees owed + flows owed) / units, rounded down
 
-Fees owed, and what a reserve paid in after a wipe-out, are what the issuer booked; they are taken from the postings.
+Fees owed, what is owed to units that are just being created or burned, and what a reserve paid in are what the issuer
+booked; they are taken from the postings. Money that comes in or goes out for units is what the event says.
 Money and units are integers of 1e-8, sizes are whole lots, prices are the decimals of the file. Exit code 3: something
 differs.
 """
@@ -39,8 +40,8 @@ _LINE = re.compile(rb'\{"hash":"([0-9a-f]{64})","prev":"([0-9a-f]{64})","body":(
 # Wide enough for every product here; what would not be exact is an error.
 _EXACT = Context(prec=120, traps=[Inexact])
 _MONEY = frozenset(
-    ("wallet", "unrealised", "fees", "capital", "price", "spread", "commission", "funding", "management",
-     "liquidation", "reserve")
+    ("wallet", "unrealised", "fees", "flows", "capital", "price", "spread", "commission", "funding", "management",
+     "liquidation", "reserve", "dealt")
 )  # fmt: skip
 _UNITS = frozenset(("issued", "held"))
 
@@ -102,6 +103,8 @@ class Portfolio:
         self.legs: list[Leg] = []
         self.wallet = 0
         self.units = 0
+        # Money paid in for units that are not created yet; of a redemption, nothing.
+        self.paid_in = 0
         # What the postings say, by account; debits are positive.
         self.ledger: Counter[str] = Counter()
         self.seen: set[object] = set()
@@ -113,8 +116,8 @@ class Portfolio:
 
     @property
     def equity(self) -> int:
-        """Wallet and unrealised profit, less the fees owed, which stand as a negative balance."""
-        return self.wallet + self.unrealised + self.ledger["fees"]
+        """Wallet and unrealised profit, less fees and flows owed, which stand as negative balances."""
+        return self.wallet + self.unrealised + self.ledger["fees"] + self.ledger["flows"]
 
     @property
     def nav(self) -> int:
@@ -206,8 +209,31 @@ def follow(token: Portfolio, event: dict[str, Any], differs: Differs) -> None:
             position.mark = price
         token.trade(position, event["lots"], price, event["commission" if kind == "filled" else "charge"])
     elif kind == "consolidated":
-        merged = Decimal(repr(token.units / MINOR / float(event["factor"])))
-        token.units = int(merged.scaleb(8, _EXACT).to_integral_value(ROUND_FLOOR))
+        factor = Fraction(event["factor"])
+        token.units = event.get("units", token.units * factor.denominator // factor.numerator)
+        token.wallet -= event.get("cash", 0)
+    else:
+        deal(token, event)
+
+
+def deal(token: Portfolio, event: dict[str, Any]) -> None:
+    """Takes a dealing: units created for money, or burned for it, and fees that the issuer took."""
+    kind = event["event"]
+    if kind == "flow_matched":
+        token.wallet += event["fee"]
+    elif kind == "dealing_begun":
+        token.mark(event["prices"])
+        token.paid_in = event["amount"] if event["side"] == "subscribe" else 0
+        token.wallet += token.paid_in
+    elif kind == "dealing_settled" and token.paid_in:
+        token.wallet += event["cash"] - token.paid_in + event["fee"]
+        token.units += event["units"]
+    elif kind in {"dealing_settled", "redeemed"}:
+        token.wallet -= event["cash"]
+        token.units -= event["units"]
+    elif kind == "fees_taken":
+        token.wallet -= event["amount"] if event["how"] != "units" else 0
+        token.units += event["units"] if event["how"] == "units" else -event["units"]
 
 
 def take(token: Portfolio, body: dict[str, Any], differs: Differs) -> None:
@@ -227,8 +253,9 @@ def take(token: Portfolio, body: dict[str, Any], differs: Differs) -> None:
     paid_in, before = -posted["reserve"], token.ledger["reserve"]
     token.ledger.update(posted)
     if paid_in:
-        # What is lacking is paid in; what a token has again is taken back, up to what was paid in.
-        lacked = max(-token.equity, before)
+        # What is lacking is paid in; what a token has again is taken back, up to what was paid in. Where there are no
+        # units, the reserve has what is left.
+        lacked = max(-token.equity, before) if token.units else -token.equity
         if paid_in != lacked:
             differs("reserve", f"{paid_in} paid in", f"{lacked} lacked")
         token.wallet += paid_in

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from gearing.core.book import BookEvent
+from gearing.core.holder import HolderEvent
+from gearing.core.ledger import Entry
 
 Mode = Literal["demo", "paper", "shadow", "live"]
 MODES: tuple[Mode, ...] = ("demo", "paper", "shadow", "live")
@@ -193,4 +195,16 @@ class BookLine(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: int
     behaviour: int
     event: BookEvent
+    state: str
+
+
+class HolderLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a holder's journal: what happened, and what was booked for it; see `core.journal.Line`."""
+
+    stream: str
+    seq: int
+    time_ms: int
+    behaviour: int
+    event: HolderEvent
+    entry: Entry
     state: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing.sharedctypes import Synchronized
@@ -14,8 +15,11 @@ from typing import Any, NamedTuple, cast
 import msgspec
 import sqlalchemy as sa
 
+from gearing.core.holder import FREE, HELD
+from gearing.core.journal import state_of
+from gearing.core.state import TokenState
 from gearing.store import schema
-from gearing.store.audit import Audit, Breach
+from gearing.store.audit import Audit, Breach, holder_of
 from gearing.store.errors import DamagedError
 from gearing.store.records import Nav, Projected, Snapshot, Written
 from gearing.store.store import Store
@@ -106,7 +110,7 @@ def verify(
     # A file that cannot be opened has no streams, and is not opened again.
     work = _in_processes if several else _here
     found = sorted(work(path, order, again, wanted, total, progress or _silent)) if order else []
-    breaches = (*broken, *(breach for one in found for breach in one.breaches))
+    breaches = (*broken, *(breach for one in found for breach in one.breaches), *(_supplies(path) if found else ()))
     return Verdict(streams=tuple(found), breaches=breaches, elapsed_s=time.monotonic() - began)
 
 
@@ -153,6 +157,37 @@ def _looked_at(path: str | Path) -> tuple[list[Breach], dict[str, int]]:
     except DamagedError as error:
         words = [error.what]
     return [Breach("", 0, "file", found, "a whole file") for found in words if found != "ok"], streams
+
+
+def _supplies(path: str | Path) -> list[Breach]:
+    """U1: what the holders of a token have, and paid for it, is what it issued and took; by the last states of all."""
+    units, money = Counter[str](), Counter[str]()
+    tokens: dict[str, TokenState] = {}
+    with Store(path) as store:
+        for one in store.states():
+            kind, _, name = one.stream.partition(":")
+            try:
+                if kind == "token":
+                    tokens[name] = state_of(one.body)
+                elif kind == "holder":
+                    for account, amount in holder_of(one.body).balances.items():
+                        counted, asset, where = account.split(":")
+                        if counted == "units" and where in {FREE, HELD}:
+                            units[asset] += amount
+                        elif counted == "cash":
+                            money[where] += amount
+            except msgspec.MsgspecError:
+                continue  # its own stream says so
+    found = []
+    for name, state in tokens.items():
+        held, issued = units[name], state.balances.units
+        # A desk of before there were holders has none; it names the issuer as the holder of all when it starts.
+        if (held or money[name]) and held != issued:
+            found.append(Breach(f"token:{name}", 0, "supply", f"holders with {held} units", f"{issued}, as issued"))
+        elif held and money[name] != -state.balances.capital:
+            paid = f"holders who paid {money[name]}"
+            found.append(Breach(f"token:{name}", 0, "supply", paid, f"{-state.balances.capital}, as it took"))
+    return found
 
 
 def _all_streams(store: Store) -> dict[str, int]:

@@ -143,6 +143,8 @@ class Quote(_Data, frozen=True, kw_only=True):
         mark: the price positions are marked at.
         index: the price of the underlying that the mark is held against; NaN: unknown.
         volume_24h: traded in the 24 h before, units of the underlying; 0: unknown.
+        funding_rate: predicted for the next settlement; a positive one is paid by longs.
+        funding_ms: when that is; 0: unknown.
     """
 
     symbol: str
@@ -150,6 +152,8 @@ class Quote(_Data, frozen=True, kw_only=True):
     mark: float
     index: float
     volume_24h: float = 0.0
+    funding_rate: float = 0.0
+    funding_ms: int = 0
 
 
 class Setting(_Data, frozen=True, kw_only=True):

@@ -1,0 +1,183 @@
+"""`gearing deposit`, `withdraw`, `subscribe`, `redeem`, `cancel`, `transfer`: what is asked of the primary market."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gearing.cli.operate import DEMO, ByOption, DeskOption, KeyOption, TimeoutOption, YesOption, confirm, request
+from gearing.cli.output import JsonFlag
+from gearing.errors import InputError
+
+if TYPE_CHECKING:
+    from gearing.desk.requests import Wanted
+
+HolderArgument = Annotated[str, typer.Argument(metavar="HOLDER", help="Its opaque id.", show_default=False)]
+TokenArgument = Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)]
+MoneyArgument = Annotated[str, typer.Argument(metavar="AMOUNT", help="Of money.", show_default=False)]
+AssetOption = Annotated[str, typer.Option(help="The currency.")]
+ReferenceOption = Annotated[
+    str, typer.Option(help="The payer's own; the same one counts once.", show_default=False)
+]  # fmt: skip
+
+
+def deposit(
+    holder: HolderArgument,
+    amount: MoneyArgument,
+    reference: ReferenceOption,
+    asset: AssetOption = "USDT",
+    db: DeskOption = DEMO,
+    by: ByOption = None,
+    yes: YesOption = False,
+    timeout: TimeoutOption = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Credits money that a holder paid in. Gearing moves none: it books what you say has come."""
+    _pay(holder, _minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
+
+
+def withdraw(
+    holder: HolderArgument,
+    amount: MoneyArgument,
+    reference: ReferenceOption,
+    asset: AssetOption = "USDT",
+    db: DeskOption = DEMO,
+    by: ByOption = None,
+    yes: YesOption = False,
+    timeout: TimeoutOption = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Debits money that a holder is paid out. It never goes below what is free."""
+    _pay(holder, -_minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
+
+
+def subscribe(
+    holder: HolderArgument,
+    token: TokenArgument,
+    amount: MoneyArgument,
+    db: DeskOption = DEMO,
+    yes: YesOption = False,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Asks for new units against money: dealt when the token's window ends, at the price of its own hedge."""
+    from gearing.desk.requests import Deal
+
+    wanted = Deal(holder=holder, token=token, side="subscribe", amount=_minor(amount, "AMOUNT"))
+    effect = f"{holder} pays up to {amount} for units of {token}; what cannot be hedged is returned."
+    _ask(wanted, f"holder:{holder}", f"gearing subscribe {holder} {token} {amount}", effect, db, yes=yes, key=key,
+         timeout=timeout, as_json=as_json, details={"holder": holder, "token": token})  # fmt: skip
+
+
+def redeem(
+    holder: HolderArgument,
+    token: TokenArgument,
+    units: Annotated[str, typer.Argument(metavar="UNITS", help="How many, or all.", show_default=False)],
+    db: DeskOption = DEMO,
+    yes: YesOption = False,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Gives units back for money: dealt when the token's window ends, at the price of its own hedge."""
+    from gearing.cli.holders import free_units
+    from gearing.desk.requests import Deal
+
+    amount = free_units(db, holder, token) if units == "all" else _minor(units, "UNITS")
+    wanted = Deal(holder=holder, token=token, side="redeem", amount=amount)
+    effect = f"{holder} gives back {units} units of {token}; what cannot be hedged is returned."
+    _ask(wanted, f"holder:{holder}", f"gearing redeem {holder} {token} {units}", effect, db, yes=yes, key=key,
+         timeout=timeout, as_json=as_json, details={"holder": holder, "token": token})  # fmt: skip
+
+
+def cancel(
+    holder: HolderArgument,
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="Its id.", show_default=False)],
+    db: DeskOption = DEMO,
+    yes: YesOption = False,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Takes a request back, as long as it is not being dealt."""
+    from gearing.desk.requests import Cancel
+
+    wanted = Cancel(holder=holder, id=request_id)
+    _ask(wanted, f"holder:{holder}", f"gearing cancel {holder} {request_id}", f"{request_id} is taken back.", db,
+         yes=yes, key=key, timeout=timeout, as_json=as_json, details={"holder": holder})  # fmt: skip
+
+
+def transfer(
+    holder: HolderArgument,
+    other: Annotated[str, typer.Argument(metavar="TO", help="The other holder's id.", show_default=False)],
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Of units, or of money.", show_default=False)],
+    reference: ReferenceOption,
+    token: Annotated[str, typer.Option(help="Hand on units of this token.", show_default="money")] = "",
+    asset: AssetOption = "USDT",
+    db: DeskOption = DEMO,
+    yes: YesOption = False,
+    timeout: TimeoutOption = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Hands units or money from one holder to another."""
+    from gearing.desk.requests import HandOn
+
+    wanted = HandOn(holder=holder, other=other, token=token, asset="" if token else asset,
+                    amount=_minor(amount, "AMOUNT"), reference=reference)  # fmt: skip
+    effect = f"{holder} hands {amount} {token or asset} to {other}."
+    _ask(wanted, f"holder:{holder}", f"gearing transfer {holder} {other} {amount} --reference {reference!r}", effect,
+         db, yes=yes, key=f"transfer:{reference}", timeout=timeout, as_json=as_json,
+         details={"holder": holder, "other": other})  # fmt: skip
+
+
+def _pay(
+    holder: str, amount: int, asset: str, reference: str, db: Path, by: str | None, *, yes: bool, timeout: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from gearing.cli.operate import named
+    from gearing.desk.requests import Pay
+
+    word = "deposit" if amount > 0 else "withdraw"
+    wanted = Pay(holder=holder, asset=asset, amount=amount, reference=reference, by=named(by, reference))
+    effect = f"{holder} is {'credited' if amount > 0 else 'debited'} {abs(amount) / 10**8:,.2f} {asset}."
+    again = f"gearing {word} {holder} {abs(amount) / 10**8:.8f} --reference {reference!r}"
+    _ask(wanted, f"holder:{holder}", again, effect, db, yes=yes, key=f"pay:{reference}", timeout=timeout,
+         as_json=as_json, details={"holder": holder, "asset": asset, "reference": reference})  # fmt: skip
+
+
+def _ask(
+    wanted: Wanted, principal: str, again: str, effect: str, db: Path, *, yes: bool, key: str | None, timeout: float,
+    as_json: bool, details: dict[str, object],
+) -> None:  # fmt: skip
+    """Shows what a request does, asks, puts it into the inbox, and waits for the answer."""
+    from gearing.desk.lock import is_running
+    from gearing.store.store import Store
+
+    with Store(db) as store:
+        running = is_running(db)
+        if not yes:
+            confirm(again.split()[1], effect, running=running)
+        request(store, wanted, principal, again, running=running, key=key, timeout=timeout, as_json=as_json,
+                details=details)  # fmt: skip
+
+
+def _minor(text: str, where: str) -> int:
+    """Returns an amount > 0 in minor units; what is finer is refused, not rounded.
+
+    Raises:
+        InputError: it is no such amount.
+    """
+    from decimal import Decimal, InvalidOperation
+
+    from gearing.core.money import FLOOR, MINOR, checked
+
+    try:
+        amount = Decimal(text.replace(",", "").replace("_", ""))
+    except InvalidOperation:
+        raise InputError(f"{text!r} is no amount.", where=where, fix="Write a number such as 1000 or 0.25.") from None
+    if not amount.is_finite() or amount <= 0 or amount * MINOR != (amount * MINOR).to_integral_value(FLOOR):
+        raise InputError(f"{text} is no amount.", where=where, fix="Give one above 0, with at most 8 decimals.")
+    return checked(int(amount * MINOR))

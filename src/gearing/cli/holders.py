@@ -1,0 +1,86 @@
+"""`gearing holders`: who has what, and what of it waits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gearing.cli.operate import DEMO, DeskOption
+from gearing.cli.output import Column, JsonFlag, emit, heading, say, show_table
+from gearing.errors import InputError
+
+if TYPE_CHECKING:
+    from gearing.core.holder import HolderState
+
+
+def holders(
+    holder: Annotated[str | None, typer.Argument(metavar="HOLDER", help="One of them.", show_default="all")] = None,
+    db: DeskOption = DEMO,
+    as_json: JsonFlag = False,
+) -> None:
+    """Shows holders: free and held money, units, and the requests that wait."""
+    found = _stored(db)
+    if holder is not None:
+        found = {holder: _one(found, holder, db)}
+    payload = {"database": str(db), "holders": found}
+    emit(payload, "gearing.holders/1", as_json, lambda: _show(found))
+
+
+def free_units(db: Path, holder: str, token: str) -> int:
+    """Returns the units a holder has free.
+
+    Raises:
+        InputError: there is no such holder, or it has none.
+    """
+    units = _one(_stored(db), holder, db).units(token)
+    if units <= 0:
+        raise InputError(f"{holder} has no units of {token} free.", where="UNITS")
+    return units
+
+
+def _one(found: dict[str, HolderState], holder: str, db: Path) -> HolderState:
+    if holder not in found:
+        known = ", ".join(list(found)[:10]) or "none"
+        raise InputError(f"there is no holder {holder} in this database.", where=str(db), fix=f"There are: {known}.")
+    return found[holder]
+
+
+def _stored(db: Path) -> dict[str, HolderState]:
+    import msgspec
+
+    from gearing.core.holder import HolderState
+    from gearing.store.store import Store
+
+    read = msgspec.json.Decoder(HolderState).decode
+    with Store(db) as store:
+        return {
+            one.stream.removeprefix("holder:"): read(one.body)
+            for one in store.states()
+            if one.stream.startswith("holder:")
+        }
+
+
+def _show(found: dict[str, HolderState]) -> None:
+    from gearing.core.money import as_text
+
+    if not found:
+        say("There are no holders yet. `gearing deposit HOLDER AMOUNT --reference R` makes one.")
+        return
+    rows = []
+    for name, state in sorted(found.items()):
+        for account, amount in sorted(state.balances.items()):
+            kind, asset, where = account.split(":")
+            if where in {"free", "held"}:
+                what = asset if kind == "cash" else f"{asset} units"
+                rows.append((name, what, where, as_text(amount, grouped=True)))
+    show_table(("holder", "of", "", Column("amount", "right")), rows)
+    waits = [
+        (one.id, one.side, one.token, as_text(one.amount, grouped=True))
+        for state in found.values()
+        for one in sorted(state.requests.values(), key=lambda request: request.turn)
+    ]
+    if waits:
+        heading("Requests that wait")
+        show_table(("request", "side", "token", Column("amount", "right")), waits)

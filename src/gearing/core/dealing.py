@@ -1,0 +1,386 @@
+"""Dealing: units are created for money and burned for money, at a price that leaves those who stay as they are.
+
+A flow of ΔU units trades Δq = q·ΔU/U of each leg, so real leverage stays; the first unit goes to the target. What the
+hedge gains and costs from its fills on stands on the flow's own account. When it has ended, units are created for what
+the flow is then worth: N + H for a subscription of N money whose hedge made H, at the token's own equity per unit; a
+redemption is paid its units' part of that equity, and H. Since Δq = q·ΔU/U, that is the price at the hedge's own
+average fill: (N + H)/ΔU at any mark is E/U at the average fill.
+
+Funding that has run up in the present period is part of the price where that protects who stays: the hedge of who
+comes in is charged for the whole period, and that of who goes out for nothing of it. So a subscription pays the higher
+of equity with and without what has run up, a redemption is paid the lower; matched flows, which trade nothing, change
+hands at equity less what has run up. The day's fee up to now is charged before.
+
+Source: derived; the rules of issuers on flows that bear their own cost.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+import msgspec
+from msgspec import UNSET
+
+from gearing.core import attribution as att
+from gearing.core import events as ev
+from gearing.core.formulas import whole_lots
+from gearing.core.holder import Bearing
+from gearing.core.ledger import CAPITAL, DEALT, FEES, FLOWS, HELD, ISSUED, RESERVE, WALLET
+from gearing.core.legs import EQUITY, LOT, WEIGHT
+from gearing.core.legs import PRICE as MARK
+from gearing.core.money import CEILING, FLOOR, MINOR, accrued_of, share_of, to_float, to_minor
+from gearing.core.portfolio import exposure, index_at
+from gearing.core.state import Attempt, Cover, Dealing, Made, Rebalance, TokenState
+from gearing.core.terms import Spec
+from gearing.core.trading import Order, orders_of
+from gearing.core.working import Working
+
+# The reason of a rebalance that hedges a flow.
+DEALING = "dealing"
+
+Side = Literal["subscribe", "redeem"]
+
+
+class Worth(NamedTuple):
+    """What a token is worth to those who deal in it: money over units, both in minor units.
+
+    Args:
+        equity: money.
+        units: units; > 0.
+    """
+
+    equity: int
+    units: int
+
+    def units_for(self, money: int) -> int:
+        """Returns the units that money buys, rounded down."""
+        return max(money, 0) * self.units // self.equity
+
+    def money_for(self, units: int) -> int:
+        """Returns the money that units are worth, rounded down."""
+        return units * self.equity // self.units
+
+
+class Bounds(NamedTuple):
+    """The most that a hedged flow is given, from which every part of it is rounded down.
+
+    Args:
+        accepted: money (without fees) or units of the flow that were hedged; the rest is returned.
+        gives: units created, or money paid out before fees.
+    """
+
+    accepted: int
+    gives: int
+
+
+def run_up(spec: Spec, state: TokenState, accrued: tuple[float, ...], rounding: str) -> int:
+    """Returns the funding that has run up on what the token itself holds, minor units; > 0: it owes it.
+
+    Args:
+        spec, state: the token; where its fee is all in, the issuer owes it.
+        accrued: of each leg, a fraction of its value.
+        rounding: FLOOR or CEILING.
+    """
+    if spec.all_in or not any(accrued):
+        return 0
+    flow = (0,) * len(accrued) if state.dealing is UNSET else state.dealing.lots
+    return sum(
+        accrued_of(leg.lots - mine, leg.lot_size, leg.mark, rate, rounding)
+        for leg, rate, mine in zip(state.legs, accrued, flow, strict=True)
+    )
+
+
+def worth(spec: Spec, state: TokenState, accrued: tuple[float, ...], side: Side | None) -> Worth:
+    """Returns what units are created at, burned at, or change hands at.
+
+    Args:
+        spec, state: the token at the marks of now; with no units, its first unit costs the initial NAV.
+        accrued: see `run_up`.
+        side: None: matched, nothing is traded.
+    """
+    equity, units = state.equity, state.balances.units
+    if units == 0:
+        return Worth(to_minor(spec.token.initial_nav, CEILING), MINOR)
+    if side is None:
+        return Worth(equity - run_up(spec, state, accrued, CEILING), units)
+    if side == "subscribe":
+        return Worth(max(equity, equity - run_up(spec, state, accrued, FLOOR)), units)
+    return Worth(min(equity, equity - run_up(spec, state, accrued, CEILING)), units)
+
+
+def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[TokenState, tuple[Order, ...]]:
+    """Takes a flow up, and returns the state and the orders of its hedge.
+
+    Whoever calls it has marked the token and charged what was due.
+    """
+    state = work.state
+    if state.balances.units == 0:
+        sweep(work, event.time_ms)
+    now = work.finished()
+    price = worth(spec, now, event.accrued, event.side)
+    if event.side == "subscribe":
+        units = Worth(price.equity + _expected_cost(spec, work, price.units), price.units).units_for(event.amount)
+        work.bring(event.amount, FLOWS)
+    else:
+        units = event.amount
+    wanted = _hedge(spec, work, event, units)
+    number = (0 if state.dealings is UNSET else state.dealings) + 1
+    dealing = Dealing(
+        number=number, side=event.side, amount=event.amount, units=units, first=state.balances.units == 0,
+        accrued=event.accrued, wanted=wanted, lots=(0,) * len(wanted),
+        paused=UNSET if state.rebalance is None else state.rebalance,
+    )  # fmt: skip
+    work.dealing = dealing
+    attempts = tuple(Attempt(leg=k, number=0, lots=lots) for k, lots in enumerate(wanted) if lots)
+    if not attempts:
+        return work.finished(dealings=number, rebalance=None), ()
+    v, x = work.arrays()
+    held = float(exposure(x, MARK) / v[EQUITY]) if v[EQUITY] > 0.0 else spec.terms.target
+    running = Rebalance(
+        epoch=state.epoch + 1, reason=DEALING, aim=held, edge=0.0, side=0.0, restores=False,
+        decided_ms=event.time_ms, prices=tuple(leg.mark for leg in work.legs), cut=False, attempts=attempts,
+    )  # fmt: skip
+    rolls = (0 if state.rolls is UNSET else state.rolls) + 1
+    after = work.finished(dealings=number, rebalance=running, epoch=running.epoch, rolls=rolls)
+    return after, orders_of(after)
+
+
+def hedged(work: Working, k: int, lots: int) -> None:
+    """Notes a fill of the flow's hedge."""
+    dealing = work.dealing
+    if dealing is UNSET:
+        raise ValueError("there is no flow that a hedge could be of")
+    traded = tuple(n + lots if n_leg == k else n for n_leg, n in enumerate(dealing.lots))
+    work.dealing = msgspec.structs.replace(dealing, lots=traded)
+
+
+def bounds(spec: Spec, state: TokenState, taken: int | None = None) -> Bounds:
+    """Returns the most that the flow under way is given at the marks of now, once its hedge has ended.
+
+    Args:
+        spec, state: the token, with a flow whose orders have all ended.
+        taken: money without fees that is taken in the end, where some of what was hedged is returned all the same,
+            since its share would not be worth a unit; None: all that was hedged.
+    """
+    dealing = state.dealing
+    if dealing is UNSET or state.is_working:
+        raise ValueError("no flow has been hedged")
+    made = -state.balances.flows - (dealing.amount if dealing.side == "subscribe" else 0)
+    part = filled_part(dealing)
+    price = worth(spec, state, dealing.accrued, dealing.side)
+    if state.status in {"wiped", "closed"} or price.equity <= 0 or part == 0:
+        return Bounds(0, 0)
+    if dealing.side == "subscribe":
+        accepted = -(-dealing.amount * part.numerator // part.denominator)
+        accepted = accepted if taken is None else min(taken, accepted)
+        return Bounds(accepted, price.units_for(accepted + made))
+    accepted = dealing.amount * part.numerator // part.denominator
+    if accepted == state.balances.units:  # nobody is left to whom anything could be owed
+        return Bounds(accepted, max(state.equity + made, 0))
+    return Bounds(accepted, max(price.money_for(accepted) + made, 0))
+
+
+def filled_part(dealing: Dealing) -> Fraction:
+    """Returns which part of a flow was hedged: that of the leg that lags."""
+    parts = [Fraction(lots, wanted) for lots, wanted in zip(dealing.lots, dealing.wanted, strict=True) if wanted]
+    return min(parts, default=Fraction(1))
+
+
+def settle_dealing(spec: Spec, work: Working, event: ev.DealingSettled) -> TokenState:
+    """Creates or burns units for what was hedged, within what the flow is worth; returns the rest of its money.
+
+    Where nothing of it could be hedged, the issuer bears what was lost in trying.
+    """
+    state, dealing = work.state, work.dealing
+    if dealing is UNSET:
+        raise ValueError("there is no flow to be settled")
+    _check_given(state, dealing, bounds(spec, state, event.cash if dealing.side == "subscribe" else None), event)
+    if work.equity > 0:
+        work.close_stretch()
+    made = made_by_unit(state, work)
+    if dealing.side == "subscribe":
+        work.bring(event.cash - dealing.amount, FLOWS)
+        work.post(event.cash, FLOWS, CAPITAL)
+        work.bring(event.fee, CAPITAL)
+        work.post(event.units, HELD, ISSUED)
+    else:
+        work.bring(-event.cash, CAPITAL)
+        work.post(event.units, ISSUED, HELD)
+    work.post(event.fee, DEALT, FEES)
+    work.post(work.balances.flows, DEALT if event.units else FEES, FLOWS)
+    work.dealing = UNSET
+    if dealing.first and event.units:
+        _open(work)
+    changed: dict[str, object] = {"opened": state.opened or any(dealing.lots)}
+    if dealing.first:
+        changed |= {"ref_ms": event.time_ms, "index": _index(work), "attended_ms": event.time_ms}
+    if dealing.paused is not UNSET and state.status == "open" and work.balances.units:
+        prices = tuple(leg.mark for leg in work.legs)
+        resumed = msgspec.structs.replace(dealing.paused, epoch=state.epoch + 1, prices=prices)
+        changed |= {
+            "rebalance": resumed,
+            "epoch": resumed.epoch,
+            "rolls": (0 if state.rolls is UNSET else state.rolls) + 1,
+        }
+    return after_flow(work, made, event.time_ms, **changed)
+
+
+def match_flow(spec: Spec, work: Working, event: ev.FlowMatched) -> TokenState:
+    """Books the fee of units that changed hands; they have to have done so at the token's worth."""
+    price = worth(spec, work.state, event.accrued, None)
+    unit = price.equity // price.units + 1  # the money of the smallest part of a unit, at most
+    if abs(event.cash * price.units - event.units * price.equity) > event.parties * (unit + 1) * price.units:
+        raise ValueError(f"{event.cash} is not what {event.units} units are worth")
+    work.bring(event.fee, CAPITAL)
+    work.post(event.fee, DEALT, FEES)
+    return work.finished()
+
+
+def redeem_closed(work: Working, event: ev.Redeemed) -> TokenState:
+    """Burns units of a token that holds nothing any more for their part of its money."""
+    state = work.state
+    whole = event.units == state.balances.units
+    most = state.equity if whole else Worth(state.equity, state.balances.units).money_for(event.units)
+    if not (0 < event.units <= state.balances.units and event.cash + event.fee <= max(most, 0)):
+        raise ValueError(f"{event.cash} paid for {event.units} units, which are worth {most}")
+    made = made_by_unit(state, work)
+    work.bring(-event.cash, CAPITAL)
+    work.post(event.fee, DEALT, FEES)
+    work.post(event.units, ISSUED, HELD)
+    return after_flow(work, made, event.time_ms)
+
+
+def take_fees(spec: Spec, work: Working, event: ev.FeesTaken) -> TokenState:
+    """Pays the issuer what it is owed: in money, in units, or by burning units that it bought from who went out."""
+    state = work.state
+    if not 0 < event.amount <= -state.balances.fees:
+        raise ValueError(f"{event.amount} is not owed, but {-state.balances.fees}")
+    made = made_by_unit(state, work)
+    if event.how == "cash":
+        work.bring(-event.amount, FEES)
+        return work.finished()
+    work.close_stretch()
+    if event.how == "units":
+        most = worth(spec, state, event.accrued, "subscribe").units_for(event.amount)
+        if not 0 < event.units <= most:
+            raise ValueError(f"{event.units} units for {event.amount}, which buys {most}")
+        work.post(event.amount, FEES, CAPITAL)
+        work.post(event.units, HELD, ISSUED)
+        return after_flow(work, made, event.time_ms)
+    if not 0 < event.units < state.balances.units:
+        raise ValueError("units are burned while others stay")
+    work.bring(-event.amount, CAPITAL)
+    work.post(event.units, ISSUED, HELD)
+    work.parts[att.POST_EQUITY] = to_float(work.equity)
+    work.waive_fee(event.amount)
+    return after_flow(work, made, event.time_ms)
+
+
+def merge_units(work: Working, event: ev.Consolidated) -> TokenState:
+    """Merges units; what is cut off of the last one is paid out in money, or left in everybody's NAV."""
+    state, factor = work.state, Fraction(repr(event.factor))
+    before = state.balances.units
+    most = before * factor.denominator // factor.numerator
+    units = most if event.units is UNSET else event.units
+    cut_off = before - units * factor
+    if not 0 < units <= most or not 0 <= event.cash <= cut_off * max(state.equity, 0) / before:
+        raise ValueError("nothing would be left of the units" if units <= 0 else f"{event.cash} paid for {cut_off}")
+    made = made_by_unit(state, work)
+    scale = before / units
+    work.post(before - units, ISSUED, HELD)
+    work.bring(-event.cash, CAPITAL)
+    merged = None if made is None else msgspec.structs.replace(made, unit=tuple(part * scale for part in made.unit))
+    return after_flow(work, merged, event.time_ms)
+
+
+def made_by_unit(state: TokenState, work: Working) -> Made | None:
+    """Returns what one unit made so far by each part, before units are created or burned; None: there are no units."""
+    units = to_float(state.balances.units)
+    if units == 0.0:
+        return None if state.made is UNSET else state.made
+    money = work.parts[att.MONEY : att.MONEY + att.N_PARTS].tolist()
+    before = Made((0.0,) * att.N_PARTS, (0.0,) * att.N_PARTS) if state.made is UNSET else state.made
+    unit = tuple(m + (now - then) / units for m, now, then in zip(before.unit, money, before.token, strict=True))
+    return Made(unit, tuple(money))
+
+
+def after_flow(work: Working, made: Made | None, now_ms: int, **changed: object) -> TokenState:
+    """Returns the state after units were created or burned: what equity changed by that is nobody's profit."""
+    if work.balances.units == 0:
+        sweep(work, now_ms)
+        changed |= {"opened": False, "rebalance": None}
+    work.parts[att.POST_EQUITY] = to_float(max(work.equity, 0))
+    if made is not None:
+        made = msgspec.structs.replace(made, token=tuple(work.parts[att.MONEY : att.MONEY + att.N_PARTS].tolist()))
+        changed |= {"made": made}
+    return work.finished(**changed)
+
+
+def _check_given(state: TokenState, dealing: Dealing, most: Bounds, event: ev.DealingSettled) -> None:
+    """Refuses what is more than the flow is worth."""
+    gives = event.units if dealing.side == "subscribe" else event.cash + event.fee
+    takes = event.cash if dealing.side == "subscribe" else event.units
+    fits = gives <= most.gives and takes == (most.accepted if gives else 0)
+    if dealing.side == "subscribe" and state.status == "wiped":  # what its hedge lost is lost, the rest returned
+        fits = event.units == 0 and takes == min(max(dealing.amount + state.balances.flows, 0), dealing.amount)
+    if not fits or min(event.units, event.cash, event.fee) < 0:
+        raise ValueError(f"{gives} given for {takes}, where the flow is worth {most.gives} for {most.accepted}")
+
+
+def _hedge(spec: Spec, work: Working, event: ev.DealingBegun, units: int) -> tuple[int, ...]:
+    """Returns the lots that keep real leverage; those of the first unit go to the target."""
+    state = work.state
+    if state.balances.units == 0:
+        money = to_float(event.amount) * spec.terms.target
+        sizes = [money * float(spec.legs[WEIGHT, k]) / leg.mark for k, leg in enumerate(work.legs)]
+        return tuple(
+            round(whole_lots(size, float(spec.legs[LOT, k])) / float(leg.lot))
+            for k, (size, leg) in enumerate(zip(sizes, work.legs, strict=True))
+        )
+    sign = 1 if event.side == "subscribe" else -1
+    return tuple(sign * share_of(leg.lots, units, state.balances.units) for leg in work.legs)
+
+
+def _expected_cost(spec: Spec, work: Working, units: int) -> int:
+    """Returns what it would cost to trade the whole position anew, by the costs of the specification; minor units.
+
+    A flow is hedged for as many units as its money buys after that, so that leverage stays as it is.
+    """
+    costs = spec.token.costs
+    rate = costs.taker_fee + costs.half_spread
+    if work.state.balances.units:
+        return sum(accrued_of(abs(leg.lots), leg.lot_size, leg.mark, rate, CEILING) for leg in work.legs)
+    held = abs(spec.terms.target) * float(spec.legs[WEIGHT].sum()) * spec.token.initial_nav
+    return to_minor(held * rate * to_float(units), CEILING)
+
+
+def _open(work: Working) -> None:
+    """Begins the attribution anew with the first units."""
+    level = _index(work)
+    made = work.parts[att.MONEY : att.MONEY + att.N_PARTS].copy()
+    att.open_ledger(work.parts, to_float(work.equity), level)
+    work.parts[att.MONEY : att.MONEY + att.N_PARTS] = made
+    work.legs = [msgspec.structs.replace(leg, ref=leg.mark, index_ref=leg.mark) for leg in work.legs]
+
+
+def _index(work: Working) -> float:
+    v, x = work.arrays()
+    return float(index_at(work.spec.legs, v, x, MARK))
+
+
+def sweep(work: Working, now_ms: int) -> None:
+    """Gives the reserve what is left where there are no units: the first unit is worth what it paid."""
+    left = work.equity
+    if left:
+        work.post(left, RESERVE, WALLET)
+        work.covers = (*work.covers, Cover(now_ms, -left))
+
+
+def bearing(spec: Spec, state: TokenState) -> Bearing:
+    """Returns where a token stands at its last marks, for whoever's units come in or go out now."""
+    work = Working(spec, state)
+    if work.equity > 0 and state.balances.units:
+        work.close_stretch()
+    made = made_by_unit(state, work)
+    return Bearing(nav=state.nav, level=_index(work), parts=(0.0,) * att.N_PARTS if made is None else made.unit)

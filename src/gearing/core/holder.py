@@ -1,0 +1,408 @@
+"""A holder: one account of cash and units, under an opaque id, with everything that still waits to be dealt.
+
+Double entry in minor units, debits positive. An account's name says what is counted and where it stands:
+"cash:USDT:free", "cash:USDT:held" and "units:BTC3L:free" are the holder's own; "…:outside" is where deposits come
+from, "…:holders" other holders, and "…:BTC3L" the token that was dealt with. So all postings of one asset sum to zero,
+and what the holders of a token dealt with it is, over all of them, what the token's own ledger says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from gearing.core.events import Event
+from gearing.core.ledger import Entry, Posting
+from gearing.core.money import INT64_MAX
+from gearing.core.record import DAY_MS
+
+Side = Literal["subscribe", "redeem"]
+Kind = Literal["matched", "hedged", "final"]
+
+# Who issues: its units are those a token is seeded with, and its account is the counterparty of instant dealing.
+ISSUER = "issuer"
+
+FREE, HELD, OUTSIDE, HOLDERS = "free", "held", "outside", "holders"
+_OWN = (FREE, HELD)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription or redemption that was accepted and waits; what it needs is set aside.
+
+    Args:
+        id: its name, never used again.
+        token: of which units are wanted or given back.
+        side: subscribe or redeem.
+        asset: the currency that is paid in or out.
+        amount: what is still set aside: minor units of money of a subscription, units of a redemption.
+        turn: its place among all requests of the desk; who came first is dealt with first.
+        accepted_ms: when it was accepted.
+    """
+
+    id: str
+    token: str
+    side: Side
+    asset: str
+    amount: int
+    turn: int
+    accepted_ms: int
+
+
+class Bearing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a token stood when units came in or went out; what a holding made since then is the difference to now.
+
+    Args:
+        nav: minor units per whole unit.
+        level: the underlying, or the index of a basket.
+        parts: what one unit made so far by each part of attribution, in units of the currency (`core.attribution`).
+    """
+
+    nav: int
+    level: float
+    parts: tuple[float, ...]
+
+
+class Day(msgspec.Struct, frozen=True, array_like=True):
+    """What a holder asked of a token on one day, in money, minor units: to subscribe, and to redeem."""
+
+    day: int
+    subscribed: int = 0
+    redeemed: int = 0
+
+    def with_asked(self, day: int, side: Side, money: int) -> Day:
+        """Returns it after another request; another day begins at nothing."""
+        since = self if self.day == day else Day(day)
+        if side == "subscribe":
+            return Day(day, since.subscribed + money, since.redeemed)
+        return Day(day, since.subscribed, since.redeemed + money)
+
+
+class HolderState(msgspec.Struct, frozen=True, kw_only=True):
+    """A holder between two events.
+
+    Args:
+        balances: what stands on each account, minor units, debits positive; no account of 0.
+        requests: that wait, by id.
+        accepted: how many requests were accepted so far.
+        asked: what was asked of each token on the last day that anything was.
+    """
+
+    balances: dict[str, int] = {}
+    requests: dict[str, Request] = {}
+    accepted: int = 0
+    asked: dict[str, Day] = {}
+
+    def cash(self, asset: str, where: str = FREE) -> int:
+        """Returns the money on an account, minor units."""
+        return self.balances.get(f"cash:{asset}:{where}", 0)
+
+    def units(self, token: str, where: str = FREE) -> int:
+        """Returns the units on an account, in 1e-8 of a unit."""
+        return self.balances.get(f"units:{token}:{where}", 0)
+
+    def held_units(self, token: str) -> int:
+        """Returns all units a holder has, those that wait to be redeemed among them."""
+        return self.units(token) + self.units(token, HELD)
+
+
+class Deposited(Event, frozen=True, kw_only=True, tag="deposited"):
+    """Money came in from outside, as an operator says; the reference is the payer's, and counts once."""
+
+    asset: str
+    amount: int
+    reference: str
+    by: str
+
+
+class Withdrawn(Event, frozen=True, kw_only=True, tag="withdrawn"):
+    """Money was paid out, as an operator says."""
+
+    asset: str
+    amount: int
+    reference: str
+    by: str
+
+
+class Granted(Event, frozen=True, kw_only=True, tag="granted"):
+    """The issuer was given units outside of any dealing: those a token was seeded with, or was paid fees in.
+
+    Args:
+        token: of which.
+        units: in 1e-8 of a unit.
+        asset: the currency.
+        cash: what it gave for them: the seed, or fees.
+        bearing: where the token stood.
+    """
+
+    token: str
+    units: int
+    asset: str
+    cash: int
+    bearing: Bearing
+
+
+class Requested(Event, frozen=True, kw_only=True, tag="requested"):
+    """A request was accepted; what it needs is set aside.
+
+    Args:
+        request: what was asked.
+        money: its worth then, minor units: what counts against the caps of its day.
+    """
+
+    request: Request
+    money: int
+
+
+class Released(Event, frozen=True, kw_only=True, tag="released"):
+    """A request ended; what was still set aside for it is free again."""
+
+    id: str
+    words: str
+
+
+class Dealt(Event, frozen=True, kw_only=True, tag="dealt"):
+    """A request, or a part of it, was dealt.
+
+    Args:
+        id: the request.
+        kind: against requests of the other side, against a hedge of its own, or the final redemption of a token.
+        units: created for the holder, or burned, > 0.
+        cash: paid by the holder (fee included), or paid out to the holder (fee taken off), ≥ 0, minor units.
+        fee: that part of it which the issuer charged, or took off.
+        bearing: where the token stood.
+    """
+
+    id: str
+    kind: Kind
+    units: int
+    cash: int
+    fee: int
+    bearing: Bearing
+
+
+class Handed(Event, frozen=True, kw_only=True, tag="handed"):
+    """Units or money passed between two holders; the other's line bears the same reference and the opposite sign.
+
+    Args:
+        token: whose units; empty: money alone.
+        units: signed, received > 0.
+        asset: the currency; empty: units alone.
+        cash: signed, received > 0.
+        other: the other holder.
+        reference: of the transfer.
+        bearing: where the token stood; of money alone, none.
+    """
+
+    token: str = ""
+    units: int = 0
+    asset: str = ""
+    cash: int = 0
+    other: str
+    reference: str
+    bearing: Bearing | None = None
+
+
+class Merged(Event, frozen=True, kw_only=True, tag="merged"):
+    """Units were consolidated: they were rounded down, and what was cut off was paid in money.
+
+    Args:
+        token: whose units.
+        units: free, after it.
+        held: set aside for redemptions, after it.
+        requests: what each of the token's redemptions still redeems after it, by id.
+        asset: the currency.
+        cash: paid for what was cut off, minor units.
+    """
+
+    token: str
+    units: int
+    held: int
+    requests: dict[str, int]
+    asset: str
+    cash: int
+
+
+HolderEvent = Deposited | Withdrawn | Granted | Requested | Released | Dealt | Handed | Merged
+
+
+class HolderError(Exception):
+    """An event that cannot happen to this holder."""
+
+
+class HolderStep(NamedTuple):
+    """What one event did: the state after it, and the ledger entry."""
+
+    state: HolderState
+    entry: Entry
+
+
+def holder_step(state: HolderState, event: HolderEvent, *, may_owe_units: bool = False) -> HolderStep:
+    """Returns what an event does to a holder.
+
+    Args:
+        state: before it.
+        event: what happened.
+        may_owe_units: whether the holder may have fewer units than none: the issuer's own dealing account, which
+            gives units away before they are created.
+
+    Raises:
+        HolderError: it cannot happen in this state.
+    """
+    change = _Change(state)
+    _HANDLERS[type(event)](change, event)
+    return change.finished(may_owe_units=may_owe_units)
+
+
+class _Change:
+    """One event's postings as they are made."""
+
+    def __init__(self, state: HolderState) -> None:
+        self.state, self.requests, self.accepted, self.asked = state, state.requests, state.accepted, state.asked
+        self.entry: list[Posting] = []
+
+    def post(self, asset: str, amount: int, debit: str, credit: str) -> None:
+        """Posts an amount of an asset, such as "cash:USDT", from one account of it to another."""
+        if amount:
+            self.entry += (Posting(f"{asset}:{debit}", amount), Posting(f"{asset}:{credit}", -amount))
+
+    def request(self, name: str) -> Request:
+        found = self.requests.get(name)
+        if found is None:
+            raise HolderError(f"there is no request {name}")
+        return found
+
+    def left(self, request: Request, amount: int) -> None:
+        """Leaves a request with an amount; with none it has ended."""
+        rest = {name: one for name, one in self.requests.items() if name != request.id}
+        self.requests = rest | {request.id: msgspec.structs.replace(request, amount=amount)} if amount else rest
+
+    def finished(self, *, may_owe_units: bool) -> HolderStep:
+        balances = dict(self.state.balances)
+        for line in self.entry:
+            balances[line.account] = balances.get(line.account, 0) + line.amount
+        for line in self.entry:
+            amount = balances.get(line.account)
+            if amount is None:
+                continue
+            kind, asset, where = line.account.split(":")
+            if amount < 0 and where in _OWN and not (may_owe_units and kind == "units" and where == FREE):
+                raise HolderError(f"{-line.amount} of {kind} {asset} is more than is {where}")
+            if abs(amount) > INT64_MAX:
+                raise HolderError(f"{amount} of {kind} {asset} is more than an account holds")
+            if amount == 0:
+                del balances[line.account]
+        after = HolderState(balances=balances, requests=self.requests, accepted=self.accepted,
+                            asked=self.asked)  # fmt: skip
+        return HolderStep(after, tuple(self.entry))
+
+
+def _deposited(change: _Change, event: Deposited) -> None:
+    _check(event.amount > 0 and bool(event.reference), "a deposit has an amount and a reference")
+    change.post(f"cash:{event.asset}", event.amount, FREE, OUTSIDE)
+
+
+def _withdrawn(change: _Change, event: Withdrawn) -> None:
+    _check(event.amount > 0 and bool(event.reference), "a withdrawal has an amount and a reference")
+    change.post(f"cash:{event.asset}", event.amount, OUTSIDE, FREE)
+
+
+def _granted(change: _Change, event: Granted) -> None:
+    _check(event.units > 0 and event.cash >= 0, "more than nothing is granted")
+    change.post(f"units:{event.token}", event.units, FREE, event.token)
+    change.post(f"cash:{event.asset}", event.cash, event.token, OUTSIDE)
+
+
+def _requested(change: _Change, event: Requested) -> None:
+    request = event.request
+    _check(request.amount > 0, "a request is for more than nothing")
+    _check(request.id not in change.requests, f"there is a request {request.id} already")
+    change.post(_asset_of(request), request.amount, HELD, FREE)
+    change.requests = {**change.requests, request.id: request}
+    change.accepted += 1
+    day = event.time_ms // DAY_MS
+    before = change.asked.get(request.token, Day(day))
+    change.asked = {**change.asked, request.token: before.with_asked(day, request.side, event.money)}
+
+
+def _released(change: _Change, event: Released) -> None:
+    request = change.request(event.id)
+    change.post(_asset_of(request), request.amount, FREE, HELD)
+    change.left(request, 0)
+
+
+def _dealt(change: _Change, event: Dealt) -> None:
+    request = change.request(event.id)
+    _check(event.units > 0 and event.cash >= 0 and event.fee >= 0, "what is dealt is more than nothing")
+    cash, units = f"cash:{request.asset}", f"units:{request.token}"
+    if request.side == "subscribe":
+        _check(event.cash <= request.amount, f"{event.cash} is more than request {request.id} set aside")
+        change.post(cash, event.cash, request.token, HELD)
+        change.post(units, event.units, FREE, request.token)
+        change.left(request, request.amount - event.cash)
+        return
+    _check(event.units <= request.amount, f"{event.units} units are more than request {request.id} set aside")
+    change.post(units, event.units, request.token, HELD)
+    change.post(cash, event.cash, FREE, request.token)
+    change.left(request, request.amount - event.units)
+
+
+def _handed(change: _Change, event: Handed) -> None:
+    _check(bool(event.other and event.reference), "a transfer names the other holder and has a reference")
+    _check(event.units != 0 or event.cash != 0, "a transfer is of more than nothing")
+    change.post(f"units:{event.token}", event.units, FREE, HOLDERS)
+    change.post(f"cash:{event.asset}", event.cash, FREE, HOLDERS)
+
+
+def _merged(change: _Change, event: Merged) -> None:
+    units = f"units:{event.token}"
+    for where, left in ((FREE, event.units), (HELD, event.held)):
+        before = change.state.units(event.token, where)
+        _check(0 <= left <= before, "units are merged into fewer")
+        change.post(units, left - before, where, event.token)
+    waits = {one.id for one in change.requests.values() if one.token == event.token and one.side == "redeem"}
+    _check(waits == set(event.requests), "every redemption that waits is merged with its units")
+    _check(sum(event.requests.values()) == event.held, "redemptions set aside what they redeem")
+    for name, amount in event.requests.items():
+        change.left(change.request(name), amount)
+    _check(event.cash >= 0, "what is cut off is paid out")
+    change.post(f"cash:{event.asset}", event.cash, FREE, event.token)
+
+
+def _asset_of(request: Request) -> str:
+    return f"cash:{request.asset}" if request.side == "subscribe" else f"units:{request.token}"
+
+
+def _check(holds: bool, words: str) -> None:
+    if not holds:
+        raise HolderError(words)
+
+
+_HANDLERS: dict[type, Callable[[_Change, Any], None]] = {
+    Deposited: _deposited,
+    Withdrawn: _withdrawn,
+    Granted: _granted,
+    Requested: _requested,
+    Released: _released,
+    Dealt: _dealt,
+    Handed: _handed,
+    Merged: _merged,
+}
+
+
+def holder_breaches(state: HolderState, entry: Entry) -> list[str]:
+    """Returns what is broken: L1 double entry per asset, U6 what waits is set aside once, and nothing is owed."""
+    sums: dict[str, int] = {}
+    for line in entry:
+        asset = line.account.rpartition(":")[0]
+        sums[asset] = sums.get(asset, 0) + line.amount
+    found = [f"L1: the entry's {asset} sums to {total}" for asset, total in sums.items() if total]
+    waits: dict[str, int] = {}
+    for request in state.requests.values():
+        account = f"{_asset_of(request)}:{HELD}"
+        waits[account] = waits.get(account, 0) + request.amount
+    held = {account: amount for account, amount in state.balances.items() if account.endswith(f":{HELD}")}
+    if waits != held:
+        found.append(f"U6: requests set aside {waits}, the ledger says {held}")
+    return found

@@ -1,0 +1,188 @@
+"""Netting: who comes in takes the units of who goes out, and what is left over of one side is hedged and shared out.
+
+All of it is integer arithmetic. What is handed on whole (money of redemptions that are met, units that change hands)
+is apportioned by largest remainder, so that the parts sum to the whole; what a token gives is rounded down for each,
+and what the issuer charges is rounded up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from gearing.core.dealing import Side, Worth, bounds
+from gearing.core.money import apportioned, as_decimal, fraction_of
+from gearing.core.state import TokenState
+from gearing.core.terms import Spec
+
+
+class Ask(NamedTuple):
+    """A request as netting sees it.
+
+    Args:
+        holder, id: whose, and which.
+        side: subscribe or redeem.
+        amount: what is set aside: money with its fee, minor units; or units.
+    """
+
+    holder: str
+    id: str
+    side: Side
+    amount: int
+
+
+class Given(NamedTuple):
+    """What becomes of a request, or of a part of it.
+
+    Args:
+        ask: which.
+        units: created for it or burned.
+        cash: paid by it (fee included), or paid out to it (fee taken off).
+        fee: that part of it, or what was taken off.
+    """
+
+    ask: Ask
+    units: int
+    cash: int
+    fee: int
+
+
+class Rates(NamedTuple):
+    """What the issuer charges, as fractions of a subscription's money and of a redemption's proceeds."""
+
+    creation: float
+    redemption: float
+
+    def money_of(self, ask: Ask) -> int:
+        """Returns a subscription's money without its fee, which is rounded up."""
+        return ask.amount - fraction_of(ask.amount, as_decimal(self.creation))
+
+    def fee_on(self, gross: int) -> int:
+        """Returns what is taken off a redemption's proceeds, rounded up."""
+        return fraction_of(gross, as_decimal(self.redemption))
+
+
+class Match(NamedTuple):
+    """What was met by the other side: what each request is given, and what changed hands."""
+
+    given: tuple[Given, ...]
+    units: int
+    cash: int
+    fee: int
+
+
+NOTHING = Match((), 0, 0, 0)
+
+
+def match(asks: Sequence[Ask], price: Worth, rates: Rates) -> Match:
+    """Returns what subscriptions and redemptions give each other at a token's worth.
+
+    The smaller side is met whole, the larger in proportion. A request that a share would bring no unit is left out.
+
+    Args:
+        asks: of one token.
+        price: of one unit.
+        rates: of the issuer's fees.
+    """
+    buys = [ask for ask in asks if ask.side == "subscribe" and price.units_for(rates.money_of(ask)) > 0]
+    sells = [ask for ask in asks if ask.side == "redeem"]
+    while buys and sells:
+        money = [rates.money_of(ask) for ask in buys]
+        wanted, offered = price.units_for(sum(money)), sum(ask.amount for ask in sells)
+        if wanted >= offered:
+            gross = [price.money_for(ask.amount) for ask in sells]
+            units, cash = apportioned(offered, money), apportioned(sum(gross), money)
+            gone = [ask.amount for ask in sells]
+        else:
+            units, cash = [price.units_for(one) for one in money], money
+            gone = apportioned(sum(units), [ask.amount for ask in sells])
+            gross = apportioned(sum(cash), gone)
+        empty = {ask.id for ask, got in zip(buys, units, strict=True) if got == 0}
+        if empty:
+            buys = [ask for ask in buys if ask.id not in empty]
+            continue
+        given = [_bought(ask, got, paid, one) for ask, got, paid, one in zip(buys, units, cash, money, strict=True)] + [
+            _sold(ask, left, paid, rates) for ask, left, paid in zip(sells, gone, gross, strict=True) if left
+        ]
+        return Match(tuple(given), sum(units), sum(cash), sum(one.fee for one in given))
+    return NOTHING
+
+
+def shared_out(asks: Sequence[Ask], accepted: int, gives: int, rates: Rates) -> tuple[Given, ...]:
+    """Returns what each request of one side is given of what a hedged flow is worth.
+
+    Args:
+        asks: that were hedged together, with what they had set aside then.
+        accepted: money without fees, or units, that were hedged.
+        gives: units created for all of them, or money paid out before fees.
+        rates: of the issuer's fees.
+    """
+    if not accepted:
+        return ()
+    weights = [rates.money_of(ask) if ask.side == "subscribe" else ask.amount for ask in asks]
+    parts = apportioned(accepted, weights)
+    given = []
+    for ask, part, weight in zip(asks, parts, weights, strict=True):
+        got = gives * part // accepted
+        if ask.side == "subscribe":
+            given.append(_bought(ask, got, part, weight))
+        else:
+            given.append(_sold(ask, part, got, rates))
+    return tuple(one for one in given if one.units)
+
+
+def left_over(ask: Ask, given: Sequence[Given]) -> Ask:
+    """Returns what a request still has set aside after what it was given."""
+    used = sum(one.cash if ask.side == "subscribe" else one.units for one in given if one.ask.id == ask.id)
+    return ask._replace(amount=ask.amount - used)
+
+
+def _bought(ask: Ask, units: int, cash: int, whole: int) -> Given:
+    """Returns what a subscription is given for a part of its money; the fee goes by the same part, rounded up."""
+    fee = -(-(ask.amount - whole) * cash // whole)
+    return Given(ask, units, cash + fee, fee)
+
+
+def _sold(ask: Ask, units: int, gross: int, rates: Rates) -> Given:
+    fee = rates.fee_on(gross)
+    return Given(ask, units, gross - fee, fee)
+
+
+class Settlement(NamedTuple):
+    """What a hedged flow comes to: what each of its requests is given, and the totals that the token books."""
+
+    given: tuple[Given, ...]
+    units: int
+    cash: int
+    fee: int
+
+
+def settlement(spec: Spec, state: TokenState, asks: Sequence[Ask], rates: Rates) -> Settlement:
+    """Returns what the flow under way comes to at the marks of now, once its hedge has ended.
+
+    Args:
+        spec, state: the token.
+        asks: that were hedged, with what they had set aside then.
+        rates: of the issuer's fees.
+    """
+    dealing = state.dealing
+    if dealing is UNSET:
+        raise ValueError("there is no flow to be settled")
+    if state.status == "wiped" and dealing.side == "subscribe":
+        return Settlement((), 0, min(max(dealing.amount + state.balances.flows, 0), dealing.amount), 0)
+    most = bounds(spec, state)
+    given = shared_out(asks, most.accepted, most.gives, rates)
+    if dealing.side == "redeem":
+        cash = sum(one.cash for one in given)
+        return Settlement(given, most.accepted if given else 0, cash, sum(one.fee for one in given))
+    taken = sum(one.cash - one.fee for one in given)
+    if taken < most.accepted:  # who would get no unit pays nothing, and bears nothing
+        asks = [one.ask for one in given]
+        most = bounds(spec, state, taken)
+        given = shared_out(asks, taken, most.gives, rates)
+        taken = sum(one.cash - one.fee for one in given)
+        if taken < most.accepted:
+            given, taken = (), 0
+    return Settlement(given, sum(one.units for one in given), taken, sum(one.fee for one in given))

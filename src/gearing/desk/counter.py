@@ -1,0 +1,89 @@
+"""The counter: what holders, and operators for them, ask of the primary market, and what they are answered."""
+
+from __future__ import annotations
+
+import re
+
+from gearing.core import holder as ho
+from gearing.core.dealing import bearing
+from gearing.core.holder import HolderError, HolderState
+from gearing.core.money import as_text
+from gearing.desk.requests import Answered, Cancel, Deal, HandOn, Pay
+from gearing.drive.driver import Driver
+
+# Ids are opaque: names and addresses live elsewhere.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def answer(driver: Driver, wanted: Pay | Deal | Cancel | HandOn, now_ms: int) -> Answered:
+    """Steps what is asked, and returns the answer; what is refused leaves everything as it is."""
+    if not _ID.fullmatch(wanted.holder):
+        return _no(f"a holder's id is 1 to 64 letters, digits, - and _, not {wanted.holder!r}", now_ms)
+    try:
+        match wanted:
+            case Pay():
+                return _pay(driver, wanted, now_ms)
+            case Deal():
+                return _deal(driver, wanted, now_ms)
+            case Cancel():
+                words = driver.primary.release(wanted.holder, wanted.id, "taken back", now_ms)
+                return _no(words, now_ms) if words else _yes(f"{wanted.id} was taken back.", now_ms)
+            case HandOn():
+                return _hand_on(driver, wanted, now_ms)
+    except HolderError as error:
+        return _no(f"{wanted.holder}: {error}", now_ms)
+
+
+def _pay(driver: Driver, wanted: Pay, now_ms: int) -> Answered:
+    if not wanted.reference.strip() or not wanted.by.strip():
+        return _no("money comes in or goes out with a reference and a name", now_ms)
+    kind = ho.Deposited if wanted.amount > 0 else ho.Withdrawn
+    driver.primary.post(wanted.holder, kind(time_ms=now_ms, asset=wanted.asset, amount=abs(wanted.amount),
+                                            reference=wanted.reference, by=wanted.by))  # fmt: skip
+    state = driver.primary.holders[wanted.holder].state
+    done = "was credited" if wanted.amount > 0 else "was debited"
+    amount, free = as_text(abs(wanted.amount), grouped=True), as_text(state.cash(wanted.asset), grouped=True)
+    return _yes(f"{wanted.holder} {done} {amount} {wanted.asset}; {free} is free.", now_ms)
+
+
+def _deal(driver: Driver, wanted: Deal, now_ms: int) -> Answered:
+    accepted = driver.primary.request(wanted.holder, wanted.token, wanted.side, wanted.amount, now_ms)
+    running = driver.by_name.get(wanted.token)
+    status = "" if running is None else running.state.status
+    if isinstance(accepted, str):
+        return Answered(done=False, words=accepted, time_ms=now_ms, status=status)
+    place = "the next to be dealt" if accepted.place == 1 else f"number {accepted.place} of those that wait"
+    return Answered(done=True, words=f"{accepted.id} is accepted; it is {place}.", time_ms=now_ms, status=status,
+                    id=accepted.id, place=accepted.place)  # fmt: skip
+
+
+def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:
+    if not _ID.fullmatch(wanted.other) or wanted.other == wanted.holder:
+        return _no("a transfer goes to another holder's id", now_ms)
+    if bool(wanted.token) == bool(wanted.asset) or wanted.amount <= 0 or not wanted.reference:
+        return _no("a transfer is of units or of money, of more than nothing, and has a reference", now_ms)
+    running = driver.by_name.get(wanted.token)
+    if wanted.token and running is None:
+        return _no(f"there is no token {wanted.token}", now_ms)
+    holder = driver.primary.holders.get(wanted.holder)
+    state = HolderState() if holder is None else holder.state
+    has = state.units(wanted.token) if wanted.token else state.cash(wanted.asset)
+    if has < wanted.amount:
+        return _no(f"{wanted.holder} has {as_text(has)} {wanted.token or wanted.asset} free", now_ms)
+    stands = None if running is None else bearing(running.spec, running.state)
+    for name, sign, other in ((wanted.holder, -1, wanted.other), (wanted.other, 1, wanted.holder)):
+        amount = sign * wanted.amount
+        units, cash = (amount, 0) if wanted.token else (0, amount)
+        driver.primary.post(name, ho.Handed(time_ms=now_ms, token=wanted.token, units=units, asset=wanted.asset,
+                                            cash=cash, other=other, reference=wanted.reference,
+                                            bearing=stands))  # fmt: skip
+    what = f"{as_text(wanted.amount)} {wanted.token or wanted.asset}"
+    return _yes(f"{wanted.holder} handed {what} to {wanted.other}.", now_ms)
+
+
+def _yes(words: str, now_ms: int) -> Answered:
+    return Answered(done=True, words=words, time_ms=now_ms)
+
+
+def _no(words: str, now_ms: int) -> Answered:
+    return Answered(done=False, words=words, time_ms=now_ms)

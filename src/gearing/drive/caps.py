@@ -1,0 +1,120 @@
+"""What a request must pass before it is accepted: the token's life, its caps, its exposure and its margin.
+
+A refusal says which cap, what is left of it, and when it begins anew.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from gearing.core.dealing import Side
+from gearing.core.holder import Day, HolderState
+from gearing.core.money import to_float
+from gearing.core.record import DAY_MS
+from gearing.drive.limits import maintenance
+from gearing.drive.measured import exposure_of
+from gearing.drive.running import Running
+
+
+class Asked:
+    """What all holders together asked of a token on the last day that anything was asked."""
+
+    def __init__(self) -> None:
+        self.day = Day(0)
+
+    def count(self, now_ms: int, side: Side, money: int) -> None:
+        """Counts a request."""
+        self.day = self.day.with_asked(now_ms // DAY_MS, side, money)
+
+    def add(self, day: Day) -> None:
+        """Adds what one holder asked on its last day."""
+        if day.day > self.day.day:
+            self.day = day
+        elif day.day == self.day.day:
+            self.day = Day(day.day, self.day.subscribed + day.subscribed, self.day.redeemed + day.redeemed)
+
+    def so_far(self, now_ms: int, side: Side) -> int:
+        """Returns what was asked today, minor units."""
+        return of_day(self.day, now_ms, side)
+
+
+def of_day(day: Day | None, now_ms: int, side: Side) -> int:
+    """Returns what was asked on the day of now, minor units."""
+    if day is None or day.day != now_ms // DAY_MS:
+        return 0
+    return day.subscribed if side == "subscribe" else day.redeemed
+
+
+def why_refused(
+    running: Running, holder: HolderState, asked: Asked, side: Side, money: int, waits: int, now_ms: int, *, good: bool
+) -> str:  # fmt: skip
+    """Returns why a request is refused; empty: it is accepted.
+
+    Args:
+        running: the token.
+        holder: who asks.
+        asked: by all holders today.
+        side: subscribe or redeem.
+        money: what it is worth, minor units.
+        waits: money of subscriptions that wait already.
+        now_ms: the time.
+        good: whether the token's prices may be acted on.
+    """
+    state, name, terms = running.state, running.name, running.spec.token.primary
+    if state.status == "wiped":
+        return f"{name} was wiped out; its units are worth nothing"
+    if side == "redeem":
+        return _beyond(running, holder, asked, side, money, now_ms)
+    if state.status != "open":
+        return f"{name} is {state.status}, and creates no units"
+    if state.paused is True:
+        return f"creations of {name} are paused"
+    if running.book.state.halted:
+        return f"the book of {name} is halted ({running.book.state.halted}), and creates no units"
+    if not good:
+        return f"{name} has no good price now, and creates no units without one"
+    asset = running.spec.token.settlement
+    if to_float(money) < terms.least:
+        return f"the least subscription of {name} is {terms.least:,.2f} {asset}"
+    return _beyond(running, holder, asked, side, money, now_ms) or _too_big(running, money + waits)
+
+
+def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, money: int, now_ms: int) -> str:
+    terms, name = running.spec.token.primary, running.name
+    asset, anew = running.spec.token.settlement, datetime.fromtimestamp((now_ms // DAY_MS + 1) * 86_400, UTC)
+    amount, noun = to_float(money), "subscription" if side == "subscribe" else "redemption"
+    if terms.largest is not None and amount > terms.largest:
+        return f"the largest {noun} of {name} is {terms.largest:,.2f} {asset}, this is {amount:,.2f}"
+    caps = (
+        (terms.holder_per_day, of_day(holder.asked.get(name), now_ms, side), "of one holder"),
+        (terms.total_per_day, asked.so_far(now_ms, side), "of all holders"),
+    )
+    for cap, used, whose in caps:
+        if cap is not None and to_float(used) + amount > cap:
+            left = max(cap - to_float(used), 0.0)
+            return (f"{noun}s {whose} in {name} are capped at {cap:,.2f} {asset} a day: {left:,.2f} is left, "
+                    f"this is {amount:,.2f}; it begins anew at {anew:%Y-%m-%d %H:%M} UTC")  # fmt: skip
+    return ""
+
+
+def _too_big(running: Running, money: int) -> str:
+    """Returns why a token is not to grow by so much money: supply, exposure, or margin as they would be."""
+    state, spec, name = running.state, running.spec, running.name
+    if not state.balances.units or state.equity <= 0:
+        return ""
+    limits, grows = spec.token.limits, 1.0 + money / state.equity
+    units = to_float(state.balances.units)
+    if limits.supply_cap is not None and units * grows > limits.supply_cap:
+        left = max(limits.supply_cap - units, 0.0)
+        return (f"the supply of {name} is capped at {limits.supply_cap:,.2f} units: {left:,.2f} are left, "
+                f"with what waits this is {units * (grows - 1.0):,.2f}")  # fmt: skip
+    held = abs(exposure_of(state))
+    if limits.largest_exposure is not None and held * grows > limits.largest_exposure:
+        left = max(limits.largest_exposure - held, 0.0)
+        return (f"the exposure of {name} is capped at {limits.largest_exposure:,.0f}: {left:,.0f} is left, "
+                f"with what waits this is {held * (grows - 1.0):,.0f}")  # fmt: skip
+    lots = [round(leg.lots * grows) for leg in state.legs]
+    margin = maintenance(spec, state, lots)
+    if margin >= to_float(state.equity) * grows:
+        return f"the margin of {name} would not carry it: {margin:,.0f} of {to_float(state.equity) * grows:,.0f}"
+    return ""

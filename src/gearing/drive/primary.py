@@ -1,0 +1,311 @@
+"""The primary market: holders, their requests, and when what they want is dealt.
+
+A request is accepted or refused at once, and what it needs is set aside. When a window ends, the requests of a token
+are matched at its worth; what is left of one side is hedged together, and settled when the hedge has ended. Everything
+that one settlement gives, to the token and to each holder, is one transaction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import UNSET
+
+from gearing.core import events as ev
+from gearing.core import holder as ho
+from gearing.core.dealing import Side, bearing, worth
+from gearing.core.holder import HELD, Dealt, HolderEvent, HolderState, Kind, Request, holder_breaches, holder_step
+from gearing.core.journal import state_body, state_hash
+from gearing.core.money import to_float
+from gearing.core.netting import Ask, Given, Rates, match, settlement
+from gearing.core.step import BEHAVIOUR, why_not_dealt
+from gearing.drive.caps import Asked, why_refused
+from gearing.drive.effects import START
+from gearing.drive.running import Book, Holder, Running
+from gearing.store.records import HolderLine
+
+if TYPE_CHECKING:
+    from gearing.drive.driver import Driver
+    from gearing.drive.market import Prices
+
+
+class Accepted(NamedTuple):
+    """A request that was accepted: its name, and how many of its token wait before it."""
+
+    id: str
+    place: int
+
+
+class Primary:
+    """The primary market of all tokens of a driver.
+
+    Args:
+        driver: that runs the tokens.
+        holders: as their journals left them.
+    """
+
+    def __init__(self, driver: Driver, holders: Iterable[Holder] = ()) -> None:
+        self._driver = driver
+        self.holders: dict[str, Holder] = {}
+        self.supply: dict[str, int] = {}
+        self._queues: dict[str, dict[str, str]] = {}
+        self._asked: dict[str, Asked] = {}
+        self._turn = 0
+        for holder in holders:
+            self._take_up(holder)
+        for token, queue in self._queues.items():
+            by_turn = sorted(queue.items(), key=lambda item: self._request(*item).turn)
+            self._queues[token] = dict(by_turn)
+
+    # What comes in.
+
+    def post(self, name: str, event: HolderEvent) -> None:
+        """Steps a holder and journals it; the first event of a name makes it one.
+
+        Raises:
+            HolderError: it cannot happen.
+        """
+        holder = self.holders.get(name) or Holder(name, HolderState(), START)
+        done = holder_step(holder.state, event, may_owe_units=holder.is_issuer)
+        line = HolderLine(
+            stream=holder.stream, seq=holder.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
+            entry=done.entry, state=state_hash(state_body(done.state)),
+        )  # fmt: skip
+        before, holder.state = holder.state, done.state
+        self.holders[name] = holder
+        holder.head = self._driver.effects.append(holder.stream, holder.head, event.time_ms, line, done.state)
+        for account in {posting.account for posting in done.entry if posting.account.startswith("units:")}:
+            token, where = account.split(":")[1:]
+            if where in {ho.FREE, HELD}:
+                change = done.state.balances.get(account, 0) - before.balances.get(account, 0)
+                self.supply[token] = self.supply.get(token, 0) + change
+        for words in holder_breaches(done.state, done.entry):
+            self._driver.effects.alarms.append(f"{name}: {words}")
+
+    def request(self, name: str, token: str, side: Side, amount: int, now_ms: int) -> Accepted | str:
+        """Accepts a request, or returns why it is refused.
+
+        Args:
+            name: the holder.
+            token: its symbol.
+            side: subscribe or redeem.
+            amount: money with the fee, minor units; or units.
+            now_ms: the time.
+        """
+        running = self._driver.by_name.get(token)
+        if running is None:
+            return f"there is no token {token}; there are {', '.join(self._driver.by_name)}"
+        state = self.holders[name].state if name in self.holders else HolderState()
+        asset = running.spec.token.settlement
+        lacks = _lacks(name, state, running, side, amount)
+        if lacks:
+            return lacks
+        good = self._driver.market.is_good(running.symbols, now_ms)
+        money = self._worth_of(running, side, amount, now_ms)
+        waits = sum(self._request(*item).amount for item in self._queues.get(token, {}).items()
+                    if self._request(*item).side == "subscribe")  # fmt: skip
+        asked = self._asked.setdefault(token, Asked())
+        why = why_refused(running, state, asked, side, money, waits, now_ms, good=good)
+        if why:
+            return why
+        self._turn += 1
+        made = Request(id=f"{name}.{state.accepted + 1}", token=token, side=side, asset=asset, amount=amount,
+                       turn=self._turn, accepted_ms=now_ms)  # fmt: skip
+        self.post(name, ho.Requested(time_ms=now_ms, request=made, money=money))
+        asked.count(now_ms, side, money)
+        queue = self._queues.setdefault(token, {})
+        queue[made.id] = name
+        self.call(running, now_ms)
+        return Accepted(made.id, len(queue))
+
+    def release(self, name: str, request_id: str, words: str, now_ms: int) -> str:
+        """Takes a request back that is not being dealt; returns why it cannot be."""
+        holder = self.holders.get(name)
+        request = None if holder is None else holder.state.requests.get(request_id)
+        if request is None:
+            return f"{name} has no request {request_id}"
+        running = self._driver.by_name[request.token]
+        if any(ask.id == request_id for ask in running.flow):
+            return f"{request_id} is being dealt"
+        self._end(request, name, words, now_ms)
+        return ""
+
+    # When it is dealt.
+
+    def attend(self, running: Running, prices: Prices | None, now_ms: int) -> None:
+        """Deals in what waits for a token, if its window has ended and nothing stands against it."""
+        if running.state.status in {"wiped", "closed"}:
+            self._finish(running, now_ms)
+            return
+        if now_ms < running.deals_ms or prices is None:
+            return
+        sides = {self._request(*item).side for item in self._queues.get(running.name, {}).items()}
+        open_to = [side for side in sides if not why_not_dealt(running.state, side)]
+        if running.book.state.live and sides:  # its orders end soon; the next price asks again
+            return
+        if running.book.state.halted or not open_to:
+            running.deals_ms = now_ms + running.spec.token.primary.window_ms if sides else math.inf
+            return
+        self._deal(running, prices, open_to, now_ms)
+
+    def after(self, running: Running, now_ms: int) -> None:
+        """Settles a flow whose hedge has ended."""
+        if running.state.dealing is UNSET or running.state.is_working:
+            return
+        prices = self._driver.market.prices(running.symbols)
+        marks = tuple(leg.mark for leg in running.state.legs) if prices is None else prices.marks
+        self._driver.publish(running, "dealing", now_ms, marks)
+        asks, rates = running.flow, _rates(running)
+        done = settlement(running.spec, running.state, asks, rates)
+        self._driver.apply(running, ev.DealingSettled(time_ms=now_ms, units=done.units, cash=done.cash, fee=done.fee))
+        running.flow = ()
+        self._give(running, done.given, "hedged", now_ms)
+        for ask in asks:  # what was not hedged is returned
+            request = self.holders[ask.holder].state.requests.get(ask.id)
+            if request is not None:
+                self._end(request, ask.holder, "not hedged", now_ms)
+        self._check_supply(running, now_ms)
+        self.call(running, now_ms)
+
+    def _deal(self, running: Running, prices: Prices, open_to: Sequence[Side], now_ms: int) -> None:
+        driver, rates = self._driver, _rates(running)
+        driver.publish(running, "dealing", prices.time_ms, prices.marks, accrues=True)
+        if running.state.status != "open":
+            return
+        running.deals_ms = math.inf
+        accrued = tuple(
+            driver.market.run_up(symbol, leg.funded_ms, prices.time_ms)
+            for symbol, leg in zip(running.symbols, running.state.legs, strict=True)
+        )
+        asks = [ask for ask in self._asks(running.name) if ask.side in open_to]
+        price = worth(running.spec, running.state, accrued, None)
+        if price.equity > 0 and running.state.balances.units:
+            found = match(asks, price, rates)
+            if found.given:
+                driver.apply(running, ev.FlowMatched(time_ms=prices.time_ms, units=found.units, cash=found.cash,
+                                                     fee=found.fee, parties=len(found.given),
+                                                     accrued=accrued))  # fmt: skip
+                self._give(running, found.given, "matched", prices.time_ms)
+                asks = [ask for ask in self._asks(running.name) if ask.side in open_to]
+                self._check_supply(running, prices.time_ms)
+        # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
+        side: Side = "redeem" if any(ask.side == "redeem" for ask in asks) else "subscribe"
+        asks = [ask for ask in asks if ask.side == side and (side == "redeem" or rates.money_of(ask) > 0)]
+        if not asks:
+            self.call(running, now_ms)
+            return
+        amount = sum(ask.amount if side == "redeem" else rates.money_of(ask) for ask in asks)
+        parts = tuple(ev.Part(ask.holder, ask.id, ask.amount) for ask in asks)
+        running.flow = tuple(asks)
+        driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, parts=parts,
+                                              prices=prices.marks, accrued=accrued))  # fmt: skip
+        self.after(running, prices.time_ms)
+
+    def _finish(self, running: Running, now_ms: int) -> None:
+        """Ends what waits for a token that ended: redemptions of a closed one are paid out, all else is released."""
+        asks, rates = self._asks(running.name), _rates(running)
+        running.deals_ms = math.inf
+        for ask in asks:
+            request = self._request(ask.id, ask.holder)
+            state = running.state
+            if ask.side == "subscribe" or state.status == "wiped" or not state.is_flat:
+                self._end(request, ask.holder, f"the token is {state.status}", now_ms)
+                continue
+            units = state.balances.units
+            gross = (
+                state.equity if ask.amount == units else worth(running.spec, state, (), "redeem").money_for(ask.amount)
+            )
+            fee = rates.fee_on(max(gross, 0))
+            cash = max(gross, 0) - fee
+            self._driver.apply(running, ev.Redeemed(time_ms=now_ms, units=ask.amount, cash=cash, fee=fee))
+            self._give(running, (Given(ask, ask.amount, cash, fee),), "final", now_ms)
+        if asks:
+            self._check_supply(running, now_ms)
+
+    def _give(self, running: Running, given: Sequence[Given], kind: Kind, now_ms: int) -> None:
+        stands = bearing(running.spec, running.state)
+        for one in given:
+            ask = one.ask
+            event = Dealt(time_ms=now_ms, id=ask.id, kind=kind, units=one.units, cash=one.cash, fee=one.fee,
+                          bearing=stands)  # fmt: skip
+            self.post(ask.holder, event)
+            if ask.id not in self.holders[ask.holder].state.requests:
+                self._queues[running.name].pop(ask.id, None)
+
+    def _end(self, request: Request, name: str, words: str, now_ms: int) -> None:
+        self.post(name, ho.Released(time_ms=now_ms, id=request.id, words=words))
+        self._queues[request.token].pop(request.id, None)
+
+    def call(self, running: Running, now_ms: int) -> None:
+        """Sets when a token's flows are dealt next: at the end of the window, if anything waits."""
+        window_ms = running.spec.token.primary.window_ms
+        waits = bool(self._queues.get(running.name))
+        running.deals_ms = float((now_ms // window_ms + 1) * window_ms) if waits else math.inf
+        self._driver.arm(running)
+
+    def _asks(self, token: str) -> list[Ask]:
+        found = (self._request(*item) for item in self._queues.get(token, {}).items())
+        return [Ask(self._queues[token][one.id], one.id, one.side, one.amount) for one in found]
+
+    def _request(self, request_id: str, name: str) -> Request:
+        return self.holders[name].state.requests[request_id]
+
+    def _worth_of(self, running: Running, side: Side, amount: int, now_ms: int) -> int:
+        """Returns what a request is worth in money at the last NAV, for the caps."""
+        return amount if side == "subscribe" else amount * running.state.nav // 10**8
+
+    def _check_supply(self, running: Running, now_ms: int) -> None:
+        """U1: what all holders have is what the token issued."""
+        held, issued = self.supply.get(running.name, 0), running.state.balances.units
+        if held != issued:
+            words = f"U1: its holders have {held} units, it issued {issued}"
+            self._driver.halt(running, "invariants", words, now_ms)
+
+    def grant_seed(self, running: Running, now_ms: int, cash: int) -> None:
+        """Gives the issuer the units of a token that no holder has: those it was seeded with."""
+        lacking = running.state.balances.units - self.supply.get(running.name, 0)
+        if lacking > 0:
+            self.post(ho.ISSUER, ho.Granted(time_ms=now_ms, token=running.name, units=lacking, cash=cash,
+                                            asset=running.spec.token.settlement,
+                                            bearing=bearing(running.spec, running.state)))  # fmt: skip
+
+    def _take_up(self, holder: Holder) -> None:
+        self.holders[holder.name] = holder
+        for account, amount in holder.state.balances.items():
+            kind, token, where = account.split(":")
+            if kind == "units" and where in {ho.FREE, HELD}:
+                self.supply[token] = self.supply.get(token, 0) + amount
+        for request in holder.state.requests.values():
+            self._queues.setdefault(request.token, {})[request.id] = holder.name
+            self._turn = max(self._turn, request.turn)
+        for token, day in holder.state.asked.items():
+            self._asked.setdefault(token, Asked()).add(day)
+
+
+def due_cash(book: Book) -> dict[str, int]:
+    """Returns what is still to be moved to a book's account at the venue (from it: < 0), minor units by asset."""
+    due: dict[str, int] = {}
+    for running in book.tokens:
+        asset, brought = running.spec.token.settlement, running.state.brought
+        due[asset] = due.get(asset, 0) + (0 if brought is UNSET else brought)
+    return {asset: left for asset, amount in due.items() if (left := amount - book.state.moved.get(asset, 0))}
+
+
+def _rates(running: Running) -> Rates:
+    fees = running.spec.token.fees
+    return Rates(fees.creation, fees.redemption)
+
+
+def _lacks(name: str, state: HolderState, running: Running, side: Side, amount: int) -> str:
+    """Returns what a holder lacks for a request; empty: nothing."""
+    if amount <= 0:
+        return "a request is for more than nothing"
+    asset = running.spec.token.settlement
+    if side == "subscribe" and state.cash(asset) < amount:
+        return f"{name} has {to_float(state.cash(asset)):,.2f} {asset} free, and asks to pay {to_float(amount):,.2f}"
+    if side == "redeem" and state.units(running.name) < amount:
+        has = to_float(state.units(running.name))
+        return f"{name} has {has:,.8f} units of {running.name} free, and asks to redeem {to_float(amount):,.8f}"
+    return ""

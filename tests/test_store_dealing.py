@@ -1,0 +1,113 @@
+"""Dealings in a database: verified, worked out anew by a stranger, and taken up where a desk left them."""
+
+from __future__ import annotations
+
+import pytest
+
+import gearing as gr
+from gearing.core import holder as ho
+from gearing.core.money import MINOR
+from gearing.desk.boot import boot
+from gearing.desk.keeper import commit_of
+from gearing.drive.guard import GuardLimits
+from gearing.drive.market import Market as Prices
+from gearing.store.database import connect, init_database
+from gearing.store.recompute import recompute
+from gearing.store.store import Store
+from gearing.store.verify import verify
+from tests.lives import NOON_MS, token
+from tests.test_primary import COSTS, Market
+from tests.test_store_export import lines_of
+
+
+class Kept(Market):
+    """A market whose effects are kept in a database."""
+
+    store = None
+
+    def take(self):
+        placed = super().take()
+        if self.store is not None:
+            rows = ()
+            self.store.commit([commit_of(self.effects, rows, ())])
+        return placed
+
+
+@pytest.fixture
+def kept(tmp_path):
+    path = tmp_path / "desk.db"
+    init_database(path, "demo", NOON_MS)
+    with Store(path, "demo") as store:
+        Kept.store = store
+        it = token("A", costs=COSTS, fees=gr.Fees(management_per_day=0.001, creation=0.001, redemption=0.002))
+        desk = Kept(it)
+        desk.opened()
+        desk.path = path
+        yield desk
+    Kept.store = None
+
+
+def busy(desk):
+    """Comings and goings, matched and hedged, in part and whole, over a day's end."""
+    for k in range(3):
+        desk.deposit(f"h{k}", 20_000)
+        desk.ask(f"h{k}", "subscribe", (k + 1) * 4_321_987_654_32)
+    desk.ask(ho.ISSUER, "redeem", 37 * MINOR)
+    desk.window(101.0)
+    desk.ask("h2", "redeem", desk.units("h2") // 3)
+    desk.ask("h1", "subscribe", 5_000 * MINOR)
+    desk.window(100.4, part=0.5)
+    desk.quote(100.6, after_ms=13 * 3_600_000)
+    desk.ask("h0", "redeem", desk.units("h0"))
+    desk.window(100.9)
+    return desk
+
+
+def test_what_was_dealt_is_verified_and_worked_out_by_a_stranger(kept):
+    busy(kept)
+    assert kept.alarms == []
+    verdict = verify(kept.path)
+    assert verdict.breaches == ()
+    assert {one.stream for one in verdict.streams} >= {"holder:h0", "holder:issuer", "token:T"}
+    assert verdict.stepped == verdict.lines
+    report = recompute(lines_of(kept.path))
+    assert report.differences == []
+    more = [line.replace(b'"event":"dealing_settled"', b'"event":"dealing_settled"') for line in lines_of(kept.path)]
+    (settled,) = [n for n, line in enumerate(more) if b'"dealing_settled"' in line][:1]
+    more[settled] = more[settled].replace(b'"units":', b'"units":1', 1)
+    assert recompute(more).counts["units"] > 0
+
+
+def test_a_changed_line_of_a_holder_is_found(kept):
+    busy(kept)
+    with connect(kept.path) as connection:
+        connection.execute("UPDATE journal SET body = CAST(replace(CAST(body AS TEXT), '\"amount\":2000000000000', "
+                           "'\"amount\":9') AS BLOB) WHERE stream = 'holder:h1' AND seq = 1")  # fmt: skip
+    assert {one.what for one in verify(kept.path).breaches} >= {"chain"}
+
+
+def test_units_that_nobody_issued_are_found(kept):
+    busy(kept)
+    with connect(kept.path) as connection:
+        connection.execute("DELETE FROM journal WHERE stream = 'holder:h2'")
+        connection.execute("DELETE FROM states WHERE stream = 'holder:h2'")
+    (breach,) = verify(kept.path).breaches
+    assert (breach.stream, breach.what) == ("token:T", "supply")
+
+
+def test_a_desk_takes_up_what_waits_and_what_is_being_dealt(kept):
+    kept.deposit("h1", 20_000)
+    kept.ask("h1", "subscribe", 6_000 * MINOR)
+    kept.take()
+    (order,) = kept.quote(100.0, after_ms=60_000)
+    kept.ask("h1", "subscribe", 1_000 * MINOR)
+    kept.take()
+    booted = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+    running = booted.driver.by_name["T"]
+    assert running.flow == kept.it.flow
+    assert booted.driver.primary.supply == kept.primary.supply
+    assert {n: h.state for n, h in booted.driver.primary.holders.items()} == {
+        n: h.state for n, h in kept.primary.holders.items()
+    }
+    assert running.deals_ms < float("inf")
+    assert order.id in booted.driver.books["main"].state.live
