@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
 import gearing as gr
+from gearing.cli.main import main
 from gearing.core import holder as ho
 from gearing.core.money import MINOR
 from gearing.desk.boot import boot
@@ -111,3 +115,41 @@ def test_a_desk_takes_up_what_waits_and_what_is_being_dealt(kept):
     }
     assert running.deals_ms < float("inf")
     assert order.id in booted.driver.books["main"].state.live
+
+
+def told(capsys, *arguments):
+    assert main([*map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_statement_sums_to_what_was_paid_in_and_out(kept, capsys):
+    busy(kept)
+    kept.mark = 103.0
+    kept.quote(103.0, after_ms=60_000)
+    for name in ("h0", "h1", "h2", ho.ISSUER):
+        (it,) = json.loads(told(capsys, "holder", "statement", name, "--db", kept.path, "--json"))["tokens"]
+        paid = kept.primary.holders[name].state.cash("USDT", "T")
+        worth = sum(lot["worth"] for lot in it["lots"])
+        assert it["profit"] == worth - paid == sum(it["parts"].values())
+        assert all(sum(one["parts"].values()) == one["profit"] for one in [*it["lots"], *it["sold"]])
+        assert sum(lot["units"] for lot in it["lots"]) == kept.units(name)
+    shown = told(capsys, "holder", "statement", "h2", "--db", kept.path)
+    assert "T: profit" in shown
+    assert "breaks even at" in shown
+    assert "leverage" in shown
+
+
+def test_who_is_no_holder_has_no_statement(kept, capsys):
+    assert main(["holder", "statement", "h77", "--db", str(kept.path)]) == 2
+    assert "there is no holder h77" in capsys.readouterr().err
+
+
+def test_holders_are_shown_with_what_waits(kept, capsys):
+    kept.deposit("h1", 20_000)
+    kept.ask("h1", "subscribe", 6_000 * MINOR)
+    kept.take()
+    shown = told(capsys, "holders", "h1", "--db", kept.path)
+    assert "14,000.00000000" in shown
+    assert re.search(r"h1\.1 +subscribe +T +6,000\.0{8}", shown)
+    assert main(["holders", "h9", "--db", str(kept.path)]) == 2
+    assert "There are: h1, issuer" in capsys.readouterr().err

@@ -38,6 +38,7 @@ COMMANDS = (
     ("cancel", "gearing.cli.counter", "cancel"),
     ("transfer", "gearing.cli.counter", "transfer"),
     ("holders", "gearing.cli.holders", "holders"),
+    ("holder", "gearing.cli.statement", "holder_app"),
     ("desk", "gearing.cli.desk", "desk_app"),
     ("backtest", "gearing.cli.backtest", "backtest"),
     ("compare", "gearing.cli.compare", "compare"),
