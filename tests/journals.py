@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 
 import gearing as gr
 from gearing.core import book as bk
@@ -13,6 +15,7 @@ from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, step
 from gearing.core.terms import Spec
 from gearing.store.database import init_database
+from gearing.store.export import write_export
 from gearing.store.records import BookLine, Commit, Nav, Projected, Written
 from gearing.store.store import Store
 from gearing.study.exact import exact_backtest
@@ -122,4 +125,13 @@ def database(path, *journals: list[Commit]):
     return path
 
 
-__all__ = ["COSTS", "NOW_MS", "Spec", "book_commits", "chained", "database", "happened", "token_commits"]
+def lines_of(path: Path, stream: str | None = None) -> list[bytes]:
+    """The lines of an export of a database."""
+    out = io.BytesIO()
+    count = write_export(path, out.write, stream)
+    lines = out.getvalue().splitlines(keepends=True)
+    assert count == len(lines)
+    return lines
+
+
+__all__ = ["COSTS", "NOW_MS", "Spec", "book_commits", "chained", "database", "happened", "lines_of", "token_commits"]

@@ -19,9 +19,9 @@ from gearing.store.database import connect, init_database
 from gearing.store.recompute import recompute
 from gearing.store.store import Store
 from gearing.store.verify import verify
+from tests.journals import lines_of
 from tests.lives import NOON_MS, token
 from tests.test_primary import COSTS, Market
-from tests.test_store_export import lines_of
 
 
 class Kept(Market):

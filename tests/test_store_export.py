@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import random
 import re
@@ -27,23 +26,14 @@ from gearing.core.working import Working
 from gearing.store import recompute as script
 from gearing.store.database import connect
 from gearing.store.errors import DatabaseError
-from gearing.store.export import write_export
 from gearing.store.recompute import Report, recompute
 from gearing.store.store import Store
 from gearing.study.exact import exact_backtest
 from gearing.study.exact_result import Happened
-from tests.journals import COSTS, NOW_MS, book_commits, database, happened, token_commits
+from tests.journals import COSTS, NOW_MS, book_commits, database, happened, lines_of, token_commits
 
 STREAM = "token:BTC3L"
 LATER_MS = happened()[-1].event.time_ms + 60_000
-
-
-def lines_of(path: Path, stream: str | None = None) -> list[bytes]:
-    out = io.BytesIO()
-    count = write_export(path, out.write, stream)
-    lines = out.getvalue().splitlines(keepends=True)
-    assert count == len(lines)
-    return lines
 
 
 @pytest.fixture(scope="module")
