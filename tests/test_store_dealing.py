@@ -135,7 +135,7 @@ def test_a_statement_sums_to_what_was_paid_in_and_out(kept, capsys):
         assert sum(lot["units"] for lot in it["lots"]) == kept.units(name)
     shown = told(capsys, "holder", "statement", "h2", "--db", kept.path)
     assert "T: profit" in shown
-    assert "breaks even at" in shown
+    assert "break-even" in shown
     assert "leverage" in shown
 
 

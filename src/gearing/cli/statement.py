@@ -133,7 +133,7 @@ def _show(holder: str, found: list[dict[str, Any]]) -> None:
         for one in told["sold"]:
             spent = money(one, "units", "cost", "proceeds", "profit")
             rows.append((clock(one["since_ms"]), clock(one["until_ms"]), *spent, ""))
-        show_table(("bought", "given up", *right, Column("breaks even at", "right")), rows)
+        show_table(("bought", "given up", *right, Column("break-even", "right")), rows)
         parts = [(part.replace("_", " "), as_text(amount, grouped=True)) for part, amount in told["parts"].items()]
         show_table(("what it came from", Column(told["settlement"], "right")),
                    [*parts, ("sum", as_text(told["profit"], grouped=True))])  # fmt: skip
