@@ -114,14 +114,15 @@ def _told(name: str, spec: Spec, state: TokenState, holding: Holding) -> dict[st
 
 def _show(holder: str, found: list[dict[str, Any]]) -> None:
     from gearing.cli.console import clock
-    from gearing.core.money import as_text
+    from gearing.core.money import as_text, to_float
 
     if not found:
         say(f"{holder} never had a unit of any token.")
         return
 
     def money(one: dict[str, Any], *names: str) -> list[str]:
-        return [as_text(one[name], grouped=True) for name in names]
+        """Figures to look at; the JSON has them whole."""
+        return [f"{to_float(one[name]):,.4f}" if name == "units" else f"{to_float(one[name]):,.2f}" for name in names]
 
     right = [Column(name, "right") for name in ("units", "cost", "worth", "profit")]
     for told in found:
@@ -129,10 +130,12 @@ def _show(holder: str, found: list[dict[str, Any]]) -> None:
         rows = []
         for one in told["lots"]:
             level = "–" if one["break_even"] is None else f"{one['break_even']:,.6g}"
-            rows.append((clock(one["since_ms"]), "", *money(one, "units", "cost", "worth", "profit"), level))
+            rows.append(
+                (clock(one["since_ms"], seconds=False), "", *money(one, "units", "cost", "worth", "profit"), level)
+            )
         for one in told["sold"]:
             spent = money(one, "units", "cost", "proceeds", "profit")
-            rows.append((clock(one["since_ms"]), clock(one["until_ms"]), *spent, ""))
+            rows.append((clock(one["since_ms"], seconds=False), clock(one["until_ms"], seconds=False), *spent, ""))
         show_table(("bought", "given up", *right, Column("break-even", "right")), rows)
         parts = [(part.replace("_", " "), as_text(amount, grouped=True)) for part, amount in told["parts"].items()]
         show_table(("what it came from", Column(told["settlement"], "right")),
