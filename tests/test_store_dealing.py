@@ -97,6 +97,7 @@ def test_units_that_nobody_issued_are_found(kept):
         connection.execute("DELETE FROM states WHERE stream = 'holder:h2'")
     (breach,) = verify(kept.path).breaches
     assert (breach.stream, breach.what) == ("token:T", "supply")
+    assert breach.found.startswith("holders with ")
 
 
 def test_a_desk_takes_up_what_waits_and_what_is_being_dealt(kept):
