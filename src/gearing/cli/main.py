@@ -30,6 +30,8 @@ COMMANDS = (
     ("resume", "gearing.cli.operate", "resume"),
     ("close", "gearing.cli.operate", "close"),
     ("rebalance", "gearing.cli.operate", "rebalance"),
+    ("pause", "gearing.cli.operate", "pause"),
+    ("unpause", "gearing.cli.operate", "unpause"),
     ("change", "gearing.cli.change", "change"),
     ("deposit", "gearing.cli.counter", "deposit"),
     ("withdraw", "gearing.cli.counter", "withdraw"),

@@ -96,6 +96,34 @@ def rebalance(
     _ask("rebalance", token, reason, db, by, yes=yes, key=key, timeout=timeout, as_json=as_json)
 
 
+def pause(
+    token: TokenArgument,
+    reason: ReasonOption,
+    db: DeskOption = DEMO,
+    by: ByOption = None,
+    yes: YesOption = False,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Creates no more units of a token until it is unpaused; redemptions and rebalances go on."""
+    _ask("pause", token, reason, db, by, yes=yes, key=key, timeout=timeout, as_json=as_json)
+
+
+def unpause(
+    token: TokenArgument,
+    reason: ReasonOption,
+    db: DeskOption = DEMO,
+    by: ByOption = None,
+    yes: YesOption = False,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Creates units of a paused token again."""
+    _ask("unpause", token, reason, db, by, yes=yes, key=key, timeout=timeout, as_json=as_json)
+
+
 def _ask(
     action: Action, token: str, reason: str, db: Path, by: str | None, *, yes: bool, key: str | None, timeout: float,
     as_json: bool,
@@ -216,6 +244,10 @@ def _effect(action: Action, seen: TokenView) -> str:
         return f"{head} Halted, it keeps that and sends no order, whatever the price does, until it is resumed."
     if action == "close":
         return f"{head} Closed, it trades all of that away at the market, and is over: it cannot be opened again."
+    if action == "pause":
+        return f"{head} Paused, it creates no units, and goes on otherwise."
+    if action == "unpause":
+        return f"{head} It creates units again."
     if action == "resume":
         return f"{head} Resumed, its rule is asked at the next price and may trade at once. Its book trades again too."
     forecast = now.forecast

@@ -312,7 +312,6 @@ def after_flow(work: Working, made: Made | None, now_ms: int, **changed: object)
         changed |= {"opened": False, "rebalance": None}
     work.parts[att.POST_EQUITY] = to_float(max(work.equity, 0))
     if made is not None:
-        made = msgspec.structs.replace(made, token=tuple(work.parts[att.MONEY : att.MONEY + att.N_PARTS].tolist()))
         changed |= {"made": made}
     return work.finished(**changed)
 

@@ -21,10 +21,11 @@ from gearing.core.record import DAY_MS
 Side = Literal["subscribe", "redeem"]
 Kind = Literal["matched", "hedged", "final"]
 
-# Who issues: its units are those a token is seeded with, and its account is the counterparty of instant dealing.
+# Who issues: its units are those a token is seeded with.
 ISSUER = "issuer"
 
 FREE, HELD, OUTSIDE, HOLDERS = "free", "held", "outside", "holders"
+ACCOUNTS = (FREE, HELD, OUTSIDE, HOLDERS)
 _OWN = (FREE, HELD)
 
 
@@ -238,21 +239,19 @@ class HolderStep(NamedTuple):
     entry: Entry
 
 
-def holder_step(state: HolderState, event: HolderEvent, *, may_owe_units: bool = False) -> HolderStep:
+def holder_step(state: HolderState, event: HolderEvent) -> HolderStep:
     """Returns what an event does to a holder.
 
     Args:
         state: before it.
         event: what happened.
-        may_owe_units: whether the holder may have fewer units than none: the issuer's own dealing account, which
-            gives units away before they are created.
 
     Raises:
         HolderError: it cannot happen in this state.
     """
     change = _Change(state)
     _HANDLERS[type(event)](change, event)
-    return change.finished(may_owe_units=may_owe_units)
+    return change.finished()
 
 
 class _Change:
@@ -278,7 +277,7 @@ class _Change:
         rest = {name: one for name, one in self.requests.items() if name != request.id}
         self.requests = rest | {request.id: msgspec.structs.replace(request, amount=amount)} if amount else rest
 
-    def finished(self, *, may_owe_units: bool) -> HolderStep:
+    def finished(self) -> HolderStep:
         balances = dict(self.state.balances)
         for line in self.entry:
             balances[line.account] = balances.get(line.account, 0) + line.amount
@@ -287,7 +286,7 @@ class _Change:
             if amount is None:
                 continue
             kind, asset, where = line.account.split(":")
-            if amount < 0 and where in _OWN and not (may_owe_units and kind == "units" and where == FREE):
+            if amount < 0 and where in _OWN:
                 raise HolderError(f"{-line.amount} of {kind} {asset} is more than is {where}")
             if abs(amount) > INT64_MAX:
                 raise HolderError(f"{amount} of {kind} {asset} is more than an account holds")

@@ -13,6 +13,7 @@ from gearing.drive.driver import Driver
 
 # Ids are opaque: names and addresses live elsewhere.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_ASSET = re.compile(r"[A-Za-z0-9]{1,32}")
 
 
 def answer(driver: Driver, wanted: Pay | Deal | Cancel | HandOn, now_ms: int) -> Answered:
@@ -37,6 +38,13 @@ def answer(driver: Driver, wanted: Pay | Deal | Cancel | HandOn, now_ms: int) ->
 def _pay(driver: Driver, wanted: Pay, now_ms: int) -> Answered:
     if not wanted.reference.strip() or not wanted.by.strip():
         return _no("money comes in or goes out with a reference and a name", now_ms)
+    if not _ASSET.fullmatch(wanted.asset):
+        return _no(f"a currency is 1 to 32 letters and digits, not {wanted.asset!r}", now_ms)
+    holder = driver.primary.holders.get(wanted.holder)
+    has = 0 if holder is None else holder.state.cash(wanted.asset)
+    if has + wanted.amount < 0:
+        return _no(f"{wanted.holder} has {as_text(has, grouped=True)} {wanted.asset} free, and is to be paid "
+                   f"{as_text(-wanted.amount, grouped=True)}", now_ms)  # fmt: skip
     kind = ho.Deposited if wanted.amount > 0 else ho.Withdrawn
     driver.primary.post(wanted.holder, kind(time_ms=now_ms, asset=wanted.asset, amount=abs(wanted.amount),
                                             reference=wanted.reference, by=wanted.by))  # fmt: skip
@@ -71,7 +79,8 @@ def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:
     if has < wanted.amount:
         return _no(f"{wanted.holder} has {as_text(has)} {wanted.token or wanted.asset} free", now_ms)
     stands = None if running is None else bearing(running.spec, running.state)
-    for name, sign, other in ((wanted.holder, -1, wanted.other), (wanted.other, 1, wanted.holder)):
+    # Who receives comes first: only that can be refused, and then nothing was taken from anybody.
+    for name, sign, other in ((wanted.other, 1, wanted.holder), (wanted.holder, -1, wanted.other)):
         amount = sign * wanted.amount
         units, cash = (amount, 0) if wanted.token else (0, amount)
         driver.primary.post(name, ho.Handed(time_ms=now_ms, token=wanted.token, units=units, asset=wanted.asset,

@@ -25,6 +25,8 @@ _DONE = {
     "resume": "open; its rule is asked at the next price",
     "close": "closing its whole position",
     "rebalance": "rebalancing to its target",
+    "pause": "paused: it creates no units; redemptions go on",
+    "unpause": "creating units again",
 }
 
 
@@ -90,6 +92,9 @@ class Inbox:
             return "is halted already"
         if wanted.action == "halt" and status == "closing":
             return "is being closed; that is not halted"
+        paused = running.state.paused is True
+        if wanted.action in {"pause", "unpause"} and paused == (wanted.action == "pause"):
+            return "creates no units already" if paused else "creates units already"
         if wanted.action == "resume" and status != "halted" and not book.halted:
             return f"is {status}; there is nothing to resume"
         if wanted.action in {"close", "rebalance"} and book.halted:

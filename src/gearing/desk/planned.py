@@ -9,6 +9,7 @@ import msgspec
 
 from gearing.core.chains import Chains
 from gearing.core.changes import Changed, differences
+from gearing.core.holder import ACCOUNTS
 from gearing.core.instruments import DatedFuture, Leg
 from gearing.core.money import FLOOR, to_minor
 from gearing.core.record import duration_ms
@@ -269,6 +270,11 @@ def _misfits(token: Token, feed: Feed) -> list[Problem]:
         problems.append(Problem(f"{token.symbol}.consolidation", "one", "none", "A desk merges no units yet."))
     if not (token.symbol.isascii() and token.symbol.isalnum()):
         problems.append(Problem(f"{token.symbol}.symbol", repr(token.symbol), "letters and digits on a desk"))
+    if not (token.settlement.isascii() and token.settlement.isalnum()):
+        problems.append(Problem(f"{token.symbol}.settlement", repr(token.settlement), "letters and digits on a desk"))
+    if token.symbol in ACCOUNTS:
+        problems.append(Problem(f"{token.symbol}.symbol", repr(token.symbol), "no name of a holder's account",
+                                f"Those are {', '.join(ACCOUNTS)}."))  # fmt: skip
     return problems
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Accepted(NamedTuple):
-    """A request that was accepted: its name, and how many of its token wait before it."""
+    """A request that was accepted: its name, and its place among those of its token that wait, from 1."""
 
     id: str
     place: int
@@ -68,7 +68,7 @@ class Primary:
             HolderError: it cannot happen.
         """
         holder = self.holders.get(name) or Holder(name, HolderState(), START)
-        done = holder_step(holder.state, event, may_owe_units=holder.is_issuer)
+        done = holder_step(holder.state, event)
         line = HolderLine(
             stream=holder.stream, seq=holder.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
             entry=done.entry, state=state_hash(state_body(done.state)),

@@ -7,7 +7,7 @@ import math
 from msgspec import UNSET
 
 from gearing.core.book import BookState
-from gearing.core.holder import ISSUER, HolderState
+from gearing.core.holder import HolderState
 from gearing.core.netting import Ask
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
@@ -88,8 +88,3 @@ class Holder:
     def stream(self) -> str:
         """The name of its journal."""
         return f"holder:{self.name}"
-
-    @property
-    def is_issuer(self) -> bool:
-        """Whether it is the issuer's own account."""
-        return self.name == ISSUER

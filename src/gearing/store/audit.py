@@ -9,7 +9,7 @@ import msgspec
 
 from gearing.core.book import BookError, BookState, book_step
 from gearing.core.events import Launched, SpecificationChanged
-from gearing.core.holder import ISSUER, HolderError, HolderState, holder_breaches, holder_step
+from gearing.core.holder import HolderError, HolderState, holder_breaches, holder_step
 from gearing.core.invariants import breaches, l1_double_entry
 from gearing.core.journal import GENESIS, Line, hash_of, line_of, state_body, state_hash, state_of
 from gearing.core.ledger import Balances, posted
@@ -210,7 +210,7 @@ class Audit:
             return
         current = line.behaviour == BEHAVIOUR
         try:
-            done = holder_step(before, line.event, may_owe_units=self.stream == f"holder:{ISSUER}")
+            done = holder_step(before, line.event)
         except _Faults as error:
             if current:
                 self._breach(line.seq, "step", f"{type(line.event).__name__}", f"an event that can happen: {error}")

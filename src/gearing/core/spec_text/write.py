@@ -45,16 +45,11 @@ half_spread = "0.02%"         # half the relative bid-ask spread
 # supply_cap = 100000         # in units
 
 # [primary]                   # how units are created and redeemed
-# dealing = "instant"         # quotes as well; "forward" (default): each flow at its own hedge's price
 # window = "1m"               # requests of so long are netted, and the rest is hedged together
 # least = 1.0                 # of one subscription, in settlement currency
 # largest = 50000             # of one request
 # holder_per_day = 100000     # of one holder's requests of a side on a UTC day
 # total_per_day = 1e6         # of all requests of a side on a UTC day
-# swing = "0.1%"              # what a quote stands off the iNAV besides the fee
-# quote_lasts = "10s"         # how long it binds
-# quote_move = "0.2%"         # it is void once the iNAV moved by this
-# quote_hedge = 100000        # so much may stand open on the issuer's dealing account
 
 # [consolidation]             # merge units at a day's end where NAV is below a level
 # below = 0.1                 # in settlement currency
