@@ -9,16 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from msgspec import UNSET
+from msgspec.structs import astuple
 
-from gearing.core.ledger import MONEY, UNITS, Entry
+from gearing.core.ledger import MONEY, UNITS, Balances, Entry
 from gearing.core.money import FLOOR, MINOR, value_of
 from gearing.core.state import TokenState
 
 Check = Callable[[TokenState, TokenState, Entry], list[str]]
 
+_ACCOUNTS = Balances.__struct_fields__
+
 
 def l1_double_entry(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
     """Debits equal credits, per asset."""
+    if not entry:
+        return []
     money = sum(line.amount for line in entry if line.account in MONEY)
     units = sum(line.amount for line in entry if line.account in UNITS)
     found = []
@@ -31,13 +36,13 @@ def l1_double_entry(before: TokenState, after: TokenState, entry: Entry) -> list
 
 def l2_state_from_postings(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
     """The balances changed by the entry, and by nothing else."""
-    changed: dict[str, int] = {}
+    changed = dict.fromkeys(_ACCOUNTS, 0)
     for line in entry:
-        changed[line.account] = changed.get(line.account, 0) + line.amount
+        changed[line.account] += line.amount
     return [
-        f"L2: {account} went from {old} to {new}, the entry says {changed.get(account, 0):+d}"
-        for (account, old), (_, new) in zip(before.balances.items(), after.balances.items(), strict=True)
-        if new - old != changed.get(account, 0)
+        f"L2: {account} went from {old} to {new}, the entry says {changed[account]:+d}"
+        for account, old, new in zip(_ACCOUNTS, astuple(before.balances), astuple(after.balances), strict=True)
+        if new - old != changed[account]
     ]
 
 
@@ -96,6 +101,8 @@ def u7_nobody_owes(before: TokenState, after: TokenState, entry: Entry) -> list[
 def r1_positions(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
     """A leg is one position, and one more only while it rolls into the contract after the one it holds."""
     opened = [leg for leg in after.legs if leg.leg is not UNSET]
+    if not opened:
+        return []
     own = after.legs[: len(after.legs) - len(opened)]
     found = []
     if any(leg.leg is not UNSET for leg in own) or len({leg.leg for leg in opened}) < len(opened):
@@ -121,12 +128,14 @@ def o3_filled_within_intended(before: TokenState, after: TokenState, entry: Entr
 def r1_one_at_a_time(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
     """A rebalance begins only when no order of another lives, and at most one order lives for each leg."""
     running, former = after.rebalance, before.rebalance
+    if running is None:
+        return []
     found = []
-    if running and former and running.epoch != former.epoch:
+    if former and running.epoch != former.epoch:
         open_before = [a for a in former.attempts if a.filled != a.lots]
         if len(open_before) > 1:
             found.append(f"R1: rebalance {running.epoch} began while {len(open_before)} orders lived")
-    legs = [a.leg for a in (running.attempts if running else ())]
+    legs = [a.leg for a in running.attempts]
     if len(set(legs)) < len(legs):
         found.append("R1: a leg has two live orders")
     return found

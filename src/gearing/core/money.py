@@ -69,6 +69,7 @@ def checked(amount: int) -> int:
     return amount
 
 
+@lru_cache(maxsize=1024)  # one event asks for the same position several times
 def value_of(lots: int, lot: Decimal, price: float, rounding: str) -> int:
     """Returns lots · lot size · price in minor units of money, rounded as named.
 

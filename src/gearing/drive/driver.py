@@ -22,7 +22,7 @@ from gearing.core.step import BEHAVIOUR, StepError, step
 from gearing.core.terms import Spec
 from gearing.core.token import Token
 from gearing.core.trading import Order
-from gearing.core.watch import needs, watch
+from gearing.core.watch import Watch, needs, watch
 from gearing.drive.breakers import OnDeleveraging, after_deleveraging
 from gearing.drive.effects import START, Effects, Head
 from gearing.drive.limits import refusal
@@ -117,6 +117,7 @@ class Driver:
                                         contracts=contracts))  # fmt: skip
         self.apply(running, ev.Seeded(time_ms=now_ms, amount=amount, units=units))
         self.primary.grant_seed(running, now_ms, amount)
+        self.arm(running)
         return running
 
     def taken(self) -> Effects:
@@ -147,18 +148,24 @@ class Driver:
             return
         if running.state.is_rolling and running.state.is_working:
             waits = True
-        horizon = running.horizon
+        before, horizon = running.state, running.horizon
         event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
                           volumes=prices.volumes, delays_ms=self._delays_ms(running, prices.time_ms))  # fmt: skip
         due = horizon is not None and prices.time_ms >= horizon.deadline_ms and not waits
-        if due or needs(running.spec, running.state, event):
+        crossed = horizon is None or running.watched is not running.state or horizon.is_crossed(prices.marks)
+        if due or (crossed and needs(running.spec, running.state, event)):
             self.apply(running, event)
+        sleeps = not crossed and running.state is before
         number = prices.time_ms // self.nav_ms
         if number > running.nav_number:
             running.nav_number = number
             self.publish(running, "minute", prices.time_ms, prices.marks)
+        struck = running.state
         self.primary.attend(running, prices, prices.time_ms)
-        self.arm(running)
+        if horizon and sleeps and running.state is struck and struck.status == before.status:
+            self._set(running, horizon)  # a mark within its horizon leaves that where it is
+        else:
+            self.arm(running)
 
     def publish(
         self, running: Running, kind: NavKind, time_ms: int, marks: tuple[float, ...], *, accrues: bool = False
@@ -358,7 +365,7 @@ class Driver:
         running.state = done.state
         if running.rolls:
             self._follow(running)
-        running.head = self.effects.append(running.stream, running.head, event.time_ms, line, done.state)
+        running.head = self.effects.append(running.stream, running.head, event.time_ms, line, body)
         for one in measure(running.measured, running.name, running.symbols, before, done.state, event):
             running.measured = self.effects.rebalances[one.token, one.epoch] = one
         if done.state.status != before.status:
@@ -372,18 +379,22 @@ class Driver:
     def note(self, book: Book, event: bk.BookEvent) -> None:
         """Steps a book and journals it."""
         book.state = book_step(book.state, event)
+        body = state_body(book.state)
         line = BookLine(
             stream=book.stream, seq=book.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
-            state=state_hash(state_body(book.state)),
+            state=state_hash(body),
         )  # fmt: skip
-        book.head = self.effects.append(book.stream, book.head, event.time_ms, line, book.state)
+        book.head = self.effects.append(book.stream, book.head, event.time_ms, line, body)
 
     def arm(self, running: Running) -> None:
         """Sets the token's barriers to its horizon."""
         delay_of = partial(self.starts.delay_ms, running.name) if self.starts.has_window(running.name) else None
-        running.horizon = watch(running.spec, running.state, delay_of)
+        self._set(running, watch(running.spec, running.state, delay_of))
+
+    def _set(self, running: Running, horizon: Watch) -> None:
+        running.horizon, running.watched = horizon, running.state
         due_ms = min(float((running.nav_number + 1) * self.nav_ms), running.deals_ms)
-        self.market.arm(running.number, running.symbols, running.horizon, due_ms)
+        self.market.arm(running.number, running.symbols, horizon, due_ms)
 
     def _roll(self, running: Running) -> bool:
         """Begins the roll that is due, or goes on with one; returns whether the rule has to do without its clock."""

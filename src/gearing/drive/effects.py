@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from gearing.core.book import LiveOrder
-from gearing.core.journal import GENESIS, body_of, hash_of, state_body
+from gearing.core.journal import GENESIS, body_of, hash_of
 from gearing.drive.measured import Measured
 from gearing.store.records import Nav, Projected, RebalanceRow, Written
 
@@ -52,12 +52,12 @@ class Effects:
     def __bool__(self) -> bool:
         return bool(self.lines or self.fetches or self.alarms)
 
-    def append(self, stream: str, before: Head, time_ms: int, line: msgspec.Struct, state: msgspec.Struct) -> Head:
-        """Adds a line and the state after it; returns the stream's new head."""
+    def append(self, stream: str, before: Head, time_ms: int, line: msgspec.Struct, state: bytes) -> Head:
+        """Adds a line and the body of the state after it; returns the stream's new head."""
         body = body_of(line)
         head = Head(before.seq + 1, hash_of(before.hash, body))
         self.lines.append(Written(stream, head.seq, time_ms, body, head.hash))
-        self.states[stream] = Projected(stream, head.seq, head.hash, state_body(state))
+        self.states[stream] = Projected(stream, head.seq, head.hash, state)
         return head
 
     def rebalance_rows(self) -> tuple[RebalanceRow, ...]:

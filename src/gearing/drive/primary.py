@@ -69,13 +69,14 @@ class Primary:
         """
         holder = self.holders.get(name) or Holder(name, HolderState(), START)
         done = holder_step(holder.state, event)
+        body = state_body(done.state)
         line = HolderLine(
             stream=holder.stream, seq=holder.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
-            entry=done.entry, state=state_hash(state_body(done.state)),
+            entry=done.entry, state=state_hash(body),
         )  # fmt: skip
         before, holder.state = holder.state, done.state
         self.holders[name] = holder
-        holder.head = self._driver.effects.append(holder.stream, holder.head, event.time_ms, line, done.state)
+        holder.head = self._driver.effects.append(holder.stream, holder.head, event.time_ms, line, body)
         for account in {posting.account for posting in done.entry if posting.account.startswith("units:")}:
             token, where = account.split(":")[1:]
             if where in {ho.FREE, HELD}:

@@ -34,6 +34,7 @@ class Running:
         "state",
         "symbols",
         "told",
+        "watched",
         "why",
     )
 
@@ -46,6 +47,7 @@ class Running:
         self.deals_ms = math.inf  # when its next flows are dealt
         self.flow: tuple[Ask, ...] = ()  # the requests whose hedge is under way
         self.horizon: Watch | None = None
+        self.watched: TokenState | None = None  # whose horizon that is
         self.measured: Measured | None = None
         self.why = ""
         # What was said of its rolls and instruments already, so that it is said once.
