@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from bench import reference as ref
 from bench.harness import Report, Row, machine, table
 
-GROUPS = ("one", "sweep", "paths", "backtest", "cold", "vectorbt", "memory", "desk", "journal")
+GROUPS = ("one", "sweep", "paths", "backtest", "cold", "vectorbt", "memory", "desk", "counter", "journal")
 
 
 def measure(groups: list[str], quick: bool) -> Iterator[Row]:
@@ -49,6 +49,10 @@ def measure(groups: list[str], quick: bool) -> Iterator[Row]:
         from bench import jobs_desk
 
         yield from jobs_desk.rows(few)
+    if "counter" in groups:
+        from bench import jobs_counter
+
+        yield from jobs_counter.rows(5_000 if quick else 30_000)
     if "journal" in groups:
         from bench import jobs_journal
 

@@ -13,9 +13,11 @@ import gearing as gr
 from gearing.core.terms import Spec
 from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
+from gearing.desk.counter import answer
 from gearing.desk.engine import Engine
 from gearing.desk.keeper import InLoopKeeper
 from gearing.desk.margins import Margins
+from gearing.desk.requests import Deal, Pay
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.margining import MarginChoice, wanted_settings
@@ -98,6 +100,9 @@ class Venue:
         return found or Statement(
             time_ms=NOON_MS, positions=positions, wallet={"USDT": CAPITAL}, maintenance={}, costs=costs
         )
+
+    async def transfer(self, asset, amount, reference):
+        self.log.append(("transfer", asset, amount, reference))
 
     async def instruments(self):
         return [InstrumentRules(symbol="A", asset="USDT", lot=self.lot)]
@@ -472,3 +477,25 @@ def test_r5_what_was_asked_before_it_was_forgotten_counts_no_more():
 )  # fmt: skip
 def test_r5_the_default_is_twice_what_the_target_needs_as_far_as_the_venue_offers_it(it, choice, leverage):
     assert {one.leverage for one in wanted_settings(it, choice).values()} == {leverage}
+
+
+def test_the_money_of_a_flow_is_at_the_venue_before_its_hedge_is_sent():
+    """A flow larger than the token is margined by what it brings in, not by what was there before it."""
+
+    async def whole():
+        desk = Desk()
+        desk.engine.reconcile_ms = 600_000
+        life = asyncio.ensure_future(desk.live(70.0))
+        await asyncio.sleep(5.0)
+        answer(desk.driver, Pay(holder="h", asset="USDT", amount=3 * CAPITAL, reference="r", by="ann"), NOON_MS)
+        asked = Deal(holder="h", token=desk.running.name, side="subscribe", amount=3 * CAPITAL)
+        assert answer(desk.driver, asked, desk.clock.now_ms()).done
+        await life
+        return desk
+
+    log = run(whole()).log
+    moved = next(n for n, entry in enumerate(log) if entry[0] == "transfer")
+    assert log[moved][1:3] == ("USDT", 3 * CAPITAL)
+    hedge = [n for n, entry in enumerate(log) if entry[0] == "place"][-1]
+    assert moved < hedge
+    assert len([entry for entry in log if entry[0] == "transfer"]) == 1

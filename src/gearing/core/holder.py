@@ -26,7 +26,7 @@ ISSUER = "issuer"
 
 FREE, HELD, OUTSIDE, HOLDERS = "free", "held", "outside", "holders"
 ACCOUNTS = (FREE, HELD, OUTSIDE, HOLDERS)
-_OWN = (FREE, HELD)
+_OWN = (f":{FREE}", f":{HELD}")
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -285,11 +285,11 @@ class _Change:
             amount = balances.get(line.account)
             if amount is None:
                 continue
-            kind, asset, where = line.account.split(":")
-            if amount < 0 and where in _OWN:
+            if amount < 0 and line.account.endswith(_OWN):
+                kind, asset, where = line.account.split(":")
                 raise HolderError(f"{-line.amount} of {kind} {asset} is more than is {where}")
             if abs(amount) > INT64_MAX:
-                raise HolderError(f"{amount} of {kind} {asset} is more than an account holds")
+                raise HolderError(f"{amount} of {line.account} is more than an account holds")
             if amount == 0:
                 del balances[line.account]
         after = HolderState(balances=balances, requests=self.requests, accepted=self.accepted,
@@ -391,17 +391,28 @@ _HANDLERS: dict[type, Callable[[_Change, Any], None]] = {
 
 
 def holder_breaches(state: HolderState, entry: Entry) -> list[str]:
-    """Returns what is broken: L1 double entry per asset, U6 what waits is set aside once, and nothing is owed."""
+    """Returns what one entry broke: L1 double entry per asset, U6 what waits is set aside once, and nothing is owed.
+
+    Only accounts that the entry touches can have changed; `holder_unsound` looks at all of them.
+    """
     sums: dict[str, int] = {}
     for line in entry:
         asset = line.account.rpartition(":")[0]
         sums[asset] = sums.get(asset, 0) + line.amount
     found = [f"L1: the entry's {asset} sums to {total}" for asset, total in sums.items() if total]
+    for asset in {line.account.rpartition(":")[0] for line in entry if line.account.endswith(f":{HELD}")}:
+        held = state.balances.get(f"{asset}:{HELD}", 0)
+        waits = sum(one.amount for one in state.requests.values() if _asset_of(one) == asset)
+        if waits != held:
+            found.append(f"U6: requests set aside {waits} of {asset}, the ledger says {held}")
+    return found
+
+
+def holder_unsound(state: HolderState) -> list[str]:
+    """Returns what is broken of U6 over all of a holder's accounts: what waits is set aside once."""
     waits: dict[str, int] = {}
     for request in state.requests.values():
         account = f"{_asset_of(request)}:{HELD}"
         waits[account] = waits.get(account, 0) + request.amount
     held = {account: amount for account, amount in state.balances.items() if account.endswith(f":{HELD}")}
-    if waits != held:
-        found.append(f"U6: requests set aside {waits}, the ledger says {held}")
-    return found
+    return [] if waits == held else [f"U6: requests set aside {waits}, the ledger says {held}"]

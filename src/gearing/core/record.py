@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -69,6 +70,7 @@ def rate(value: object) -> float:
     return float(text)
 
 
+@lru_cache(maxsize=256)
 def duration_ms(text: str) -> int:
     """Returns the milliseconds of a duration such as "24h", "30m", "1d" or "500ms".
 

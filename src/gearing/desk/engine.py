@@ -79,6 +79,7 @@ class Engine:
         self._lacking: set[str] = set()
         self._silent_ms: dict[str, int] = {}
         self._sure: set[str] = set()
+        self._moving: dict[str, asyncio.Lock] = {name: asyncio.Lock() for name in venues}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -169,6 +170,11 @@ class Engine:
 
     async def _send(self, book: Book, venue: Venue, order: LiveOrder) -> None:
         await self.margins.known(book.name)
+        if any(amount > 0 for amount in due_cash(book).values()):  # a flow's hedge is margined with the flow's money
+            try:
+                await self._move_cash(book)
+            except SILENCE as error:
+                LOG.info("the money of %s could not be moved before order %s: %r", book.name, order.id, error)
         if order.id not in self.outbox:
             return
         if book.state.halted:  # it was intended before, and never sent
@@ -273,6 +279,10 @@ class Engine:
 
     async def _move_cash(self, book: Book) -> None:
         """Brings what flows paid in to the venue's account, and fetches what was paid out; each move once."""
+        async with self._moving[book.name]:
+            await self._move_cash_due(book)
+
+    async def _move_cash_due(self, book: Book) -> None:
         venue, last = self.venues[book.name], book.state.move
         if book.name not in self._sure and last is not None:  # it may not have been made before the desk went down
             await venue.transfer(*last)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,14 +13,16 @@ from gearing.core.changes import change_problems, differences
 from gearing.core.step import StepError
 from gearing.desk.counter import answer
 from gearing.desk.engine import Engine
-from gearing.desk.requests import Answered, Change, Operate, encode, wanted_of
+from gearing.desk.requests import Answered, Change, Operate, answered_of, encode, wanted_of
 from gearing.drive.running import Running
 from gearing.errors import GearingError
 from gearing.store.records import Answer, NavKind, Request
 from gearing.store.store import Store
 
-# The database is looked at so often; whoever asks waits about half of it.
+# The database is looked at so often for what other processes ask; they wait about half of it.
 _POLL_S = 0.1
+# Requests that are carried out before prices are looked at again, and answered in one transaction.
+_GROUP_MAX = 128
 
 _DONE = {
     "halt": "halted; it sends nothing until it is resumed",
@@ -40,16 +44,43 @@ class Inbox:
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine, self._store = engine, store
+        self._expected: dict[int, list[asyncio.Future[Answered]]] = {}
+        self._wake = asyncio.Event()
+        self._after = 0  # the last that was answered
+
+    def wake(self) -> None:
+        """Has the database looked at without delay."""
+        self._wake.set()
+
+    def expect(self, number: int, answer: asyncio.Future[Answered]) -> None:
+        """Has an answer told once it is durable, besides being kept."""
+        body = self._store.answer(number) if number <= self._after else None
+        if body is None:
+            self._expected.setdefault(number, []).append(answer)
+        elif not answer.done():
+            answer.set_result(answered_of(body))
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
-        after = 0
         while True:
-            for request in self._store.requests(after):
-                answered = self.carry_out(request)
-                await self._engine.settle([Answer(request.number, encode(answered))])
-                after = request.number
-            await asyncio.sleep(_POLL_S)
+            self._wake.clear()
+            requests = self._store.requests(self._after, _GROUP_MAX)
+            if requests:
+                await self._serve(requests)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_S):
+                    await self._wake.wait()
+
+    async def _serve(self, requests: Sequence[Request]) -> None:
+        """Carries requests out in order; what came of all of them and their answers are one transaction."""
+        answers = [(request.number, self.carry_out(request)) for request in requests]
+        await self._engine.settle([Answer(number, encode(answered)) for number, answered in answers])
+        self._after = requests[-1].number
+        for number, answered in answers:
+            for expected in self._expected.pop(number, ()):
+                if not expected.done():
+                    expected.set_result(answered)
 
     def carry_out(self, request: Request) -> Answered:
         """Steps what a request asks for, and returns its answer."""

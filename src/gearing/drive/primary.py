@@ -8,6 +8,7 @@ that one settlement gives, to the token and to each holder, is one transaction.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,6 +53,7 @@ class Primary:
         self.supply: dict[str, int] = {}
         self._queues: dict[str, dict[str, str]] = {}
         self._asked: dict[str, Asked] = {}
+        self._waits: Counter[str] = Counter()  # money of the subscriptions that wait, by token
         self._turn = 0
         for holder in holders:
             self._take_up(holder)
@@ -77,11 +79,14 @@ class Primary:
         before, holder.state = holder.state, done.state
         self.holders[name] = holder
         holder.head = self._driver.effects.append(holder.stream, holder.head, event.time_ms, line, body)
-        for account in {posting.account for posting in done.entry if posting.account.startswith("units:")}:
-            token, where = account.split(":")[1:]
-            if where in {ho.FREE, HELD}:
-                change = done.state.balances.get(account, 0) - before.balances.get(account, 0)
-                self.supply[token] = self.supply.get(token, 0) + change
+        if isinstance(event, (ho.Requested, ho.Dealt, ho.Released)):
+            request_id = event.request.id if isinstance(event, ho.Requested) else event.id
+            self._count(before, request_id, -1)
+            self._count(done.state, request_id, 1)
+        for posting in done.entry:
+            kind, asset, where = posting.account.split(":")
+            if kind == "units" and where in {ho.FREE, HELD}:
+                self.supply[asset] = self.supply.get(asset, 0) + posting.amount
         for words in holder_breaches(done.state, done.entry):
             self._driver.effects.alarms.append(f"{name}: {words}")
 
@@ -105,10 +110,8 @@ class Primary:
             return lacks
         good = self._driver.market.is_good(running.symbols, now_ms)
         money = self._worth_of(running, side, amount, now_ms)
-        waits = sum(self._request(*item).amount for item in self._queues.get(token, {}).items()
-                    if self._request(*item).side == "subscribe")  # fmt: skip
-        asked = self._asked.setdefault(token, Asked())
-        why = why_refused(running, state, asked, side, money, waits, now_ms, good=good)
+        asked = self._asked.get(token) or self._asked.setdefault(token, Asked())
+        why = why_refused(running, state, asked, side, money, self._waits[token], now_ms, good=good)
         if why:
             return why
         self._turn += 1
@@ -235,6 +238,11 @@ class Primary:
             if ask.id not in self.holders[ask.holder].state.requests:
                 self._queues[running.name].pop(ask.id, None)
 
+    def _count(self, state: HolderState, request_id: str, sign: int) -> None:
+        request = state.requests.get(request_id)
+        if request is not None and request.side == "subscribe":
+            self._waits[request.token] += sign * request.amount
+
     def _end(self, request: Request, name: str, words: str, now_ms: int) -> None:
         self.post(name, ho.Released(time_ms=now_ms, id=request.id, words=words))
         self._queues[request.token].pop(request.id, None)
@@ -243,8 +251,10 @@ class Primary:
         """Sets when a token's flows are dealt next: at the end of the window, if anything waits."""
         window_ms = running.spec.token.primary.window_ms
         waits = bool(self._queues.get(running.name))
-        running.deals_ms = float((now_ms // window_ms + 1) * window_ms) if waits else math.inf
-        self._driver.arm(running)
+        deals_ms = float((now_ms // window_ms + 1) * window_ms) if waits else math.inf
+        if deals_ms != running.deals_ms:
+            running.deals_ms = deals_ms
+            self._driver.arm(running)
 
     def _asks(self, token: str) -> list[Ask]:
         found = (self._request(*item) for item in self._queues.get(token, {}).items())
@@ -280,6 +290,7 @@ class Primary:
                 self.supply[token] = self.supply.get(token, 0) + amount
         for request in holder.state.requests.values():
             self._queues.setdefault(request.token, {})[request.id] = holder.name
+            self._count(holder.state, request.id, 1)
             self._turn = max(self._turn, request.turn)
         for token, day in holder.state.asked.items():
             self._asked.setdefault(token, Asked()).add(day)

@@ -9,7 +9,7 @@ import msgspec
 
 from gearing.core.book import BookError, BookState, book_step
 from gearing.core.events import Launched, SpecificationChanged
-from gearing.core.holder import HolderError, HolderState, holder_breaches, holder_step
+from gearing.core.holder import HolderError, HolderState, holder_breaches, holder_step, holder_unsound
 from gearing.core.invariants import breaches, l1_double_entry
 from gearing.core.journal import GENESIS, Line, hash_of, line_of, state_body, state_hash, state_of
 from gearing.core.ledger import Balances, posted
@@ -218,7 +218,7 @@ class Audit:
         digest = state_hash(state_body(done.state))
         if (done.entry, digest) == (line.entry, line.state):
             self.holder, self.stepped = done.state, self.stepped + current
-            for words in holder_breaches(done.state, line.entry):
+            for words in (*holder_breaches(done.state, line.entry), *holder_unsound(done.state)):
                 self._breach(line.seq, "invariant", words, "no breach")
         elif current:
             expected = f"{_sum_of(done.entry)}, state {digest}"

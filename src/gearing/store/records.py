@@ -121,6 +121,14 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class Question(NamedTuple):
+    """What is to be put into the inbox: who asks, by which key it is known again, and what."""
+
+    principal: str
+    key: str
+    body: bytes
+
+
 class Request(NamedTuple):
     """A request that waits in the inbox."""
 

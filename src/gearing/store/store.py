@@ -13,7 +13,6 @@ from typing import Self, cast
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite as dialect
 
 from gearing.store import schema
 from gearing.store.append import Appender, refusal
@@ -26,12 +25,18 @@ from gearing.store.records import (
     Nav,
     OutboxRow,
     Projected,
+    Question,
     RebalanceRow,
     Request,
     Snapshot,
     Written,
 )
 
+# One statement for what is new and what is known already: both return the row.
+_ASK = """
+INSERT INTO inbox (principal, key, body_hash, body, status) VALUES (?, ?, ?, ?, 'waiting')
+ON CONFLICT (principal, key) DO UPDATE SET status = status RETURNING number, body_hash, answer
+"""
 # Rows that are taken from the database at once.
 _ROWS = 2_000
 _marks = msgspec.json.Decoder(tuple[float, ...]).decode
@@ -106,22 +111,30 @@ class Store:
             KeyReusedError: the key stands for another body.
             StoreError: the request was not kept.
         """
-        table, digest = schema.inbox, hashlib.sha256(body).hexdigest()
-        fresh = dialect.insert(table).values(
-            principal=principal, key=key, body_hash=digest, body=body, status="waiting"
-        )  # fmt: skip
+        (asked,) = self.ask_all([Question(principal, key, body)])
+        if isinstance(asked, KeyReusedError):
+            raise asked
+        return asked
+
+    def ask_all(self, questions: Sequence[Question]) -> list[Asked | KeyReusedError]:
+        """Puts requests into the inbox in one transaction, in their order; see `ask`.
+
+        Returns:
+            Of each, what became of it; one whose key stands for another body is not put in.
+
+        Raises:
+            StoreError: none of them was kept.
+        """
+        put_in: list[Asked | KeyReusedError] = []
         with self._asking() as connection:
-            connection.execute(fresh.on_conflict_do_nothing(index_elements=["principal", "key"]))
-            found = connection.execute(
-                sa.select(table.c.number, table.c.body_hash, table.c.answer).where(
-                    table.c.principal == principal, table.c.key == key
-                )
-            ).one()
-        if found.body_hash != digest:
-            raise KeyReusedError(
-                f"the key {key!r} stands for another request.", fix="Give each request a key of its own."
-            )
-        return Asked(found.number, found.answer)
+            cursor = connection.connection.cursor()
+            for principal, key, body in questions:
+                digest = hashlib.sha256(body).hexdigest()
+                number, known, answer = cursor.execute(_ASK, (principal, key, digest, body)).fetchone()
+                reused = KeyReusedError(f"the key {key!r} stands for another request.",
+                                        fix="Give each request a key of its own.")  # fmt: skip
+                put_in.append(Asked(number, answer) if known == digest else reused)
+        return put_in
 
     @contextmanager
     def _asking(self) -> Iterator[sa.Connection]:
@@ -130,6 +143,8 @@ class Store:
                 yield connection
         except sa.exc.DBAPIError as error:
             raise refusal(cast(sqlite3.Error, error.orig)) from error
+        except sqlite3.Error as error:
+            raise refusal(error) from error
 
     # Reading.
 
@@ -207,12 +222,12 @@ class Store:
         with self.engine.connect() as connection:
             return [OutboxRow(*row) for row in connection.execute(wanted)]
 
-    def requests(self, after: int = 0) -> list[Request]:
-        """Returns the requests that wait in the inbox, in order, those after a number."""
+    def requests(self, after: int = 0, limit: int = -1) -> list[Request]:
+        """Returns the requests that wait in the inbox, in order, those after a number; at most so many, -1: all."""
         c = schema.inbox.c
         wanted = sa.select(c.number, c.principal, c.key, c.body).where(c.status == "waiting", c.number > after)
         with self.engine.connect() as connection:
-            return [Request(*row) for row in connection.execute(wanted.order_by(c.number))]
+            return [Request(*row) for row in connection.execute(wanted.order_by(c.number).limit(limit))]
 
     def answer(self, number: int) -> bytes | None:
         """Returns the answer to a request, or None while it waits."""

@@ -1,0 +1,144 @@
+"""The counter: requests through inbox, step, invariants and group commit to their answers, while a desk runs."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import gearing as gr
+from bench.harness import Row
+from gearing.core.money import MINOR
+from gearing.core.primary import Primary
+from gearing.core.terms import Spec
+from gearing.desk.boot import boot
+from gearing.desk.clock import ScaledClock
+from gearing.desk.engine import Engine
+from gearing.desk.inbox import Inbox
+from gearing.desk.intake import Intake
+from gearing.desk.keeper import StoreKeeper
+from gearing.desk.pump import PumpedHub
+from gearing.desk.requests import Deal, Pay
+from gearing.drive.driver import Driver
+from gearing.drive.guard import GuardLimits
+from gearing.drive.market import Market
+from gearing.store.database import init_database
+from gearing.store.store import Store
+from gearing.store.verify import verify
+from gearing.store.writer import Writer
+from gearing.venues.paper.exchange import PaperExchange
+from gearing.venues.paper.requests import TakeQuotes
+from gearing.venues.paper.setup import Setup, listed
+from gearing.venues.paper.venue import PaperVenue
+from gearing.venues.protocol import Quote
+
+_TOKENS, _HOLDERS, _IN_FLIGHT = 10, 1_000, 256
+_NOW_MS = 1_767_225_600_000
+_PRICE = 50_000.0
+_COSTS = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
+
+
+class _Answers(NamedTuple):
+    rate: float
+    waits_s: list[float]
+
+
+def rows(requests: int) -> Iterator[Row]:
+    """Yields the rows: how many requests are answered a second, and how long the slowest wait."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "desk.db"
+        came = asyncio.run(_Counter(file).served(requests))
+        found = verify(file)
+        if found.breaches:
+            raise AssertionError(f"the journal does not hold: {found.breaches[:3]}")
+    job = f"forward requests, {_IN_FLIGHT} in flight, {_TOKENS} tokens"
+    yield Row(job=job, gearing=came.rate, required=5_000.0, unit="requests/s", repetitions=1,
+              note=f"{requests:,} of {_HOLDERS:,} holders")  # fmt: skip
+    yield Row(job=f"{job}, p99", gearing=float(np.quantile(came.waits_s, 0.99)) * 1e3, required=100.0, unit="ms",
+              repetitions=1)  # fmt: skip
+
+
+class _Counter:
+    """A desk of ten tokens in ten books, whose windows are a second long, and those who come to it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.names = [f"T{k}" for k in range(_TOKENS)]
+        self.draw = np.random.default_rng(8)
+
+    async def served(self, requests: int) -> _Answers:
+        clock = ScaledClock(_NOW_MS)
+        init_database(self.file, "demo", _NOW_MS)
+        leg = gr.Perpetual(symbol="BTC", lot=1e-6)
+        hub = PumpedHub(PaperExchange(Setup(listings=(listed(leg, asset="USDT", price=_PRICE, costs=_COSTS),))), clock)
+        hub.control(TakeQuotes(quotes=(_quote(clock.now_ms(), _PRICE),)))
+        venues = {name: PaperVenue(hub, name) for name in self.names}
+        with Store(self.file, "demo") as store, Writer(store) as writer:
+            keeper = StoreKeeper(writer)
+            await self._launch(store, keeper, venues, leg, clock.now_ms())
+            booted = boot(store, Market(GuardLimits()), window_ms=2_000, visibility_ms=1_000, now_ms=clock.now_ms())
+            engine = Engine(booted.driver, booted.outbox, dict(venues), keeper, clock)
+            inbox = Inbox(engine, store)
+            intake = Intake(store, inbox)
+
+            async def feed() -> None:
+                while True:
+                    mark = _PRICE * (1.0 + 1e-4 * float(self.draw.standard_normal()))
+                    quote = _quote(clock.now_ms(), round(mark, 1))
+                    hub.control(TakeQuotes(quotes=(quote,)))
+                    await engine.on_quotes([quote])
+                    await asyncio.sleep(0.25)
+
+            desk = asyncio.ensure_future(engine.run(feed, [inbox.run, intake.run, hub.pump]))
+            came = asyncio.ensure_future(self._come(intake, requests))
+            await asyncio.wait([desk, came], return_when=asyncio.FIRST_COMPLETED)
+            desk.cancel()
+            await asyncio.gather(desk, return_exceptions=True)
+            return await came
+
+    async def _launch(
+        self, store: Store, keeper: StoreKeeper, venues: dict[str, PaperVenue], leg: gr.Perpetual, now_ms: int
+    ) -> None:  # fmt: skip
+        driver = Driver(Market(GuardLimits()))
+        driver.market.take(_quote(now_ms, _PRICE), now_ms)
+        for number, name in enumerate(self.names, 1):
+            token = gr.Token(symbol=name, target=3.0, rule="ftx", legs=(leg,), primary=Primary(window="1s"))
+            await venues[name].transfer("USDT", 10**7 * MINOR, f"seed{name}")
+            book = driver.open_book(name, store.meta.incarnation, [name], now_ms, number)
+            driver.launch(book, Spec(token), (str(leg.lot),), 10**7 * MINOR, 10**5 * MINOR, now_ms)
+        await keeper.keep(driver.taken())
+
+    async def _come(self, intake: Intake, requests: int) -> _Answers:
+        """Lets holders pay in, and then ask, each of those in flight one after the other."""
+        pays = [Pay(holder=f"h{k}", asset="USDT", amount=10**6 * MINOR, reference=f"D{k}", by="bench")
+                for k in range(_HOLDERS)]  # fmt: skip
+        await asyncio.gather(*(intake.ask(pay.holder, pay.reference, pay) for pay in pays))
+        for name in self.names:  # those who are to go out come in first
+            asks = [Deal(holder=f"h{k}", token=name, side="subscribe", amount=20_000 * MINOR) for k in range(_HOLDERS)]
+            await asyncio.gather(*(intake.ask(deal.holder, f"in {name}", deal) for deal in asks))
+        await asyncio.sleep(3.0)
+        left, waits = iter(range(requests)), []
+
+        async def ask() -> None:
+            for number in left:
+                holder, name = f"h{number % _HOLDERS}", self.names[number // 7 % _TOKENS]
+                deal = (Deal(holder=holder, token=name, side="subscribe", amount=100 * MINOR) if number % 2 else
+                        Deal(holder=holder, token=name, side="redeem", amount=MINOR))  # fmt: skip
+                began = time.perf_counter()
+                answered = await intake.ask(holder, f"r{number}", deal)
+                waits.append(time.perf_counter() - began)
+                if not answered.done:
+                    raise AssertionError(answered.words)
+
+        start = time.perf_counter()
+        await asyncio.gather(*(ask() for _ in range(_IN_FLIGHT)))
+        return _Answers(requests / (time.perf_counter() - start), waits)
+
+
+def _quote(now_ms: int, mark: float) -> Quote:
+    return Quote(symbol="BTC", time_ms=now_ms, mark=mark, index=mark)
