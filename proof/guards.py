@@ -27,6 +27,7 @@ _GUARD, _MARKET, _DRIVER, _OUTBOX = "drive/guard.py", "drive/market.py", "drive/
 _LIMITS, _ENGINE, _BOOT = "drive/limits.py", "desk/engine.py", "desk/boot.py"
 _STEP, _TRADING, _BOOK, _INVARIANTS = "core/step.py", "core/trading.py", "core/book.py", "core/invariants.py"
 _ROLLING = "core/rolling.py"
+_QUOTES = "drive/quotes.py"
 _APPEND, _AUDIT, _DATABASE = "store/append.py", "store/audit.py", "store/database.py"
 
 PRICES = (
@@ -408,6 +409,23 @@ FLOWS = (
     Guard("U6 what is set aside is not free", _HOLDER, "if amount < 0 and line.account.endswith(_OWN)",
           "if False",
           "test_primary::test_money_and_units_are_handed_on_and_never_twice"),
+    Guard("U6 only the dealing account gives out what is not there", _HOLDER, "if event.lends else 0", "",
+          "test_quotes::test_only_the_dealing_account_gives_out_what_is_not_there"),
+    Guard("a quote is dealt by as it was given", _HOLDER, "_check(quote is not None and terms ==",
+          "_check(True or terms ==", "test_quotes::test_a_quote_is_dealt_by_as_it_was_given"),
+    Guard("a quote ends", _QUOTES, "if now_ms > quote.until_ms:", "if False:",
+          "test_quotes::test_a_quote_ends_is_taken_once_and_by_nobody_else"),
+    Guard("a quote is void once the price has moved", _QUOTES, "if moved > most:", "if False:",
+          "test_quotes::test_a_quote_is_void_once_the_price_has_moved_too_far"),
+    Guard("the dealing account covers what it is open for", _QUOTES, "if own >= max(needs, 0.0) and cash >= 0:",
+          "if True:", "test_quotes::test_a_dealing_account_that_cannot_cover_it_gives_no_quote_and_forward_applies"),
+    Guard("quotes that may be taken keep their part", _QUOTES, "for one in (*others, quote):", "for one in (quote,):",
+          "test_quotes::test_a_dealing_account_that_cannot_cover_it_gives_no_quote_and_forward_applies"),
+    Guard("no quote while orders live", _QUOTES, "if running.book.state.live or state.is_working or state.is_rolling:",
+          "if False:", "test_quotes::test_there_is_no_quote_while_something_stands_against_it"),
+    Guard("a token that has given out units ahead is not closed", "desk/inbox.py",
+          'if wanted.action == "close" and lent > 0:', "if False:",
+          "test_quotes::test_a_token_is_not_closed_while_its_dealing_account_is_short"),
     Guard("money is at the venue before its hedge is sent", _ENGINE,
           "if any(amount > 0 for amount in due_cash(book).values()):", "if False:",
           "test_engine::test_the_money_of_a_flow_is_at_the_venue_before_its_hedge_is_sent"),

@@ -31,11 +31,13 @@ class Holders(RuleBasedStateMachine):
     @initialize(fee=st.sampled_from([0.0, 0.002]), bad=st.sampled_from([0.0, 0.002]), lot=st.sampled_from([0.0, 0.001]))
     def begin(self, fee, bad, lot):
         it = token("A", costs=COSTS, fees=gr.Fees(creation=fee, redemption=fee, management_per_day=0.001),
-                   primary=Terms(holder_per_day=400_000.0), rule=gr.Rule(deviation=0.5))  # fmt: skip
+                   primary=Terms(holder_per_day=400_000.0, quote_valid="2m"), rule=gr.Rule(deviation=0.5))  # fmt: skip
         self.desk = Market(it, bad=bad, rate=5e-4)
         self.desk.opened()
         self.brought, self.nav = Counter(), None
         self.brought[ho.ISSUER] = CAPITAL
+        self.desk.deposit(ho.DEALER, 30_000)
+        self.brought[ho.DEALER] = 30_000 * MINOR
 
     def navs(self):
         balances = self.desk.it.state.balances
@@ -59,6 +61,22 @@ class Holders(RuleBasedStateMachine):
             has = self.desk.units(name)
             answer = self.desk.ask(name, "redeem", has * share // 100)
             assert self.desk.units(name) == (has if isinstance(answer, str) else has - has * share // 100)
+
+    @rule(name=st.sampled_from((*NAMES, ho.ISSUER)), side=st.sampled_from(["subscribe", "redeem"]), share=SHARES)
+    def deal_at_once(self, name, side, share):
+        """The token is untouched; the dealing account has what the holder gave, whatever it has not got yet."""
+        if name not in self.desk.primary.holders:
+            return
+        has = self.desk.cash(name) if side == "subscribe" else self.desk.units(name)
+        before = self.desk.it.state
+        quote = self.desk.primary.quotes.ask(name, self.desk.it, side, has * share // 100, self.desk.now_ms)
+        if not isinstance(quote, str):
+            quote = self.desk.primary.quotes.take(name, quote.id, self.desk.now_ms)
+        if not isinstance(quote, str):
+            sign = 1 if side == "subscribe" else -1
+            self.brought[name] -= sign * quote.cash
+            self.brought[ho.DEALER] += sign * quote.cash
+        assert self.desk.it.state is before
 
     @rule(name=st.sampled_from(NAMES), number=st.integers(1, 5))
     def release(self, name, number):
@@ -124,7 +142,13 @@ class Holders(RuleBasedStateMachine):
         desk = self.desk
         if desk.it.state.status != "open":
             return
-        for name in [*NAMES, ho.ISSUER]:
+        for _ in range(3):
+            desk.window()
+        if desk.primary.quotes.stands(desk.it) < 0:  # what was given out ahead is the dealing account's to bring
+            desk.deposit(ho.DEALER, 10_000_000)
+            for _ in range(8):
+                desk.window()
+        for name in [*NAMES, ho.ISSUER, ho.DEALER]:
             if name in desk.primary.holders and desk.units(name):
                 desk.ask(name, "redeem", desk.units(name))
         for _ in range(4):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 
+import msgspec
 import pytest
 
 import gearing as gr
 from gearing.cli.main import main
 from gearing.core import holder as ho
 from gearing.core.money import MINOR
+from gearing.core.primary import Primary as Terms
 from gearing.desk.boot import boot
 from gearing.desk.keeper import commit_of
 from gearing.drive.guard import GuardLimits
@@ -19,6 +21,7 @@ from gearing.store.database import connect, init_database
 from gearing.store.recompute import recompute
 from gearing.store.store import Store
 from gearing.store.verify import verify
+from gearing.venues.protocol import Quote
 from tests.journals import lines_of
 from tests.lives import NOON_MS, token
 from tests.test_primary import COSTS, Market
@@ -154,3 +157,48 @@ def test_holders_are_shown_with_what_waits(kept, capsys):
     assert re.search(r"h1\.1 +subscribe +T +6,000\.0{8}", shown)
     assert main(["holders", "h9", "--db", str(kept.path)]) == 2
     assert "There are: h1, issuer" in capsys.readouterr().err
+
+
+def quoting(kept):
+    """A desk that gives quotes; one was given, and one was taken."""
+    it = kept.it.spec.token
+    terms = Terms(quote_valid="1m")
+    kept.driver.change(kept.it, msgspec.structs.replace(it, primary=terms), "ann", "quotes", kept.now_ms)
+    kept.deposit(ho.DEALER, 50_000)
+    kept.deposit("h1", 20_000)
+    quotes = kept.primary.quotes
+    first, second = (quotes.ask("h1", kept.it, "subscribe", 5_000 * MINOR, kept.now_ms) for _ in range(2))
+    assert quotes.take("h1", first.id, kept.now_ms) == first
+    kept.take()
+    return first, second
+
+
+def test_a_quote_binds_a_desk_that_begins_anew_too(kept):
+    first, second = quoting(kept)
+    again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
+    quotes, running = again.primary.quotes, again.by_name["T"]
+    assert quotes.stands(running) == -first.units
+    price = Quote(symbol="A", time_ms=kept.now_ms + 1_000, mark=100.0, index=100.0)
+    again.on_quotes([price], price.time_ms)
+    assert quotes.take("h1", second.id, price.time_ms) == second
+    assert quotes.stands(running) == -first.units - second.units
+    assert again.primary.supply["T"] == running.state.balances.units
+
+
+def test_instant_dealings_verify(kept):
+    quoting(kept)
+    kept.window()
+    kept.take()
+    found = verify(kept.path)
+    assert found.breaches == ()
+    (taken,) = [one for one in lines_of(kept.path) if b'"event":"exchanged"' in one and b'"lends":true' in one]
+    assert b'"units:T:short"' in taken
+
+
+def test_units_that_were_given_out_ahead_count_as_missing(kept):
+    quoting(kept)
+    with connect(kept.path) as connection:
+        for table in ("journal", "states"):
+            connection.execute(f"DELETE FROM {table} WHERE stream = 'holder:dealer'")
+    (breach,) = verify(kept.path).breaches
+    assert (breach.stream, breach.what) == ("token:T", "supply")

@@ -1,17 +1,18 @@
-"""`gearing deposit`, `withdraw`, `subscribe`, `redeem`, `cancel`, `transfer`: what is asked of the primary market."""
+"""`gearing deposit`, `withdraw`, `subscribe`, `redeem`, `quote`, `take`, `cancel`, `transfer`: the primary market."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from gearing.cli.operate import DEMO, ByOption, DeskOption, KeyOption, TimeoutOption, YesOption, confirm, request
-from gearing.cli.output import JsonFlag
+from gearing.cli.output import JsonFlag, note
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
+    from gearing.core.dealing import Side
     from gearing.desk.requests import Wanted
 
 HolderArgument = Annotated[str, typer.Argument(metavar="HOLDER", help="Its opaque id.", show_default=False)]
@@ -20,6 +21,11 @@ MoneyArgument = Annotated[str, typer.Argument(metavar="AMOUNT", help="Of money."
 AssetOption = Annotated[str, typer.Option(help="The currency.")]
 ReferenceOption = Annotated[
     str, typer.Option(help="The payer's own; the same one counts once.", show_default=False)
+]  # fmt: skip
+
+
+InstantOption = Annotated[
+    bool, typer.Option("--instant", help="Deal at once with the dealing account, if it can; else when the window ends.")
 ]  # fmt: skip
 
 
@@ -57,6 +63,7 @@ def subscribe(
     holder: HolderArgument,
     token: TokenArgument,
     amount: MoneyArgument,
+    instant: InstantOption = False,
     db: DeskOption = DEMO,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -66,16 +73,18 @@ def subscribe(
     """Asks for new units against money: dealt when the token's window ends, at the price of its own hedge."""
     from gearing.desk.requests import Deal
 
-    wanted = Deal(holder=holder, token=token, side="subscribe", amount=_minor(amount, "AMOUNT"))
+    wanted = Deal(holder=holder, token=token, side="subscribe", amount=_minor(amount, "AMOUNT"), instant=instant)
     effect = f"{holder} pays up to {amount} for units of {token}; what cannot be hedged is returned."
-    _ask(wanted, f"holder:{holder}", f"gearing subscribe {holder} {token} {amount}", effect, db, yes=yes, key=key,
-         timeout=timeout, as_json=as_json, details={"holder": holder, "token": token})  # fmt: skip
+    again = f"gearing subscribe {holder} {token} {amount}{' --instant' * instant}"
+    _ask(wanted, f"holder:{holder}", again, effect, db, yes=yes, key=key, timeout=timeout, as_json=as_json,
+         details={"holder": holder, "token": token})  # fmt: skip
 
 
 def redeem(
     holder: HolderArgument,
     token: TokenArgument,
     units: Annotated[str, typer.Argument(metavar="UNITS", help="How many, or all.", show_default=False)],
+    instant: InstantOption = False,
     db: DeskOption = DEMO,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -87,10 +96,50 @@ def redeem(
     from gearing.desk.requests import Deal
 
     amount = free_units(db, holder, token) if units == "all" else _minor(units, "UNITS")
-    wanted = Deal(holder=holder, token=token, side="redeem", amount=amount)
+    wanted = Deal(holder=holder, token=token, side="redeem", amount=amount, instant=instant)
     effect = f"{holder} gives back {units} units of {token}; what cannot be hedged is returned."
-    _ask(wanted, f"holder:{holder}", f"gearing redeem {holder} {token} {units}", effect, db, yes=yes, key=key,
-         timeout=timeout, as_json=as_json, details={"holder": holder, "token": token})  # fmt: skip
+    again = f"gearing redeem {holder} {token} {units}{' --instant' * instant}"
+    _ask(wanted, f"holder:{holder}", again, effect, db, yes=yes, key=key, timeout=timeout, as_json=as_json,
+         details={"holder": holder, "token": token})  # fmt: skip
+
+
+def quote(
+    holder: HolderArgument,
+    token: TokenArgument,
+    side: Annotated[str, typer.Argument(metavar="SIDE", help="subscribe or redeem.", show_default=False)],
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Of money, or of units.", show_default=False)],
+    db: DeskOption = DEMO,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Asks for a binding price to come in or go out at once. It may be taken until it ends; it need not be."""
+    from gearing.desk.requests import AskQuote
+
+    if side not in {"subscribe", "redeem"}:
+        raise InputError(f"{side!r} is no side.", where="SIDE", fix="Say subscribe or redeem.")
+    wanted = AskQuote(holder=holder, token=token, side=cast("Side", side), amount=_minor(amount, "AMOUNT"))
+    _ask(wanted, f"holder:{holder}", f"gearing quote {holder} {token} {side} {amount}", "", db, yes=True, key=key,
+         timeout=timeout, as_json=as_json,
+         details={"holder": holder, "token": token})  # fmt: skip
+    note(f"It is taken by: gearing take {holder} QUOTE --db {db}")
+
+
+def take(
+    holder: HolderArgument,
+    quote_id: Annotated[str, typer.Argument(metavar="QUOTE", help="Its id.", show_default=False)],
+    db: DeskOption = DEMO,
+    yes: YesOption = False,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Deals by a quote that was given to this holder, if it is not void by now."""
+    from gearing.desk.requests import TakeQuote
+
+    _ask(TakeQuote(holder=holder, id=quote_id), f"holder:{holder}", f"gearing take {holder} {quote_id}",
+         f"{holder} deals by quote {quote_id}.", db, yes=yes, key=key, timeout=timeout, as_json=as_json,
+         details={"holder": holder})  # fmt: skip
 
 
 def cancel(
@@ -107,7 +156,8 @@ def cancel(
 
     wanted = Cancel(holder=holder, id=request_id)
     _ask(wanted, f"holder:{holder}", f"gearing cancel {holder} {request_id}", f"{request_id} is taken back.", db,
-         yes=yes, key=key, timeout=timeout, as_json=as_json, details={"holder": holder})  # fmt: skip
+         yes=yes, key=key, timeout=timeout, as_json=as_json,
+         details={"holder": holder})  # fmt: skip
 
 
 def transfer(

@@ -72,7 +72,7 @@ def _show(found: dict[str, HolderState]) -> None:
     for name, state in sorted(found.items()):
         for account, amount in sorted(state.balances.items()):
             kind, asset, where = account.split(":")
-            if where in {"free", "held"}:
+            if where in {"free", "held", "short"}:
                 what = asset if kind == "cash" else f"{asset} units"
                 rows.append((name, what, where, as_text(amount, grouped=True)))
     show_table(("holder", "of", "", Column("amount", "right")), rows)

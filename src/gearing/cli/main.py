@@ -37,6 +37,8 @@ COMMANDS = (
     ("withdraw", "gearing.cli.counter", "withdraw"),
     ("subscribe", "gearing.cli.counter", "subscribe"),
     ("redeem", "gearing.cli.counter", "redeem"),
+    ("quote", "gearing.cli.counter", "quote"),
+    ("take", "gearing.cli.counter", "take"),
     ("cancel", "gearing.cli.counter", "cancel"),
     ("transfer", "gearing.cli.counter", "transfer"),
     ("holders", "gearing.cli.holders", "holders"),

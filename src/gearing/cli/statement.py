@@ -76,10 +76,10 @@ def _events(store: Store, holder: str, db: Path) -> list[HolderEvent]:
 
 def _tokens(events: list[HolderEvent]) -> list[str]:
     """Returns the tokens that a holder ever dealt in, in the order of it."""
-    from gearing.core.holder import Granted, Handed, Requested
+    from gearing.core.holder import Exchanged, Granted, Handed, Requested
 
     named = [event.request.token if isinstance(event, Requested) else event.token
-             for event in events if isinstance(event, (Requested, Granted, Handed))]  # fmt: skip
+             for event in events if isinstance(event, (Requested, Granted, Handed, Exchanged))]  # fmt: skip
     return [name for name in dict.fromkeys(named) if name]
 
 

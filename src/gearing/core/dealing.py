@@ -120,7 +120,7 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
     now = work.finished()
     price = worth(spec, now, event.accrued, event.side)
     if event.side == "subscribe":
-        units = Worth(price.equity + _expected_cost(spec, work, price.units), price.units).units_for(event.amount)
+        units = with_cost(spec, now, price).units_for(event.amount)
         work.bring(event.amount, FLOWS)
     else:
         units = event.amount
@@ -341,17 +341,22 @@ def _hedge(spec: Spec, work: Working, event: ev.DealingBegun, units: int) -> tup
     return tuple(sign * share_of(leg.lots, units, state.balances.units) for leg in work.legs)
 
 
-def _expected_cost(spec: Spec, work: Working, units: int) -> int:
-    """Returns what it would cost to trade the whole position anew, by the costs of the specification; minor units.
+def with_cost(spec: Spec, state: TokenState, price: Worth) -> Worth:
+    """Returns what units cost with their hedge, by the costs of the specification.
 
     A flow is hedged for as many units as its money buys after that, so that leverage stays as it is.
     """
     costs = spec.token.costs
     rate = costs.taker_fee + costs.half_spread
-    if work.state.balances.units:
-        return sum(accrued_of(abs(leg.lots), leg.lot_size, leg.mark, rate, CEILING) for leg in work.legs)
-    held = abs(spec.terms.target) * float(spec.legs[WEIGHT].sum()) * spec.token.initial_nav
-    return to_minor(held * rate * to_float(units), CEILING)
+    if state.balances.units:
+        own = (0,) * len(state.legs) if state.dealing is UNSET else state.dealing.lots
+        lots = [leg.lots - mine for leg, mine in zip(state.legs, own, strict=False)]
+        cost = sum(accrued_of(abs(n), leg.lot_size, leg.mark, rate, CEILING)
+                   for n, leg in zip(lots, state.legs, strict=False))  # fmt: skip
+    else:
+        held = abs(spec.terms.target) * float(spec.legs[WEIGHT].sum()) * spec.token.initial_nav
+        cost = to_minor(held * rate * to_float(price.units), CEILING)
+    return Worth(price.equity + cost, price.units)
 
 
 def _open(work: Working) -> None:

@@ -1,9 +1,10 @@
 """A holder: one account of cash and units, under an opaque id, with everything that still waits to be dealt.
 
 Double entry in minor units, debits positive. An account's name says what is counted and where it stands:
-"cash:USDT:free", "cash:USDT:held" and "units:BTC3L:free" are the holder's own; "…:outside" is where deposits come
-from, "…:holders" other holders, and "…:BTC3L" the token that was dealt with. So all postings of one asset sum to zero,
-and what the holders of a token dealt with it is, over all of them, what the token's own ledger says.
+"cash:USDT:free", "cash:USDT:held" and "units:BTC3L:free" are the holder's own; "units:BTC3L:short" are those that the
+dealing account gave out and has not got yet, below zero; "…:outside" is where deposits come from, "…:holders" other
+holders, and "…:BTC3L" the token that was dealt with. So all postings of one asset sum to zero, and what the holders of
+a token dealt with it is, over all of them, what the token's own ledger says.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from gearing.core.events import Event
 from gearing.core.ledger import Entry, Posting
@@ -21,11 +23,12 @@ from gearing.core.record import DAY_MS
 Side = Literal["subscribe", "redeem"]
 Kind = Literal["matched", "hedged", "final"]
 
-# Who issues: its units are those a token is seeded with.
-ISSUER = "issuer"
+# Who issues: its units are those a token is seeded with. And the issuer's dealing account, which is on the other side
+# of instant dealings.
+ISSUER, DEALER = "issuer", "dealer"
 
-FREE, HELD, OUTSIDE, HOLDERS = "free", "held", "outside", "holders"
-ACCOUNTS = (FREE, HELD, OUTSIDE, HOLDERS)
+FREE, HELD, SHORT, OUTSIDE, HOLDERS = "free", "held", "short", "outside", "holders"
+ACCOUNTS = (FREE, HELD, SHORT, OUTSIDE, HOLDERS)
 _OWN = (f":{FREE}", f":{HELD}")
 
 
@@ -80,6 +83,32 @@ class Day(msgspec.Struct, frozen=True, array_like=True):
         return Day(day, since.subscribed, since.redeemed + money)
 
 
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
+    """A binding price for one holder: it may be taken until it ends, unless the market has moved too far by then.
+
+    Args:
+        id: its name, never used again.
+        token: of which units are created or given back.
+        side: subscribe or redeem.
+        asset: the currency.
+        units: that are created, or given back.
+        cash: paid by the holder (fee included), or to the holder (fee taken off), minor units.
+        fee: that part of it, or what was taken off.
+        until_ms: the last moment it may be taken.
+        marks: of each leg, when it was given.
+    """
+
+    id: str
+    token: str
+    side: Side
+    asset: str
+    units: int
+    cash: int
+    fee: int
+    until_ms: int
+    marks: tuple[float, ...]
+
+
 class HolderState(msgspec.Struct, frozen=True, kw_only=True):
     """A holder between two events.
 
@@ -88,12 +117,16 @@ class HolderState(msgspec.Struct, frozen=True, kw_only=True):
         requests: that wait, by id.
         accepted: how many requests were accepted so far.
         asked: what was asked of each token on the last day that anything was.
+        quotes: that were given and neither taken nor seen to have ended, by id; unset: none ever was.
+        quoted: how many quotes were given so far.
     """
 
     balances: dict[str, int] = {}
     requests: dict[str, Request] = {}
     accepted: int = 0
     asked: dict[str, Day] = {}
+    quotes: dict[str, Quote] | UnsetType = UNSET
+    quoted: int | UnsetType = UNSET
 
     def cash(self, asset: str, where: str = FREE) -> int:
         """Returns the money on an account, minor units."""
@@ -104,8 +137,12 @@ class HolderState(msgspec.Struct, frozen=True, kw_only=True):
         return self.balances.get(f"units:{token}:{where}", 0)
 
     def held_units(self, token: str) -> int:
-        """Returns all units a holder has, those that wait to be redeemed among them."""
-        return self.units(token) + self.units(token, HELD)
+        """Returns all units a holder has, those that wait to be redeemed among them; what it is short of counts off."""
+        return sum(self.units(token, where) for where in (FREE, HELD, SHORT))
+
+    def quote(self, name: str) -> Quote | None:
+        """Returns a quote that was given and not taken, ended or not."""
+        return None if self.quotes is UNSET else self.quotes.get(name)
 
 
 class Deposited(Event, frozen=True, kw_only=True, tag="deposited"):
@@ -205,6 +242,40 @@ class Handed(Event, frozen=True, kw_only=True, tag="handed"):
     bearing: Bearing | None = None
 
 
+class Quoted(Event, frozen=True, kw_only=True, tag="quoted"):
+    """A quote was given."""
+
+    quote: Quote
+
+
+class Exchanged(Event, frozen=True, kw_only=True, tag="exchanged"):
+    """Units were dealt at once, with the issuer's dealing account; its line bears the opposite signs.
+
+    Args:
+        id: the holder's quote that was taken; empty: none was asked for before.
+        token: of which.
+        asset: the currency.
+        units: signed, received > 0.
+        cash: signed, received > 0.
+        fee: the part of it that is the fee.
+        other: who is on the other side.
+        money: what counts against the caps of the day; of the dealing account, nothing.
+        lends: whether units are given out that are not there yet, as the dealing account may.
+        bearing: where the token stood.
+    """
+
+    id: str = ""
+    token: str
+    asset: str
+    units: int
+    cash: int
+    fee: int
+    other: str
+    money: int = 0
+    lends: bool = False
+    bearing: Bearing
+
+
 class Merged(Event, frozen=True, kw_only=True, tag="merged"):
     """Units were consolidated: they were rounded down, and what was cut off was paid in money.
 
@@ -225,7 +296,7 @@ class Merged(Event, frozen=True, kw_only=True, tag="merged"):
     cash: int
 
 
-HolderEvent = Deposited | Withdrawn | Granted | Requested | Released | Dealt | Handed | Merged
+HolderEvent = Deposited | Withdrawn | Granted | Requested | Released | Dealt | Handed | Quoted | Exchanged | Merged
 
 
 class HolderError(Exception):
@@ -259,12 +330,25 @@ class _Change:
 
     def __init__(self, state: HolderState) -> None:
         self.state, self.requests, self.accepted, self.asked = state, state.requests, state.accepted, state.asked
+        self.quotes, self.quoted = state.quotes, state.quoted
         self.entry: list[Posting] = []
 
     def post(self, asset: str, amount: int, debit: str, credit: str) -> None:
         """Posts an amount of an asset, such as "cash:USDT", from one account of it to another."""
         if amount:
             self.entry += (Posting(f"{asset}:{debit}", amount), Posting(f"{asset}:{credit}", -amount))
+
+    def receive(self, token: str, units: int, source: str) -> None:
+        """Posts units that come in: what was given out without being there is made good first."""
+        short = min(units, -self.state.units(token, SHORT))
+        self.post(f"units:{token}", short, SHORT, source)
+        self.post(f"units:{token}", units - short, FREE, source)
+
+    def asks(self, token: str, side: Side, money: int, now_ms: int) -> None:
+        """Counts what was asked against the day."""
+        day = now_ms // DAY_MS
+        before = self.asked.get(token, Day(day))
+        self.asked = {**self.asked, token: before.with_asked(day, side, money)}
 
     def request(self, name: str) -> Request:
         found = self.requests.get(name)
@@ -293,7 +377,7 @@ class _Change:
             if amount == 0:
                 del balances[line.account]
         after = HolderState(balances=balances, requests=self.requests, accepted=self.accepted,
-                            asked=self.asked)  # fmt: skip
+                            asked=self.asked, quotes=self.quotes, quoted=self.quoted)  # fmt: skip
         return HolderStep(after, tuple(self.entry))
 
 
@@ -320,9 +404,7 @@ def _requested(change: _Change, event: Requested) -> None:
     change.post(_asset_of(request), request.amount, HELD, FREE)
     change.requests = {**change.requests, request.id: request}
     change.accepted += 1
-    day = event.time_ms // DAY_MS
-    before = change.asked.get(request.token, Day(day))
-    change.asked = {**change.asked, request.token: before.with_asked(day, request.side, event.money)}
+    change.asks(request.token, request.side, event.money, event.time_ms)
 
 
 def _released(change: _Change, event: Released) -> None:
@@ -338,7 +420,7 @@ def _dealt(change: _Change, event: Dealt) -> None:
     if request.side == "subscribe":
         _check(event.cash <= request.amount, f"{event.cash} is more than request {request.id} set aside")
         change.post(cash, event.cash, request.token, HELD)
-        change.post(units, event.units, FREE, request.token)
+        change.receive(request.token, event.units, request.token)
         change.left(request, request.amount - event.cash)
         return
     _check(event.units <= request.amount, f"{event.units} units are more than request {request.id} set aside")
@@ -352,6 +434,36 @@ def _handed(change: _Change, event: Handed) -> None:
     _check(event.units != 0 or event.cash != 0, "a transfer is of more than nothing")
     change.post(f"units:{event.token}", event.units, FREE, HOLDERS)
     change.post(f"cash:{event.asset}", event.cash, FREE, HOLDERS)
+
+
+def _quoted(change: _Change, event: Quoted) -> None:
+    quote = event.quote
+    _check(quote.units > 0 and quote.cash > 0 and quote.fee >= 0, "a quote is for more than nothing")
+    _check(quote.until_ms > event.time_ms, "a quote may be taken for a while")
+    before = {} if change.quotes is UNSET else change.quotes
+    _check(quote.id not in before, f"there is a quote {quote.id} already")
+    lasting = {name: one for name, one in before.items() if one.until_ms >= event.time_ms}
+    change.quotes = {**lasting, quote.id: quote}
+    change.quoted = 1 + (0 if change.quoted is UNSET else change.quoted)
+
+
+def _exchanged(change: _Change, event: Exchanged) -> None:
+    _check(event.units * event.cash < 0, "units are dealt against money")
+    if event.id:
+        quote = change.state.quote(event.id)
+        terms = (abs(event.units), abs(event.cash), event.fee)
+        _check(quote is not None and terms == (quote.units, quote.cash, quote.fee), f"no quote {event.id} says that")
+        rest = {} if change.quotes is UNSET else change.quotes
+        change.quotes = {name: one for name, one in rest.items() if name != event.id}
+    if event.units > 0:
+        change.receive(event.token, event.units, HOLDERS)
+    else:
+        lent = max(-event.units - change.state.units(event.token), 0) if event.lends else 0
+        change.post(f"units:{event.token}", -event.units - lent, HOLDERS, FREE)
+        change.post(f"units:{event.token}", lent, HOLDERS, SHORT)
+    change.post(f"cash:{event.asset}", event.cash, FREE, HOLDERS)
+    if event.money:
+        change.asks(event.token, "subscribe" if event.units > 0 else "redeem", event.money, event.time_ms)
 
 
 def _merged(change: _Change, event: Merged) -> None:
@@ -386,6 +498,8 @@ _HANDLERS: dict[type, Callable[[_Change, Any], None]] = {
     Released: _released,
     Dealt: _dealt,
     Handed: _handed,
+    Quoted: _quoted,
+    Exchanged: _exchanged,
     Merged: _merged,
 }
 

@@ -14,6 +14,10 @@ class Primary(Record, frozen=True, kw_only=True):
         largest: of one request, in settlement currency; of a redemption, what its units are worth.
         holder_per_day: of all of one holder's requests of a side on a UTC day.
         total_per_day: of all requests of a side on a UTC day.
+        quote_valid: how long a binding quote may be taken; None: no quotes are given, all requests are dealt forward.
+        quote_swing: by which part of the iNAV a quote is dearer for who comes in and cheaper for who goes out.
+        quote_move: a quote is void once any leg's mark has moved by more than this part of it.
+        quote_margin: the dealing account has to have free, of its own, this part of all that it is open for.
     """
 
     window: str = "1m"
@@ -21,6 +25,10 @@ class Primary(Record, frozen=True, kw_only=True):
     largest: float | None = None
     holder_per_day: float | None = None
     total_per_day: float | None = None
+    quote_valid: str | None = None
+    quote_swing: float = 0.001
+    quote_move: float = 0.002
+    quote_margin: float = 0.1
 
     def __post_init__(self) -> None:
         check = Check(self)
@@ -28,9 +36,18 @@ class Primary(Record, frozen=True, kw_only=True):
         check.number("least", 0, strict=True)
         for place in ("largest", "holder_per_day", "total_per_day"):
             check.number(place, 0, strict=True, optional=True)
+        check.duration("quote_valid", optional=True)
+        check.number("quote_swing", 0, 0.5)
+        check.number("quote_move", 0, 1, strict=True)
+        check.number("quote_margin", 0, strict=True)
         check.done()
 
     @property
     def window_ms(self) -> int:
         """How long requests are netted."""
         return duration_ms(self.window)
+
+    @property
+    def quote_ms(self) -> int:
+        """How long a quote may be taken; 0: none is given."""
+        return 0 if self.quote_valid is None else duration_ms(self.quote_valid)

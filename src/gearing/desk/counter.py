@@ -6,9 +6,9 @@ import re
 
 from gearing.core import holder as ho
 from gearing.core.dealing import bearing
-from gearing.core.holder import HolderError, HolderState
+from gearing.core.holder import HolderError, HolderState, Quote
 from gearing.core.money import as_text
-from gearing.desk.requests import Answered, Cancel, Deal, HandOn, Pay
+from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote
 from gearing.drive.driver import Driver
 
 # Ids are opaque: names and addresses live elsewhere.
@@ -16,7 +16,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _ASSET = re.compile(r"[A-Za-z0-9]{1,32}")
 
 
-def answer(driver: Driver, wanted: Pay | Deal | Cancel | HandOn, now_ms: int) -> Answered:
+def answer(driver: Driver, wanted: AtCounter, now_ms: int) -> Answered:
     """Steps what is asked, and returns the answer; what is refused leaves everything as it is."""
     if not _ID.fullmatch(wanted.holder):
         return _no(f"a holder's id is 1 to 64 letters, digits, - and _, not {wanted.holder!r}", now_ms)
@@ -26,6 +26,11 @@ def answer(driver: Driver, wanted: Pay | Deal | Cancel | HandOn, now_ms: int) ->
                 return _pay(driver, wanted, now_ms)
             case Deal():
                 return _deal(driver, wanted, now_ms)
+            case AskQuote():
+                return _quote(driver, wanted, now_ms)
+            case TakeQuote():
+                taken = driver.primary.quotes.take(wanted.holder, wanted.id, now_ms)
+                return _dealt(driver, wanted.holder, taken, now_ms)
             case Cancel():
                 words = driver.primary.release(wanted.holder, wanted.id, "taken back", now_ms)
                 return _no(words, now_ms) if words else _yes(f"{wanted.id} was taken back.", now_ms)
@@ -55,14 +60,49 @@ def _pay(driver: Driver, wanted: Pay, now_ms: int) -> Answered:
 
 
 def _deal(driver: Driver, wanted: Deal, now_ms: int) -> Answered:
+    running, why = driver.by_name.get(wanted.token), ""
+    if wanted.instant and running is not None and wanted.amount > 0:
+        quote = driver.primary.quotes.at_once(wanted.holder, running, wanted.side, wanted.amount, now_ms)
+        if not isinstance(quote, str):
+            return _dealt(driver, wanted.holder, quote, now_ms)
+        why = f"Not at once: {quote}. "
     accepted = driver.primary.request(wanted.holder, wanted.token, wanted.side, wanted.amount, now_ms)
-    running = driver.by_name.get(wanted.token)
     status = "" if running is None else running.state.status
     if isinstance(accepted, str):
         return Answered(done=False, words=accepted, time_ms=now_ms, status=status)
     place = "the next to be dealt" if accepted.place == 1 else f"number {accepted.place} of those that wait"
-    return Answered(done=True, words=f"{accepted.id} is accepted; it is {place}.", time_ms=now_ms, status=status,
+    return Answered(done=True, words=f"{why}{accepted.id} is accepted; it is {place}.", time_ms=now_ms, status=status,
                     id=accepted.id, place=accepted.place)  # fmt: skip
+
+
+def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
+    running = driver.by_name.get(wanted.token)
+    if running is None:
+        return _no(f"there is no token {wanted.token}; there are {', '.join(driver.by_name)}", now_ms)
+    if wanted.amount <= 0:
+        return _no("a quote is for more than nothing", now_ms)
+    quote = driver.primary.quotes.ask(wanted.holder, running, wanted.side, wanted.amount, now_ms)
+    if isinstance(quote, str):
+        return _no(quote, now_ms)
+    lasts, move = (quote.until_ms - now_ms) / 1000, running.spec.token.primary.quote_move
+    words = f"{quote.id}: {_terms(quote)}, for {lasts:,.3g} s, void if the price moves by more than {move:.3%}."
+    return Answered(done=True, words=words, time_ms=now_ms, status=running.state.status, id=quote.id, quote=quote)
+
+
+def _dealt(driver: Driver, name: str, quote: Quote | str, now_ms: int) -> Answered:
+    if isinstance(quote, str):
+        return _no(quote, now_ms)
+    status = driver.by_name[quote.token].state.status
+    return Answered(done=True, words=f"{name} {_terms(quote)}.", time_ms=now_ms, status=status, id=quote.id,
+                    quote=quote)  # fmt: skip
+
+
+def _terms(quote: Quote) -> str:
+    units, cash = as_text(quote.units, grouped=True), as_text(quote.cash, grouped=True)
+    fee = f", {as_text(quote.fee, grouped=True)} of it fee" if quote.side == "subscribe" else ""
+    if quote.side == "subscribe":
+        return f"gets {units} {quote.token} for {cash} {quote.asset}{fee}"
+    return f"gets {cash} {quote.asset} for {units} {quote.token}, after a fee of {as_text(quote.fee, grouped=True)}"
 
 
 def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:

@@ -10,6 +10,7 @@ import msgspec
 
 from gearing.core import book as bk
 from gearing.core.changes import change_problems, differences
+from gearing.core.money import MINOR
 from gearing.core.step import StepError
 from gearing.desk.counter import answer
 from gearing.desk.engine import Engine
@@ -130,6 +131,9 @@ class Inbox:
             return f"is {status}; there is nothing to resume"
         if wanted.action in {"close", "rebalance"} and book.halted:
             return f"cannot trade: its book is halted ({book.halted})"
+        lent = -self._engine.driver.primary.quotes.stands(running)
+        if wanted.action == "close" and lent > 0:
+            return f"has given out {lent / MINOR:,.8f} units that its dealing account has not got yet; ask again later"
         if wanted.action == "rebalance" and status != "open":
             return f"is {status}, and does not rebalance"
         if wanted.action == "rebalance" and running.state.is_working:

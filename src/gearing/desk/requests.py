@@ -6,6 +6,7 @@ import msgspec
 
 from gearing.core.dealing import Side
 from gearing.core.events import Action
+from gearing.core.holder import Quote
 from gearing.core.token import Token
 
 
@@ -70,12 +71,30 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="deal
         token: of which.
         side: subscribe or redeem.
         amount: money with its fee, minor units; or units.
+        instant: whether it is dealt at once, if the dealing account can; otherwise when the window ends.
     """
 
     holder: str
     token: str
     side: Side
     amount: int
+    instant: bool = False
+
+
+class AskQuote(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="quote"):
+    """A holder asks at what price it may come in or go out at once; see `Deal`."""
+
+    holder: str
+    token: str
+    side: Side
+    amount: int
+
+
+class TakeQuote(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="take_quote"):
+    """A holder takes a quote that it was given."""
+
+    holder: str
+    id: str
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="cancel"):
@@ -104,7 +123,8 @@ class HandOn(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="ha
     reference: str
 
 
-Wanted = Operate | Change | Pay | Deal | Cancel | HandOn
+AtCounter = Pay | Deal | AskQuote | TakeQuote | Cancel | HandOn
+Wanted = Operate | Change | AtCounter
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +137,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
         status: of the token after it; empty: there is no such token, or none was asked for.
         id: of the request that was accepted, if one was.
         place: its place among those of its token that wait.
+        quote: that was given, or by which was dealt.
     """
 
     done: bool
@@ -125,6 +146,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     status: str = ""
     id: str = ""
     place: int = 0
+    quote: Quote | None = None
 
 
 encode = msgspec.json.Encoder(order="deterministic").encode

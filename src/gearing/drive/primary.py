@@ -19,11 +19,12 @@ from gearing.core import holder as ho
 from gearing.core.dealing import Side, bearing, worth
 from gearing.core.holder import HELD, Dealt, HolderEvent, HolderState, Kind, Request, holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
-from gearing.core.money import to_float
+from gearing.core.money import MINOR, to_float
 from gearing.core.netting import Ask, Given, Rates, match, settlement
 from gearing.core.step import BEHAVIOUR, why_not_dealt
 from gearing.drive.caps import Asked, why_refused
 from gearing.drive.effects import START
+from gearing.drive.quotes import Quotes
 from gearing.drive.running import Book, Holder, Running
 from gearing.store.records import HolderLine
 
@@ -60,6 +61,7 @@ class Primary:
         for token, queue in self._queues.items():
             by_turn = sorted(queue.items(), key=lambda item: self._request(*item).turn)
             self._queues[token] = dict(by_turn)
+        self.quotes = Quotes(driver, self)
 
     # What comes in.
 
@@ -85,7 +87,7 @@ class Primary:
             self._count(done.state, request_id, 1)
         for posting in done.entry:
             kind, asset, where = posting.account.split(":")
-            if kind == "units" and where in {ho.FREE, HELD}:
+            if kind == "units" and where in {ho.FREE, HELD, ho.SHORT}:
                 self.supply[asset] = self.supply.get(asset, 0) + posting.amount
         for words in holder_breaches(done.state, done.entry):
             self._driver.effects.alarms.append(f"{name}: {words}")
@@ -103,26 +105,54 @@ class Primary:
         running = self._driver.by_name.get(token)
         if running is None:
             return f"there is no token {token}; there are {', '.join(self._driver.by_name)}"
-        state = self.holders[name].state if name in self.holders else HolderState()
-        asset = running.spec.token.settlement
+        money = amount if side == "subscribe" else amount * running.state.nav // MINOR
+        why = self.why_not(name, running, side, amount, money, now_ms)
+        return why or self.accept(name, running, side, amount, now_ms)
+
+    def why_not(self, name: str, running: Running, side: Side, amount: int, money: int, now_ms: int) -> str:
+        """Returns why a holder may not come in or go out now; empty: it may.
+
+        Args:
+            name: the holder.
+            running: the token.
+            side: subscribe or redeem.
+            amount: money with its fee, minor units; or units.
+            money: what that is worth, minor units, for the caps.
+            now_ms: the time.
+        """
+        state = self.state_of(name)
         lacks = _lacks(name, state, running, side, amount)
         if lacks:
             return lacks
         good = self._driver.market.is_good(running.symbols, now_ms)
-        money = self._worth_of(running, side, amount, now_ms)
-        asked = self._asked.get(token) or self._asked.setdefault(token, Asked())
-        why = why_refused(running, state, asked, side, money, self._waits[token], now_ms, good=good)
-        if why:
-            return why
+        asked, waits = self._asked.get(running.name) or Asked(), self._waits[running.name]
+        waits += max(-self.quotes.stands(running), 0) * running.state.nav // MINOR
+        return why_refused(running, state, asked, side, money, waits, now_ms, good=good)
+
+    def accept(self, name: str, running: Running, side: Side, amount: int, now_ms: int) -> Accepted:
+        """Accepts a request that may be, and sets aside what it needs."""
+        state, money = self.state_of(name), amount if side == "subscribe" else amount * running.state.nav // MINOR
+        if name == ho.DEALER:  # what was asked of it was counted when it was asked
+            money = 0
         self._turn += 1
-        made = Request(id=f"{name}.{state.accepted + 1}", token=token, side=side, asset=asset, amount=amount,
-                       turn=self._turn, accepted_ms=now_ms)  # fmt: skip
+        made = Request(id=f"{name}.{state.accepted + 1}", token=running.name, side=side,
+                       asset=running.spec.token.settlement, amount=amount, turn=self._turn,
+                       accepted_ms=now_ms)  # fmt: skip
         self.post(name, ho.Requested(time_ms=now_ms, request=made, money=money))
-        asked.count(now_ms, side, money)
-        queue = self._queues.setdefault(token, {})
+        self.count(running, side, money, now_ms)
+        queue = self._queues.setdefault(running.name, {})
         queue[made.id] = name
         self.call(running, now_ms)
         return Accepted(made.id, len(queue))
+
+    def count(self, running: Running, side: Side, money: int, now_ms: int) -> None:
+        """Counts what was asked against the day's caps of a token."""
+        self._asked.setdefault(running.name, Asked()).count(now_ms, side, money)
+
+    def state_of(self, name: str) -> HolderState:
+        """Returns a holder's state; of one that never came, an empty one."""
+        holder = self.holders.get(name)
+        return HolderState() if holder is None else holder.state
 
     def release(self, name: str, request_id: str, words: str, now_ms: int) -> str:
         """Takes a request back that is not being dealt; returns why it cannot be."""
@@ -145,12 +175,14 @@ class Primary:
             return
         if now_ms < running.deals_ms or prices is None:
             return
+        if not running.book.state.live:
+            self.quotes.square(running, now_ms)
         sides = {self._request(*item).side for item in self._queues.get(running.name, {}).items()}
         open_to = [side for side in sides if not why_not_dealt(running.state, side)]
         if running.book.state.live and sides:  # its orders end soon; the next price asks again
             return
         if running.book.state.halted or not open_to:
-            running.deals_ms = now_ms + running.spec.token.primary.window_ms if sides else math.inf
+            self.call(running, now_ms)
             return
         self._deal(running, prices, open_to, now_ms)
 
@@ -179,10 +211,7 @@ class Primary:
         if running.state.status != "open":
             return
         running.deals_ms = math.inf
-        accrued = tuple(
-            driver.market.run_up(symbol, leg.funded_ms, prices.time_ms)
-            for symbol, leg in zip(running.symbols, running.state.legs, strict=True)
-        )
+        accrued = self.run_up(running, prices)
         asks = [ask for ask in self._asks(running.name) if ask.side in open_to]
         price = worth(running.spec, running.state, accrued, None)
         if price.equity > 0 and running.state.balances.units:
@@ -250,7 +279,7 @@ class Primary:
     def call(self, running: Running, now_ms: int) -> None:
         """Sets when a token's flows are dealt next: at the end of the window, if anything waits."""
         window_ms = running.spec.token.primary.window_ms
-        waits = bool(self._queues.get(running.name))
+        waits = bool(self._queues.get(running.name)) or self.quotes.is_open(running)
         deals_ms = float((now_ms // window_ms + 1) * window_ms) if waits else math.inf
         if deals_ms != running.deals_ms:
             running.deals_ms = deals_ms
@@ -263,9 +292,12 @@ class Primary:
     def _request(self, request_id: str, name: str) -> Request:
         return self.holders[name].state.requests[request_id]
 
-    def _worth_of(self, running: Running, side: Side, amount: int, now_ms: int) -> int:
-        """Returns what a request is worth in money at the last NAV, for the caps."""
-        return amount if side == "subscribe" else amount * running.state.nav // 10**8
+    def run_up(self, running: Running, prices: Prices) -> tuple[float, ...]:
+        """Returns the funding that has run up on each leg at the predicted rate, a fraction of its value."""
+        return tuple(
+            self._driver.market.run_up(symbol, leg.funded_ms, prices.time_ms)
+            for symbol, leg in zip(running.symbols, running.state.legs, strict=True)
+        )
 
     def _check_supply(self, running: Running, now_ms: int) -> None:
         """U1: what all holders have is what the token issued."""
@@ -286,7 +318,7 @@ class Primary:
         self.holders[holder.name] = holder
         for account, amount in holder.state.balances.items():
             kind, token, where = account.split(":")
-            if kind == "units" and where in {ho.FREE, HELD}:
+            if kind == "units" and where in {ho.FREE, HELD, ho.SHORT}:
                 self.supply[token] = self.supply.get(token, 0) + amount
         for request in holder.state.requests.values():
             self._queues.setdefault(request.token, {})[request.id] = holder.name

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 import sqlalchemy as sa
 
-from gearing.core.holder import FREE, HELD
+from gearing.core.holder import FREE, HELD, SHORT
 from gearing.core.journal import state_of
 from gearing.core.state import TokenState
 from gearing.store import schema
@@ -172,7 +172,7 @@ def _supplies(path: str | Path) -> list[Breach]:
                 elif kind == "holder":
                     for account, amount in holder_of(one.body).balances.items():
                         counted, asset, where = account.split(":")
-                        if counted == "units" and where in {FREE, HELD}:
+                        if counted == "units" and where in {FREE, HELD, SHORT}:
                             units[asset] += amount
                         elif counted == "cash":
                             money[where] += amount
