@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
+import msgspec
 import pytest
 
 import gearing as gr
@@ -210,6 +212,76 @@ def test_flows_are_dealt_between_two_slices_of_a_rebalance():
         desk.filled(desk.quote(96.0))
     assert desk.it.state.rebalance is not None
     assert desk.units("h1") > 0
+
+
+def slicing():
+    """A token that is to sell some 240,000 of what it holds, in slices of 10,000 a minute, and waits for the next."""
+    paced = gr.Rule(deviation=0.05, pace=gr.Pace(largest=10_000.0, interval="1m"))
+    desk = market(token("A", costs=COSTS, rule=paced))
+    for _ in range(400):
+        desk.window(100.0)
+    desk.window(96.0)
+    desk.deposit("h1", 200_000)
+    assert desk.it.state.rebalance.side < 0
+    assert not desk.it.state.is_working
+    return desk
+
+
+def dealt(desk, money):
+    """Deals a subscription before the next slice is due; returns the hedge's orders, NAV before, and the flow."""
+    desk.ask("h1", "subscribe", money * MINOR)
+    desk.it.deals_ms = 0.0
+    desk.driver.publish(desk.it, "minute", desk.now_ms, (96.0,), accrues=True)
+    before, begun = desk.it.state, []
+    apply = desk.driver.apply
+    desk.driver.apply = lambda running, event: (apply(running, event), begun.append(running.state))[0]
+    prices = desk.driver.market.prices(("A",))
+    desk.primary.attend(desk.it, prices, prices.time_ms)
+    flow = next(one.dealing for one in begun if not isinstance(one.dealing, msgspec.UnsetType))
+    return desk.take(), before, flow
+
+
+def test_a_flow_against_a_running_rebalance_pays_for_nothing_that_need_not_be_traded():
+    desk = slicing()
+    orders, before, flow = dealt(desk, 60_000)
+    assert orders == []
+    assert flow.lots == flow.wanted
+    assert flow.wanted[0] * 96.0 * 0.001 == pytest.approx(
+        60_000 * exposure_of(before) / before.equity * MINOR, rel=0.01
+    )
+    equity, units = before.equity, before.balances.units
+    assert desk.units("h1") == 60_000 * MINOR * units // equity
+    assert (
+        0 <= Fraction(desk.it.state.equity, desk.it.state.balances.units) - Fraction(equity, units) < Fraction(1, 10**9)
+    )
+    assert desk.alarms == []
+    # What was to be sold is what the flow has now; so much less is left of the rebalance.
+    assert desk.it.state.legs == before.legs
+    left = exposure_of(desk.it.state) - 3.0 * desk.it.state.equity / MINOR
+    assert left == pytest.approx(exposure_of(before) - 3.0 * before.equity / MINOR - 180_000, rel=0.01, abs=2_000)
+
+
+def test_only_what_a_flow_wants_beyond_a_rebalance_is_traded_and_paid_for():
+    desk = slicing()
+    orders, before, flow = dealt(desk, 150_000)
+    (order,) = orders
+    wanted, here = flow.wanted[0], flow.lots[0]
+    assert order.lots == wanted - here > 0
+    assert here * 96.0 * 0.001 == pytest.approx(exposure_of(before) - 3.0 * before.equity / MINOR, rel=1e-3)
+    desk.mark = 96.0
+    desk.filled(orders)
+    cost = order.lots * 0.001 * 96.0 * (0.001 + 5e-4)
+    price = before.equity / before.balances.units
+    assert desk.units("h1") / MINOR == pytest.approx((150_000 - cost) / price, rel=1e-6)
+
+
+def test_a_flow_the_same_way_as_a_rebalance_pays_its_own_way():
+    desk = slicing()
+    desk.ask(ho.ISSUER, "redeem", 500 * MINOR)
+    orders, _, flow = dealt(desk, 1)
+    assert flow.lots == (0,)
+    assert [order.lots for order in orders] == list(flow.wanted)
+    assert orders[0].lots < 0
 
 
 @pytest.mark.parametrize("action", ["halt", "pause"])

@@ -125,14 +125,18 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
     else:
         units = event.amount
     wanted = _hedge(spec, work, event, units)
+    crossed = _crossed(spec, work, wanted)
+    if any(crossed):
+        work.traded_within()
     number = (0 if state.dealings is UNSET else state.dealings) + 1
     dealing = Dealing(
         number=number, side=event.side, amount=event.amount, units=units, first=state.balances.units == 0,
-        accrued=event.accrued, wanted=wanted, lots=(0,) * len(wanted),
+        accrued=event.accrued, wanted=wanted, lots=crossed,
         paused=UNSET if state.rebalance is None else state.rebalance,
     )  # fmt: skip
     work.dealing = dealing
-    attempts = tuple(Attempt(leg=k, number=0, lots=lots) for k, lots in enumerate(wanted) if lots)
+    rest = [lots - here for lots, here in zip(wanted, crossed, strict=True)]
+    attempts = tuple(Attempt(leg=k, number=0, lots=lots) for k, lots in enumerate(rest) if lots)
     if not attempts:
         return work.finished(dealings=number, rebalance=None), ()
     v, x = work.arrays()
@@ -339,6 +343,28 @@ def _hedge(spec: Spec, work: Working, event: ev.DealingBegun, units: int) -> tup
         )
     sign = 1 if event.side == "subscribe" else -1
     return tuple(sign * share_of(leg.lots, units, state.balances.units) for leg in work.legs)
+
+
+def _crossed(spec: Spec, work: Working, wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the lots of a hedge that a rebalance between two slices wants to trade the other way.
+
+    They change hands at the mark and neither side pays for them: the flow's hedge has them, the token is closer to the
+    rebalance's aim, and only what is left goes to the venue.
+    """
+    running, equity = work.state.rebalance, to_float(work.equity)
+    if running is None or equity <= 0.0:
+        return (0,) * len(wanted)
+    _, x = work.arrays()
+    held = float(exposure(x, MARK))
+    crossed = []
+    for k, (lots, leg) in enumerate(zip(wanted, work.legs, strict=True)):
+        value = leg.lots * float(leg.lot) * leg.mark
+        by_weight = running.restores or held == 0.0
+        goal = running.aim * equity * (float(spec.legs[WEIGHT, k]) if by_weight else value / held)
+        missing = round((goal - value) / (float(leg.lot) * leg.mark))
+        here = min(abs(lots), abs(missing)) if lots * missing < 0 else 0
+        crossed.append(here if lots > 0 else -here)
+    return tuple(crossed)
 
 
 def with_cost(spec: Spec, state: TokenState, price: Worth) -> Worth:

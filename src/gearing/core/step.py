@@ -32,7 +32,7 @@ from gearing.core.trading import Order
 from gearing.core.working import Working
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 3
+BEHAVIOUR = 4
 
 
 class Step(NamedTuple):

@@ -211,6 +211,10 @@ class Working:
         self.post(-lost, UNREALISED, FEES if borne else account)
         self.post(-charge, WALLET, FEES if borne else (COMMISSION if account == SPREAD else account))
 
+    def traded_within(self) -> None:
+        """Notes that the token's own position changed at the mark, with no trade at a venue and at no cost."""
+        self.parts[att.TRADE_PRICE], self.parts[att.SINCE_TRADE] = self.parts[att.POST_PRICE], 0.0
+
     def close_stretch(self) -> None:
         """Closes the attribution's stretch since the last posting, before something is posted at this mark."""
         equity = to_float(self.equity)
