@@ -14,6 +14,7 @@ from gearing.core.money import MINOR
 from gearing.core.trading import Order
 from gearing.drive.limits import refusal
 from gearing.drive.listing import findings
+from gearing.drive.outlook import nav_if_filled
 from gearing.venues.protocol import InstrumentRules, Quote, Statement
 from tests.desks import Desk, stated
 from tests.lives import CAPITAL, HOUR_MS, NOON_MS, token
@@ -375,3 +376,17 @@ def test_a_position_that_the_venue_does_not_let_go_of_is_told_of_once():
         orders = desk.quote(60.0)
     assert orders
     assert alarms == ["T: its position could not be closed, its orders end rejected; it is tried again"]
+
+
+@pytest.mark.parametrize("then", [90.0, 90.5, 89.0])
+def test_the_nav_if_an_unknown_order_was_filled_is_the_one_after_its_fill(then):
+    costs = gr.Costs(half_spread=0.001, taker_fee=5e-4)
+    desk = Desk(token("A", costs=costs)).opened()
+    (order,) = desk.quote(90.0)
+    told = nav_if_filled(desk.it.spec, desk.it.state, (then,), [desk.book.state.live[order.id]])
+    assert nav_if_filled(desk.it.spec, desk.it.state, (then,), []) != told
+    price = 90.0 * (1 - 0.001)
+    fee = int(abs(order.lots) * 0.001 * 90.0 * 5e-4 * MINOR)
+    desk.hear(desk.trade(order, price=price, commission=fee), desk.status(order))
+    desk.driver.publish(desk.it, "minute", desk.now_ms, (then,))
+    assert told == pytest.approx(desk.it.state.nav / MINOR, rel=1e-7)

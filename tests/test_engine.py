@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -18,6 +19,8 @@ from gearing.desk.engine import Engine
 from gearing.desk.keeper import InLoopKeeper
 from gearing.desk.margins import Margins
 from gearing.desk.requests import Deal, Pay
+from gearing.desk.watchdog import Watchdog
+from gearing.drive.breakers import BreakerLimits
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.margining import MarginChoice, wanted_settings
@@ -499,3 +502,25 @@ def test_the_money_of_a_flow_is_at_the_venue_before_its_hedge_is_sent():
     hedge = [n for n, entry in enumerate(log) if entry[0] == "place"][-1]
     assert moved < hedge
     assert len([entry for entry in log if entry[0] == "transfer"]) == 1
+
+
+def test_while_an_order_is_unknown_the_nav_is_told_both_ways():
+    seen = []
+
+    async def whole():
+        desk = Desk()
+        desk.venue.fails, desk.venue.hidden = [TimeoutError()], True
+        watchdog = Watchdog(desk.engine, SimpleNamespace(navs=lambda *asked: []), BreakerLimits(), NOON_MS)
+        life = asyncio.ensure_future(desk.live(20.0))
+        for _ in range(3):
+            await asyncio.sleep(1.0)
+            seen.append(watchdog.view(desk.running, desk.clock.now_ms()))
+        desk.venue.hidden = False
+        await asyncio.sleep(3.0)
+        seen.append(watchdog.view(desk.running, desk.clock.now_ms()))
+        await life
+
+    run(whole())
+    assert seen[2].nav_filled is not None
+    assert seen[2].health == f"an order is unknown: if it was filled, NAV is {seen[2].nav_filled:,.4f}"
+    assert (seen[3].nav_filled, seen[3].health) == (None, "ok")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
+from gearing.core.book import BookState, LiveOrder
 from gearing.core.journal import state_of
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
@@ -13,7 +15,7 @@ from gearing.core.terms import Spec
 from gearing.desk.boot import book_of, last_measured, spec_of, why_of
 from gearing.desk.happenings import Happening
 from gearing.drive.measured import Measured
-from gearing.drive.outlook import Outlook, outlook
+from gearing.drive.outlook import Outlook, nav_if_filled, outlook
 from gearing.drive.volatility import Volatility
 from gearing.store.store import Store
 
@@ -31,6 +33,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
         health: "ok", or what is wrong.
         headroom: equity over the maintenance margin; None: none is asked for.
         last: its last rebalance.
+        nav_filled: the NAV if its orders of unknown fate were filled, in settlement currency; None: there are none.
     """
 
     outlook: Outlook
@@ -39,6 +42,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     health: str = "ok"
     headroom: float | None = None
     last: Measured | None = None
+    nav_filled: float | None = None
 
 
 class DeskView(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +76,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
 def token_view(
     spec: Spec, state: TokenState, book: str, *, marks: tuple[float, ...], daily: tuple[float, ...],
     why: str = "", book_halted: str = "", stale: str = "", maintenance: float = 0.0, last: Measured | None = None,
+    unknown: Sequence[LiveOrder] = (),
 ) -> TokenView:  # fmt: skip
     """Returns one token as a person sees it.
 
@@ -84,15 +89,19 @@ def token_view(
         stale: why it has no good price.
         maintenance: what the venue asks for, where its own brackets ask for nothing, in settlement currency.
         last: its last rebalance.
+        unknown: its orders of which nobody knows what became of them.
     """
     known = tuple(leg.mark if math.isnan(mark) else mark for mark, leg in zip(marks, state.legs, strict=True))
     seen = outlook(spec, state, known, daily)
     asked = seen.maintenance or maintenance
     words = [f"halted, {why}" if seen.status == "halted" else "" if seen.status == "open" else seen.status,
              f"book halted, {book_halted}" if book_halted else "", stale]  # fmt: skip
+    filled = nav_if_filled(spec, state, known, unknown) if unknown else None
+    if filled is not None:
+        words.append(f"an order is unknown: if it was filled, NAV is {filled:,.4f}")
     return TokenView(
         outlook=seen, book=book, settlement=spec.token.settlement, health="; ".join(w for w in words if w) or "ok",
-        headroom=seen.equity / asked if asked > 0.0 else None, last=last,
+        headroom=seen.equity / asked if asked > 0.0 else None, last=last, nav_filled=filled,
     )  # fmt: skip
 
 
@@ -125,19 +134,30 @@ def stored_view(store: Store, *, running: bool) -> DeskView:
         for name in book.tokens:
             if f"token:{name}" in states:
                 state = state_of(states[f"token:{name}"].body)
-                tokens.append(_stored(store, name, state, stream.partition(":")[2], book.halted, now_ms))
+                unknown = [order for order in _unknown(store, stream.partition(":")[2], book, now_ms, running=running)
+                           if order.purpose.token == name]  # fmt: skip
+                tokens.append(_stored(store, name, state, stream.partition(":")[2], book.halted, now_ms, unknown))
     return DeskView(
         mode=store.meta.mode, database=str(store.path), running=running, market_ms=now_ms,
         lines=sum(projected.seq for projected in states.values()), tokens=tuple(tokens),
     )  # fmt: skip
 
 
-def _stored(store: Store, name: str, state: TokenState, book: str, halted: str, now_ms: int) -> TokenView:
+def _unknown(store: Store, name: str, book: BookState, now_ms: int, *, running: bool) -> list[LiveOrder]:
+    """Returns the orders that were being sent when a desk went down, or that a running one has waited for too long."""
+    rows = store.outbox_open(name)
+    sent = (row.id for row in rows if row.status != "ready" and (not running or now_ms > row.dead_after_ms))
+    return [book.live[key] for key in sent if key in book.live]
+
+
+def _stored(
+    store: Store, name: str, state: TokenState, book: str, halted: str, now_ms: int, unknown: Sequence[LiveOrder]
+) -> TokenView:  # fmt: skip
     spec = Spec(spec_of(store, name))
     symbols = spec.chains.held(state.legs)
     known = learnt(store, name, symbols, now_ms)
     return token_view(
         spec, state, book, marks=tuple(leg.mark for leg in state.legs),
         daily=tuple(known[symbol].daily for symbol in symbols), why=why_of(store, name, state.status),
-        book_halted=halted, last=last_measured(store, name),
+        book_halted=halted, last=last_measured(store, name), unknown=unknown,
     )  # fmt: skip

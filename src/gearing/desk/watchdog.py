@@ -75,12 +75,14 @@ class Watchdog:
         age_ms = self.age_ms(running, now_ms)
         reasons = [why for symbol in running.symbols if (why := market.why_not(symbol))]
         stale = reasons[0] if reasons else ("the price is stale" if age_ms > self._limits.stale_ms else "")
-        alone = len(book.tokens) == 1
+        alone, live = len(book.tokens) == 1, book.state.live
+        unknown = [live[key] for key in self._engine.outbox.unknown()
+                   if key in live and live[key].purpose.token == running.name]  # fmt: skip
         return token_view(
             running.spec, running.state, book.name, marks=tuple(market.price(symbol) for symbol in running.symbols),
             daily=tuple(self._daily(symbol) for symbol in running.symbols), why=running.why,
             book_halted=book.state.halted, stale=stale, last=running.measured,
-            maintenance=to_float(self._engine.maintenance.get(book.name, 0)) if alone else 0.0,
+            maintenance=to_float(self._engine.maintenance.get(book.name, 0)) if alone else 0.0, unknown=unknown,
         )  # fmt: skip
 
     def _daily(self, symbol: str) -> float:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import msgspec
 
+from gearing.core.book import LiveOrder
+from gearing.core.dealing import DEALING
 from gearing.core.decide import NONE, OPENING, SCHEDULED, Decision, aim_for
 from gearing.core.legs import EQUITY
 from gearing.core.legs import PRICE as MARK
@@ -218,3 +221,27 @@ def forecast_of(spec: Spec, work: Working, decision: Decision) -> Forecast:
     lots = plan(spec, work, decision, ()).lots
     notional = tuple(n * float(leg.lot) * leg.mark for n, leg in zip(lots, work.legs, strict=True))
     return Forecast(aim=decision.aim, lots=lots, notional=notional)
+
+
+def nav_if_filled(spec: Spec, state: TokenState, marks: tuple[float, ...], orders: Iterable[LiveOrder]) -> float:
+    """Returns the NAV if orders whose fate is unknown were filled whole, in settlement currency per unit.
+
+    At the marks they were decided at, by the costs of the specification; what a flow's hedge trades is the flow's.
+
+    Args:
+        spec, state: the token; its NAV as it stands is the one if nothing of them was filled.
+        marks: of each leg, now.
+        orders: its own.
+    """
+    units, running, costs = to_float(state.balances.units), state.rebalance, spec.token.costs
+    if units == 0.0 or running is None:
+        return to_float(state.nav)
+    moved = 0.0
+    for order in orders:
+        leg, decided = state.legs[order.purpose.leg], running.prices[order.purpose.leg]
+        size = (order.lots - order.filled) * float(leg.lot)
+        borne = 0.0 if spec.all_in else abs(size) * decided * (costs.taker_fee + costs.half_spread)
+        if running.reason != DEALING:
+            moved += size * (marks[order.purpose.leg] - decided) - borne
+    held = sum(leg.lots * float(leg.lot) * (mark - leg.mark) for leg, mark in zip(state.legs, marks, strict=True))
+    return (to_float(state.equity) + held + moved) / units
