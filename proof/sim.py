@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 from rich.progress import Progress
 
 import gearing as gr
-from gearing.core.holder import HolderState
+from gearing.core.holder import DEALER, HolderState
 from gearing.core.money import MINOR
 from gearing.core.terms import Spec
 from gearing.desk.boot import boot
@@ -35,7 +36,7 @@ from gearing.desk.counter import answer
 from gearing.desk.engine import Engine
 from gearing.desk.keeper import InLoopKeeper
 from gearing.desk.pump import PumpedHub
-from gearing.desk.requests import Cancel, Deal, HandOn, Pay
+from gearing.desk.requests import AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
@@ -186,20 +187,30 @@ class _Simulation:
         name, token = f"h{draw.randrange(5)}", draw.choice(self.tokens).symbol
         if token not in driver.by_name:
             return
+        if DEALER not in driver.primary.holders:
+            name = DEALER
         holder = driver.primary.holders.get(name)
         state = HolderState() if holder is None else holder.state
-        asks: list[Pay | Deal | Cancel | HandOn] = [
+        asks: list[AtCounter] = [
             Pay(holder=name, asset="USDT", amount=draw.randrange(1, 50_000) * MINOR, by="sim",
                 reference=f"{self.clock.now_ms()}"),
             Deal(holder=name, token=token, side="subscribe", amount=state.cash("USDT") * draw.randrange(1, 100) // 100),
             Deal(holder=name, token=token, side="redeem", amount=state.units(token) * draw.randrange(1, 101) // 100),
             Deal(holder="issuer", token=token, side="redeem", amount=draw.randrange(1, 10**10)),
+            Deal(holder=name, token=token, side="subscribe", amount=state.cash("USDT") // draw.randrange(2, 50),
+                 instant=True),
+            Deal(holder=name, token=token, side="redeem", amount=state.units(token) // 2, instant=True),
+            AskQuote(holder=name, token=token, side="subscribe", amount=state.cash("USDT") // 9),
+            TakeQuote(holder=name, id=f"{name}.q{0 if state.quoted is UNSET else state.quoted}"),
             Cancel(holder=name, id=f"{name}.{state.accepted}"),
             HandOn(holder=name, other="h9", token=token, amount=state.units(token) // 3 + 1, reference="sim"),
         ]  # fmt: skip
-        (wanted,) = draw.choices(asks, weights=[4, 6, 3, 2, 1, 1])
+        (wanted,) = draw.choices(asks, weights=[4, 6, 3, 2, 2, 2, 2, 3, 1, 1])
+        if name == DEALER:
+            wanted = Pay(holder=DEALER, asset="USDT", amount=200_000 * MINOR, by="sim", reference="capital")
         answered = answer(driver, wanted, self.engine.clock.now_ms())
         self.seen[f"asked {'and done' if answered.done else 'and refused'}"] += 1
+        self.seen["dealt at once"] += answered.quote is not None and not isinstance(wanted, AskQuote)
         try:
             await self.engine.settle()
         except StoreError:

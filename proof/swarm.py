@@ -11,6 +11,7 @@ import msgspec
 
 import gearing as gr
 from gearing.core.instruments import Leg, MarginTier
+from gearing.core.primary import Primary
 from gearing.core.record import DAY_MS
 from gearing.core.token import Token
 from gearing.venues.paper.draws import Draws
@@ -69,7 +70,8 @@ def tokens_of(draw: random.Random, tiers: tuple[MarginTier, ...], leaves_ms: int
             legs = (msgspec.structs.replace(chain, weight=1 / count), *legs[1:])
         fees = gr.Fees(management_per_day=3e-4)
         costs = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
-        found.append(gr.Token(symbol=f"T{n}", target=target, rule=rule, legs=legs, fees=fees, costs=costs))
+        found.append(gr.Token(symbol=f"T{n}", target=target, rule=rule, legs=legs, fees=fees, costs=costs,
+                              primary=Primary(quote_valid="1m", quote_move=0.005)))  # fmt: skip
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Protocol
 
 
@@ -19,7 +18,7 @@ class Clock(Protocol):
         ...
 
     async def sleep_or(self, event: asyncio.Event, length_ms: float) -> None:
-        """Waits for an event, at most so long in the market's time."""
+        """Waits for an event, at most so long in the market's time; that the time has ended may set the event."""
         ...
 
 
@@ -45,7 +44,10 @@ class ScaledClock:
         await asyncio.sleep(max(length_ms, 0.0) / 1000.0 / self.speed)
 
     async def sleep_or(self, event: asyncio.Event, length_ms: float) -> None:
-        """Waits for an event, at most so long in the market's time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(length_ms, 0.0) / 1000.0 / self.speed):
-                await event.wait()
+        """Waits for an event, at most so long in the market's time; the time's end sets it."""
+        length_s = max(length_ms, 0.0) / 1000.0 / self.speed
+        timer = asyncio.get_running_loop().call_later(length_s, event.set)
+        try:
+            await event.wait()
+        finally:
+            timer.cancel()

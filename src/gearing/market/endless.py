@@ -79,7 +79,8 @@ class EndlessMarket:
         self._jump_chance = jumps_per_year / 365.0 / _JUMPS_A_DAY_MAX
         self._jump_deviation = jump_deviation
         self._day = lru_cache(maxsize=4)(self._drawn_day)
-        self._levels = np.log(np.array([[coin.price for coin in coins]]))
+        self._week = lru_cache(maxsize=4)(self._drawn_week)
+        self._levels: list[Floats] = [np.log(np.array([coin.price for coin in coins]))]
         self._days: list[NDArray[np.float64]] = []
 
     def marks(self, time_ms: int) -> Floats:
@@ -128,10 +129,12 @@ class EndlessMarket:
 
     def _activity(self, day: int) -> tuple[float, NDArray[np.bool_]]:
         """Returns how lively a day is against the average, and which of its jumps happen."""
-        draw = np.random.default_rng([self.seed, 1, day // 7])
-        week = math.exp(0.45 * float(draw.standard_normal()) - 0.1)
         happens = np.random.default_rng([self.seed, 3, day]).random(_JUMPS_A_DAY_MAX) < self._jump_chance
-        return week, happens
+        return self._week(day // 7), happens
+
+    def _drawn_week(self, week: int) -> float:
+        draw = np.random.default_rng([self.seed, 1, week])
+        return math.exp(0.45 * float(draw.standard_normal()) - 0.1)
 
     def _ends(self, day: int) -> tuple[Floats, Floats, Floats]:
         """Returns a day's open, the next day's open (logs), and its jumps, shape (coins, jumps)."""
@@ -146,7 +149,7 @@ class EndlessMarket:
             moved = self._mix @ draw.standard_normal(len(self.coins)) * self._daily * activity
             moved -= 0.5 * (self._daily * activity) ** 2
             self._days.append(jumps)
-            self._levels = np.vstack([self._levels, self._levels[-1] + moved + jumps.sum(axis=1)])
+            self._levels.append(self._levels[-1] + moved + jumps.sum(axis=1))
         return self._levels[day], self._levels[day + 1], self._days[day]
 
 
