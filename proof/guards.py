@@ -437,4 +437,27 @@ FLOWS = (
           "test_primary::test_flows_are_dealt_between_two_slices_of_a_rebalance"),
 )  # fmt: skip
 
-GUARDS = (*FLOWS, *PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *STARTS, *PUBLIC)
+_FEES, _CUT = "drive/fees.py", "office/cut.py"
+
+OFFICE = (
+    Guard("fees are taken from what is owed", _FEES, "if not 0 < amount <= owed:", "if False:",
+          "test_fees::test_no_more_is_taken_than_is_owed"),
+    Guard("the issuer burns what it has", _FEES,
+          'if how == "burn" and issuer.units(running.name) < taken.units:', "if False:",
+          "test_fees::test_the_issuer_burns_no_units_that_it_has_not"),
+    Guard("fees paid are fees credited", "store/verify.py", "if name in tokens and earned != fees:", "if False:",
+          "test_fees::test_fees_that_were_paid_to_nobody_are_found"),
+    Guard("the fee up to now is charged before it is taken", _FEES,
+          'driver.publish(running, "dealing", now_ms, prices.marks, accrues=True)', "pass",
+          "test_fees::test_in_units_they_stay_and_nobody_is_diluted"),
+    Guard("an export's assets sum to zero", "office/trial_balance.py", "if opening or closing:", "if False:",
+          "test_office::test_a_ledger_that_does_not_balance_is_not_exported"),
+    Guard("an exported NAV is that of a line", "office/navs.py",
+          "if any(time_ms < last_ms for time_ms, _, _ in published):", "if False:",
+          "test_office::test_a_published_nav_that_no_line_says_is_not_exported"),
+    Guard("a late report stays in its period", _CUT, "sa.func.min(c.seq)).where(c.stream == stream, c.seq <= end, "
+          "c.time_ms >= at_ms)", "sa.func.max(c.seq) + 1).where(c.stream == stream, c.seq <= end, c.time_ms < at_ms)",
+          "test_office::test_a_late_report_stays_in_the_period_in_which_it_was_journalled"),
+)  # fmt: skip
+
+GUARDS = (*OFFICE, *FLOWS, *PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *STARTS, *PUBLIC)

@@ -35,7 +35,7 @@ def deposit(
     as_json: JsonFlag = False,
 ) -> None:
     """Credits money that a holder paid in. Gearing moves none: it books what you say has come."""
-    _pay(holder, _minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
+    _pay(holder, minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
 
 
 def withdraw(
@@ -50,7 +50,7 @@ def withdraw(
     as_json: JsonFlag = False,
 ) -> None:
     """Debits money that a holder is paid out. It never goes below what is free."""
-    _pay(holder, -_minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
+    _pay(holder, -minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
 
 
 def subscribe(
@@ -66,7 +66,7 @@ def subscribe(
     """Asks for new units against money: dealt when the token's window ends, at the price of its own hedge."""
     from gearing.desk.requests import Deal
 
-    wanted = Deal(holder=holder, token=token, side="subscribe", amount=_minor(amount, "AMOUNT"))
+    wanted = Deal(holder=holder, token=token, side="subscribe", amount=minor(amount, "AMOUNT"))
     effect = f"{holder} pays up to {amount} for units of {token}; what cannot be hedged is returned."
     _ask(wanted, f"holder:{holder}", f"gearing subscribe {holder} {token} {amount}", effect, db, yes=yes, key=key,
          timeout=timeout, as_json=as_json, details={"holder": holder, "token": token})  # fmt: skip
@@ -86,7 +86,7 @@ def redeem(
     from gearing.cli.holders import free_units
     from gearing.desk.requests import Deal
 
-    amount = free_units(db, holder, token) if units == "all" else _minor(units, "UNITS")
+    amount = free_units(db, holder, token) if units == "all" else minor(units, "UNITS")
     wanted = Deal(holder=holder, token=token, side="redeem", amount=amount)
     effect = f"{holder} gives back {units} units of {token}; what cannot be hedged is returned."
     _ask(wanted, f"holder:{holder}", f"gearing redeem {holder} {token} {units}", effect, db, yes=yes, key=key,
@@ -126,7 +126,7 @@ def transfer(
     from gearing.desk.requests import HandOn
 
     wanted = HandOn(holder=holder, other=other, token=token, asset="" if token else asset,
-                    amount=_minor(amount, "AMOUNT"), reference=reference)  # fmt: skip
+                    amount=minor(amount, "AMOUNT"), reference=reference)  # fmt: skip
     effect = f"{holder} hands {amount} {token or asset} to {other}."
     _ask(wanted, f"holder:{holder}", f"gearing transfer {holder} {other} {amount} --reference {reference!r}", effect,
          db, yes=yes, key=f"transfer:{reference}", timeout=timeout, as_json=as_json,
@@ -164,7 +164,7 @@ def _ask(
                 details=details)  # fmt: skip
 
 
-def _minor(text: str, where: str) -> int:
+def minor(text: str, where: str) -> int:
     """Returns an amount > 0 in minor units; what is finer is refused, not rounded.
 
     Raises:

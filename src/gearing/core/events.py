@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from gearing.core.token import Token
 
 Outcome = Literal["filled", "rejected", "cancelled", "lost"]
+FeesHow = Literal["cash", "units", "burn"]
 Action = Literal["halt", "resume", "close", "rebalance", "pause", "unpause"]
 
 
@@ -272,13 +273,15 @@ class FeesTaken(Event, frozen=True, kw_only=True, tag="fees_taken"):
         units: created, or burned.
         accrued: of each leg, see `state.Dealing`.
         by: who took them.
+        reason: why.
     """
 
     amount: int
-    how: Literal["cash", "units", "burn"]
+    how: FeesHow
     units: int = 0
     accrued: tuple[float, ...] = ()
     by: str
+    reason: str = ""
 
 
 TokenEvent = (

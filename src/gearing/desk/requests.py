@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gearing.core.dealing import Side
-from gearing.core.events import Action
+from gearing.core.events import Action, FeesHow
 from gearing.core.token import Token
 
 
@@ -104,7 +104,25 @@ class HandOn(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="ha
     reference: str
 
 
-Wanted = Operate | Change | Pay | Deal | Cancel | HandOn
+class TakeFees(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="take_fees"):
+    """The issuer takes fees that a token owes it.
+
+    Args:
+        token: its symbol.
+        amount: minor units; 0: all that is owed then.
+        how: in money, in new units, or for units of its own, which are burned.
+        by: who asks.
+        reason: why.
+    """
+
+    token: str
+    amount: int
+    how: FeesHow
+    by: str
+    reason: str
+
+
+Wanted = Operate | Change | Pay | Deal | Cancel | HandOn | TakeFees
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):

@@ -166,7 +166,7 @@ class Primary:
             request = self.holders[ask.holder].state.requests.get(ask.id)
             if request is not None:
                 self._end(request, ask.holder, "not hedged", now_ms)
-        self._check_supply(running, now_ms)
+        self.check_supply(running, now_ms)
         self.call(running, now_ms)
 
     def _deal(self, running: Running, prices: Prices, open_to: Sequence[Side], now_ms: int) -> None:
@@ -189,7 +189,7 @@ class Primary:
                                                      accrued=accrued))  # fmt: skip
                 self._give(running, found.given, "matched", prices.time_ms)
                 asks = [ask for ask in self._asks(running.name) if ask.side in open_to]
-                self._check_supply(running, prices.time_ms)
+                self.check_supply(running, prices.time_ms)
         # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
         side: Side = "redeem" if any(ask.side == "redeem" for ask in asks) else "subscribe"
         asks = [ask for ask in asks if ask.side == side and (side == "redeem" or rates.money_of(ask) > 0)]
@@ -222,7 +222,7 @@ class Primary:
             self._driver.apply(running, ev.Redeemed(time_ms=now_ms, units=ask.amount, cash=cash, fee=fee))
             self._give(running, (Given(ask, ask.amount, cash, fee),), "final", now_ms)
         if asks:
-            self._check_supply(running, now_ms)
+            self.check_supply(running, now_ms)
 
     def _give(self, running: Running, given: Sequence[Given], kind: Kind, now_ms: int) -> None:
         stands = bearing(running.spec, running.state)
@@ -256,7 +256,7 @@ class Primary:
         """Returns what a request is worth in money at the last NAV, for the caps."""
         return amount if side == "subscribe" else amount * running.state.nav // 10**8
 
-    def _check_supply(self, running: Running, now_ms: int) -> None:
+    def check_supply(self, running: Running, now_ms: int) -> None:
         """U1: what all holders have is what the token issued."""
         held, issued = self.supply.get(running.name, 0), running.state.balances.units
         if held != issued:

@@ -9,6 +9,7 @@ import msgspec
 from gearing.core.holder import (
     FREE,
     HELD,
+    Collected,
     Dealt,
     Deposited,
     Granted,
@@ -81,6 +82,9 @@ def _told(event: HolderEvent, requests: dict[str, Request]) -> dict[str, object]
         case Granted():
             return {"what": "grant", "token": event.token, "currency": event.asset, "value": event.cash,
                     "nav": event.bearing.nav}  # fmt: skip
+        case Collected():
+            return {"what": "fees", "token": event.token, "currency": event.asset, "value": event.cash,
+                    "nav": event.bearing.nav, "how": event.how}  # fmt: skip
         case Dealt():
             request = requests[event.id]
             what = "subscription" if request.side == "subscribe" else "redemption"
