@@ -437,7 +437,7 @@ FLOWS = (
           "test_primary::test_flows_are_dealt_between_two_slices_of_a_rebalance"),
 )  # fmt: skip
 
-_FEES, _CUT = "drive/fees.py", "office/cut.py"
+_FEES, _MERGING, _CUT = "drive/fees.py", "drive/merging.py", "office/cut.py"
 
 OFFICE = (
     Guard("fees are taken from what is owed", _FEES, "if not 0 < amount <= owed:", "if False:",
@@ -450,6 +450,12 @@ OFFICE = (
     Guard("the fee up to now is charged before it is taken", _FEES,
           'driver.publish(running, "dealing", now_ms, prices.marks, accrues=True)', "pass",
           "test_fees::test_in_units_they_stay_and_nobody_is_diluted"),
+    Guard("no merger while a flow is dealt", _MERGING, "if running.state.dealing is not UNSET:", "if False:",
+          "test_merging::test_no_units_are_merged_while_a_flow_is_dealt"),
+    Guard("a merger cuts off for money", _MERGING, "cash = int(cut_off * max(state.equity, 0) / state.balances.units)",
+          "cash = 0", "test_merging::test_everybody_has_as_much_as_before_whatever_the_units"),
+    Guard("a redemption that a merger ended waits no longer", _MERGING, "driver.primary.drop_ended(running)", "pass",
+          "test_merging::test_what_waits_is_dealt_as_it_was_merged"),
     Guard("an export's assets sum to zero", "office/trial_balance.py", "if opening or closing:", "if False:",
           "test_office::test_a_ledger_that_does_not_balance_is_not_exported"),
     Guard("an exported NAV is that of a line", "office/navs.py",

@@ -135,6 +135,13 @@ def test_who_asks_for_nothing_that_is_is_told_so(owing, more, words):
     assert words in take(owing, "cash", **more).words
 
 
+def test_without_a_good_price_only_money_is_taken(owing):
+    owing.now_ms += HOUR_MS
+    for how in ("units", "burn"):
+        assert "no good price" in take(owing, how).words
+    assert take(owing, "cash").done
+
+
 @pytest.mark.parametrize(("how", "words"), [("cash", "a flow is being hedged"), ("units", "deals in nothing")])
 def test_fees_are_not_taken_while_a_flow_is_dealt_nor_as_units_of_a_halted_token(owing, how, words):
     if how == "cash":

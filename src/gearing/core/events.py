@@ -177,11 +177,14 @@ class Consolidated(Event, frozen=True, kw_only=True, tag="consolidated"):
         factor: > 1.
         units: left, each holder's rounded down; left out: all of them are one holder's.
         cash: paid to holders for what was cut off, minor units.
+        by, reason: who merged them, and why.
     """
 
     factor: float
     units: int | UnsetType = UNSET
     cash: int = 0
+    by: str = ""
+    reason: str = ""
 
 
 class SpecificationChanged(Event, frozen=True, kw_only=True, tag="specification_changed"):

@@ -122,7 +122,23 @@ class TakeFees(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="
     reason: str
 
 
-Wanted = Operate | Change | Pay | Deal | Cancel | HandOn | TakeFees
+class Merge(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="merge"):
+    """The issuer merges a token's units.
+
+    Args:
+        token: its symbol.
+        factor: so many become one.
+        by: who asks.
+        reason: why.
+    """
+
+    token: str
+    factor: float
+    by: str
+    reason: str
+
+
+Wanted = Operate | Change | Pay | Deal | Cancel | HandOn | TakeFees | Merge
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,8 +44,10 @@ def take_fees(
     if how != "cash":
         prices = driver.market.prices(running.symbols)
         why = why_not_dealt(running.state, "redeem") or ("its book trades" if running.book.state.live else "")
-        if why or prices is None:
-            return why or "it has no good price now"
+        if why:
+            return why
+        if prices is None or not driver.market.is_good(running.symbols, now_ms):
+            return "it has no good price now"
         now_ms = prices.time_ms
         driver.publish(running, "dealing", now_ms, prices.marks, accrues=True)
         accrued = tuple(

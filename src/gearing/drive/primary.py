@@ -271,6 +271,13 @@ class Primary:
                                             asset=running.spec.token.settlement,
                                             bearing=bearing(running.spec, running.state)))  # fmt: skip
 
+    def drop_ended(self, running: Running) -> None:
+        """Takes off the queue what has ended by itself: a redemption of which a merger left nothing."""
+        queue = self._queues.get(running.name, {})
+        self._queues[running.name] = {
+            request: name for request, name in queue.items() if request in self.holders[name].state.requests
+        }
+
     def _take_up(self, holder: Holder) -> None:
         self.holders[holder.name] = holder
         for account, amount in holder.state.balances.items():
