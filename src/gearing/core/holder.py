@@ -25,9 +25,23 @@ Kind = Literal["matched", "hedged", "final"]
 # Who issues: its units are those a token is seeded with.
 ISSUER = "issuer"
 
+# Between an omnibus holder and its sub-holder.
+SUB = "/"
+
 FREE, HELD, OUTSIDE, HOLDERS = "free", "held", "outside", "holders"
 ACCOUNTS = (FREE, HELD, OUTSIDE, HOLDERS)
 _OWN = (FREE, HELD)
+
+
+def omnibus_of(name: str) -> str:
+    """Returns whose sub-holder a holder is: "EX" of "EX/c1"; empty: nobody's."""
+    omnibus, slash, _ = name.partition(SUB)
+    return omnibus if slash else ""
+
+
+def together(name: str) -> str:
+    """Returns what an omnibus holder and its sub-holders are called together: "EX/*", which is no holder's id."""
+    return f"{name}{SUB}*"
 
 
 def fees_account(token: str) -> str:

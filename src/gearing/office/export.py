@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
+from gearing.core.holder import omnibus_of
 from gearing.errors import InputError
 from gearing.files import read_bytes, readable
 from gearing.office.cut import Cut, cut
@@ -162,9 +163,12 @@ def _table(journals: Cut, what: What, token: str, holder: str) -> Table:
 
 
 def _chosen(journals: Cut, kind: str, name: str) -> list[str]:
+    """Returns the tokens or holders that were asked for; a holder's sub-holders are among them."""
     known = journals.streams(kind)
     if not name:
         return known
+    if kind == "holder" and (found := [one for one in known if name in {one, omnibus_of(one)}]):
+        return found
     if name not in known:
         some = ", ".join(known[:10]) or "none"
         raise InputError(f"there is no {kind} {name} in this database.", where=f"--{kind}", fix=f"There are: {some}.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from gearing.core.holder import FREE, HELD
+from gearing.core.holder import FREE, HELD, omnibus_of, together
 from gearing.core.ledger import Entry
 from gearing.core.money import MINOR
 from gearing.office.cut import Cut, token_of
@@ -43,13 +43,15 @@ _read_nav = msgspec.json.Decoder(_TokenLine).decode
 def holdings(cut: Cut, holders: Iterable[str]) -> Table:
     """Returns each holder's money and units, free and set aside, by the sums of the postings.
 
+    Then come the sums of each omnibus holder with its sub-holders, as "EX/*".
+
     Args:
         cut: the journals.
         holders: whose.
     """
     navs: dict[str, LastNav | None] = {}
     rows = [row for holder in holders for row in _rows(cut, holder, navs)]
-    return Table(COLUMNS, rows)
+    return Table(COLUMNS, [*rows, *_sums(rows)])
 
 
 def last_nav(cut: Cut, token: str) -> LastNav | None:
@@ -77,6 +79,22 @@ def _rows(cut: Cut, holder: str, navs: dict[str, LastNav | None]) -> Iterator[tu
             yield holder, asset, free, held, None, None, None, None
         else:  # rounded down, as whoever redeems is paid
             yield holder, asset, free, held, nav.nav, nav.time_ms, (free + held) * nav.nav // MINOR, nav.currency
+
+
+def _sums(rows: list[tuple[Any, ...]]) -> Iterator[tuple[object, ...]]:
+    """Yields the rows of omnibus holders: what they and their sub-holders have of each asset together."""
+    omnibuses = {omnibus_of(row[0]) for row in rows} - {""}
+    found: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for name, asset, free, held, nav, nav_ms, value, currency in rows:
+        whose = omnibus_of(name) or name
+        if whose in omnibuses:
+            _, _, more_free, more_held, _, _, more, _ = found.get((whose, asset), (0,) * len(COLUMNS))
+            found[whose, asset] = (
+                together(whose), asset, free + more_free, held + more_held, nav, nav_ms,
+                None if value is None else value + more, currency,
+            )  # fmt: skip
+    for place in sorted(found):
+        yield found[place]
 
 
 def _is_own(account: str) -> bool:

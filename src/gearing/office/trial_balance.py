@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from gearing.core.holder import omnibus_of, together
 from gearing.core.ledger import MONEY, UNITS, Entry
 from gearing.errors import InputError
 from gearing.office.cut import Cut, token_of
@@ -50,8 +51,9 @@ class _Account:
 def trial_balance(cut: Cut, tokens: Iterable[str], holders: Iterable[str]) -> Table:
     """Returns the trial balance of tokens and holders.
 
-    After the accounts of each ledger come sums: of each account over all holders (ledger "holders"), and of each
-    asset over everything (ledger and account "total"), whose opening and closing balance are nothing.
+    After the accounts of each ledger come sums: of each account over an omnibus holder and its sub-holders (ledger
+    "EX/*") and over all holders (ledger "holders"), and of each asset over everything (ledger and account "total"),
+    whose opening and closing balance are nothing.
 
     Args:
         cut: the journals.
@@ -61,7 +63,6 @@ def trial_balance(cut: Cut, tokens: Iterable[str], holders: Iterable[str]) -> Ta
         InputError: the balances of an asset do not sum to zero in a ledger.
     """
     rows: list[tuple[object, ...]] = []
-    together: dict[_Place, _Account] = {}
     totals: dict[_Place, _Account] = {}
     for token in tokens:
         currency = token_of(cut, token).settlement
@@ -70,12 +71,17 @@ def trial_balance(cut: Cut, tokens: Iterable[str], holders: Iterable[str]) -> Ta
         }
         found = _accounts(cut, f"token:{token}", places.__getitem__)
         rows += _rows(f"token:{token}", found, totals)
-    for holder in holders:
+    names = list(holders)
+    sums: dict[str, dict[_Place, _Account]] = {together(name): {} for name in map(omnibus_of, names) if name}
+    sums[HOLDERS] = {}
+    for holder in names:
         found = _accounts(cut, f"holder:{holder}", _of_holder)
         rows += _rows(f"holder:{holder}", found, totals)
-        for place, account in found.items():
-            together.setdefault(place, _Account()).add(account)
-    rows += _rows(HOLDERS, together, {})
+        for whose in {HOLDERS, together(omnibus_of(holder) or holder)} & set(sums):
+            for place, account in found.items():
+                sums[whose].setdefault(place, _Account()).add(account)
+    for whose, found in sorted(sums.items(), key=lambda item: (item[0] == HOLDERS, item[0])):
+        rows += _rows(whose, found, {})
     rows += _rows(TOTAL, totals, {})
     return Table(COLUMNS, rows, "In every ledger each asset sums to zero, at the beginning and at the end.")
 
