@@ -135,6 +135,18 @@ def test_who_asks_for_nothing_that_is_is_told_so(owing, more, words):
     assert words in take(owing, "cash", **more).words
 
 
+def test_where_nothing_is_owed_nothing_is_taken():
+    """Nor where the fee is all in and the issuer bore more than it was owed."""
+    for all_in in (False, True):
+        desk = market(token("A", costs=COSTS, fees=gr.Fees(all_in=all_in)), bad=0.01)
+        desk.mark = 110.0
+        desk.filled(desk.quote(desk.mark))  # a rebalance, at worse prices
+        assert (desk.it.state.balances.fees > 0) == all_in
+        for how in ("cash", "units"):
+            assert "it owes nothing" in take(desk, how).words
+        assert take(desk, "cash", 5).words.endswith("it owes 0.00000000, not 0.00000005")
+
+
 def test_without_a_good_price_only_money_is_taken(owing):
     owing.now_ms += HOUR_MS
     for how in ("units", "burn"):

@@ -57,7 +57,9 @@ def take_fees(
     elif running.state.dealing is not UNSET:
         return "a flow is being hedged"
     owed = -running.state.balances.fees
-    amount = amount or owed
+    amount = amount or max(owed, 0)
+    if amount == 0:
+        return "it owes nothing"
     if not 0 < amount <= owed:
         return f"it owes {as_text(max(owed, 0), grouped=True)}, not {as_text(amount, grouped=True)}"
     found = _units(running, amount, how, accrued)
