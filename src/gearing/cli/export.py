@@ -133,10 +133,7 @@ def check(
 
     It says where the file differs from what the journals give (exit code 3).
     """
-    from gearing.cli.compiling import loading_desk
-
-    with loading_desk():
-        from gearing.office.export import differences
+    from gearing.office.export import differences
     from gearing.store.store import Store
 
     with Store(db) as store, bar("reading") as progress:
@@ -165,11 +162,13 @@ def _export(
     if out.exists() and not force:
         raise InputError("the file exists already.", where=str(out),
                          fix="Give another name, or --force to write over it.")  # fmt: skip
-    from gearing.cli.compiling import loading_desk
+    if what == "lots":
+        from gearing.cli.compiling import loading_desk
 
-    with loading_desk():
-        from gearing.office.export import made, written
+        with loading_desk():
+            import gearing.office.lots  # noqa: F401
     from gearing.files import write_bytes
+    from gearing.office.export import made, written
     from gearing.store.store import Store
 
     with Store(db) as store, bar("reading") as progress:

@@ -84,11 +84,11 @@ class Cut:
         """
         c, last = schema.journal.c, self.bounds(stream).last
         wanted = sa.select(c.seq, c.body).where(c.stream == stream, c.seq <= last).order_by(c.seq)
-        for row in self._connection.execute(wanted, execution_options={"yield_per": _ROWS}):
-            self.read += 1
-            if self.read % 1_000 == 0:
-                self._progress(self.read)
-            yield row.seq, read(row.body)
+        for rows in self._connection.execute(wanted, execution_options={"yield_per": _ROWS}).partitions():
+            for seq, body in rows:
+                yield seq, read(body)
+            self.read += len(rows)
+            self._progress(self.read)
 
     def last_line(self, stream: str, read: Callable[[bytes], L]) -> L | None:
         """Returns the last line of a stream in the period or before it; None: there is none."""

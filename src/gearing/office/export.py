@@ -18,7 +18,6 @@ from gearing.errors import InputError
 from gearing.files import read_bytes, readable
 from gearing.office.cut import Cut, cut
 from gearing.office.holdings import holdings
-from gearing.office.lots import lot_table
 from gearing.office.movements import statements
 from gearing.office.navs import nav_table
 from gearing.office.periods import Period, moment_text, period_of
@@ -158,7 +157,9 @@ def _table(journals: Cut, what: What, token: str, holder: str) -> Table:
             return holdings(journals, holders)
         case "statement":
             return statements(journals, holders)
-        case "lots":
+        case "lots":  # only these need the engine, which takes seconds to load
+            from gearing.office.lots import lot_table
+
             return lot_table(journals, holders)
 
 

@@ -60,7 +60,9 @@ def _rows(cut: Cut, token: str) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     equity = last_ms = 0
     for seq, line in cut.lines(stream, _read):
-        equity += sum(posting.amount for posting in line.entry if posting.account in _EQUITY)
+        for posting in line.entry:
+            if posting.account in _EQUITY:
+                equity += posting.amount
         last_ms = max(last_ms, line.time_ms)
         if line.event.event != "nav_struck":
             continue

@@ -92,17 +92,20 @@ def _accounts(cut: Cut, stream: str, place: Callable[[str], _Place]) -> dict[_Pl
     Raises:
         InputError: an asset does not sum to zero.
     """
-    found: dict[_Place, _Account] = {}
+    by_name: dict[str, _Account] = {}
     first = cut.bounds(stream).first
     for seq, line in cut.lines(stream, _read):
         for posting in line.entry:
-            account = found.setdefault(place(posting.account), _Account())
+            account = by_name.get(posting.account)
+            if account is None:
+                account = by_name[posting.account] = _Account()
             if seq < first:
                 account.opening += posting.amount
             elif posting.amount > 0:
                 account.debits += posting.amount
             else:
                 account.credits -= posting.amount
+    found = {place(name): account for name, account in by_name.items()}
     sums: dict[str, _Account] = {}
     for (asset, _), account in found.items():
         sums.setdefault(asset, _Account()).add(account)
