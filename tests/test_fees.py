@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,11 +12,13 @@ from gearing.cli.main import main
 from gearing.core import holder as ho
 from gearing.core.lots import holding_of
 from gearing.core.money import MINOR
+from gearing.desk.inbox import Inbox
 from gearing.desk.issuer import answer
-from gearing.desk.requests import TakeFees
+from gearing.desk.requests import Merge, TakeFees, encode
 from gearing.drive.primary import due_cash
 from gearing.store.database import connect
 from gearing.store.recompute import recompute
+from gearing.store.records import Request
 from gearing.store.verify import verify
 from tests.journals import lines_of
 from tests.lives import HOUR_MS, NOON_MS, UNITS, token
@@ -133,6 +136,16 @@ def test_no_more_is_taken_than_is_owed(owing, how, amount, words):
 )
 def test_who_asks_for_nothing_that_is_is_told_so(owing, more, words):
     assert words in take(owing, "cash", **more).words
+
+
+def test_the_inbox_carries_out_what_the_issuer_asks_for(owing):
+    inbox = Inbox(SimpleNamespace(driver=owing.driver, clock=SimpleNamespace(now_ms=lambda: owing.now_ms)), None)
+
+    def ask(wanted):
+        return inbox.carry_out(Request(1, "ann", "k", encode(wanted))).words
+
+    assert ask(TakeFees(token="T", amount=MINOR, how="cash", by="ann", reason="r")).startswith("T paid fees of 1.0")
+    assert ask(Merge(token="T", factor=10.0, by="ann", reason="r")).startswith("10 units of T became one")
 
 
 def test_where_nothing_is_owed_nothing_is_taken():
