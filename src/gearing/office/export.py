@@ -32,6 +32,8 @@ FORMATS: tuple[Format, ...] = ("csv", "parquet")
 
 _KIND, _VERSION = "gearing.export", 1
 _MARK = "# "
+# What Parquet files keep beside that: their columns, as Arrow has them.
+_ARROW = "ARROW:schema"
 
 
 class Export(NamedTuple):
@@ -98,7 +100,7 @@ def head_of(path: Path) -> tuple[dict[str, str], bytes]:
         with path.open("rb") as file:
             is_parquet = file.read(4) == b"PAR1"
         if is_parquet:
-            head = dict(pl.read_parquet_metadata(path))
+            head = {key: value for key, value in pl.read_parquet_metadata(path).items() if key != _ARROW}
             rows = _as_csv(pl.read_parquet(path))
         else:
             lines = read_bytes(path).decode().splitlines(keepends=True)
@@ -130,7 +132,7 @@ def differences(
     what = next(one for one in WHATS if head[_KIND].startswith(f"{one}/"))
     period = period_of(head.get("period", ""), head.get("zone", ""))
     anew = made(store, what, period, token=head.get("token", ""), holder=head.get("holder", ""), progress=progress)
-    keys = [*anew.head, *(key for key in head if key not in {*anew.head, "ARROW:schema"})]
+    keys = [*anew.head, *(key for key in head if key not in anew.head)]
     found = [
         f"{key}: the file says {head.get(key, 'nothing')}, the journal {anew.head.get(key, 'nothing')}"
         for key in keys
