@@ -101,6 +101,18 @@ def test_what_waits_is_dealt_as_it_was_merged():
     sums_hold(desk)
 
 
+def test_no_units_are_merged_where_not_all_of_them_are_somebodys():
+    desk = market()
+    left_out = desk.primary.holders.pop(ho.ISSUER)
+    give_to = ho.Granted(time_ms=desk.now_ms, token="T", units=7, asset="USDT", cash=0,
+                         bearing=ho.Bearing(nav=1, level=1.0, parts=()))  # fmt: skip
+    desk.primary.post("h1", give_to)
+    assert left_out.state.units("T") != 7
+    before = desk.it.state.balances
+    assert "have 0.00000007 units free and set aside, it issued 10,000.00000000" in merge(desk).words
+    assert desk.it.state.balances == before
+
+
 def test_no_units_are_merged_while_a_flow_is_dealt():
     desk = market()
     desk.ask(ho.ISSUER, "redeem", 500 * MINOR)

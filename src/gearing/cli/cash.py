@@ -118,13 +118,13 @@ def _told(name: str, book: dict[str, Any], part: Decimal, headroom: Mapping[str,
 
 def _kept(holders: Mapping[str, HolderState]) -> dict[str, dict[str, int]]:
     """Returns what is kept for holders, by currency, and what of it is the issuer's own; minor units."""
-    from gearing.core.holder import FREE, HELD, ISSUER
+    from gearing.core.holder import ISSUER, OWN
 
     found: dict[str, dict[str, int]] = {}
     for name, state in holders.items():
         for account, amount in state.balances.items():
             kind, asset, where = account.split(":")
-            if kind == "cash" and where in {FREE, HELD}:
+            if kind == "cash" and where in OWN:
                 whose = "issuer" if name == ISSUER else "holders"
                 mine = found.setdefault(asset, {"holders": 0, "issuer": 0})
                 mine[whose] += amount

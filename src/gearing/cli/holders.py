@@ -71,13 +71,13 @@ def _stored(db: Path) -> dict[str, HolderState]:
 
 def _sums(found: dict[str, HolderState]) -> dict[str, dict[str, int]]:
     """Returns what each omnibus holder and its sub-holders have on their own accounts together."""
-    from gearing.core.holder import FREE, HELD, omnibus_of, together
+    from gearing.core.holder import OWN, omnibus_of, together
 
     sums: dict[str, dict[str, int]] = {together(name): {} for name in map(omnibus_of, found) if name}
     for name, state in found.items():
         whose = together(omnibus_of(name) or name)
         for account, amount in state.balances.items():
-            if whose in sums and account.rpartition(":")[2] in {FREE, HELD}:
+            if whose in sums and account.rpartition(":")[2] in OWN:
                 sums[whose][account] = sums[whose].get(account, 0) + amount
     return sums
 

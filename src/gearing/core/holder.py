@@ -31,6 +31,8 @@ SUB = "/"
 FREE, HELD, OUTSIDE, HOLDERS = "free", "held", "outside", "holders"
 ACCOUNTS = (FREE, HELD, OUTSIDE, HOLDERS)
 _OWN = (FREE, HELD)
+# Where what is a holder's own stands, as statements and sums count it.
+OWN = frozenset(_OWN)
 
 
 def omnibus_of(name: str) -> str:

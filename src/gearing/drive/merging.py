@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from gearing.core import events as ev
 from gearing.core.holder import HELD, HolderError, HolderState, Merged, holder_step
+from gearing.core.money import as_text
 from gearing.core.state import TokenState
 from gearing.drive.driver import Driver
 from gearing.drive.running import Running
@@ -80,6 +81,10 @@ def merge(driver: Driver, running: Running, factor: float, by: str, reason: str,
     if running.state.equity <= 0:
         return f"it is {running.state.status}"
     states = {name: one.state for name, one in driver.primary.holders.items()}
+    known = sum(one.units(running.name) + one.units(running.name, HELD) for one in states.values())
+    if known != running.state.balances.units:  # units that are owed, or nobody's, cannot be rounded for anybody
+        return (f"its holders have {as_text(known, grouped=True)} units free and set aside, it issued "
+                f"{as_text(running.state.balances.units, grouped=True)}; ask again once they are the same")  # fmt: skip
     found = merger(states, running.name, running.spec.token.settlement, running.state, factor, now_ms)
     if found.units == 0:
         return "nothing would be left of its units"

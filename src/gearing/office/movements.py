@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from gearing.core.holder import (
-    FREE,
-    HELD,
+    OWN,
     Collected,
     Dealt,
     Deposited,
@@ -54,7 +53,7 @@ def _rows(cut: Cut, holder: str) -> Iterator[tuple[object, ...]]:
         grew: dict[str, int] = {}
         for posting in line.entry:
             asset, _, where = posting.account.rpartition(":")
-            if where in {FREE, HELD}:
+            if where in OWN:
                 grew[asset] = grew.get(asset, 0) + posting.amount
                 own[asset] = own.get(asset, 0) + posting.amount
         event = line.event
