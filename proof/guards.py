@@ -186,7 +186,7 @@ BOOKS = (
           "test_invariants::test_l1_debits_equal_credits_for_each_asset"),
     Guard("L1 units", _INVARIANTS, "if units:\n        found", "if False:\n        found",
           "test_invariants::test_l1_debits_equal_credits_for_each_asset"),
-    Guard("L2", _INVARIANTS, "if new - old != changed.get(account, 0)", "if False",
+    Guard("L2", _INVARIANTS, "if new - old != changed[account]", "if False",
           "test_invariants::test_l2_balances_change_by_the_entry_alone"),
     Guard("L3 re-step", _AUDIT, "if current and (done.entry, digest) != (line.entry, line.state):", "if False:",
           "test_store_verify::test_a_state_hash_changed_by_a_forger_is_found"),
@@ -432,6 +432,9 @@ FLOWS = (
     Guard("a flow along with a rebalance pays its own way", _DEALING,
           "here = min(abs(lots), abs(missing)) if lots * missing < 0 else 0", "here = min(abs(lots), abs(missing))",
           "test_primary::test_a_flow_the_same_way_as_a_rebalance_pays_its_own_way"),
+    Guard("units are not merged while a quote binds", "drive/merging.py",
+          "if driver.primary.quotes.binds(running, now_ms):", "if False:",
+          "test_quotes::test_units_are_not_merged_while_a_quote_may_be_taken_or_units_are_owed"),
     Guard("money is at the venue before its hedge is sent", _ENGINE,
           "if any(amount > 0 for amount in due_cash(book).values()):", "if False:",
           "test_engine::test_the_money_of_a_flow_is_at_the_venue_before_its_hedge_is_sent"),
@@ -468,4 +471,35 @@ FLOWS = (
           "test_primary::test_flows_are_dealt_between_two_slices_of_a_rebalance"),
 )  # fmt: skip
 
-GUARDS = (*FLOWS, *PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *STARTS, *PUBLIC)
+_FEES, _MERGING, _CUT = "drive/fees.py", "drive/merging.py", "office/cut.py"
+
+OFFICE = (
+    Guard("fees are taken from what is owed", _FEES, "if not 0 < amount <= owed:", "if False:",
+          "test_fees::test_no_more_is_taken_than_is_owed"),
+    Guard("the issuer burns what it has", _FEES,
+          'if how == "burn" and issuer.units(running.name) < taken.units:', "if False:",
+          "test_fees::test_the_issuer_burns_no_units_that_it_has_not"),
+    Guard("fees paid are fees credited", "store/verify.py", "if name in tokens and earned != fees:", "if False:",
+          "test_fees::test_fees_that_were_paid_to_nobody_are_found"),
+    Guard("the fee up to now is charged before it is taken", _FEES,
+          'driver.publish(running, "dealing", now_ms, prices.marks, accrues=True)', "pass",
+          "test_fees::test_in_units_they_stay_and_nobody_is_diluted"),
+    Guard("no merger while a flow is dealt", _MERGING, "if running.state.dealing is not UNSET:", "if False:",
+          "test_merging::test_no_units_are_merged_while_a_flow_is_dealt"),
+    Guard("a merger is of all units", _MERGING, "if known != running.state.balances.units:", "if False:",
+          "test_merging::test_no_units_are_merged_where_not_all_of_them_are_somebodys"),
+    Guard("a merger cuts off for money", _MERGING, "cash = int(cut_off * max(state.equity, 0) / state.balances.units)",
+          "cash = 0", "test_merging::test_everybody_has_as_much_as_before_whatever_the_units"),
+    Guard("a redemption that a merger ended waits no longer", _MERGING, "driver.primary.drop_ended(running)", "pass",
+          "test_merging::test_what_waits_is_dealt_as_it_was_merged"),
+    Guard("an export's assets sum to zero", "office/trial_balance.py", "if opening or closing:", "if False:",
+          "test_office::test_a_ledger_that_does_not_balance_is_not_exported"),
+    Guard("an exported NAV is that of a line", "office/navs.py",
+          "if any(time_ms < last_ms for time_ms, _, _ in published):", "if False:",
+          "test_office::test_a_published_nav_that_no_line_says_is_not_exported"),
+    Guard("a late report stays in its period", _CUT, "sa.func.min(c.seq)).where(c.stream == stream, c.seq <= end, "
+          "c.time_ms >= at_ms)", "sa.func.max(c.seq) + 1).where(c.stream == stream, c.seq <= end, c.time_ms < at_ms)",
+          "test_office::test_a_late_report_stays_in_the_period_in_which_it_was_journalled"),
+)  # fmt: skip
+
+GUARDS = (*OFFICE, *FLOWS, *PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *STARTS, *PUBLIC)

@@ -24,7 +24,14 @@ def pay(amount, holder="h1", asset="USDT", reference="r1"):
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (pay(5, holder="h 1"), "a holder's id is 1 to 64 letters, digits, - and _, not 'h 1'"),
+        (pay(5, holder="h 1"), "a holder's id is 1 to 64 letters, digits, - and _, and may have"),
+        (pay(5, holder="h 1"), "a sub-holder's after a /, not 'h 1'"),
+        (pay(5, holder="EX/a/b"), "not 'EX/a/b'"),
+        (pay(5, holder="EX/"), "not 'EX/'"),
+        (pay(5, holder="EX/*"), "not 'EX/*'"),
+        (pay(5, holder="issuer/a"), "the issuer has no sub-holders"),
+        (HandOn(holder="h1", other="issuer/a", asset="USDT", amount=1, reference="t"), "the issuer has no sub-holders"),
+        (HandOn(holder="h1", other="h 2", asset="USDT", amount=1, reference="t"), "not 'h 2'"),
         (pay(5, asset="US:DT"), "a currency is 1 to 32 letters and digits, not 'US:DT'"),
         (pay(5, reference=" "), "with a reference and a name"),
         (pay(0), "has an amount and a reference"),

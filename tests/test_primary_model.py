@@ -18,6 +18,8 @@ import gearing as gr
 from gearing.core import holder as ho
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
+from gearing.drive.fees import take_fees
+from gearing.drive.merging import merge
 from tests.lives import CAPITAL, token
 from tests.test_primary import COSTS, Market
 
@@ -117,6 +119,25 @@ class Holders(RuleBasedStateMachine):
         self.brought[name] -= amount
         self.brought[other] += amount
 
+    @rule(how=st.sampled_from(["cash", "units", "burn"]), share=SHARES)
+    def take_fees(self, how, share):
+        desk = self.desk
+        owed, before = -desk.it.state.balances.fees, self.navs()
+        if owed * share // 100:
+            take_fees(desk.driver, desk.it, owed * share // 100, how, "ann", "test", desk.now_ms)
+            desk.filled(desk.take())
+            if before and self.navs() and how == "cash":
+                assert self.navs() == before
+
+    @rule(factor=st.sampled_from([1.5, 3.0, 7.3, 10.0]))
+    def merge(self, factor):
+        desk, before = self.desk, self.navs()
+        if before and desk.it.state.balances.units > 1_000 * MINOR:
+            done = merge(desk.driver, desk.it, factor, "ann", "test", desk.now_ms)
+            desk.filled(desk.take())
+            if not isinstance(done, str):
+                assert self.navs() >= before * Fraction(str(factor)) * (1 - Fraction(1, 1_000))
+
     @precondition(lambda self: hasattr(self, "desk"))
     @invariant()
     def what_is_held_was_issued(self):
@@ -128,6 +149,7 @@ class Holders(RuleBasedStateMachine):
         for holder in holders:
             state = holder.state
             own = state.cash("USDT") + state.cash("USDT", ho.HELD) + state.cash("USDT", "T")
+            own += state.cash("USDT", ho.fees_account("T"))  # what was earned, a credit
             expected = self.brought[holder.name]
             assert own == expected, f"{holder.name} brought {expected} and has or paid {own}"
         broken = [words for words in desk.alarms if any(mark in words for mark in ("U1", "U3", "U6", "L1", "L2"))]

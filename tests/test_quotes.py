@@ -16,6 +16,7 @@ from gearing.core.primary import Primary as Terms
 from gearing.desk.counter import answer
 from gearing.desk.inbox import Inbox
 from gearing.desk.requests import AskQuote, Deal, Operate, TakeQuote, encode
+from gearing.drive.merging import Merger, merge
 from gearing.store.records import Request
 from tests.lives import UNITS, token
 from tests.test_primary import COSTS, market
@@ -286,3 +287,14 @@ def test_a_token_is_not_closed_while_its_dealing_account_is_short():
     desk.window()
     desk.window()
     assert Inbox(engine, None).carry_out(Request(2, "ann", "l", close)).done
+
+
+def test_units_are_not_merged_while_a_quote_may_be_taken_or_units_are_owed():
+    desk = dealing()
+    quote = quoted(desk)
+    refused = merge(desk.driver, desk.it, 10.0, "ann", "too small", desk.now_ms)
+    assert refused == "a quote of it may still be taken; ask again once that has ended"
+    taken(desk, quote)
+    assert "ask again once they are the same" in merge(desk.driver, desk.it, 10.0, "ann", "too small", desk.now_ms)
+    desk.window()
+    assert isinstance(merge(desk.driver, desk.it, 10.0, "ann", "too small", desk.now_ms), Merger)

@@ -41,7 +41,7 @@ def deposit(
     as_json: JsonFlag = False,
 ) -> None:
     """Credits money that a holder paid in. Gearing moves none: it books what you say has come."""
-    _pay(holder, _minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
+    _pay(holder, minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
 
 
 def withdraw(
@@ -56,7 +56,7 @@ def withdraw(
     as_json: JsonFlag = False,
 ) -> None:
     """Debits money that a holder is paid out. It never goes below what is free."""
-    _pay(holder, -_minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
+    _pay(holder, -minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
 
 
 def subscribe(
@@ -73,7 +73,7 @@ def subscribe(
     """Asks for new units against money: dealt when the token's window ends, at the price of its own hedge."""
     from gearing.desk.requests import Deal
 
-    wanted = Deal(holder=holder, token=token, side="subscribe", amount=_minor(amount, "AMOUNT"), instant=instant)
+    wanted = Deal(holder=holder, token=token, side="subscribe", amount=minor(amount, "AMOUNT"), instant=instant)
     effect = f"{holder} pays up to {amount} for units of {token}; what cannot be hedged is returned."
     again = f"gearing subscribe {holder} {token} {amount}{' --instant' * instant}"
     _ask(wanted, f"holder:{holder}", again, effect, db, yes=yes, key=key, timeout=timeout, as_json=as_json,
@@ -95,7 +95,7 @@ def redeem(
     from gearing.cli.holders import free_units
     from gearing.desk.requests import Deal
 
-    amount = free_units(db, holder, token) if units == "all" else _minor(units, "UNITS")
+    amount = free_units(db, holder, token) if units == "all" else minor(units, "UNITS")
     wanted = Deal(holder=holder, token=token, side="redeem", amount=amount, instant=instant)
     effect = f"{holder} gives back {units} units of {token}; what cannot be hedged is returned."
     again = f"gearing redeem {holder} {token} {units}{' --instant' * instant}"
@@ -118,7 +118,7 @@ def quote(
 
     if side not in {"subscribe", "redeem"}:
         raise InputError(f"{side!r} is no side.", where="SIDE", fix="Say subscribe or redeem.")
-    wanted = AskQuote(holder=holder, token=token, side=cast("Side", side), amount=_minor(amount, "AMOUNT"))
+    wanted = AskQuote(holder=holder, token=token, side=cast("Side", side), amount=minor(amount, "AMOUNT"))
     _ask(wanted, f"holder:{holder}", f"gearing quote {holder} {token} {side} {amount}", "", db, yes=True, key=key,
          timeout=timeout, as_json=as_json,
          details={"holder": holder, "token": token})  # fmt: skip
@@ -176,7 +176,7 @@ def transfer(
     from gearing.desk.requests import HandOn
 
     wanted = HandOn(holder=holder, other=other, token=token, asset="" if token else asset,
-                    amount=_minor(amount, "AMOUNT"), reference=reference)  # fmt: skip
+                    amount=minor(amount, "AMOUNT"), reference=reference)  # fmt: skip
     effect = f"{holder} hands {amount} {token or asset} to {other}."
     _ask(wanted, f"holder:{holder}", f"gearing transfer {holder} {other} {amount} --reference {reference!r}", effect,
          db, yes=yes, key=f"transfer:{reference}", timeout=timeout, as_json=as_json,
@@ -214,7 +214,7 @@ def _ask(
                 details=details)  # fmt: skip
 
 
-def _minor(text: str, where: str) -> int:
+def minor(text: str, where: str) -> int:
     """Returns an amount > 0 in minor units; what is finer is refused, not rounded.
 
     Raises:

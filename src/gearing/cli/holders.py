@@ -20,12 +20,19 @@ def holders(
     db: DeskOption = DEMO,
     as_json: JsonFlag = False,
 ) -> None:
-    """Shows holders: free and held money, units, and the requests that wait."""
+    """Shows holders: free and held money, units, and the requests that wait.
+
+    Of an omnibus holder also its sub-holders, and what they have together, as "EX/*".
+    """
+    from gearing.core.holder import omnibus_of
+
     found = _stored(db)
     if holder is not None:
-        found = {holder: _one(found, holder, db)}
-    payload = {"database": str(db), "holders": found}
-    emit(payload, "gearing.holders/1", as_json, lambda: _show(found))
+        family = {name: state for name, state in found.items() if holder in {name, omnibus_of(name)}}
+        found = family or {holder: _one(found, holder, db)}
+    sums = _sums(found)
+    emit({"database": str(db), "holders": found, "omnibus": sums}, "gearing.holders/1", as_json,
+         lambda: _show(found, sums))  # fmt: skip
 
 
 def free_units(db: Path, holder: str, token: str) -> int:
@@ -62,15 +69,28 @@ def _stored(db: Path) -> dict[str, HolderState]:
         }
 
 
-def _show(found: dict[str, HolderState]) -> None:
+def _sums(found: dict[str, HolderState]) -> dict[str, dict[str, int]]:
+    """Returns what each omnibus holder and its sub-holders have on their own accounts together."""
+    from gearing.core.holder import OWN, omnibus_of, together
+
+    sums: dict[str, dict[str, int]] = {together(name): {} for name in map(omnibus_of, found) if name}
+    for name, state in found.items():
+        whose = together(omnibus_of(name) or name)
+        for account, amount in state.balances.items():
+            if whose in sums and account.rpartition(":")[2] in OWN:
+                sums[whose][account] = sums[whose].get(account, 0) + amount
+    return sums
+
+
+def _show(found: dict[str, HolderState], sums: dict[str, dict[str, int]]) -> None:
     from gearing.core.money import as_text
 
     if not found:
         say("There are no holders yet. `gearing deposit HOLDER AMOUNT --reference R` makes one.")
         return
     rows = []
-    for name, state in sorted(found.items()):
-        for account, amount in sorted(state.balances.items()):
+    for name, balances in sorted([*((name, state.balances) for name, state in found.items()), *sums.items()]):
+        for account, amount in sorted(balances.items()):
             kind, asset, where = account.split(":")
             if where in {"free", "held", "short"}:
                 what = asset if kind == "cash" else f"{asset} units"

@@ -70,7 +70,7 @@ def _events(store: Store, holder: str, db: Path) -> list[HolderEvent]:
     events = [read(row.body).event for row in store.lines(f"holder:{holder}")]
     if not events:
         raise InputError(f"there is no holder {holder} in this database.", where=str(db),
-                         fix="`gearing holders` lists them.")  # fmt: skip
+                         fix="`gearing holders` lists them; a sub-holder's id is whole, such as EX/c1.")  # fmt: skip
     return events
 
 

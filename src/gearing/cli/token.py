@@ -18,6 +18,7 @@ from gearing.cli.inputs import (
     check_outputs,
     write_figure,
 )  # fmt: skip
+from gearing.cli.merge import token_merge
 from gearing.cli.output import FAULT_FOUND, JsonFlag, count, emit, heading, pairs, show_error, write_out
 from gearing.cli.rules import rule_payload, show_fees, show_rule
 from gearing.cli.series import SeriesOptions
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 token_app = typer.Typer(help="Tokens: check a specification, start a new one; those of a desk.", no_args_is_help=True)
 token_app.command("list")(token_list)
 token_app.command("show")(token_show)
+token_app.command("merge")(token_merge)
 
 
 @token_app.command()

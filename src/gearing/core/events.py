@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from gearing.core.token import Token
 
 Outcome = Literal["filled", "rejected", "cancelled", "lost"]
+FeesHow = Literal["cash", "units", "burn"]
 Action = Literal["halt", "resume", "close", "rebalance", "pause", "unpause"]
 
 
@@ -176,11 +177,14 @@ class Consolidated(Event, frozen=True, kw_only=True, tag="consolidated"):
         factor: > 1.
         units: left, each holder's rounded down; left out: all of them are one holder's.
         cash: paid to holders for what was cut off, minor units.
+        by, reason: who merged them, and why.
     """
 
     factor: float
     units: int | UnsetType = UNSET
     cash: int = 0
+    by: str = ""
+    reason: str = ""
 
 
 class SpecificationChanged(Event, frozen=True, kw_only=True, tag="specification_changed"):
@@ -272,13 +276,15 @@ class FeesTaken(Event, frozen=True, kw_only=True, tag="fees_taken"):
         units: created, or burned.
         accrued: of each leg, see `state.Dealing`.
         by: who took them.
+        reason: why.
     """
 
     amount: int
-    how: Literal["cash", "units", "burn"]
+    how: FeesHow
     units: int = 0
     accrued: tuple[float, ...] = ()
     by: str
+    reason: str = ""
 
 
 TokenEvent = (

@@ -3,8 +3,9 @@
 Double entry in minor units, debits positive. An account's name says what is counted and where it stands:
 "cash:USDT:free", "cash:USDT:held" and "units:BTC3L:free" are the holder's own; "units:BTC3L:short" are those that the
 dealing account gave out and has not got yet, below zero; "…:outside" is where deposits come from, "…:holders" other
-holders, and "…:BTC3L" the token that was dealt with. So all postings of one asset sum to zero, and what the holders of
-a token dealt with it is, over all of them, what the token's own ledger says.
+holders, "…:BTC3L" the token that was dealt with, and "…:fees-BTC3L" what the issuer earned by it. So all postings of
+one asset sum to zero, and what the holders of a token dealt with it is, over all of them, what the token's own ledger
+says.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from gearing.core.events import Event
+from gearing.core.events import Event, FeesHow
 from gearing.core.ledger import Entry, Posting
 from gearing.core.money import INT64_MAX
 from gearing.core.record import DAY_MS
@@ -27,9 +28,30 @@ Kind = Literal["matched", "hedged", "final"]
 # of instant dealings.
 ISSUER, DEALER = "issuer", "dealer"
 
+# Between an omnibus holder and its sub-holder.
+SUB = "/"
+
 FREE, HELD, SHORT, OUTSIDE, HOLDERS = "free", "held", "short", "outside", "holders"
 ACCOUNTS = (FREE, HELD, SHORT, OUTSIDE, HOLDERS)
 _OWN = (f":{FREE}", f":{HELD}")
+# Where what is a holder's own stands, as statements and sums count it; what the dealing account is short of counts off.
+OWN = frozenset({FREE, HELD, SHORT})
+
+
+def omnibus_of(name: str) -> str:
+    """Returns whose sub-holder a holder is: "EX" of "EX/c1"; empty: nobody's."""
+    omnibus, slash, _ = name.partition(SUB)
+    return omnibus if slash else ""
+
+
+def together(name: str) -> str:
+    """Returns what an omnibus holder and its sub-holders are called together: "EX/*", which is no holder's id."""
+    return f"{name}{SUB}*"
+
+
+def fees_account(token: str) -> str:
+    """Returns the name of the account of what the issuer earned by a token; no token has one with a hyphen."""
+    return f"fees-{token}"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,17 +186,37 @@ class Withdrawn(Event, frozen=True, kw_only=True, tag="withdrawn"):
 
 
 class Granted(Event, frozen=True, kw_only=True, tag="granted"):
-    """The issuer was given units outside of any dealing: those a token was seeded with, or was paid fees in.
+    """The issuer was given units outside of any dealing: those a token was seeded with.
 
     Args:
         token: of which.
         units: in 1e-8 of a unit.
         asset: the currency.
-        cash: what it gave for them: the seed, or fees.
+        cash: what it gave for them.
         bearing: where the token stood.
     """
 
     token: str
+    units: int
+    asset: str
+    cash: int
+    bearing: Bearing
+
+
+class Collected(Event, frozen=True, kw_only=True, tag="collected"):
+    """The issuer collected fees: in money, in new units, or as the price of units it gave up, which are burned.
+
+    Args:
+        token: of which.
+        how: cash, units or burn.
+        units: created or burned, in 1e-8 of a unit; of cash, none.
+        asset: the currency.
+        cash: minor units: the fees, or what was paid for the units.
+        bearing: where the token stood.
+    """
+
+    token: str
+    how: FeesHow
     units: int
     asset: str
     cash: int
@@ -296,7 +338,9 @@ class Merged(Event, frozen=True, kw_only=True, tag="merged"):
     cash: int
 
 
-HolderEvent = Deposited | Withdrawn | Granted | Requested | Released | Dealt | Handed | Quoted | Exchanged | Merged
+HolderEvent = (
+    Deposited | Withdrawn | Granted | Collected | Requested | Released | Dealt | Handed | Quoted | Exchanged | Merged
+)
 
 
 class HolderError(Exception):
@@ -397,6 +441,19 @@ def _granted(change: _Change, event: Granted) -> None:
     change.post(f"cash:{event.asset}", event.cash, event.token, OUTSIDE)
 
 
+def _collected(change: _Change, event: Collected) -> None:
+    _check(event.cash > 0 and (event.units > 0) == (event.how != "cash"), "more than nothing is collected")
+    cash, units, earned = f"cash:{event.asset}", f"units:{event.token}", fees_account(event.token)
+    if event.how == "cash":
+        change.post(cash, event.cash, FREE, earned)
+    elif event.how == "units":
+        change.post(cash, event.cash, event.token, earned)
+        change.post(units, event.units, FREE, event.token)
+    else:
+        change.post(cash, event.cash, FREE, event.token)
+        change.post(units, event.units, event.token, FREE)
+
+
 def _requested(change: _Change, event: Requested) -> None:
     request = event.request
     _check(request.amount > 0, "a request is for more than nothing")
@@ -494,6 +551,7 @@ _HANDLERS: dict[type, Callable[[_Change, Any], None]] = {
     Deposited: _deposited,
     Withdrawn: _withdrawn,
     Granted: _granted,
+    Collected: _collected,
     Requested: _requested,
     Released: _released,
     Dealt: _dealt,

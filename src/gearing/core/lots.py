@@ -11,7 +11,17 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from gearing.core.attribution import PARTS
-from gearing.core.holder import Bearing, Dealt, Exchanged, Granted, Handed, HolderEvent, Merged, Requested
+from gearing.core.holder import (
+    Bearing,
+    Collected,
+    Dealt,
+    Exchanged,
+    Granted,
+    Handed,
+    HolderEvent,
+    Merged,
+    Requested,
+)
 from gearing.core.money import FLOOR, MINOR, apportioned, to_minor
 
 ENTRY, EXIT = "entry", "exit"
@@ -81,6 +91,10 @@ def holding_of(events: Iterable[HolderEvent], token: str) -> Holding:
                 lots.append(Lot(event.units, -event.cash, event.time_ms, event.bearing))
             case Exchanged() if event.token == token:
                 sold += _given_up(lots, -event.units, event.cash, event.time_ms, event.bearing)
+            case Collected(how="units") if event.token == token:
+                lots.append(Lot(event.units, event.cash, event.time_ms, event.bearing))
+            case Collected(how="burn") if event.token == token:
+                sold += _given_up(lots, event.units, event.cash, event.time_ms, event.bearing)
             case Handed() if event.token == token and event.bearing is not None:
                 worth = abs(event.units) * event.bearing.nav // MINOR
                 if event.units > 0:

@@ -12,14 +12,19 @@ from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, H
 from gearing.drive.driver import Driver
 
 # Ids are opaque: names and addresses live elsewhere.
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+# A sub-holder's follows on that of the omnibus holder it belongs to.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_-]{0,63})?")
 _ASSET = re.compile(r"[A-Za-z0-9]{1,32}")
 
 
 def answer(driver: Driver, wanted: AtCounter, now_ms: int) -> Answered:
     """Steps what is asked, and returns the answer; what is refused leaves everything as it is."""
-    if not _ID.fullmatch(wanted.holder):
-        return _no(f"a holder's id is 1 to 64 letters, digits, - and _, not {wanted.holder!r}", now_ms)
+    for name in (wanted.holder, wanted.other) if isinstance(wanted, HandOn) else (wanted.holder,):
+        if not _ID.fullmatch(name):
+            return _no("a holder's id is 1 to 64 letters, digits, - and _, and may have a sub-holder's after a /, not "
+                       f"{name!r}", now_ms)  # fmt: skip
+        if ho.omnibus_of(name) == ho.ISSUER:
+            return _no("the issuer has no sub-holders", now_ms)
     try:
         match wanted:
             case Pay():
@@ -106,7 +111,7 @@ def _terms(quote: Quote) -> str:
 
 
 def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:
-    if not _ID.fullmatch(wanted.other) or wanted.other == wanted.holder:
+    if wanted.other == wanted.holder:
         return _no("a transfer goes to another holder's id", now_ms)
     if bool(wanted.token) == bool(wanted.asset) or wanted.amount <= 0 or not wanted.reference:
         return _no("a transfer is of units or of money, of more than nothing, and has a reference", now_ms)

@@ -90,6 +90,10 @@ def _of_token(line: Written) -> Happening | None:
             level, words = "warning", "a flow could not be hedged, and was returned"
         case ev.Redeemed():
             words = f"{to_float(event.units):,.4f} units were paid out with {to_float(event.cash):,.2f}"
+        case ev.Consolidated():
+            words = f"units merged by {event.factor:g} by {event.by}: {event.reason}"
+        case ev.FeesTaken():
+            words = f"fees of {to_float(event.amount):,.2f} taken ({event.how}) by {event.by}: {event.reason}"
         case ev.SpecificationChanged():
             words = f"specification changed by {event.by}: {event.reason}"
         case _:

@@ -12,9 +12,10 @@ from gearing.core import book as bk
 from gearing.core.changes import change_problems, differences
 from gearing.core.money import MINOR
 from gearing.core.step import StepError
+from gearing.desk import issuer
 from gearing.desk.counter import answer
 from gearing.desk.engine import Engine
-from gearing.desk.requests import Answered, Change, Operate, answered_of, encode, wanted_of
+from gearing.desk.requests import Answered, Change, Merge, Operate, TakeFees, answered_of, encode, wanted_of
 from gearing.drive.running import Running
 from gearing.errors import GearingError
 from gearing.store.records import Answer, NavKind, Request
@@ -90,6 +91,8 @@ class Inbox:
             wanted = wanted_of(request.body)
         except (msgspec.DecodeError, GearingError) as error:
             return Answered(done=False, words=f"the request cannot be read: {error}", time_ms=now_ms)
+        if isinstance(wanted, (TakeFees, Merge)):
+            return issuer.answer(self._engine.driver, wanted, now_ms)
         if not isinstance(wanted, (Operate, Change)):
             return answer(self._engine.driver, wanted, now_ms)
         running = self._engine.driver.by_name.get(wanted.token)

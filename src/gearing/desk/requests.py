@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gearing.core.dealing import Side
-from gearing.core.events import Action
+from gearing.core.events import Action, FeesHow
 from gearing.core.holder import Quote
 from gearing.core.token import Token
 
@@ -123,8 +123,42 @@ class HandOn(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="ha
     reference: str
 
 
+class TakeFees(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="take_fees"):
+    """The issuer takes fees that a token owes it.
+
+    Args:
+        token: its symbol.
+        amount: minor units; 0: all that is owed then.
+        how: in money, in new units, or for units of its own, which are burned.
+        by: who asks.
+        reason: why.
+    """
+
+    token: str
+    amount: int
+    how: FeesHow
+    by: str
+    reason: str
+
+
+class Merge(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="merge"):
+    """The issuer merges a token's units.
+
+    Args:
+        token: its symbol.
+        factor: so many become one.
+        by: who asks.
+        reason: why.
+    """
+
+    token: str
+    factor: float
+    by: str
+    reason: str
+
+
 AtCounter = Pay | Deal | AskQuote | TakeQuote | Cancel | HandOn
-Wanted = Operate | Change | AtCounter
+Wanted = Operate | Change | TakeFees | Merge | AtCounter
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from gearing.core import events as ev
 from gearing.core import holder as ho
 from gearing.core.dealing import Side, bearing, worth
-from gearing.core.holder import HELD, Dealt, HolderEvent, HolderState, Kind, Request, holder_breaches, holder_step
+from gearing.core.holder import Dealt, HolderEvent, HolderState, Kind, Request, holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
 from gearing.core.money import MINOR, to_float
 from gearing.core.netting import Ask, Given, Rates, match, settlement
@@ -87,7 +87,7 @@ class Primary:
             self._count(done.state, request_id, 1)
         for posting in done.entry:
             kind, asset, where = posting.account.split(":")
-            if kind == "units" and where in {ho.FREE, HELD, ho.SHORT}:
+            if kind == "units" and where in ho.OWN:
                 self.supply[asset] = self.supply.get(asset, 0) + posting.amount
         for words in holder_breaches(done.state, done.entry):
             self._driver.effects.alarms.append(f"{name}: {words}")
@@ -202,7 +202,7 @@ class Primary:
             request = self.holders[ask.holder].state.requests.get(ask.id)
             if request is not None:
                 self._end(request, ask.holder, "not hedged", now_ms)
-        self._check_supply(running, now_ms)
+        self.check_supply(running, now_ms)
         self.call(running, now_ms)
 
     def _deal(self, running: Running, prices: Prices, open_to: Sequence[Side], now_ms: int) -> None:
@@ -222,7 +222,7 @@ class Primary:
                                                      accrued=accrued))  # fmt: skip
                 self._give(running, found.given, "matched", prices.time_ms)
                 asks = [ask for ask in self._asks(running.name) if ask.side in open_to]
-                self._check_supply(running, prices.time_ms)
+                self.check_supply(running, prices.time_ms)
         # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
         side: Side = "redeem" if any(ask.side == "redeem" for ask in asks) else "subscribe"
         asks = [ask for ask in asks if ask.side == side and (side == "redeem" or rates.money_of(ask) > 0)]
@@ -255,7 +255,7 @@ class Primary:
             self._driver.apply(running, ev.Redeemed(time_ms=now_ms, units=ask.amount, cash=cash, fee=fee))
             self._give(running, (Given(ask, ask.amount, cash, fee),), "final", now_ms)
         if asks:
-            self._check_supply(running, now_ms)
+            self.check_supply(running, now_ms)
 
     def _give(self, running: Running, given: Sequence[Given], kind: Kind, now_ms: int) -> None:
         stands = bearing(running.spec, running.state)
@@ -299,7 +299,7 @@ class Primary:
             for symbol, leg in zip(running.symbols, running.state.legs, strict=True)
         )
 
-    def _check_supply(self, running: Running, now_ms: int) -> None:
+    def check_supply(self, running: Running, now_ms: int) -> None:
         """U1: what all holders have is what the token issued."""
         held, issued = self.supply.get(running.name, 0), running.state.balances.units
         if held != issued:
@@ -314,11 +314,18 @@ class Primary:
                                             asset=running.spec.token.settlement,
                                             bearing=bearing(running.spec, running.state)))  # fmt: skip
 
+    def drop_ended(self, running: Running) -> None:
+        """Takes off the queue what has ended by itself: a redemption of which a merger left nothing."""
+        queue = self._queues.get(running.name, {})
+        self._queues[running.name] = {
+            request: name for request, name in queue.items() if request in self.holders[name].state.requests
+        }
+
     def _take_up(self, holder: Holder) -> None:
         self.holders[holder.name] = holder
         for account, amount in holder.state.balances.items():
             kind, token, where = account.split(":")
-            if kind == "units" and where in {ho.FREE, HELD, ho.SHORT}:
+            if kind == "units" and where in ho.OWN:
                 self.supply[token] = self.supply.get(token, 0) + amount
         for request in holder.state.requests.values():
             self._queues.setdefault(request.token, {})[request.id] = holder.name

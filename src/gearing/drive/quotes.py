@@ -117,6 +117,10 @@ class Quotes:
         self._exchange(name, running, quote, "", priced, now_ms)
         return quote
 
+    def binds(self, running: Running, now_ms: int) -> bool:
+        """Returns whether a quote of a token may still be taken."""
+        return any(one.token == running.name and one.until_ms >= now_ms for one in self._given.values())
+
     # The dealing account.
 
     def stands(self, running: Running) -> int:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from gearing.core.book import BookError, BookState, book_step
-from gearing.core.events import Launched, SpecificationChanged
+from gearing.core.events import FeesTaken, Launched, SpecificationChanged
 from gearing.core.holder import HolderError, HolderState, holder_breaches, holder_step, holder_unsound
 from gearing.core.invariants import breaches, l1_double_entry
 from gearing.core.journal import GENESIS, Line, hash_of, line_of, state_body, state_hash, state_of
@@ -82,6 +82,7 @@ class Audit:
         self.book: BookState | None = BookState()
         self.holder: HolderState | None = HolderState()
         self.accounts: dict[str, int] = {}
+        self.fees = 0
         self.shots = shots or {}
         self.struck: dict[int, set[tuple[int, int]]] = {}
         self._said: set[What] = set()
@@ -149,6 +150,8 @@ class Audit:
         if (line.nav, line.units) != (nav, units):
             self._breach(line.seq, "balances", f"NAV {line.nav} of {line.units} units", f"NAV {nav} of {units} units")
         self.struck.setdefault(line.time_ms, set()).add((line.nav, line.units))
+        if isinstance(line.event, FeesTaken) and line.event.how != "burn":
+            self.fees += line.event.amount
         before = self.spec
         if isinstance(line.event, (Launched, SpecificationChanged)):
             try:

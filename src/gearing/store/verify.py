@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 import sqlalchemy as sa
 
-from gearing.core.holder import FREE, HELD, SHORT
+from gearing.core.holder import OWN, fees_account
 from gearing.core.journal import state_of
 from gearing.core.state import TokenState
 from gearing.store import schema
@@ -48,6 +48,7 @@ class StreamVerdict(NamedTuple):
         seq, head: number and hash of the last line.
         breaches: what does not hold, the first hundred.
         unnamed: how many more there are.
+        fees: of a token: what the issuer took of its fees, in money or units, minor units.
     """
 
     stream: str
@@ -57,6 +58,7 @@ class StreamVerdict(NamedTuple):
     head: str
     breaches: tuple[Breach, ...]
     unnamed: int
+    fees: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +112,11 @@ def verify(
     # A file that cannot be opened has no streams, and is not opened again.
     work = _in_processes if several else _here
     found = sorted(work(path, order, again, wanted, total, progress or _silent)) if order else []
-    breaches = (*broken, *(breach for one in found for breach in one.breaches), *(_supplies(path) if found else ()))
+    breaches = (
+        *broken,
+        *(breach for one in found for breach in one.breaches),
+        *(_supplies(path, found) if found else ()),
+    )
     return Verdict(streams=tuple(found), breaches=breaches, elapsed_s=time.monotonic() - began)
 
 
@@ -139,7 +145,7 @@ def verify_stream(store: Store, stream: str, *, again: bool, tick: Callable[[int
             audit.damaged(str(getattr(error, "orig", error)))
     tick(since)
     return StreamVerdict(
-        stream, audit.lines, audit.stepped, audit.seq, audit.hash, tuple(audit.breaches), audit.unnamed
+        stream, audit.lines, audit.stepped, audit.seq, audit.hash, tuple(audit.breaches), audit.unnamed, audit.fees
     )  # fmt: skip
 
 
@@ -159,8 +165,11 @@ def _looked_at(path: str | Path) -> tuple[list[Breach], dict[str, int]]:
     return [Breach("", 0, "file", found, "a whole file") for found in words if found != "ok"], streams
 
 
-def _supplies(path: str | Path) -> list[Breach]:
-    """U1: what the holders of a token have, and paid for it, is what it issued and took; by the last states of all."""
+def _supplies(path: str | Path, streams: Iterable[StreamVerdict]) -> list[Breach]:
+    """U1: what the holders of a token have, and paid for it, is what it issued and took; by the last states of all.
+
+    And what the issuer was credited as fees is what the token paid it.
+    """
     units, money = Counter[str](), Counter[str]()
     tokens: dict[str, TokenState] = {}
     with Store(path) as store:
@@ -172,7 +181,7 @@ def _supplies(path: str | Path) -> list[Breach]:
                 elif kind == "holder":
                     for account, amount in holder_of(one.body).balances.items():
                         counted, asset, where = account.split(":")
-                        if counted == "units" and where in {FREE, HELD, SHORT}:
+                        if counted == "units" and where in OWN:
                             units[asset] += amount
                         elif counted == "cash":
                             money[where] += amount
@@ -187,6 +196,10 @@ def _supplies(path: str | Path) -> list[Breach]:
         elif held and money[name] != -state.balances.capital:
             paid = f"holders who paid {money[name]}"
             found.append(Breach(f"token:{name}", 0, "supply", paid, f"{-state.balances.capital}, as it took"))
+    for name, fees in ((one.stream.removeprefix("token:"), one.fees) for one in streams):
+        earned = -money[fees_account(name)]
+        if name in tokens and earned != fees:
+            found.append(Breach(f"token:{name}", 0, "supply", f"fees of {earned} earned", f"{fees}, as it paid"))
     return found
 
 

@@ -1,0 +1,61 @@
+"""What the issuer asks for on its own account, or of all holders at once, and what it is answered."""
+
+from __future__ import annotations
+
+from gearing.core.events import FeesHow
+from gearing.core.money import as_text
+from gearing.core.step import StepError
+from gearing.desk.requests import Answered, Merge, TakeFees
+from gearing.drive.driver import Driver
+from gearing.drive.fees import Taken, take_fees
+from gearing.drive.merging import Merger, merge
+from gearing.drive.running import Running
+
+_DONE: dict[FeesHow, str] = {
+    "cash": "It is moved from its account at the venue with the next reconciliation.",
+    "units": "The issuer has {units} new units for it.",
+    "burn": "The issuer gave {units} units for it, which are burned.",
+}
+
+
+def answer(driver: Driver, wanted: TakeFees | Merge, now_ms: int) -> Answered:
+    """Carries out what the issuer asks for, and returns the answer; what is refused leaves holders as they are."""
+    running = driver.by_name.get(wanted.token)
+    if running is None:
+        known = ", ".join(driver.by_name)
+        return Answered(done=False, words=f"there is no token {wanted.token}; there are {known}", time_ms=now_ms)
+    done, words = False, f"{wanted.token} is not touched without a name and a reason"
+    if wanted.by.strip() and wanted.reason.strip():
+        try:
+            done, words = _done(driver, running, wanted, now_ms)
+        except StepError as error:
+            words = f"{wanted.token}: {error}"
+    return Answered(done=done, words=words, time_ms=now_ms, status=running.state.status)
+
+
+def _done(driver: Driver, running: Running, wanted: TakeFees | Merge, now_ms: int) -> tuple[bool, str]:
+    """Returns whether it was carried out, and what was done or why not."""
+    if isinstance(wanted, TakeFees):
+        taken = take_fees(driver, running, wanted.amount, wanted.how, wanted.by, wanted.reason, now_ms)
+        if isinstance(taken, Taken):
+            return True, _taken(running, taken, wanted.how)
+        return False, f"{wanted.token} pays no fees so: {taken}"
+    merged = merge(driver, running, wanted.factor, wanted.by, wanted.reason, now_ms)
+    if isinstance(merged, Merger):
+        return True, _merged(running, merged, wanted.factor)
+    return False, f"the units of {wanted.token} are not merged: {merged}"
+
+
+def _taken(running: Running, taken: Taken, how: FeesHow) -> str:
+    asset, owed = running.spec.token.settlement, -running.state.balances.fees
+    done = _DONE[how].format(units=as_text(taken.units, grouped=True))
+    return (f"{running.name} paid fees of {as_text(taken.amount, grouped=True)} {asset}. {done} "
+            f"{as_text(owed, grouped=True)} {asset} is still owed.")  # fmt: skip
+
+
+def _merged(running: Running, merged: Merger, factor: float) -> str:
+    asset, number = running.spec.token.settlement, len(merged.holders)
+    nav = as_text(running.state.nav, grouped=True)
+    return (f"{factor:g} units of {running.name} became one: {as_text(merged.units, grouped=True)} units of "
+            f"{number:,} holder{'' if number == 1 else 's'}, at a NAV of {nav} {asset}. "
+            f"For what was cut off {as_text(merged.cash, grouped=True)} {asset} was paid.")  # fmt: skip

@@ -1,0 +1,120 @@
+"""Merging units: so many become one, for every holder at once, in one transaction.
+
+What each holder has free, and what each of its redemptions has set aside, is rounded down; what is cut off is paid in
+money at the token's equity per unit, rounded down. So nobody who stays has less, and no unit is left over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from gearing.core import events as ev
+from gearing.core.holder import HELD, HolderError, HolderState, Merged, holder_step
+from gearing.core.money import as_text
+from gearing.core.state import TokenState
+from gearing.drive.driver import Driver
+from gearing.drive.running import Running
+
+FACTOR_MAX = 1_000_000.0
+
+
+class Merger(NamedTuple):
+    """What a merger does.
+
+    Args:
+        holders: what becomes of each holder that has units.
+        units: of all of them together after it, in 1e-8 of a unit.
+        cash: paid to all of them together, minor units.
+    """
+
+    holders: dict[str, Merged]
+    units: int
+    cash: int
+
+
+def merger(
+    holders: Mapping[str, HolderState], token: str, asset: str, state: TokenState, factor: float, now_ms: int
+) -> Merger:  # fmt: skip
+    """Returns what merging units does to every holder.
+
+    Args:
+        holders: all of them.
+        token, asset: its symbol and its settlement currency.
+        state: of the token, at the marks of now.
+        factor: so many units become one; > 1.
+        now_ms: the time.
+    """
+    exact = Fraction(repr(factor))
+    merged = {
+        name: _merged(holder, token, asset, state, exact, now_ms)
+        for name, holder in holders.items()
+        if holder.held_units(token)
+    }
+    return Merger(merged, sum(one.units + one.held for one in merged.values()), sum(m.cash for m in merged.values()))
+
+
+def merge(driver: Driver, running: Running, factor: float, by: str, reason: str, now_ms: int) -> Merger | str:
+    """Merges a token's units; returns what was done, or why it was not.
+
+    Args:
+        driver: that runs the token.
+        running: the token.
+        factor: so many units become one; > 1.
+        by, reason: who asks, and why.
+        now_ms: the time.
+    """
+    if not 1.0 < factor <= FACTOR_MAX:
+        return f"units are merged by a factor above 1, at most {FACTOR_MAX:,.0f}"
+    if running.state.status in {"wiped", "closed"}:
+        return f"it is {running.state.status}"
+    if running.state.dealing is not UNSET:
+        return "a flow is being dealt; ask again once that is done"
+    if driver.primary.quotes.binds(running, now_ms):  # it is for units as they are
+        return "a quote of it may still be taken; ask again once that has ended"
+    prices = driver.market.prices(running.symbols)
+    if prices is None or not driver.market.is_good(running.symbols, now_ms):
+        return "it has no good price now"
+    now_ms = prices.time_ms
+    driver.publish(running, "dealing", now_ms, prices.marks, accrues=True)
+    if running.state.equity <= 0:
+        return f"it is {running.state.status}"
+    states = {name: one.state for name, one in driver.primary.holders.items()}
+    known = sum(one.units(running.name) + one.units(running.name, HELD) for one in states.values())
+    if known != running.state.balances.units:  # units that are owed, or nobody's, cannot be rounded for anybody
+        return (f"its holders have {as_text(known, grouped=True)} units free and set aside, it issued "
+                f"{as_text(running.state.balances.units, grouped=True)}; ask again once they are the same")  # fmt: skip
+    found = merger(states, running.name, running.spec.token.settlement, running.state, factor, now_ms)
+    if found.units == 0:
+        return "nothing would be left of its units"
+    try:
+        for name, event in found.holders.items():  # all of them, before any of them is touched
+            holder_step(states[name], event)
+    except HolderError as error:
+        return str(error)
+    driver.apply(running, ev.Consolidated(time_ms=now_ms, factor=factor, units=found.units, cash=found.cash, by=by,
+                                          reason=reason))  # fmt: skip
+    for name, event in found.holders.items():
+        driver.primary.post(name, event)
+    driver.primary.drop_ended(running)
+    driver.primary.check_supply(running, now_ms)
+    driver.arm(running)
+    return found
+
+
+def _merged(
+    holder: HolderState, token: str, asset: str, state: TokenState, factor: Fraction, now_ms: int
+) -> Merged:  # fmt: skip
+    units = int(holder.units(token) / factor)
+    requests = {
+        one.id: int(one.amount / factor)
+        for one in holder.requests.values()
+        if one.token == token and one.side == "redeem"
+    }
+    held = sum(requests.values())
+    cut_off = holder.units(token) + holder.units(token, HELD) - (units + held) * factor
+    cash = int(cut_off * max(state.equity, 0) / state.balances.units)
+    return Merged(time_ms=now_ms, token=token, units=units, held=held, requests=requests, asset=asset, cash=cash)
