@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Sequence
 
 import msgspec
@@ -25,6 +26,8 @@ from gearing.store.store import Store
 _POLL_S = 0.1
 # Requests that are carried out before prices are looked at again, and answered in one transaction.
 _GROUP_MAX = 128
+# Groups that are on their way to the disk at most.
+_GROUPS_MAX = 4
 
 _DONE = {
     "halt": "halted; it sends nothing until it is resumed",
@@ -63,16 +66,29 @@ class Inbox:
             answer.set_result(answered_of(body))
 
     async def run(self) -> None:
-        """Runs until it is cancelled."""
-        while True:
-            self._wake.clear()
-            requests = self._store.requests(self._after, _GROUP_MAX)
-            if requests:
-                await self._serve(requests)
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_POLL_S):
-                    await self._wake.wait()
+        """Runs until it is cancelled. The next group is carried out while those before it become durable."""
+        taken, groups = 0, deque[asyncio.Task[None]]()
+        try:
+            while True:
+                self._wake.clear()
+                requests = self._store.requests(taken, _GROUP_MAX)
+                if requests:
+                    taken = requests[-1].number
+                    groups.append(asyncio.ensure_future(self._serve(requests)))
+                    await asyncio.sleep(0)  # it is carried out before anything else is asked for
+                if groups and (not requests or len(groups) >= _GROUPS_MAX or groups[0].done()):
+                    await groups.popleft()
+                elif not requests:
+                    await self._waken()
+        finally:
+            for group in groups:
+                group.cancel()
+            await asyncio.gather(*groups, return_exceptions=True)
+
+    async def _waken(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_S):
+                await self._wake.wait()
 
     async def _serve(self, requests: Sequence[Request]) -> None:
         """Carries requests out in order; what came of all of them and their answers are one transaction."""
