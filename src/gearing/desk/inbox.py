@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import msgspec
 
@@ -11,7 +12,7 @@ from gearing.core.changes import change_problems, differences
 from gearing.core.step import StepError
 from gearing.desk.counter import answer
 from gearing.desk.engine import Engine
-from gearing.desk.requests import Answered, Change, Operate, encode, wanted_of
+from gearing.desk.requests import Answered, Change, Deal, Operate, encode, wanted_of
 from gearing.drive.running import Running
 from gearing.errors import GearingError
 from gearing.store.records import Answer, NavKind, Request
@@ -19,6 +20,8 @@ from gearing.store.store import Store
 
 # The database is looked at so often; whoever asks waits about half of it.
 _POLL_S = 0.1
+# So long a desk that begins holds back what needs its first prices, rather than refuse it for want of them.
+_BEGINS_S = 10.0
 
 _DONE = {
     "halt": "halted; it sends nothing until it is resumed",
@@ -43,13 +46,29 @@ class Inbox:
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
-        after = 0
+        after, loop = 0, asyncio.get_running_loop()
+        began_s = loop.time()
         while True:
+            begins, held = loop.time() - began_s < _BEGINS_S, False
             for request in self._store.requests(after):
+                if begins and self._is_early(request, held):
+                    held = True
+                    continue
                 answered = self.carry_out(request)
                 await self._engine.settle([Answer(request.number, encode(answered))])
-                after = request.number
+                after = after if held else request.number
             await asyncio.sleep(_POLL_S)
+
+    def _is_early(self, request: Request, held: bool) -> bool:
+        """Returns whether a request deals in a token of which no price has come yet, or comes after one that does."""
+        try:
+            wanted = wanted_of(request.body)
+        except (msgspec.DecodeError, GearingError):
+            return False
+        if held or not isinstance(wanted, Deal):
+            return held and not isinstance(wanted, (Operate, Change))
+        running, market = self._engine.driver.by_name.get(wanted.token), self._engine.driver.market
+        return running is not None and any(math.isnan(market.price(symbol)) for symbol in running.symbols)
 
     def carry_out(self, request: Request) -> Answered:
         """Steps what a request asks for, and returns its answer."""
