@@ -448,6 +448,9 @@ FLOWS = (
     Guard("a desk that begins waits for its first prices", "desk/inbox.py",
           "if begins and self._is_early(request, held):", "if False:",
           "test_restart::test_a_desk_that_begins_waits_for_its_first_price_before_it_refuses_for_want_of_one"),
+    Guard("an invented holder asks once", "desk/invented.py", 'f"{slot}.{number}", encode(wanted))',
+          'f"{slot}.{number}.{clock.now_ms()}.{wanted}", encode(wanted))',
+          "test_invented::test_a_desk_that_begins_again_asks_nothing_twice"),
 )  # fmt: skip
 
 GUARDS = (*FLOWS, *PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *STARTS, *PUBLIC)

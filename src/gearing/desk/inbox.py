@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
 import msgspec
 
@@ -39,10 +40,14 @@ class Inbox:
     Args:
         engine: whose driver carries them out.
         store: where they wait.
+
+    Attributes:
+        on_refused: is told of a subscription or redemption that was refused.
     """
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine, self._store = engine, store
+        self.on_refused: Callable[[Deal, Answered], None] = lambda wanted, answered: None
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
@@ -78,7 +83,10 @@ class Inbox:
         except (msgspec.DecodeError, GearingError) as error:
             return Answered(done=False, words=f"the request cannot be read: {error}", time_ms=now_ms)
         if not isinstance(wanted, (Operate, Change)):
-            return answer(self._engine.driver, wanted, now_ms)
+            answered = answer(self._engine.driver, wanted, now_ms)
+            if isinstance(wanted, Deal) and not answered.done:
+                self.on_refused(wanted, answered)
+            return answered
         running = self._engine.driver.by_name.get(wanted.token)
         if running is None:
             known = ", ".join(self._engine.driver.by_name)

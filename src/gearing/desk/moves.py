@@ -12,6 +12,12 @@ from gearing.drive.running import Book
 from gearing.venues.protocol import Venue
 
 
+def next_move(book: Book, asset: str, amount: int, now_ms: int) -> CashMoved:
+    """Returns the next move of a book's cash, under a reference that no other has."""
+    reference = f"{book.state.incarnation}m{book.state.moves + 1}x{book.name}"
+    return CashMoved(time_ms=now_ms, asset=asset, amount=amount, reference=reference)
+
+
 class CashMoves:
     """Moves what flows brought in, or took out.
 
@@ -38,14 +44,13 @@ class CashMoves:
             await venue.transfer(*last)
         self._sure.add(book.name)
         for asset, amount in due_cash(book).items():
-            reference = f"{book.state.incarnation}m{book.state.moves + 1}x{book.name}"
-            moved = CashMoved(time_ms=self._clock.now_ms(), asset=asset, amount=amount, reference=reference)
+            moved = next_move(book, asset, amount, self._clock.now_ms())
             self._driver.note(book, moved)
             self._sure.discard(book.name)
             self._unkept.add(book.name)
             await self._settle()
             self._unkept.discard(book.name)
-            await venue.transfer(asset, amount, reference)
+            await venue.transfer(asset, amount, moved.reference)
             self._sure.add(book.name)
 
     def is_done(self, book: Book) -> bool:
