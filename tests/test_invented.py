@@ -16,11 +16,13 @@ from gearing.desk.config import DeskConfig, TokenEntry
 from gearing.desk.counter import answer
 from gearing.desk.desk import prepare
 from gearing.desk.flows import Flows, FlowsView, LastDealt
+from gearing.desk.inbox import Inbox
 from gearing.desk.invented import HOLDERS, SLOT_MS, HoldersAtWork, InventedHolders
 from gearing.desk.planned import planned
-from gearing.desk.requests import Deal, Pay, wanted_of
+from gearing.desk.requests import Deal, Pay, encode, wanted_of
 from gearing.desk.view import DeskView
 from gearing.drive.effects import Effects
+from gearing.store.records import Request
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from tests.test_primary import Market, market
@@ -28,8 +30,8 @@ from tests.test_primary import Market, market
 NOW_MS = 1_767_312_000_000
 
 
-def lived(path, monkeypatch=None, days=2.0):
-    """A demo with a past that is busy every second slot; returns its plan."""
+def lived(path, days=2.0):
+    """A demo with a past; returns its plan."""
     plan = planned(DeskConfig(database="desk.db", history_days=days), path)
     prepare(plan, lambda done, total: None)
     return plan
@@ -168,3 +170,18 @@ def test_the_console_shows_who_waits_and_what_was_dealt_last():
     quiet = msgspec.structs.replace(view, flows=FlowsView(holders=3, last=LastDealt(token="T", time_ms=1, went=5.0)))
     assert "holders  3 · nobody waits · T" in rendered(quiet, 80)
     assert max(len(line) for line in rendered(view, 80).splitlines()) <= 80
+
+
+def test_a_deal_that_is_refused_is_told_of_and_nothing_else_is():
+    desk, told = market(), []
+    engine = SimpleNamespace(driver=desk.driver, clock=SimpleNamespace(now_ms=lambda: desk.now_ms))
+    inbox = Inbox(engine, None)
+    inbox.on_refused = lambda wanted, answered: told.append((wanted.holder, answered.words))
+    for wanted in (
+        Pay(holder="h1", asset="USDT", amount=-5, reference="r", by="ann"),
+        Deal(holder="h1", token="T", side="redeem", amount=10**8),
+        Pay(holder="h1", asset="USDT", amount=5 * 10**8, reference="s", by="ann"),
+        Deal(holder="h1", token="T", side="subscribe", amount=5 * 10**8),
+    ):
+        inbox.carry_out(Request(1, "ann", "k", encode(wanted)))
+    assert told == [("h1", "h1 has 0.00000000 units of T free, and asks to redeem 1.00000000")]
