@@ -46,8 +46,9 @@ browser:
 		apt-get update -qq >/dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null 2>&1; then :; \
 	else echo "There is no Chromium: tests/test_report_browser.py is left out (install it with: apt-get install chromium)"; fi
 
-fuzz: setup ## Compares the engine with plain loops over many thousands of random tokens, legs and paths
-	@$(BIN)/python -m pytest tests/test_oracle.py tests/test_legs_oracle.py tests/test_legs_kernel.py --hypothesis-profile=fuzz
+fuzz: setup ## Compares the engine with plain loops, and the primary market with a naive model, many thousands of times
+	@$(BIN)/python -m pytest tests/test_oracle.py tests/test_legs_oracle.py tests/test_legs_kernel.py \
+		tests/test_primary_model.py --hypothesis-profile=fuzz
 
 sim: setup ## Runs the desk on virtual time under seeded faults (SEEDS=200, HOURS=1)
 	@$(BIN)/python -m proof.sim --seeds $(or $(SEEDS),200) --hours $(or $(HOURS),1)

@@ -1,8 +1,9 @@
 """The crash harness: a desk is killed at every boundary, again while it recovers, and stopped while another takes over.
 
 A boundary is where something becomes durable, is sent or is answered. After each kill the desk is started again, to
-the end of its script; then fills, ledger and NAV have to be those of a run that nobody interrupted, the exchange,
-which lives on in its own process, has taken no order twice, and the journal holds.
+the end of its script; then fills, ledger, NAV, what holders have and were answered, and the cash at the exchange have
+to be those of a run that nobody interrupted, the exchange, which lives on in its own process, has taken no order and
+no transfer twice, and the journal holds.
 """
 
 from __future__ import annotations
@@ -47,9 +48,11 @@ _LIVES_MAX = 6
 _TRIES = 3
 # Where a first kill leaves the most to recover; the recovery is then killed at each of its own boundaries.
 RECOVERED = ("decision.after:2", "sending.after:2", "send.sent:2", "send.answered:2", "fill.before:2", "end.before:2",
-             "funding.before:1")  # fmt: skip
+             "funding.before:1", "answer.before:3", "dealing.after:2", "settled.before:3", "cash.after:2")  # fmt: skip
 STOPPED = ("decision.after:2", "sending.before:2", "sending.after:2", "send.before:3", "send.sent:2",
-           "send.answered:2", "fill.before:2", "end.before:1", "reconcile.before:1", f"{AMID}:8")  # fmt: skip
+           "send.answered:2", "fill.before:2", "end.before:1", "reconcile.before:1", f"{AMID}:8",
+           "answer.before:4", "dealing.before:2", "dealing.after:3", "settled.before:2", "cash.after:1",
+           "transfer.before:2")  # fmt: skip
 
 
 class Case(NamedTuple):

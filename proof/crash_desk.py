@@ -1,8 +1,8 @@
 """The desk that the crash harness kills: a small one, in a process of its own, on a market that waits for it.
 
-The market is a script of steps. The next one comes only when the desk is quiet: no order lives, nothing is to be
-asked, every settlement is booked. So what it does in a step does not hang on how quick it is, and a run that was
-killed and started again has to end like one that was not.
+The market is a script of moments. The next one comes only when the desk is quiet: no order lives, nothing is to be
+asked, every settlement is booked, every holder is answered and dealt with, all cash is where it belongs. So what it
+does does not hang on how quick it is, and a run that was killed and started again has to end like one that was not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from typing import Any
 from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
 from gearing.desk.engine import Engine
+from gearing.desk.inbox import Inbox
 from gearing.desk.keeper import Keeper, Rows, StoreKeeper
+from gearing.desk.requests import encode
 from gearing.drive.effects import Effects
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
@@ -36,21 +38,25 @@ from gearing.venues.paper.client import PaperClient
 from gearing.venues.paper.records import Rate
 from gearing.venues.protocol import Quote, Report
 from proof import crash_script as script
+from proof.crash_holders import asked
 
 FENCED, BUSY = 3, 4
 # Market seconds per second of the world.
 _SPEED = 50.0
+_RECONCILE_MS = 5_000
 _PAUSE_S = 0.002
 AMID = "commit.amid"
 
 # What a commit holds, by a mark of it in the bytes of its lines.
 _LINES = {
+    "dealing": b'"event":"dealing_begun"', "matched": b'"event":"flow_matched"',
+    "settled": b'"event":"dealing_settled"', "cash": b'"event":"cash_moved"',
     "fill": b'"event":"traded"', "end": b'"event":"order_closed"', "funding": b'"event":"funding_settled"',
     "reconcile": b'"event":"reconciled"', "nav": b'"event":"nav_struck"',
 }  # fmt: skip
 _ASKED: dict[type, str] = {
     rq.Place: "send", rq.Query: "query", rq.Fills: "fills", rq.GetStatement: "statement", rq.Payments: "payments",
-    rq.ForcedTrades: "forced",
+    rq.ForcedTrades: "forced", rq.Transfer: "transfer",
 }  # fmt: skip
 
 
@@ -119,6 +125,8 @@ class WatchedKeeper:
             names.append("decision")
         if any(isinstance(row, OutboxChange) and row.status == "sending" for row in rows):
             names.append("sending")
+        if answers:
+            names.append("answer")
         for name in names:
             self._bounds.reach(f"{name}.before")
         await self._keeper.keep(effects, rows, answers)
@@ -188,9 +196,10 @@ class Desk:
             await client.instruments()  # so that it is connected
             venues[name] = WatchedVenue(client, self.bounds)
         keeper = WatchedKeeper(StoreKeeper(writer), self.bounds)
-        self.engine = Engine(booted.driver, booted.outbox, venues, keeper, self.clock)
+        self.engine = Engine(booted.driver, booted.outbox, venues, keeper, self.clock, reconcile_ms=_RECONCILE_MS)
+        inbox = Inbox(self.engine, store)
         self.done = asyncio.Event()
-        running = asyncio.ensure_future(self.engine.run(self.feed))
+        running = asyncio.ensure_future(self.engine.run(self.feed, [inbox.run]))
         ticking = asyncio.ensure_future(self.tick())
         ending = asyncio.ensure_future(self.done.wait())
         await asyncio.wait({running, ending, ticking}, return_when=asyncio.FIRST_COMPLETED)
@@ -213,7 +222,7 @@ class Desk:
         for symbol, rate in script.RATES.items():
             settled = Rate(symbol=symbol, settlement_ms=script.SETTLEMENT_MS, rate=rate)
             await self.control.control(rq.SetRate(rate=settled))
-        for number in range(self.first, script.STEPS):
+        for number in range(self.first, script.MOMENTS):
             self.bounds.reach(f"step{number}")
             quotes = script.quotes(number)
             # The exchange gets the prices before the time, so that it settles at them and not at those before.
@@ -224,8 +233,21 @@ class Desk:
             await self.engine.on_quotes(quotes)
             if bad := [why for quote in quotes if (why := self.engine.driver.market.why_not(quote.symbol))]:
                 raise RuntimeError(f"a price of the script was not admitted: {bad}")
-            await self.until(self.is_quiet)
+            step, place = divmod(number, len(script.AFTER_MS))
+            if place == 1:
+                await self.until(self.is_quiet)
+                await self.ask(step)
+            await self.until(self.is_dealt if place == 2 else self.is_quiet)
         self.done.set()
+
+    async def ask(self, step: int) -> None:
+        """Puts what holders ask at a step into the inbox, as their own processes would, and waits for the answers."""
+        numbers = []
+        for key, wanted in asked(step):
+            self.bounds.reach("ask.before")
+            numbers.append(self.store.ask(f"holder:{wanted.holder}", key, encode(wanted)).number)
+            self.bounds.reach("ask.after")
+        await self.until(lambda: all(self.store.answer(number) is not None for number in numbers))
 
     def is_funded(self) -> bool:
         """Returns whether the settlement is booked on everything held."""
@@ -235,6 +257,12 @@ class Desk:
     def is_quiet(self) -> bool:
         """Returns whether nothing is under way."""
         return not len(self.engine.outbox) and not any(b.state.live for b in self.engine.driver.books.values())
+
+    def is_dealt(self) -> bool:
+        """Returns whether nothing that holders asked waits, and all cash was moved."""
+        driver, moves = self.engine.driver, self.engine.moves
+        waits = any(holder.state.requests for holder in driver.primary.holders.values())
+        return self.is_quiet() and not waits and all(moves.is_done(book) for book in driver.books.values())
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Waits until something holds."""

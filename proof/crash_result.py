@@ -1,4 +1,4 @@
-"""What a run of the crash harness came to: fills, ledger, NAV, and the exchange's own books."""
+"""What a run of the crash harness came to: fills, ledger, NAV, holders, and the exchange's own books."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from gearing.store.records import BookLine
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.venues.paper.file import PaperFile
+from gearing.venues.paper.state import State
 from proof import crash_script as script
+from proof.crash_holdings import answered, book_of, holdings, is_book, moved
 
 K = TypeVar("K", bound=Hashable)
 Key = tuple[str, int, int, int]
@@ -42,12 +44,18 @@ class Result(NamedTuple):
         tokens: status, NAV, balances and positions of each.
         fills: what the journal says was filled, by (token, epoch, leg, slice).
         venue: what the exchange says, by the same.
+        holders: what each has and waits for, and all that ever happened to it, without the times.
+        answers: to each request, by the key it was asked under.
+        cash: of each book, what its ledger says was moved, and what its account at the exchange has.
         wrong: what does not hold by itself.
     """
 
     tokens: dict[str, object]
     fills: dict[Key, Filling]
     venue: dict[Key, Filling]
+    holders: dict[str, object]
+    answers: dict[str, object]
+    cash: dict[str, object]
     wrong: tuple[str, ...]
 
 
@@ -75,8 +83,15 @@ def result_of(place: Path) -> Result:
                     purposes[placed.order.id] = placed.order.purpose
         if store.outbox_open():
             wrong.append("orders are left in the outbox")
-    venue, more = _venue(place, purposes)
-    return Result(tokens, fills, venue, (*wrong, *more))
+        if store.requests():
+            wrong.append("requests are left in the inbox")
+        holders, answers = holdings(store), answered(store)
+        books = {one.stream.partition(":")[2]: book_of(one.body) for one in store.states() if is_book(one.stream)}
+    with closing(PaperFile(place / "paper.db")) as file:
+        exchange = file.load(script.setup())
+    venue, more = _venue(exchange, purposes)
+    cash, lost = moved(exchange, books)
+    return Result(tokens, fills, venue, holders, answers, cash, (*wrong, *more, *lost))
 
 
 def differences(found: Result, expected: Result) -> list[str]:
@@ -86,6 +101,9 @@ def differences(found: Result, expected: Result) -> list[str]:
         *_unlike("tokens", found.tokens, expected.tokens),
         *_unlike("fills", found.fills, expected.fills),
         *_unlike("the exchange's fills", found.venue, expected.venue),
+        *_unlike("holders", found.holders, expected.holders),
+        *_unlike("answers", found.answers, expected.answers),
+        *_unlike("cash", found.cash, expected.cash),
     ]
 
 
@@ -104,10 +122,8 @@ def _events(store: Store, token: str) -> Iterator[Filled]:
             yield event
 
 
-def _venue(place: Path, purposes: dict[str, Purpose]) -> tuple[dict[Key, Filling], list[str]]:
+def _venue(state: State, purposes: dict[str, Purpose]) -> tuple[dict[Key, Filling], list[str]]:
     """Returns what the exchange filled, and what is wrong with its orders."""
-    with closing(PaperFile(place / "paper.db")) as file:
-        state = file.load(script.setup())
     found: dict[Key, Filling] = {}
     wrong = []
     if state.clock.orders != len(state.orders):

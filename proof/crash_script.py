@@ -1,4 +1,9 @@
-"""The market and the tokens of the crash harness: a few steps in which every boundary is passed."""
+"""The market and the tokens of the crash harness: a few steps in which every boundary is passed.
+
+A step has moments. At the first prices move, and tokens rebalance; at the second they do what had to wait for that, and
+holders ask; at the third what they asked is dealt. Prices move at the first alone, and no rule wants anything at the
+third, so whoever was killed at any of them trades and deals at the same price when it comes back.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,8 @@ STEP_MS = 60 * MINUTE_MS
 SETTLEMENT_MS = 1_767_312_000_000  # 2026-01-02 00:00 UTC, when a day's fee is due too
 START_MS = SETTLEMENT_MS - 4 * STEP_MS
 STEPS = 7
+AFTER_MS = (0, 2 * MINUTE_MS, 20 * MINUTE_MS)
+MOMENTS = len(AFTER_MS) * STEPS
 WINDOW_MS, VISIBILITY_MS = 2_000, 1_000
 AMOUNT, UNITS = 1_000_000 * MINOR, 10_000 * MINOR
 COSTS = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
@@ -25,7 +32,7 @@ RATES = {"BTCUSDT": 1e-4, "ETHUSDT": -2e-4}
 
 def tokens() -> list[Token]:
     """Returns a token whose rebalances come in slices, and a basket of two legs."""
-    paced = gr.Rule(deviation=0.01, pace=gr.Pace(largest=1_600_000.0, interval="5m"))
+    paced = gr.Rule(deviation=0.01, pace=gr.Pace(largest=1_600_000.0, interval="30m"))
     fees = gr.Fees(management_per_day=3e-4)
     pair = tuple(gr.Perpetual(symbol=symbol, weight=0.5) for symbol in PRICES)
     return [
@@ -35,15 +42,17 @@ def tokens() -> list[Token]:
     ]  # fmt: skip
 
 
-def time_of(step: int) -> int:
-    """Returns the market's time of a step, ms UTC."""
-    return START_MS + step * STEP_MS
+def time_of(moment: int) -> int:
+    """Returns the market's time of a moment, ms UTC."""
+    step, place = divmod(moment, len(AFTER_MS))
+    return START_MS + step * STEP_MS + AFTER_MS[place]
 
 
-def quotes(step: int) -> tuple[Quote, ...]:
-    """Returns the prices of a step."""
+def quotes(moment: int) -> tuple[Quote, ...]:
+    """Returns the prices of a moment."""
+    step = moment // len(AFTER_MS)
     return tuple(
-        Quote(symbol=symbol, time_ms=time_of(step), mark=prices[step], index=prices[step])
+        Quote(symbol=symbol, time_ms=time_of(moment), mark=prices[step], index=prices[step])
         for symbol, prices in PRICES.items()
     )
 

@@ -393,6 +393,7 @@ PUBLIC = (
 )  # fmt: skip
 
 _DEALING, _PRIMARY, _CAPS, _HOLDER = "core/dealing.py", "drive/primary.py", "drive/caps.py", "core/holder.py"
+_MOVES = "desk/moves.py"
 
 FLOWS = (
     Guard("U1 what is held was issued", _PRIMARY, "if held != issued:", "if False:",
@@ -469,6 +470,21 @@ FLOWS = (
           "            running.deals_ms = now_ms + 60_000\n            return\n"
           "        if running.book.state.halted or not open_to:",
           "test_primary::test_flows_are_dealt_between_two_slices_of_a_rebalance"),
+    Guard("a move of cash that may not have been made is made sure of", _MOVES,
+          "if book.name not in self._sure and last is not None:", "if False:",
+          "test_restart::test_a_desk_that_is_killed_between_journalling_a_move_and_making_it_makes_it_once"),
+    Guard("a move of cash is durable before it is made", _MOVES, "            await self._settle()\n", "",
+          "test_restart::test_no_move_is_made_before_it_is_durable_by_whoever_reconciles_meanwhile"),
+    Guard("a move of cash is durable before anybody makes it", _MOVES, "if book.name in self._unkept:", "if False:",
+          "test_restart::test_no_move_is_made_before_it_is_durable_by_whoever_reconciles_meanwhile"),
+    Guard("a window goes on over a restart", _BOOT, "driver.primary.first_ms(running.name, now_ms)", "now_ms",
+          "test_restart::test_a_window_that_ended_before_a_kill_is_not_put_off"),
+    Guard("a desk that begins waits for its first prices", "desk/inbox.py",
+          "if begins and self._is_early(request, held):", "if False:",
+          "test_restart::test_a_desk_that_begins_waits_for_its_first_price_before_it_refuses_for_want_of_one"),
+    Guard("an invented holder asks once", "desk/invented.py", 'f"{slot}.{number}", encode(wanted))',
+          'f"{slot}.{number}.{clock.now_ms()}.{wanted}", encode(wanted))',
+          "test_invented::test_a_desk_that_begins_again_asks_nothing_twice"),
 )  # fmt: skip
 
 _FEES, _MERGING, _CUT = "drive/fees.py", "drive/merging.py", "office/cut.py"

@@ -15,9 +15,9 @@ from tests.lives import CAPITAL, NOON_MS, UNITS, token
 class Desk:
     """One book of one or more tokens; the venue is the test."""
 
-    def __init__(self, *tokens, limits=None):
+    def __init__(self, *tokens, limits=None, lot="0.001"):
         given = tokens or (token("A"),)
-        self.now_ms = NOON_MS
+        self.now_ms, self.lot = NOON_MS, lot
         self.driver = Driver(Market(limits or GuardLimits()))
         self.symbols = sorted({leg.symbol for it in given for leg in it.legs})
         for number, it in enumerate(given):
@@ -25,7 +25,7 @@ class Desk:
         self.quote(*[100.0] * len(self.symbols), after_ms=0)
         self.book = self.driver.open_book("main", "abc123", [it.symbol for it in given], self.now_ms)
         self.tokens = [
-            self.driver.launch(self.book, Spec(it), ("0.001",) * len(it.legs), CAPITAL, UNITS, self.now_ms)
+            self.driver.launch(self.book, Spec(it), (lot,) * len(it.legs), CAPITAL, UNITS, self.now_ms)
             for it in given
         ]  # fmt: skip
         self.it = self.tokens[0]

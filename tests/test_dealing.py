@@ -233,3 +233,20 @@ def test_whoever_stays_is_where_the_token_without_flows_is(flows):
     assert life.state.balances.flows == 0
     life.deal("redeem", life.state.balances.units, bad=0.0, rate=0.0)
     assert life.state.equity == 0
+
+
+def test_a_token_wiped_out_and_liquidated_while_a_flow_is_hedged_is_covered_once_the_flow_has_ended():
+    life = Dealt(token("A", "B", costs=COSTS)).opened()
+    orders = life.begin("subscribe", 5_000 * MINOR)
+    life.mark(55.0, 55.0)
+    for leg in range(2):
+        life.force(-life.state.legs[leg].lots, 55.0, charge=100 * MINOR, leg=leg)
+    for order in orders:
+        assert life.end(order, "rejected") == []
+    assert (life.state.status, life.state.is_flat, life.state.is_working) == ("wiped", True, False)
+    owed = -life.state.equity
+    assert owed > 0
+    life.do(ev.DealingSettled(time_ms=life.now_ms, units=0, cash=0, fee=0))
+    assert life.state.equity == 0
+    assert -life.state.balances.reserve == owed
+    assert life.state.balances.flows == 0

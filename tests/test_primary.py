@@ -44,7 +44,7 @@ class Market(Desk):
         for order in orders:
             lots = int(order.lots * part)
             price = round(self.mark * (1 + self.bad if lots > 0 else 1 - self.bad), 8)
-            commission = int(abs(lots) * 0.001 * price * self.rate * MINOR)
+            commission = int(abs(lots) * float(self.lot) * price * self.rate * MINOR)
             fill = [self.trade(order, lots, price=price, commission=commission)] if lots else []
             again = self.hear(*fill, self.status(order, "filled" if part == 1.0 else "cancelled", lots))
             while again:

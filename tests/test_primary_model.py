@@ -2,72 +2,112 @@
 
 The model knows nothing of hedges: it says who may have what. Every promise is looked at after every step: what all
 holders have is what was issued, money is neither made nor lost, nobody who stays is worse off at an unchanged price,
-and nobody gains by coming in and going out again.
+nobody gains by coming in and going out again, nobody owes, and who is refused is refused for a reason that is one.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from fractions import Fraction
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import UNSET
 
 import gearing as gr
+from gearing.core import book as bk
 from gearing.core import holder as ho
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
+from gearing.core.record import DAY_MS
+from gearing.desk.counter import answer
+from gearing.desk.requests import HandOn, Pay
 from gearing.drive.fees import take_fees
 from gearing.drive.merging import merge
-from tests.lives import CAPITAL, token
+from tests.lives import CAPITAL, HOUR_MS, token
 from tests.test_primary import COSTS, Market
 
 NAMES = ("h1", "h2", "h3")
+WHO = st.sampled_from(NAMES)
+ANYBODY = st.sampled_from((*NAMES, ho.ISSUER))
 SHARES = st.integers(1, 100)
+PARTS = st.sampled_from([1.0, 1.0, 0.6, 0.25, 0.0])
+HOLDER_CAP, TOTAL_CAP, LARGEST, SUPPLY_CAP = 400_000, 900_000, 350_000, 30_000
+BROKEN = re.compile(r"\b(L\d|U\d|O3|R1):")
 
 
 class Holders(RuleBasedStateMachine):
-    """Holders of one token; `paid` is what each has brought in, and `worth` what their units were worth."""
+    """Holders of one token; `brought` is what each has brought in, `asked` what counts against the caps of a day."""
 
-    @initialize(fee=st.sampled_from([0.0, 0.002]), bad=st.sampled_from([0.0, 0.002]), lot=st.sampled_from([0.0, 0.001]))
-    def begin(self, fee, bad, lot):
-        it = token("A", costs=COSTS, fees=gr.Fees(creation=fee, redemption=fee, management_per_day=0.001),
-                   primary=Terms(holder_per_day=400_000.0, quote_valid="2m"), rule=gr.Rule(deviation=0.5))  # fmt: skip
-        self.desk = Market(it, bad=bad, rate=5e-4)
+    @initialize(fee=st.sampled_from([0.0, 0.002]), bad=st.sampled_from([0.0, 0.002]),
+                lot=st.sampled_from(["0.001", "5"]), beta=st.sampled_from([3.0, -2.0]),
+                capped=st.booleans())  # fmt: skip
+    def begin(self, fee, bad, lot, beta, capped):
+        caps = {"total_per_day": TOTAL_CAP, "largest": LARGEST} if capped else {}
+        limits = gr.Limits(supply_cap=SUPPLY_CAP) if capped else gr.Limits()
+        it = token("A", target=beta, costs=COSTS, limits=limits, rule=gr.Rule(deviation=0.5),
+                   fees=gr.Fees(creation=fee, redemption=fee, management_per_day=0.001),
+                   primary=Terms(holder_per_day=HOLDER_CAP, quote_valid="2m", **caps))  # fmt: skip
+        self.desk = Market(it, bad=bad, rate=5e-4, lot=lot)
         self.desk.opened()
-        self.brought, self.nav = Counter(), None
+        self.capped, self.brought, self.asked, self.references = capped, Counter(), Counter(), 0
         self.brought[ho.ISSUER] = CAPITAL
         self.desk.deposit(ho.DEALER, 30_000)
         self.brought[ho.DEALER] = 30_000 * MINOR
 
+    @property
+    def state(self):
+        return self.desk.it.state
+
     def navs(self):
-        balances = self.desk.it.state.balances
+        balances = self.state.balances
         return Fraction(balances.equity, balances.units) if balances.units else None
 
-    @rule(name=st.sampled_from(NAMES), amount=st.integers(1, 300_000))
+    def known(self, *names):
+        return all(name in self.desk.primary.holders for name in names)
+
+    def say(self, wanted):
+        """Asks at the counter, which never fails."""
+        answered = answer(self.desk.driver, wanted, self.desk.now_ms)
+        self.desk.take()
+        return answered.done
+
+    def reference(self):
+        self.references += 1
+        return f"r{self.references}"
+
+    # What holders do.
+
+    @rule(name=WHO, amount=st.integers(1, 300_000))
     def deposit(self, name, amount):
-        self.desk.deposit(name, amount)
+        assert self.say(Pay(holder=name, asset="USDT", amount=amount * MINOR, reference=self.reference(), by="ann"))
         self.brought[name] += amount * MINOR
 
-    @rule(name=st.sampled_from(NAMES), share=SHARES)
+    @rule(name=ANYBODY, share=st.integers(1, 130))
+    def withdraw(self, name, share):
+        amount = self.desk.cash(name) * share // 100 if self.known(name) else 1
+        done = self.say(Pay(holder=name, asset="USDT", amount=-amount, reference=self.reference(), by="ann"))
+        assert done is (amount > 0 and share <= 100 and self.known(name))
+        self.brought[name] -= amount if done else 0
+
+    @rule(name=WHO, share=SHARES)
     def subscribe(self, name, share):
-        if name in self.desk.primary.holders:
+        if self.known(name):
             free = self.desk.cash(name)
-            answer = self.desk.ask(name, "subscribe", free * share // 100)
-            assert self.desk.cash(name) == (free if isinstance(answer, str) else free - free * share // 100)
+            self.request(name, "subscribe", free * share // 100, free, self.desk.cash)
 
-    @rule(name=st.sampled_from((*NAMES, ho.ISSUER)), share=SHARES)
+    @rule(name=ANYBODY, share=SHARES)
     def redeem(self, name, share):
-        if name in self.desk.primary.holders:
+        if self.known(name):
             has = self.desk.units(name)
-            answer = self.desk.ask(name, "redeem", has * share // 100)
-            assert self.desk.units(name) == (has if isinstance(answer, str) else has - has * share // 100)
+            self.request(name, "redeem", has * share // 100, has, self.desk.units)
 
-    @rule(name=st.sampled_from((*NAMES, ho.ISSUER)), side=st.sampled_from(["subscribe", "redeem"]), share=SHARES)
+    @rule(name=ANYBODY, side=st.sampled_from(["subscribe", "redeem"]), share=SHARES)
     def deal_at_once(self, name, side, share):
         """The token is untouched; the dealing account has what the holder gave, whatever it has not got yet."""
-        if name not in self.desk.primary.holders:
+        if not self.known(name):
             return
         has = self.desk.cash(name) if side == "subscribe" else self.desk.units(name)
         before = self.desk.it.state
@@ -78,13 +118,61 @@ class Holders(RuleBasedStateMachine):
             sign = 1 if side == "subscribe" else -1
             self.brought[name] -= sign * quote.cash
             self.brought[ho.DEALER] += sign * quote.cash
+            money = quote.cash if sign > 0 else quote.cash + quote.fee
+            for key in ((name, side, self.desk.now_ms // DAY_MS), (side, self.desk.now_ms // DAY_MS)):
+                self.asked[key] += money
+            assert self.asked[name, side, self.desk.now_ms // DAY_MS] <= HOLDER_CAP * MINOR
         assert self.desk.it.state is before
 
-    @rule(name=st.sampled_from(NAMES), number=st.integers(1, 5))
+    def request(self, name, side, amount, free, left):
+        state = self.state
+        money = amount if side == "subscribe" else amount * state.nav // MINOR
+        day = self.desk.now_ms // DAY_MS
+        answer = self.desk.ask(name, side, amount)
+        if isinstance(answer, str):
+            assert answer
+            assert left(name) == free
+            return
+        assert left(name) == free - amount
+        assert amount > 0
+        for key, cap in (((name, side, day), HOLDER_CAP), ((side, day), TOTAL_CAP if self.capped else None)):
+            self.asked[key] += money
+            assert cap is None or self.asked[key] <= cap * MINOR
+        assert not self.capped or money <= LARGEST * MINOR
+        if side == "subscribe":
+            assert (state.status, state.paused, self.desk.book.state.halted) == ("open", UNSET, "")
+            assert self.desk.driver.market.is_good(("A",), self.desk.now_ms)
+
+    @rule(name=WHO, other=ANYBODY, share=SHARES, units=st.integers(1, 3_000), part=PARTS)
+    def meet(self, name, other, share, units, part):
+        """One comes while another goes: they meet, and what is left of one side is hedged."""
+        self.deposit(name, 100_000)
+        self.subscribe(name, share)
+        if self.known(other):
+            has = self.desk.units(other)
+            self.request(other, "redeem", min(units * MINOR, has), has, self.desk.units)
+        self.desk.window(part=part)
+
+    @rule(name=ANYBODY, number=st.integers(1, 5))
     def release(self, name, number):
         self.desk.primary.release(name, f"{name}.{number}", "as asked", self.desk.now_ms)
 
-    @rule(move=st.floats(0.97, 1.03), part=st.sampled_from([1.0, 1.0, 0.6, 0.0]))
+    @rule(name=ANYBODY, other=WHO, share=st.integers(1, 130), of_units=st.booleans())
+    def hand_on(self, name, other, share, of_units):
+        if not self.known(name):
+            return
+        amount = (self.desk.units(name) if of_units else self.desk.cash(name)) * share // 100
+        wanted = HandOn(holder=name, other=other, token="T" if of_units else "", asset="" if of_units else "USDT",
+                        amount=amount, reference=self.reference())  # fmt: skip
+        done = self.say(wanted)
+        assert done is (amount > 0 and share <= 100 and name != other)
+        if done and not of_units:
+            self.brought[name] -= amount
+            self.brought[other] += amount
+
+    # What prices and the venue do.
+
+    @rule(move=st.floats(0.97, 1.03), part=PARTS)
     def window(self, move, part):
         """At a price that has settled first, so that what follows is the flows' doing alone."""
         price = round(self.desk.mark * move, 4)
@@ -96,28 +184,83 @@ class Holders(RuleBasedStateMachine):
         before = self.navs()
         desk.window(price, part=part)
         after, day = self.navs(), Fraction(1, 1_000)
-        if before and after and desk.it.state.rebalances == rebalances:  # a rebalance has a cost of its own
-            assert after >= before * (1 - day)
+        if before and after and desk.it.state.rebalances == rebalances and self.state.status == "open":
+            assert after >= before * (1 - day)  # a rebalance has a cost of its own
             assert after <= before * (1 + Fraction(1, 1_000)) or desk.it.state.balances.units < 10**6
 
-    @rule()
-    def halt_and_resume(self):
-        for action in ("halt", "resume"):
-            if self.desk.it.state.status in {"open", "halted"}:
-                self.desk.driver.operate(self.desk.it, action, "ann", "test", self.desk.now_ms)
+    @rule(move=st.floats(0.95, 1.05), then=st.floats(0.97, 1.03), part=PARTS)
+    def window_while_prices_move(self, move, then, part):
+        """The hedge is filled at other prices than it was decided at, and a rebalance fills as it will."""
+        desk = self.desk
+        desk.mark = round(desk.mark * move, 4)
+        orders = desk.quote(desk.mark, after_ms=60_000)
+        desk.mark = round(desk.mark * then, 4)
+        more = desk.quote(desk.mark, after_ms=1_000)
+        desk.filled([*orders, *more], part)
+
+    @rule(hours=st.sampled_from([1, 9, 30]))
+    def time_passes(self, hours):
+        """Without a price; the next one that comes is good again."""
+        self.desk.now_ms += hours * HOUR_MS
+
+    @precondition(lambda self: hasattr(self, "desk") and self.state.status == "open")
+    @rule(how=st.integers(0, 7))
+    def crash(self, how):
+        """A gap: now and then one through all equity."""
+        desk = self.desk
+        desk.mark = round(desk.mark * ((0.6 if self.state.legs[0].lots > 0 else 1.7) if how == 5 else 0.9), 4)
+        desk.filled(desk.quote(desk.mark, after_ms=1_000))
+
+    @precondition(lambda self: hasattr(self, "desk") and self.state.status == "open")
+    @rule(name=WHO, amount=st.integers(10, 50_000))
+    def come_and_go(self, name, amount):
+        """At an unchanged price nobody gains by that (U4)."""
+        desk = self.desk
+        self.deposit(name, amount)
+        desk.filled(desk.quote(desk.mark, after_ms=1_000))
+        if any(holder.state.requests for holder in desk.primary.holders.values()) or self.state.is_working:
+            return
+        had, rebalances = desk.units(name), self.state.rebalances
+        if isinstance(self.desk.ask(name, "subscribe", amount * MINOR), str):
+            return
+        self.asked[name, "subscribe", desk.now_ms // DAY_MS] += amount * MINOR
+        self.asked["subscribe", desk.now_ms // DAY_MS] += amount * MINOR
+        desk.window()
+        got = desk.units(name) - had
+        before = desk.cash(name)
+        self.request(name, "redeem", got, desk.units(name), desk.units)
+        desk.window()
+        if self.state.rebalances == rebalances:
+            assert desk.cash(name) - before <= amount * MINOR
+
+    # What an operator does.
+
+    @rule(action=st.sampled_from(["halt", "resume", "resume", "pause", "unpause", "unpause"]))
+    def operate(self, action):
+        status = self.state.status
+        if status == ("halted" if action == "resume" else "open"):
+            self.desk.driver.operate(self.desk.it, action, "ann", "test", self.desk.now_ms)
+            self.desk.filled(self.desk.take())
+
+    @rule(halts=st.booleans())
+    def the_book(self, halts):
+        """Halted, it hedges nothing; a person resumes it, and what it could not send."""
+        driver, book, now_ms = self.desk.driver, self.desk.book, self.desk.now_ms
+        if halts and not book.state.halted:
+            driver.note(book, bk.BookHalted(time_ms=now_ms, by="ann", reason="test"))
+        elif not halts and book.state.halted:
+            driver.note(book, bk.BookResumed(time_ms=now_ms, by="ann", reason="test"))
         self.desk.take()
 
-    @rule(name=st.sampled_from(NAMES), other=st.sampled_from(NAMES), share=SHARES)
-    def hand_on(self, name, other, share):
-        holders = self.desk.primary.holders
-        if name == other or name not in holders or other not in holders or not self.desk.cash(name) * share // 100:
-            return
-        amount = self.desk.cash(name) * share // 100
-        for one, sign, far in ((name, -1, other), (other, 1, name)):
-            self.desk.primary.post(one, ho.Handed(time_ms=self.desk.now_ms, asset="USDT", cash=sign * amount,
-                                                  other=far, reference="t"))  # fmt: skip
-        self.brought[name] -= amount
-        self.brought[other] += amount
+    @precondition(lambda self: hasattr(self, "desk") and self.state.status == "open")
+    @rule(how=st.integers(0, 9))
+    def close(self, how):
+        short = self.desk.primary.quotes.stands(self.desk.it) < 0  # the inbox refuses it then
+        if how == 7 and not short and not self.desk.book.state.halted:
+            self.desk.driver.operate(self.desk.it, "close", "ann", "test", self.desk.now_ms)
+            self.desk.filled(self.desk.take())
+
+    # What holds after every step.
 
     @rule(how=st.sampled_from(["cash", "units", "burn"]), share=SHARES)
     def take_fees(self, how, share):
@@ -131,7 +274,11 @@ class Holders(RuleBasedStateMachine):
 
     @rule(factor=st.sampled_from([1.5, 3.0, 7.3, 10.0]))
     def merge(self, factor):
-        desk, before = self.desk, self.navs()
+        desk = self.desk
+        if self.state.status in {"open", "halted"}:  # so that a price that came since is not the merger's doing
+            desk.driver.publish(desk.it, "minute", desk.now_ms, (desk.mark,))
+            desk.take()
+        before = self.navs()
         if before and desk.it.state.balances.units > 1_000 * MINOR:
             done = merge(desk.driver, desk.it, factor, "ann", "test", desk.now_ms)
             desk.filled(desk.take())
@@ -141,45 +288,77 @@ class Holders(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "desk"))
     @invariant()
     def what_is_held_was_issued(self):
-        desk = self.desk
-        holders = desk.primary.holders.values()
-        assert desk.primary.supply["T"] == desk.it.state.balances.units == sum(h.state.held_units("T") for h in holders)
-        paid = sum(h.state.cash("USDT", "T") for h in holders)
-        assert paid == -desk.it.state.balances.capital
-        for holder in holders:
+        """U1, and what was paid for it."""
+        desk, holders = self.desk, self.desk.primary.holders.values()
+        issued = self.state.balances.units
+        assert desk.primary.supply["T"] == issued == sum(h.state.held_units("T") for h in holders)
+        assert sum(h.state.cash("USDT", "T") for h in holders) == -self.state.balances.capital
+
+    @precondition(lambda self: hasattr(self, "desk"))
+    @invariant()
+    def nothing_is_made_and_nothing_lost(self):
+        """U6, U7: money is where it was brought, waits once, and nobody owes."""
+        for holder in self.desk.primary.holders.values():
             state = holder.state
             own = state.cash("USDT") + state.cash("USDT", ho.HELD) + state.cash("USDT", "T")
             own += state.cash("USDT", ho.fees_account("T"))  # what was earned, a credit
             expected = self.brought[holder.name]
             assert own == expected, f"{holder.name} brought {expected} and has or paid {own}"
-        broken = [words for words in desk.alarms if any(mark in words for mark in ("U1", "U3", "U6", "L1", "L2"))]
-        assert broken == []
+            waits = state.requests.values()
+            assert state.cash("USDT", ho.HELD) == sum(r.amount for r in waits if r.side == "subscribe")
+            assert state.units("T", ho.HELD) == sum(r.amount for r in waits if r.side == "redeem")
+            assert min(state.cash("USDT"), state.units("T")) >= 0
+
+    @precondition(lambda self: hasattr(self, "desk"))
+    @invariant()
+    def the_token_is_sound(self):
+        """U2, U5, U7."""
+        state, balances = self.state, self.state.balances
+        assert state.nav >= 0
+        if balances.units and balances.equity > 0:
+            assert 0 <= balances.equity * MINOR - state.nav * balances.units < balances.units
+        if not balances.units and state.dealing is UNSET:
+            assert (balances.equity, balances.flows) == (0, 0)
+        if balances.equity <= 0 and balances.units and not state.is_working:
+            assert state.status in {"wiped", "closed"}
+        assert [words for words in self.desk.alarms if BROKEN.search(words)] == []
 
     def teardown(self):
         if hasattr(self, "desk"):
             self.everybody_goes()
 
     def everybody_goes(self):
-        """After full redemption nothing is owed but fees, and nothing is left."""
+        """After full redemption nothing is owed but fees, and nothing is left; whatever waited has ended."""
         desk = self.desk
-        if desk.it.state.status != "open":
-            return
-        for _ in range(3):
-            desk.window()
-        if desk.primary.quotes.stands(desk.it) < 0:  # what was given out ahead is the dealing account's to bring
+        self.the_book(False)
+        for action in ("resume", "unpause"):
+            self.operate(action)
+        if self.state.status == "open":  # what was given out ahead is the dealing account's to bring
             desk.deposit(ho.DEALER, 10_000_000)
-            for _ in range(8):
-                desk.window()
-        for name in [*NAMES, ho.ISSUER, ho.DEALER]:
-            if name in desk.primary.holders and desk.units(name):
-                desk.ask(name, "redeem", desk.units(name))
-        for _ in range(4):
+            self.brought[ho.DEALER] += 10_000_000 * MINOR
+        for _ in range(8):
             desk.window()
+        for _ in range(6):  # within the caps of a day
+            desk.now_ms += 24 * HOUR_MS
+            desk.quote(desk.mark, after_ms=1_000)
+            for name in [*NAMES, ho.ISSUER, ho.DEALER]:
+                if name in desk.primary.holders and desk.units(name):
+                    most = 200_000 * MINOR * MINOR // max(self.state.nav, 1)
+                    desk.ask(name, "redeem", min(desk.units(name), most))
+            for _ in range(4):
+                desk.window()
+        for check in (self.what_is_held_was_issued, self.nothing_is_made_and_nothing_lost, self.the_token_is_sound):
+            check()
         state = desk.it.state
-        if all(not h.state.held_units("T") for h in desk.primary.holders.values()):
+        if state.status in {"wiped", "closed"}:
+            assert not any(h.state.requests for h in desk.primary.holders.values())
+        if state.status != "wiped" and all(not h.state.held_units("T") for h in desk.primary.holders.values()):
             assert (state.equity, state.balances.flows, state.is_flat) == (0, 0, True)
             assert state.balances.wallet == -state.balances.fees
 
 
 TestHolders = Holders.TestCase
-TestHolders.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+# A share of them in every run; with --hypothesis-profile=fuzz as many as that says, and longer.
+_FUZZ = settings.get_current_profile_name() == "fuzz"
+TestHolders.settings = settings(max_examples=settings.get_profile("fuzz").max_examples if _FUZZ else 40,
+                                stateful_step_count=50 if _FUZZ else 30, deadline=None)  # fmt: skip

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from gearing.desk.flows import FlowsView
     from gearing.desk.happenings import Happening
     from gearing.desk.view import DeskView, TokenView
     from gearing.drive.outlook import Barrier
@@ -30,6 +31,8 @@ def screen(view: DeskView, width: int, *, happenings: int = _HAPPENINGS) -> Rend
     """
     parts: list[RenderableType] = [_head(view, width), Text()]
     parts.append(_wide(view) if width >= WIDE else _narrow(view))
+    if view.flows is not None:
+        parts += [Text(), _line(_flows(view.flows, view.market_ms), width)]
     ill = [one for one in view.tokens if one.health not in {"ok", one.outlook.status}]
     if ill:
         parts += [Text(), *(_line(Text(f"{one.outlook.token}: {one.health}", style="bold red"), width) for one in ill)]
@@ -94,12 +97,12 @@ def _head(view: DeskView, width: int) -> RenderableType:
     facts.append(f"journal {view.lines:,} lines")
     if view.commit_s:
         facts.append(f"commit {view.commit_s * 1000:.1f} ms")
-    second = Text(" · ".join(facts))
     if not view.running or not view.speed:
-        second.append(" · a desk runs" if view.running else " · no desk runs")
-    if first.cell_len + second.cell_len + 3 <= width:
-        return Text.assemble(first, "   ", second)
-    return Group(first, second)
+        facts.append("a desk runs" if view.running else "no desk runs")
+    # As many of them beside the label as have room there.
+    beside = next((n for n in range(len(facts), 0, -1) if first.cell_len + 3 + len(" · ".join(facts[:n])) <= width), 0)
+    top = Text.assemble(first, "   ", " · ".join(facts[:beside])) if beside else first
+    return Group(top, Text(" · ".join(facts[beside:]))) if facts[beside:] else top
 
 
 def _wide(view: DeskView) -> Table:
@@ -135,6 +138,18 @@ def _narrow(view: DeskView) -> RenderableType:
         line.append_text(_health(token))
         lines.append(line)
     return Group(*lines)
+
+
+def _flows(flows: FlowsView, now_ms: int) -> Text:
+    """Returns what holders do as one line: how many there are, who waits, and what was dealt last."""
+    waits = [f"{count} {word}" for count, word in ((flows.subscribing, "in"), (flows.redeeming, "out")) if count]
+    facts = [f"{flows.holders}", f"{' and '.join(waits)} wait" if waits else "nobody waits"]
+    last = flows.last
+    if last is not None:
+        parts = ((last.met, "met"), (last.came, "in"), (last.went, "out"))
+        dealt = ", ".join(f"{_money(money)} {word}" for money, word in parts if money)
+        facts.append(f"{last.token} {span(now_ms - last.time_ms)} ago: {dealt}")
+    return Text.assemble(("holders  ", "bold"), " · ".join(facts))
 
 
 def _barriers(token: TokenView) -> tuple[str, str]:

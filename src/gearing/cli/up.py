@@ -168,7 +168,7 @@ async def _table(desk: Desk, running: Any) -> None:
         while not running.done():
             view = desk.view() if desk.is_ready else None
             if view is not None:
-                rows = max(shown.height - 2 * len(view.tokens) - 9, 3)
+                rows = max(shown.height - 2 * len(view.tokens) - 11, 3)
                 live.update(screen(view, shown.width, happenings=min(rows, 12)), refresh=True)
             await asyncio.sleep(_FRAME_S)
 

@@ -170,6 +170,13 @@ class CashMoved(Event, frozen=True, kw_only=True, tag="cash_moved"):
     reference: str
 
 
+class MoveRefused(Event, frozen=True, kw_only=True, tag="move_refused"):
+    """The venue refused the last move of money: it was not made, and what it was for is due again."""
+
+    reference: str
+    words: str
+
+
 BookEvent = (
     BookOpened
     | OrderPlaced
@@ -181,6 +188,7 @@ BookEvent = (
     | BookResumed
     | Reconciled
     | CashMoved
+    | MoveRefused
 )
 
 
@@ -228,6 +236,12 @@ def book_step(state: BookState, event: BookEvent) -> BookState:
             moved = {**state.moved, asset: state.moved.get(asset, 0) + amount}
             last = (asset, amount, event.reference)
             return msgspec.structs.replace(state, moves=state.moves + 1, moved=moved, move=last)
+        case MoveRefused(reference=reference):
+            if state.move is None or state.move[2] != reference:
+                raise BookError(f"{reference} is not the last move of money")
+            asset, amount, _ = state.move
+            moved = {**state.moved, asset: state.moved[asset] - amount}
+            return msgspec.structs.replace(state, moved=moved, move=None)
         case Reconciled():
             return state if event.differences else msgspec.structs.replace(state, reconciled_ms=event.time_ms)
 

@@ -86,7 +86,7 @@ def u6_flows_at_rest(before: TokenState, after: TokenState, entry: Entry) -> lis
 
 def u7_nobody_owes(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
     """A token without equity is frozen; at rest its shortfall is covered, and what came later is given back."""
-    at_rest = after.status == "wiped" and after.is_flat and not after.is_working
+    at_rest = after.status == "wiped" and after.is_flat and not after.is_working and after.dealing is UNSET
     if at_rest and after.balances.equity > 0 > after.balances.reserve:
         return [f"U7: the token keeps {after.balances.equity} of what the reserve paid in"]
     if not after.balances.units or after.balances.equity > 0:

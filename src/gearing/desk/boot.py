@@ -82,7 +82,7 @@ def boot(
     for running in driver.tokens:
         if not driver.primary.supply.get(running.name):  # of before there were holders, or never dealt in
             driver.primary.grant_seed(running, now_ms, -running.state.balances.capital)
-        driver.primary.call(running, now_ms)
+        driver.primary.call(running, driver.primary.first_ms(running.name, now_ms))
     for row in store.outbox_open():
         order = driver.books[row.book].state.live.get(row.id)
         if order is not None:

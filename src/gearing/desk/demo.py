@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from gearing.core import catalog
 from gearing.core.fees import Costs, Fees
 from gearing.core.instruments import MarginTier, Perpetual
+from gearing.core.primary import Primary
 from gearing.core.rule import Rule, Schedule
 from gearing.core.token import Token
 
@@ -20,6 +23,8 @@ _TIERS = (
     MarginTier(rate=0.025, amount=465_300.0),
 )
 _COSTS = Costs(taker_fee=0.0005, half_spread=0.0002, liquidation_fee=0.005)
+# Narrow enough that an invented holder is refused now and then.
+_PRIMARY = Primary(largest=20_000.0, holder_per_day=30_000.0, total_per_day=150_000.0)
 CAPITAL = 1_000_000.0
 
 
@@ -36,13 +41,14 @@ def demo_tokens() -> tuple[Token, ...]:
         for leg, weight in ((btc, 0.5), (eth, 0.3), (sol, 0.2))
     )
     fees = Fees(management_per_day=0.0001)
-    return (
+    tokens = (
         catalog.token("ftx", "BTC", 3, legs=(btc,), costs=_COSTS),
         catalog.token("ftx", "BTC", -3, legs=(btc,), costs=_COSTS),
         Token(symbol="ETH2L", name="ETH 2x long", target=2.0, rule=band, legs=(eth,), fees=fees, costs=_COSTS),
         Token(symbol="TOP2L", name="BTC, ETH and SOL 2x long", target=2.0, rule=eight_hours, legs=basket, fees=fees,
               costs=_COSTS),
     )  # fmt: skip
+    return tuple(msgspec.structs.replace(token, primary=_PRIMARY) for token in tokens)
 
 
 def demo_start_ms(speed: float) -> int:

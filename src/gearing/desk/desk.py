@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from typing import Any
 
 from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
 from gearing.desk.engine import Engine
+from gearing.desk.flows import Flows
 from gearing.desk.happenings import Happening, alarm, happenings
 from gearing.desk.inbox import Inbox
+from gearing.desk.invented import HoldersAtWork, InventedHolders
 from gearing.desk.keeper import StoreKeeper
 from gearing.desk.logs import DeskLog
 from gearing.desk.measures import Measures, TimedKeeper
 from gearing.desk.past import begin
 from gearing.desk.planned import VISIBILITY_MS, Planned
 from gearing.desk.pump import PumpedHub
+from gearing.desk.requests import Answered, Deal
 from gearing.desk.view import DeskView
 from gearing.desk.watchdog import Watchdog
 from gearing.drive.effects import Effects
@@ -78,6 +82,7 @@ class Desk:
         self.plan, self.log, self._hear = plan, log, hear
         self.happenings: deque[Happening] = deque(maxlen=_HAPPENINGS)
         self.tally = Tally()
+        self.flows = Flows()
         self.measures = Measures(self.tally)
         self._last_ms = last_ms
         self._engine: Engine | None = None
@@ -144,21 +149,33 @@ class Desk:
             self._names = frozenset(booted.driver.by_name), frozenset(booted.driver.books)
             self._watchdog = Watchdog(engine, store, plan.breakers, now_ms)
             self._engine = engine
-            await self._until(stop, engine, Inbox(engine, store))
+            await self._until(stop, engine, self._beside(engine, store))
         finally:
             self._engine = None
             writer.close()
             store.close()
 
-    async def _until(self, stop: asyncio.Event, engine: Engine, inbox: Inbox) -> None:
+    def _beside(self, engine: Engine, store: Store) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """Returns what runs beside the engine."""
+        inbox = Inbox(engine, store)
+        inbox.on_refused = self._on_refused
+        found = [inbox.run, self._publish]
+        if self._watchdog is not None:
+            found.append(self._watchdog.run)
+        if self.plan.invents_holders:
+            holders = InventedHolders(self.plan.config.feed.seed, self.plan.feed, engine.driver)
+            found.append(HoldersAtWork(holders, engine, store).run)
+        return found
+
+    async def _until(
+        self, stop: asyncio.Event, engine: Engine, beside: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+    ) -> None:
         ended = asyncio.Event()
 
         async def feed() -> None:
             await self._feed(engine)
             ended.set()
 
-        watchdog = self._watchdog
-        beside = [inbox.run, self._publish] + ([watchdog.run] if watchdog is not None else [])
         running = asyncio.ensure_future(engine.run(feed, beside))
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(ended.wait())]
         try:
@@ -217,12 +234,19 @@ class Desk:
             speed=self.clock.speed, price_age_ms=max((age for age in ages if age < now_ms), default=None),
             lines=sum(heads), commit_s=self.measures.commit_s,
             tokens=tuple(watchdog.view(running, now_ms) for running in tokens), happenings=tuple(self.happenings),
+            flows=self.flows.view(engine.driver),
         )  # fmt: skip
 
     def _on_alarm(self, words: str) -> None:
         self._note(alarm(words, self.clock.now_ms(), *self._names))
 
+    def _on_refused(self, wanted: Deal, answered: Answered) -> None:
+        token = wanted.token if wanted.token in self._names[0] else ""
+        self._note(Happening(time_ms=answered.time_ms, level="info", kind="refused", token=token,
+                             words=f"refused {wanted.holder}: {answered.words}"))  # fmt: skip
+
     def _on_kept(self, effects: Effects) -> None:
+        self.flows.see(effects)
         for one in happenings(effects):
             self._note(one)
 

@@ -12,12 +12,12 @@ import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
-from gearing.core import book as bk
 from gearing.core.book import LiveOrder
 from gearing.core.money import to_float
 from gearing.desk.clock import Clock
 from gearing.desk.keeper import Keeper
 from gearing.desk.margins import Margins
+from gearing.desk.moves import CashMoves
 from gearing.drive.driver import Driver
 from gearing.drive.effects import Effects
 from gearing.drive.margining import MarginChoice
@@ -72,14 +72,13 @@ class Engine:
         self.driver, self.outbox, self.venues, self.keeper, self.clock = driver, outbox, venues, keeper, clock
         self.reconcile_ms, self.reserve = reconcile_ms, reserve
         self.margins = Margins(margins or {})
+        self.moves = CashMoves(driver, venues, clock, self.settle)
         self.on_alarm: Callable[[str], None] = LOG.warning
         self.on_kept: Callable[[Effects], None] = lambda effects: None
         self.maintenance: dict[str, int] = {}
         self._paid: set[str] = set()
         self._lacking: set[str] = set()
         self._silent_ms: dict[str, int] = {}
-        self._sure: set[str] = set()
-        self._moving: dict[str, asyncio.Lock] = {name: asyncio.Lock() for name in venues}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -172,7 +171,7 @@ class Engine:
         await self.margins.known(book.name)
         if any(amount > 0 for amount in due_cash(book).values()):  # a flow's hedge is margined with the flow's money
             try:
-                await self._move_cash(book)
+                await self.moves.move(book)
             except SILENCE as error:
                 LOG.info("the money of %s could not be moved before order %s: %r", book.name, order.id, error)
         if order.id not in self.outbox:
@@ -262,7 +261,7 @@ class Engine:
             self.driver.on_funding(book, payment, self.clock.now_ms())
         await self.settle()
         await self._settle_reserve(book)
-        await self._move_cash(book)
+        await self.moves.move(book)
 
     async def _settle_reserve(self, book: Book) -> None:
         """Brings to the venue what the reserve owes for tokens that were wiped out, and takes back what came later."""
@@ -276,25 +275,6 @@ class Engine:
             if due.amount > 0 and due.reference not in self._lacking:
                 self.on_alarm(f"{due.token}: the reserve does not cover a shortfall of {to_float(due.amount):,.2f}")
                 self._lacking.add(due.reference)
-
-    async def _move_cash(self, book: Book) -> None:
-        """Brings what flows paid in to the venue's account, and fetches what was paid out; each move once."""
-        async with self._moving[book.name]:
-            await self._move_cash_due(book)
-
-    async def _move_cash_due(self, book: Book) -> None:
-        venue, last = self.venues[book.name], book.state.move
-        if book.name not in self._sure and last is not None:  # it may not have been made before the desk went down
-            await venue.transfer(*last)
-        self._sure.add(book.name)
-        for asset, amount in due_cash(book).items():
-            reference = f"{book.state.incarnation}m{book.state.moves + 1}x{book.name}"
-            move = bk.CashMoved(time_ms=self.clock.now_ms(), asset=asset, amount=amount, reference=reference)
-            self.driver.note(book, move)
-            self._sure.discard(book.name)
-            await self.settle()
-            await venue.transfer(asset, amount, reference)
-            self._sure.add(book.name)
 
     def recheck(self, name: str) -> None:
         """Sends nothing from a book before its settings at the venue were read anew (R5)."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -16,7 +17,18 @@ from gearing.core.step import StepError
 from gearing.desk import issuer
 from gearing.desk.counter import answer
 from gearing.desk.engine import Engine
-from gearing.desk.requests import Answered, Change, Merge, Operate, TakeFees, answered_of, encode, wanted_of
+from gearing.desk.requests import (
+    Answered,
+    AskQuote,
+    Change,
+    Deal,
+    Merge,
+    Operate,
+    TakeFees,
+    answered_of,
+    encode,
+    wanted_of,
+)
 from gearing.drive.running import Running
 from gearing.errors import GearingError
 from gearing.store.records import Answer, NavKind, Request
@@ -28,6 +40,8 @@ _POLL_S = 0.1
 _GROUP_MAX = 128
 # Groups that are on their way to the disk at most.
 _GROUPS_MAX = 4
+# So long a desk that begins holds back what needs its first prices, rather than refuse it for want of them.
+_BEGINS_S = 10.0
 
 _DONE = {
     "halt": "halted; it sends nothing until it is resumed",
@@ -45,6 +59,9 @@ class Inbox:
     Args:
         engine: whose driver carries them out.
         store: where they wait.
+
+    Attributes:
+        on_refused: is told of a subscription or redemption that was refused.
     """
 
     def __init__(self, engine: Engine, store: Store) -> None:
@@ -52,6 +69,7 @@ class Inbox:
         self._expected: dict[int, list[asyncio.Future[Answered]]] = {}
         self._wake = asyncio.Event()
         self._after = 0  # the last that was answered
+        self.on_refused: Callable[[Deal, Answered], None] = lambda wanted, answered: None
 
     def wake(self) -> None:
         """Has the database looked at without delay."""
@@ -67,18 +85,24 @@ class Inbox:
 
     async def run(self) -> None:
         """Runs until it is cancelled. The next group is carried out while those before it become durable."""
-        taken, groups = 0, deque[asyncio.Task[None]]()
+        taken, groups, loop = 0, deque[asyncio.Task[None]](), asyncio.get_running_loop()
+        begun_s = loop.time() + _BEGINS_S
         try:
             while True:
                 self._wake.clear()
                 requests = self._store.requests(taken, _GROUP_MAX)
-                if requests:
-                    taken = requests[-1].number
-                    groups.append(asyncio.ensure_future(self._serve(requests)))
+                ready = self._ready(requests) if loop.time() < begun_s else requests
+                if ready:
+                    groups.append(asyncio.ensure_future(self._serve(ready)))
                     await asyncio.sleep(0)  # it is carried out before anything else is asked for
+                if len(ready) == len(requests):
+                    taken = requests[-1].number if requests else taken
+                else:  # what is held back is looked at again, once nothing else of what was taken waits
+                    await asyncio.gather(*groups)
+                    groups.clear()
                 if groups and (not requests or len(groups) >= _GROUPS_MAX or groups[0].done()):
                     await groups.popleft()
-                elif not requests:
+                elif not ready:
                     await self._waken()
         finally:
             for group in groups:
@@ -100,6 +124,27 @@ class Inbox:
                 if not expected.done():
                     expected.set_result(answered)
 
+    def _ready(self, requests: Sequence[Request]) -> list[Request]:
+        """Returns those that can be carried out before there are prices; dealings, and holders' after them, cannot."""
+        ready, held = list[Request](), False
+        for request in requests:
+            if self._is_early(request, held):
+                held = True
+            else:
+                ready.append(request)
+        return ready
+
+    def _is_early(self, request: Request, held: bool) -> bool:
+        """Returns whether a request deals in a token of which no price has come yet, or comes after one that does."""
+        try:
+            wanted = wanted_of(request.body)
+        except (msgspec.DecodeError, GearingError):
+            return False
+        if held or not isinstance(wanted, (AskQuote, Deal)):
+            return held and not isinstance(wanted, (Operate, Change))
+        running, market = self._engine.driver.by_name.get(wanted.token), self._engine.driver.market
+        return running is not None and any(math.isnan(market.price(symbol)) for symbol in running.symbols)
+
     def carry_out(self, request: Request) -> Answered:
         """Steps what a request asks for, and returns its answer."""
         now_ms = self._engine.clock.now_ms()
@@ -110,7 +155,10 @@ class Inbox:
         if isinstance(wanted, (TakeFees, Merge)):
             return issuer.answer(self._engine.driver, wanted, now_ms)
         if not isinstance(wanted, (Operate, Change)):
-            return answer(self._engine.driver, wanted, now_ms)
+            answered = answer(self._engine.driver, wanted, now_ms)
+            if isinstance(wanted, Deal) and not answered.done:
+                self.on_refused(wanted, answered)
+            return answered
         running = self._engine.driver.by_name.get(wanted.token)
         if running is None:
             known = ", ".join(self._engine.driver.by_name)

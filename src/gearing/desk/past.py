@@ -13,11 +13,14 @@ from gearing.core.money import FLOOR, MINOR, to_minor
 from gearing.core.record import DAY_MS
 from gearing.core.terms import Spec
 from gearing.desk.feeds import Feed
+from gearing.desk.invented import SLOT_MS, InventedHolders
 from gearing.desk.keeper import commit_of
+from gearing.desk.moves import next_move
 from gearing.desk.planned import Placed, Planned
 from gearing.drive.driver import Driver
 from gearing.drive.market import Market
 from gearing.drive.outbox import row_of
+from gearing.drive.primary import due_cash
 from gearing.errors import InputError
 from gearing.store.records import Commit, OutboxRow
 from gearing.store.store import Store
@@ -39,10 +42,11 @@ class Past:
         driver: with the books that there are.
         paper: the exchange.
         feed: the prices.
+        holders: who come and go in it; None: nobody does.
     """
 
-    def __init__(self, driver: Driver, paper: Engine, feed: Feed) -> None:
-        self.driver, self.paper, self.feed = driver, paper, feed
+    def __init__(self, driver: Driver, paper: Engine, feed: Feed, holders: InventedHolders | None = None) -> None:
+        self.driver, self.paper, self.feed, self.holders = driver, paper, feed, holders
         self.commits: list[Commit] = []
 
     def launch(self, tokens: Iterable[Placed], incarnation: str, now_ms: int, number: int = 0) -> None:
@@ -76,12 +80,23 @@ class Past:
         total = max((stop_ms - start_ms) // step_ms, 1)
         for number, now_ms in enumerate(range(start_ms, stop_ms, step_ms)):
             self._take(self.feed.quotes_at(now_ms), now_ms)
-            if now_ms // _RECONCILE_MS != (now_ms - step_ms) // _RECONCILE_MS:
-                for name, book in self.driver.books.items():
-                    self.driver.on_statement(book, self.paper.statement(name))
+            if self.holders is not None and now_ms // SLOT_MS != (now_ms - step_ms) // SLOT_MS:
+                self.holders.ask_now(now_ms // SLOT_MS, now_ms)
                 self._settle(now_ms)
+            if now_ms // _RECONCILE_MS != (now_ms - step_ms) // _RECONCILE_MS:
+                self._reconcile(now_ms)
             if number % 500 == 0:
                 progress(number, total)
+
+    def _reconcile(self, now_ms: int) -> None:
+        """Moves the cash of flows, and holds the statements against the ledger."""
+        for name, book in self.driver.books.items():
+            for asset, amount in due_cash(book).items():
+                moved = next_move(book, asset, amount, now_ms)
+                self.driver.note(book, moved)
+                self.paper.ask(name, rq.Transfer(asset=asset, amount=amount, reference=moved.reference))
+            self.driver.on_statement(book, self.paper.statement(name))
+        self._settle(now_ms)
 
     def _take(self, quotes: list[Quote], now_ms: int) -> None:
         for due in self.feed.settlements(self.paper.state.now_ms, now_ms) if self.paper.state.now_ms else ():
@@ -160,7 +175,8 @@ def begin(plan: Planned, store: Store, now_ms: int, progress: Callable[[int, int
         # NAVs once an hour, and prices as far apart as the steps.
         driver = Driver(Market(plan.guard), nav_ms=_HOUR_MS, on_deleveraging=plan.config.breakers.on_deleveraging)
         driver.lots = plan.lots
-        past = Past(driver, Engine(plan.setup(quick=True), file.load(plan.setup(quick=True))), plan.feed)
+        holders = InventedHolders(plan.config.feed.seed, plan.feed, driver) if plan.invents_holders else None
+        past = Past(driver, Engine(plan.setup(quick=True), file.load(plan.setup(quick=True))), plan.feed, holders)
         history_ms = int(plan.config.history_days * DAY_MS) if plan.config.mode == "demo" and not known else 0
         if history_ms:
             past.launch(fresh, store.meta.incarnation, plan.start_ms - history_ms)

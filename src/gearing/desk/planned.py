@@ -78,6 +78,11 @@ class Planned(NamedTuple):
     base: Path = Path()
 
     @property
+    def invents_holders(self) -> bool:
+        """Whether invented holders come and go: those of the demo's own tokens do."""
+        return self.config.mode == "demo" and not self.config.tokens
+
+    @property
     def entries(self) -> dict[str, TokenEntry]:
         """What the desk's file says of each token besides its specification; empty for the demo's own."""
         pairs = zip(self.tokens, self.config.tokens, strict=False)

@@ -13,6 +13,7 @@ from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
 from gearing.desk.boot import book_of, last_measured, spec_of, why_of
+from gearing.desk.flows import FlowsView
 from gearing.desk.happenings import Happening
 from gearing.drive.measured import Measured
 from gearing.drive.outlook import Outlook, nav_if_filled, outlook
@@ -59,6 +60,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
         commit_s: how long the last commit took; 0: there was none.
         tokens: what it runs.
         happenings: the last ones, the newest last.
+        flows: what holders do; None: there are none, or it does not run.
     """
 
     mode: str
@@ -71,6 +73,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
     commit_s: float = 0.0
     tokens: tuple[TokenView, ...] = ()
     happenings: tuple[Happening, ...] = ()
+    flows: FlowsView | None = None
 
 
 def token_view(

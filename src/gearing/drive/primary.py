@@ -276,6 +276,11 @@ class Primary:
         self.post(name, ho.Released(time_ms=now_ms, id=request.id, words=words))
         self._queues[request.token].pop(request.id, None)
 
+    def first_ms(self, token: str, now_ms: int) -> int:
+        """Returns when the first of a token's requests that wait was accepted; its window goes on over a restart."""
+        waits = (self._request(*item).accepted_ms for item in self._queues.get(token, {}).items())
+        return min(waits, default=now_ms)
+
     def call(self, running: Running, now_ms: int) -> None:
         """Sets when a token's flows are dealt next: at the end of the window, if anything waits."""
         window_ms = running.spec.token.primary.window_ms
