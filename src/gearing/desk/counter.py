@@ -90,7 +90,7 @@ def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
     if isinstance(quote, str):
         return _no(quote, now_ms)
     lasts, move = (quote.until_ms - now_ms) / 1000, running.spec.token.primary.quote_move
-    words = f"{quote.id}: {_terms(quote)}, for {lasts:,.3g} s, void if the price moves by more than {move:.3%}."
+    words = f"{quote.id}: {_terms(quote)}, for {lasts:,.10g} s, void if the price moves by more than {move:.3%}."
     return Answered(done=True, words=words, time_ms=now_ms, status=running.state.status, id=quote.id, quote=quote)
 
 
