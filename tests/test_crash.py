@@ -11,7 +11,7 @@ from proof.crash import Case, copied, exchange, launch, run_case, undisturbed
 CASES = [
     Case("commit.amid:20"), Case("decision.after:2", "forced.sent"), Case("sending.after:4"), Case("send.sent:2"),
     Case("fill.before:2", "query.answered"), Case("reconcile.before:1"), Case("sending.after:2", stops=True),
-    Case("answer.after:12"), Case("dealing.after:2", "settled.before"), Case("cash.after:2"),
+    Case("answer.after:4"), Case("dealing.after:2", "settled.before"), Case("cash.after:2"),
     Case("transfer.before:2", stops=True),
 ]  # fmt: skip
 
