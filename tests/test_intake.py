@@ -160,3 +160,15 @@ def test_another_process_asks_by_the_same_inbox(store):
         return answered_of(body)
 
     assert served(store, asking).done
+
+
+def test_nobody_waits_for_an_inbox_that_has_ended(store):
+    def prepare(engine, inbox, intake):
+        async def fails(effects, rows=(), answers=()):
+            raise BusyError("the disk does not keep up.")
+
+        engine.keeper.keep = fails
+
+    with pytest.raises(asyncio.CancelledError):
+        served(store, lambda intake: intake.ask("h1", "d", pay(1)), prepare)
+    assert len(store.requests()) == 1  # it is kept, for the next that runs

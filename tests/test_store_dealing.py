@@ -202,3 +202,17 @@ def test_units_that_were_given_out_ahead_count_as_missing(kept):
             connection.execute(f"DELETE FROM {table} WHERE stream = 'holder:dealer'")
     (breach,) = verify(kept.path).breaches
     assert (breach.stream, breach.what) == ("token:T", "supply")
+
+
+def test_who_dealt_at_once_alone_has_lots_and_the_dealing_account_has_none(kept, capsys):
+    quoting(kept)
+    (it,) = json.loads(told(capsys, "holder", "statement", "h1", "--db", kept.path, "--json"))["tokens"]
+    paid = -kept.primary.holders["h1"].state.cash("USDT", ho.HOLDERS)
+    assert [lot["units"] for lot in it["lots"]] == [kept.units("h1")]
+    assert sum(it["parts"].values()) == it["profit"] == it["lots"][0]["worth"] + paid
+    out = kept.path.with_name("lots.csv")
+    assert main(["export", "lots", "--period", "2026", "--db", str(kept.path), "--out", str(out)]) == 0
+    named = [line.split(",")[0] for line in out.read_text().splitlines() if not line.startswith("#")]
+    assert named == ['"holder"', '"h1"', '"issuer"']
+    assert main(["holder", "statement", ho.DEALER, "--db", str(kept.path)]) == 2
+    assert "it has no lots" in " ".join(capsys.readouterr().err.split())

@@ -43,15 +43,19 @@ def statement(
 
     with loading_desk():
         from gearing.desk.boot import spec_of
+    from gearing.core.holder import DEALER
     from gearing.core.journal import state_of
-    from gearing.core.lots import holding_of
+    from gearing.core.lots import holding_of, tokens_of
     from gearing.core.terms import Spec
     from gearing.store.store import Store
 
+    if holder == DEALER:
+        raise InputError("the dealing account gives out units before it has them, so it has no lots.", where=DEALER,
+                         fix="`gearing holders dealer` shows what it has.")  # fmt: skip
     with Store(db) as store:
         events = _events(store, holder, db)
         found = []
-        for name in [token] if token else _tokens(events):
+        for name in [token] if token else tokens_of(events):
             stored = store.state(f"token:{name}")
             if stored is None:
                 raise InputError(f"there is no token {name} in this database.", where=str(db))
@@ -72,15 +76,6 @@ def _events(store: Store, holder: str, db: Path) -> list[HolderEvent]:
         raise InputError(f"there is no holder {holder} in this database.", where=str(db),
                          fix="`gearing holders` lists them; a sub-holder's id is whole, such as EX/c1.")  # fmt: skip
     return events
-
-
-def _tokens(events: list[HolderEvent]) -> list[str]:
-    """Returns the tokens that a holder ever dealt in, in the order of it."""
-    from gearing.core.holder import Exchanged, Granted, Handed, Requested
-
-    named = [event.request.token if isinstance(event, Requested) else event.token
-             for event in events if isinstance(event, (Requested, Granted, Handed, Exchanged))]  # fmt: skip
-    return [name for name in dict.fromkeys(named) if name]
 
 
 def _told(name: str, spec: Spec, state: TokenState, holding: Holding) -> dict[str, Any]:

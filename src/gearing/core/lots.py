@@ -108,6 +108,13 @@ def holding_of(events: Iterable[HolderEvent], token: str) -> Holding:
     return Holding(tuple(lots), tuple(sold))
 
 
+def tokens_of(events: Iterable[HolderEvent]) -> list[str]:
+    """Returns the tokens that a holder ever dealt in, in the order of it."""
+    named = [event.request.token if isinstance(event, Requested) else event.token
+             for event in events if isinstance(event, (Requested, Granted, Collected, Handed, Exchanged))]  # fmt: skip
+    return [name for name in dict.fromkeys(named) if name]
+
+
 def parts_of_lot(lot: Lot, now: Bearing) -> dict[str, int]:
     """Returns what a lot made up to now by each part, minor units; they sum to its worth less its cost."""
     worth = lot.units * now.nav // MINOR

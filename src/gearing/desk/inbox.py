@@ -108,6 +108,8 @@ class Inbox:
             for group in groups:
                 group.cancel()
             await asyncio.gather(*groups, return_exceptions=True)
+            for one in (one for waiting in self._expected.values() for one in waiting):
+                one.cancel()  # the request is kept; whoever asks again is answered by the next that runs
 
     async def _waken(self) -> None:
         with contextlib.suppress(TimeoutError):

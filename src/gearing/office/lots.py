@@ -8,9 +8,9 @@ import msgspec
 
 from gearing.core.dealing import bearing
 from gearing.core.events import Launched, SpecificationChanged
-from gearing.core.holder import Bearing, Granted, Handed, HolderEvent, Requested
+from gearing.core.holder import DEALER, Bearing
 from gearing.core.journal import line_of, state_body, state_hash, state_of
-from gearing.core.lots import LOT_PARTS, holding_of, parts_of_lot, parts_of_sold
+from gearing.core.lots import LOT_PARTS, holding_of, parts_of_lot, parts_of_sold, tokens_of
 from gearing.core.money import MINOR
 from gearing.core.state import TokenState
 from gearing.core.step import StepError, step
@@ -41,7 +41,8 @@ def lot_table(cut: Cut, holders: Iterable[str]) -> Table:
         InputError: a token's state at the period's end cannot be worked out any more.
     """
     stood: dict[str, tuple[Bearing, str]] = {}
-    rows = [row for holder in holders for row in _rows(cut, holder, stood)]
+    # The dealing account gives out units before it has them, so it has no lots.
+    rows = [row for holder in holders if holder != DEALER for row in _rows(cut, holder, stood)]
     return Table(COLUMNS, rows, "The parts of every lot sum to its profit.")
 
 
@@ -62,13 +63,6 @@ def _rows(cut: Cut, holder: str, stood: dict[str, tuple[Bearing, str]]) -> Itera
                 parts = parts_of_sold(one)
                 yield (holder, token, currency, SOLD, one.lot.time_ms, one.time_ms, one.lot.units, one.lot.cost,
                        one.proceeds, None, one.profit, *(parts[name] for name in LOT_PARTS))  # fmt: skip
-
-
-def tokens_of(events: Iterable[HolderEvent]) -> list[str]:
-    """Returns the tokens that a holder ever had to do with, in the order of it."""
-    named = [event.request.token if isinstance(event, Requested) else event.token
-             for event in events if isinstance(event, (Requested, Granted, Handed))]  # fmt: skip
-    return [name for name in dict.fromkeys(named) if name]
 
 
 def state_at_end(cut: Cut, token: str) -> tuple[Spec, TokenState]:
