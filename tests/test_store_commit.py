@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gearing.core.journal import line_of, state_of
@@ -61,6 +63,22 @@ def test_what_was_committed_is_read_back(path):
         navs = [nav for commit in commits for nav in commit.navs]
         first, last = navs[3].time_ms, navs[9].time_ms
         assert store.navs("BTC3L", first, last) == navs[3:9]
+
+
+def test_a_large_group_is_kept_like_one_by_one(path):
+    """Rows that share a statement, and those left over; a NAV that is published again takes the place of the former."""
+    commits = token_commits(happened())
+    again = commits[-1].navs or next(commit.navs for commit in reversed(commits) if commit.navs)
+    commits[-1] = msgspec.structs.replace(commits[-1], navs=tuple(nav._replace(nav=nav.nav + 1) for nav in again))
+    read = []
+    for name, groups in (("one.db", [[commit] for commit in commits]), ("all.db", [commits])):
+        init_database(path.with_name(name), "demo", NOW_MS)
+        with Store(path.with_name(name), "demo") as store:
+            for group in groups:
+                store.commit(group)
+            read.append((list(store.lines(STREAM)), store.states(), store.navs("BTC3L", 0, 2 * NOW_MS)))
+    assert len(read[0][0]) > 100
+    assert read[0] == read[1]
 
 
 def test_the_file_is_written_ahead_and_to_the_disk(store):
@@ -118,19 +136,26 @@ def test_lines_come_with_the_state_after_them(store):
     assert store.streams() == {}
 
 
+def handed(writer: Writer, commit: Commit) -> Future[None]:
+    """Hands a commit over; returns what it becomes of it."""
+    future: Future[None] = Future()
+    writer.submit(commit, lambda error: future.set_exception(error) if error else future.set_result(None))
+    return future
+
+
 def test_a_bad_commit_does_not_take_its_neighbours_down(store):
     token, book = token_commits(happened()), book_commits()
     unknown = OutboxChange("nobody", "ready", "sending", 1, 2)
     bad = Commit(lines=token[1].lines, states=token[1].states, changes=(unknown,))
     with Writer(store) as writer:
         with store._lock:  # all of them come into one group
-            first = writer.submit(token[0])
-            futures = [writer.submit(c) for c in (book[0], bad, book[1], token[2], book[2])]
+            first = handed(writer, token[0])
+            futures = [handed(writer, c) for c in (book[0], bad, book[1], token[2], book[2])]
         first.result(10)
         errors = [future.exception(10) for future in futures]
         assert [type(error) for error in errors] == [type(None), FencedError, type(None), StaleError, type(None)]
         for commit in token[1:4]:  # the stream was loaded anew, and goes on
-            writer.submit(commit).result(10)
+            handed(writer, commit).result(10)
     assert store.streams() == {"book:main": 3, STREAM: 4}
     assert not verify(store.path).breaches
 
@@ -138,10 +163,11 @@ def test_a_bad_commit_does_not_take_its_neighbours_down(store):
 def test_a_writer_that_was_closed_takes_nothing_more(store):
     commits = token_commits(happened())
     writer = Writer(store)
-    futures = [writer.submit(commit) for commit in commits]
+    futures = [handed(writer, commit) for commit in commits]
     writer.close()
     assert all(future.done() and future.exception() is None for future in futures)
-    assert isinstance(writer.submit(commits[0]).exception(10), BusyError)
+    with pytest.raises(BusyError):
+        writer.submit(commits[0], print)
     assert store.streams() == {STREAM: len(commits)}
 
 
@@ -161,13 +187,13 @@ def test_a_full_database_refuses_whole_and_goes_on_after_room_is_made(store):
     pages = run("PRAGMA page_count").fetchone()[0]
     run(f"PRAGMA max_page_count = {pages + 12}")
     with Writer(store) as writer:
-        kept = until_full(commits, lambda commit: writer.submit(commit).result(10))
+        kept = until_full(commits, lambda commit: handed(writer, commit).result(10))
         assert 0 < kept < len(commits)
         assert store.streams() == {STREAM: kept}
-        assert isinstance(writer.submit(commits[kept + 1]).exception(10), (StaleError, FullError))
+        assert isinstance(handed(writer, commits[kept + 1]).exception(10), (StaleError, FullError))
         run("PRAGMA max_page_count = 1000000")
         for commit in commits[kept:]:
-            writer.submit(commit).result(10)
+            handed(writer, commit).result(10)
     assert not verify(store.path).breaches
 
 

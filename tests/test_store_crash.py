@@ -34,8 +34,7 @@ CHILD = textwrap.dedent(
             line = commit.lines[0]
             row = OutboxRow(f"o{line.seq}", "main", b"x", "ready", 0, 0, line.seq)
             commit = msgspec.structs.replace(commit, outbox=(row,))
-            done = writer.submit(commit)
-            done.add_done_callback(lambda f, seq=line.seq: f.exception() or print(seq, flush=True))
+            writer.submit(commit, lambda error, seq=line.seq: error or print(seq, flush=True))
     """
 )
 

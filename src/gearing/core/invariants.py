@@ -36,6 +36,8 @@ def l1_double_entry(before: TokenState, after: TokenState, entry: Entry) -> list
 
 def l2_state_from_postings(before: TokenState, after: TokenState, entry: Entry) -> list[str]:
     """The balances changed by the entry, and by nothing else."""
+    if not entry and before.balances == after.balances:
+        return []
     changed = dict.fromkeys(_ACCOUNTS, 0)
     for line in entry:
         changed[line.account] += line.amount

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from gearing.drive.effects import Effects
@@ -29,16 +32,38 @@ class Keeper(Protocol):
 class StoreKeeper:
     """Keeps through the writer's thread, whose groups share one fsync.
 
+    The loop is woken once for all that became durable meanwhile, however many wait.
+
     Args:
         writer: of the store.
     """
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self._settled: deque[tuple[asyncio.Future[None], BaseException | None]] = deque()
 
     async def keep(self, effects: Effects | None, rows: Rows = (), answers: Sequence[Answer] = ()) -> None:
         """See `Keeper`."""
-        await asyncio.wrap_future(self._writer.submit(commit_of(effects, rows, answers)))
+        waiter = asyncio.get_running_loop().create_future()
+        self._writer.submit(commit_of(effects, rows, answers), partial(self._done, waiter))
+        await waiter
+
+    def _done(self, waiter: asyncio.Future[None], error: BaseException | None) -> None:
+        """Is told by the writer's thread."""
+        self._settled.append((waiter, error))
+        if len(self._settled) <= 1:  # else one who came before has called the loop already, and it takes all there are
+            with contextlib.suppress(RuntimeError):  # the loop was closed; nobody waits any more
+                waiter.get_loop().call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        while self._settled:
+            waiter, error = self._settled.popleft()
+            if waiter.done():  # whoever waited was cancelled
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
 
 
 class InLoopKeeper:

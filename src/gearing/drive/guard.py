@@ -10,9 +10,15 @@ from __future__ import annotations
 import math
 
 from gearing.core.record import Check, Record
+from gearing.venues.protocol import Quote
 
 # Below this deviation per √second a quiet market's own rounding would look like a jump.
 _LEAST_DEVIATION = 2e-5
+# The deviation is learnt from moves of a second or more: within one, a price that flickers between bid and ask would
+# look wild.
+_SAMPLE_MS = 1_000
+_NO_PRICE = "no price yet"
+_NEVER = Quote(symbol="", time_ms=0, mark=math.nan, index=math.nan)
 
 
 class GuardLimits(Record, frozen=True, kw_only=True):
@@ -25,7 +31,7 @@ class GuardLimits(Record, frozen=True, kw_only=True):
         jump_least: a jump smaller than this fraction needs nothing.
         divergence_max: |mark/index − 1| beyond this stops the instrument.
         good_samples: so many good prices in a row start it again.
-        memory: of the deviation, in prices.
+        memory: of the deviation, in moves of a second or more.
     """
 
     age_ms_max: int = 10_000
@@ -46,68 +52,104 @@ class GuardLimits(Record, frozen=True, kw_only=True):
 
 
 class Guard:
-    """The guard of one instrument. `why` says why its price is not good; empty: it is."""
+    """The guard of one instrument.
 
-    __slots__ = ("_good", "_index", "_limits", "_mark", "_time_ms", "_variance", "received_ms", "why")
+    `good` is the last price that may be acted on; its mark is NaN if there was none. `before_ms` is the time of the one
+    before, `received_ms` when it came. `why` says why nothing may be acted on now; empty: something may.
+    """
+
+    __slots__ = (
+        "_age_ms", "_ahead_ms", "_down", "_far", "_last", "_learn_ms", "_learnt", "_limits", "_near", "_samples", "_up",
+        "_variance", "before_ms", "good", "received_ms", "why",
+    )  # fmt: skip
 
     def __init__(self, limits: GuardLimits) -> None:
         self._limits = limits
-        self._mark = self._index = math.nan
-        self._time_ms = self.received_ms = 0
+        self.good = self._last = self._learnt = _NEVER
+        self.before_ms = self.received_ms = 0
         self._variance = 0.0
-        self._good = 0
-        self.why = "no price yet"
+        self._samples = self._learn_ms = 0
+        self.why = _NO_PRICE
+        self._age_ms, self._ahead_ms = limits.age_ms_max, -limits.ahead_ms_max
+        # A move of half the least jump and half the largest divergence are let through without a closer look.
+        least, apart = min(limits.jump_least, 1.0) / 2.0, min(limits.divergence_max, 1.0) / 2.0
+        self._down, self._up = math.exp(-least), math.exp(least)
+        self._near, self._far = 1.0 - apart, 1.0 + apart
 
-    def admits(self, mark: float, index: float, time_ms: int, now_ms: int) -> bool:
+    def admits(self, quote: Quote, now_ms: int) -> bool:
         """Takes a price and returns whether it may be acted on.
 
         Args:
-            mark: the venue's mark.
-            index: the underlying's price from elsewhere; NaN: unknown.
-            time_ms: the venue's time of it.
+            quote: the price.
             now_ms: when it was received.
         """
-        limits = self._limits
+        last, mark, index, time_ms = self._last, quote.mark, quote.index, quote.time_ms
+        # All that `_examine` asks of a price holds for one as ordinary as this.
+        if (
+            last.time_ms < time_ms
+            and self._down * last.mark <= mark <= self._up * last.mark
+            and self._near * index <= mark <= self._far * index
+            and self._ahead_ms <= now_ms - time_ms <= self._age_ms
+            and not self.why
+        ):
+            self.before_ms = last.time_ms
+        elif self._examine(quote, now_ms):
+            if time_ms != self.good.time_ms:
+                self.before_ms = self.good.time_ms or time_ms
+        else:
+            return False
+        self.good = self._last = quote
+        self.received_ms = now_ms
+        if time_ms >= self._learn_ms:
+            self._learn(quote)
+        return True
+
+    def is_stale(self, now_ms: int) -> bool:
+        """Returns whether the last price that was not refused came too long ago to act on."""
+        return now_ms - self.received_ms > self._age_ms
+
+    def _examine(self, quote: Quote, now_ms: int) -> bool:
+        """Returns whether a price may be acted on; one that may be so only after others like it is kept in mind."""
+        limits, last = self._limits, self._last
+        mark, index, time_ms = quote.mark, quote.index, quote.time_ms
         if not 0.0 < mark < math.inf:
             return self._refuse(f"the price is {mark}")
         if now_ms - time_ms > limits.age_ms_max:
             return self._refuse(f"the price is {now_ms - time_ms} ms old")
         if time_ms - now_ms > limits.ahead_ms_max:
             return self._refuse(f"the price is {time_ms - now_ms} ms ahead of its time")
-        if time_ms < self._time_ms:
+        if time_ms < last.time_ms:
             return False  # an older one that was overtaken says nothing against the newer
-        if abs(mark / index - 1.0) > limits.divergence_max:  # false for an unknown index
+        if not math.isnan(index) and not abs(mark - index) <= limits.divergence_max * index < math.inf:
             return self._refuse(f"mark {mark:g} and index {index:g} are apart")
-        if not math.isnan(self._mark):
-            move = math.log(mark / self._mark)
-            if abs(move) > limits.jump_least and self._is_jump(move, index, time_ms):
-                return self._refuse(f"the price jumped from {self._mark:g} to {mark:g}, and nothing confirms it")
-            self._learn(move, time_ms)
-        self._mark, self._index, self._time_ms, self.received_ms = mark, index, time_ms, now_ms
+        if abs(math.log(mark / last.mark)) > limits.jump_least and self._is_jump(quote):  # false for the first price
+            return self._refuse(f"the price jumped from {last.mark:g} to {mark:g}, and nothing confirms it")
         if self.why:
-            self._good += 1
-            if self._good < limits.good_samples and self.why != "no price yet":
+            self._samples += 1
+            if self._samples < limits.good_samples and self.why != _NO_PRICE:
+                self._last, self.received_ms = quote, now_ms
                 return False
             self.why = ""
         return True
 
-    def is_stale(self, now_ms: int) -> bool:
-        """Returns whether the last good price is too old to act on."""
-        return now_ms - self.received_ms > self._limits.age_ms_max
-
-    def _is_jump(self, move: float, index: float, time_ms: int) -> bool:
-        seconds = max((time_ms - self._time_ms) / 1000.0, 1.0)
+    def _is_jump(self, quote: Quote) -> bool:
+        last = self._last
+        move = math.log(quote.mark / last.mark)
+        seconds = max((quote.time_ms - last.time_ms) / 1000.0, 1.0)
         usual = max(math.sqrt(self._variance), _LEAST_DEVIATION) * math.sqrt(seconds)
         if abs(move) <= self._limits.jump_deviations * usual:
             return False
         # The index is the second source: it must be known before and now, and have gone at least half the way.
-        known = not (math.isnan(index) or math.isnan(self._index))
-        return not (known and math.log(index / self._index) / move > 0.5)
+        known = not (math.isnan(quote.index) or math.isnan(last.index))
+        return not (known and math.log(quote.index / last.index) / move > 0.5)
 
-    def _learn(self, move: float, time_ms: int) -> None:
-        seconds = max((time_ms - self._time_ms) / 1000.0, 1e-3)
-        self._variance += (move * move / seconds - self._variance) / self._limits.memory
+    def _learn(self, quote: Quote) -> None:
+        learnt, self._learnt, self._learn_ms = self._learnt, quote, quote.time_ms + _SAMPLE_MS
+        if learnt is not _NEVER:
+            move = math.log(quote.mark / learnt.mark)
+            seconds = (quote.time_ms - learnt.time_ms) / 1000.0
+            self._variance += (move * move / seconds - self._variance) / self._limits.memory
 
     def _refuse(self, why: str) -> bool:
-        self.why, self._good = why, 0
+        self.why, self._samples = why, 0
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gearing.core.watch import Watch
@@ -25,13 +25,10 @@ class Prices(NamedTuple):
 
 
 class _Instrument:
-    __slots__ = ("before_ms", "funding_ms", "funding_rate", "guard", "lane", "mark", "time_ms", "volume")
+    __slots__ = ("guard", "lane")
 
     def __init__(self, limits: GuardLimits) -> None:
         self.guard, self.lane = Guard(limits), Lane()
-        self.mark, self.volume = math.nan, 0.0
-        self.time_ms = self.before_ms = self.funding_ms = 0
-        self.funding_rate = 0.0
 
 
 class Market:
@@ -51,22 +48,18 @@ class Market:
         for symbol in symbols:
             self._instruments.setdefault(symbol, _Instrument(self._limits))
 
-    def take(self, quote: Quote, now_ms: int) -> list[int]:
+    def take(self, quote: Quote, now_ms: int) -> Sequence[int]:
         """Takes a price; returns the tokens it concerns."""
-        it = self._instruments.get(quote.symbol)
-        if it is None:
-            it = self._instruments.setdefault(quote.symbol, _Instrument(self._limits))
         self._now_ms = now_ms
-        mark, time_ms = quote.mark, quote.time_ms
-        if not it.guard.admits(mark, quote.index, time_ms, now_ms):
-            return []
-        if time_ms != it.time_ms:
-            it.before_ms = it.time_ms or time_ms
-        it.mark, it.time_ms, it.volume = mark, time_ms, quote.volume_24h
-        it.funding_rate, it.funding_ms = quote.funding_rate, quote.funding_ms
-        lane = it.lane
+        try:
+            it = self._instruments[quote.symbol]
+        except KeyError:
+            it = self._instruments[quote.symbol] = _Instrument(self._limits)
+        if not it.guard.admits(quote, now_ms):
+            return ()
+        mark, time_ms, lane = quote.mark, quote.time_ms, it.lane
         if lane.low <= mark <= lane.high and time_ms < lane.deadline_ms:
-            return []
+            return ()
         return lane.crossed(mark, time_ms)
 
     def disarm(self, number: int, symbols: Iterable[str]) -> None:
@@ -83,18 +76,24 @@ class Market:
     def price(self, symbol: str) -> float:
         """Returns the last good mark of an instrument; NaN if there is none."""
         it = self._instruments.get(symbol)
-        return math.nan if it is None else it.mark
+        return math.nan if it is None else it.guard.good.mark
 
     def prices(self, symbols: tuple[str, ...]) -> Prices | None:
         """Returns the prices of a token's legs, or None if one of them is not good (P4), or came too long ago (P1)."""
-        its = [self._instruments[symbol] for symbol in symbols]
-        if any(it.guard.why or it.guard.is_stale(self._now_ms) for it in its):
-            return None
-        now_ms = max(it.time_ms for it in its)
-        if any(now_ms - it.time_ms > self._limits.age_ms_max for it in its):
-            return None  # one leg is priced, another has not been for too long (P1)
-        before_ms = max(it.time_ms if it.time_ms < now_ms else it.before_ms for it in its)
-        return Prices(tuple(it.mark for it in its), now_ms, before_ms, tuple(it.volume for it in its))
+        guards = []
+        for symbol in symbols:
+            guard = self._instruments[symbol].guard
+            if guard.why or guard.is_stale(self._now_ms):
+                return None
+            guards.append(guard)
+        now_ms, before_ms = max(guard.good.time_ms for guard in guards), 0
+        for guard in guards:
+            time_ms = guard.good.time_ms
+            if now_ms - time_ms > self._limits.age_ms_max:
+                return None  # one leg is priced, another has not been for too long (P1)
+            before_ms = max(before_ms, time_ms if time_ms < now_ms else guard.before_ms)
+        marks, volumes = [guard.good.mark for guard in guards], [guard.good.volume_24h for guard in guards]
+        return Prices(tuple(marks), now_ms, before_ms, tuple(volumes))
 
     def run_up(self, symbol: str, since_ms: int, now_ms: int) -> float:
         """Returns the part of the predicted funding rate that has run up since the last settlement; 0 if unknown.
@@ -105,12 +104,15 @@ class Market:
             now_ms: the time.
         """
         it = self._instruments.get(symbol)
-        if it is None or not it.funding_rate or it.funding_ms <= now_ms:
+        if it is None:
             return 0.0
-        length_ms = it.funding_ms - since_ms
+        good = it.guard.good
+        if not good.funding_rate or good.funding_ms <= now_ms:
+            return 0.0
+        length_ms = good.funding_ms - since_ms
         if length_ms > _DAY_MS:
             length_ms = _FUNDING_MS
-        return it.funding_rate * max(1.0 - (it.funding_ms - now_ms) / length_ms, 0.0)
+        return good.funding_rate * max(1.0 - (good.funding_ms - now_ms) / length_ms, 0.0)
 
     def age_ms(self, symbol: str, now_ms: int) -> int:
         """Returns how long ago the last good price of an instrument was received; since ever if there was none."""

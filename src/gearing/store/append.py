@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -36,6 +38,18 @@ _REBALANCES = _upsert(schema.rebalances)
 _CHANGE = "UPDATE outbox SET status = ?, signed_ms = ?, dead_after_ms = ? WHERE id = ? AND status = ?"
 _ANSWER = "UPDATE inbox SET status = 'answered', answer = ? WHERE number = ? AND status = 'waiting'"
 _HEAD = "SELECT seq, hash FROM journal WHERE stream = ? ORDER BY seq DESC LIMIT 1"
+
+
+# Rows of one statement.
+_ROWS = 32
+
+
+@cache
+def _of_many(statement: str) -> str:
+    """Returns the statement that inserts many rows where this inserts one."""
+    before, values, row = statement.partition(" VALUES (")
+    row, closed, after = row.partition(")")
+    return before + values + ", (".join([row + closed] * _ROWS) + after
 
 
 class Appender:
@@ -109,7 +123,7 @@ class Appender:
         return known
 
     def _write(self, commits: Sequence[Commit]) -> None:
-        many = self.connection.executemany
+        many = self._insert
         many(_LINES, [line for commit in commits for line in commit.lines])
         last: dict[str, Projected] = {state.stream: state for commit in commits for state in commit.states}
         many(_STATES, list(last.values()))
@@ -123,6 +137,14 @@ class Appender:
         self._each(_CHANGE, changes, "an order of the outbox does not stand where it was left")
         answers = [(answer.body, answer.number) for commit in commits for answer in commit.answers]
         self._each(_ANSWER, answers, "a request of the inbox was answered already")
+
+    def _insert(self, statement: str, rows: list[Any]) -> None:
+        """Inserts rows, many in one statement: the interpreter is let go of, and fought for, once for all of them."""
+        whole = len(rows) - len(rows) % _ROWS
+        for first in range(0, whole, _ROWS):
+            values = list(chain.from_iterable(rows[first : first + _ROWS]))
+            self.connection.execute(_of_many(statement), values)
+        self.connection.executemany(statement, rows[whole:])
 
     def _each(self, statement: str, rows: list[Any], words: str) -> None:
         """Changes rows of which every single one must be there to be changed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -16,11 +16,14 @@ from gearing.store.store import Store
 GROUP_MAX = 256
 WAITING_MAX = 65_536
 
-_Item = tuple[Commit, "Future[None]"]
+Done = Callable[[BaseException | None], object]
+"""Is told from the writer's thread: None once a commit is durable, or the error for which it never will be."""
+
+_Item = tuple[Commit, Done]
 
 
 class Writer:
-    """Commits in groups, in the order of submission; nothing is done until its future says so.
+    """Commits in groups, in the order of submission; nothing is durable until its `Done` was told so.
 
     A group that fails is tried again commit by commit, so that a bad one fails alone. What was submitted for a stream
     after a commit of it that failed, fails too: those lines follow on one that does not stand.
@@ -47,23 +50,18 @@ class Writer:
     ) -> None:
         self.close()
 
-    def submit(self, commit: Commit) -> Future[None]:
-        """Hands a commit over.
+    def submit(self, commit: Commit, done: Done) -> None:
+        """Hands a commit over; `done` is told what became of it.
 
-        Returns:
-            A future that is done once the commit is durable, or holds the `StoreError` for which it is not.
+        Raises:
+            BusyError: it was not taken: too many wait, or the writer was closed.
         """
-        done: Future[None] = Future()
-        # A future that runs cannot be cancelled: what was handed over is committed.
-        done.set_running_or_notify_cancel()
         with self._lock:
             if self._closing:
-                done.set_exception(BusyError("the store is being closed."))
-            elif self._queue.qsize() >= WAITING_MAX:
-                done.set_exception(BusyError(f"{WAITING_MAX:,} commits wait already; the disk does not keep up."))
-            else:
-                self._queue.put((commit, done))
-        return done
+                raise BusyError("the store is being closed.")
+            if self._queue.qsize() >= WAITING_MAX:
+                raise BusyError(f"{WAITING_MAX:,} commits wait already; the disk does not keep up.")
+            self._queue.put((commit, done))
 
     def close(self) -> None:
         """Commits what was submitted, and ends the thread."""
@@ -98,11 +96,7 @@ class Writer:
     def _commit(self, group: list[_Item]) -> None:
         failed = self._try(group)
         for item in group:
-            error = failed if failed is None or len(group) == 1 else self._try([item])
-            if error is None:
-                item[1].set_result(None)
-            else:
-                item[1].set_exception(error)
+            item[1](failed if failed is None or len(group) == 1 else self._try([item]))
 
     def _try(self, group: list[_Item]) -> BaseException | None:
         # Whatever goes wrong belongs to those who wait; a thread that died would leave them waiting.

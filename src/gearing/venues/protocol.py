@@ -135,7 +135,7 @@ class FundingPayment(_Data, frozen=True, kw_only=True):
     amount: int
 
 
-class Quote(_Data, frozen=True, kw_only=True):
+class Quote(_Data, frozen=True, kw_only=True, gc=False):
     """A price of one instrument.
 
     Args:
