@@ -232,7 +232,13 @@ def test_a_group_is_written_in_one_transaction(store, monkeypatch):
         store.commit([*commits[:2], Commit(lines=(broken,), states=commits[2].states)])
     assert store.streams() == {}
     # A fault after the rows were written takes them back too.
-    monkeypatch.setattr(Appender, "_each", lambda *_: (_ for _ in ()).throw(RuntimeError("power")))
+    write = Appender._write
+
+    def written_and_gone(self, given):
+        write(self, given)
+        raise RuntimeError("power")
+
+    monkeypatch.setattr(Appender, "_write", written_and_gone)
     with pytest.raises(RuntimeError):
         store.commit(commits[:2])
     assert store.streams() == {}

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -68,11 +68,14 @@ class Inbox:
         self._engine, self._store = engine, store
         self._expected: dict[int, list[asyncio.Future[Answered]]] = {}
         self._wake = asyncio.Event()
+        self._handed = deque[Request]()
+        self._look_s = 0.0  # before that nothing else is looked for in the database
         self._after = 0  # the last that was answered
         self.on_refused: Callable[[Deal, Answered], None] = lambda wanted, answered: None
 
-    def wake(self) -> None:
-        """Has the database looked at without delay."""
+    def hand(self, requests: Iterable[Request]) -> None:
+        """Takes requests that were just put in, in the order of their numbers, and has them looked at without delay."""
+        self._handed.extend(requests)
         self._wake.set()
 
     def expect(self, number: int, answer: asyncio.Future[Answered]) -> None:
@@ -90,7 +93,7 @@ class Inbox:
         try:
             while True:
                 self._wake.clear()
-                requests = self._store.requests(taken, _GROUP_MAX)
+                requests = self._next(taken)
                 ready = self._ready(requests) if loop.time() < begun_s else requests
                 if ready:
                     groups.append(asyncio.ensure_future(self._serve(ready)))
@@ -110,6 +113,20 @@ class Inbox:
             await asyncio.gather(*groups, return_exceptions=True)
             for one in (one for waiting in self._expected.values() for one in waiting):
                 one.cancel()  # the request is kept; whoever asks again is answered by the next that runs
+
+    def _next(self, taken: int) -> list[Request]:
+        """Returns what comes after a number: what was handed over, or, where others may have asked, what is stored."""
+        while self._handed and self._handed[0].number <= taken:
+            self._handed.popleft()
+        found: list[Request] = []
+        while self._handed and len(found) < _GROUP_MAX and self._handed[0].number == taken + len(found) + 1:
+            found.append(self._handed.popleft())
+        now_s = asyncio.get_running_loop().time()
+        if found or (now_s < self._look_s and not self._handed):
+            return found
+        found = self._store.requests(taken, _GROUP_MAX)
+        self._look_s = now_s if found else now_s + _POLL_S
+        return found
 
     async def _waken(self) -> None:
         with contextlib.suppress(TimeoutError):

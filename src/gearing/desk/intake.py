@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gearing.desk.inbox import Inbox
 from gearing.desk.requests import Answered, Wanted, answered_of, encode
 from gearing.errors import GearingError
-from gearing.store.records import Question
+from gearing.store.records import Question, Request
 from gearing.store.store import Store
 
 # Questions that are put in together at most.
@@ -64,14 +64,16 @@ class Intake:
                 for one in group:
                     _fail(one.answer, error)
                 continue
+            fresh: list[Request] = []
             for one, asked in zip(group, put_in, strict=True):
                 if isinstance(asked, GearingError):
                     _fail(one.answer, asked)
                 elif asked.answer is None:
+                    fresh.append(Request(asked.number, *one.question))
                     self._inbox.expect(asked.number, one.answer)
                 elif not one.answer.done():
                     one.answer.set_result(answered_of(asked.answer))
-            self._inbox.wake()
+            self._inbox.hand(fresh)
 
 
 def _fail(answer: asyncio.Future[Answered], error: GearingError) -> None:

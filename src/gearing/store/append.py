@@ -36,7 +36,10 @@ _LINES, _OUTBOX = _text(sa.insert(schema.journal)), _text(sa.insert(schema.outbo
 _STATES, _NAVS, _SNAPSHOTS = _upsert(schema.states), _upsert(schema.navs), _upsert(schema.snapshots)
 _REBALANCES = _upsert(schema.rebalances)
 _CHANGE = "UPDATE outbox SET status = ?, signed_ms = ?, dead_after_ms = ? WHERE id = ? AND status = ?"
-_ANSWER = "UPDATE inbox SET status = 'answered', answer = ? WHERE number = ? AND status = 'waiting'"
+_ANSWER = """
+UPDATE inbox SET status = 'answered', answer = given.column1 FROM (VALUES (?, ?)) AS given
+WHERE number = given.column2 AND status = 'waiting'
+"""
 _HEAD = "SELECT seq, hash FROM journal WHERE stream = ? ORDER BY seq DESC LIMIT 1"
 
 
@@ -46,8 +49,8 @@ _ROWS = 32
 
 @cache
 def _of_many(statement: str) -> str:
-    """Returns the statement that inserts many rows where this inserts one."""
-    before, values, row = statement.partition(" VALUES (")
+    """Returns the statement that takes many rows where this takes one."""
+    before, values, row = statement.partition("VALUES (")
     row, closed, after = row.partition(")")
     return before + values + ", (".join([row + closed] * _ROWS) + after
 
@@ -134,22 +137,26 @@ class Appender:
         changes = [
             (c.status, c.signed_ms, c.dead_after_ms, c.id, c.before) for commit in commits for c in commit.changes
         ]
-        self._each(_CHANGE, changes, "an order of the outbox does not stand where it was left")
+        # An order may change twice in one group, so these go one after the other.
+        if changes and self.connection.executemany(_CHANGE, changes).rowcount != len(changes):
+            raise FencedError("an order of the outbox does not stand where it was left; another runner owns it.")
         answers = [(answer.body, answer.number) for commit in commits for answer in commit.answers]
-        self._each(_ANSWER, answers, "a request of the inbox was answered already")
+        if many(_ANSWER, answers) != len(answers):
+            raise FencedError("a request of the inbox was answered already; another runner owns it.")
 
-    def _insert(self, statement: str, rows: list[Any]) -> None:
-        """Inserts rows, many in one statement: the interpreter is let go of, and fought for, once for all of them."""
-        whole = len(rows) - len(rows) % _ROWS
+    def _insert(self, statement: str, rows: list[Any]) -> int:
+        """Takes rows, many in one statement: the interpreter is let go of, and fought for, once for all of them.
+
+        Returns:
+            How many rows of the table were touched.
+        """
+        whole, touched = len(rows) - len(rows) % _ROWS, 0
         for first in range(0, whole, _ROWS):
             values = list(chain.from_iterable(rows[first : first + _ROWS]))
-            self.connection.execute(_of_many(statement), values)
-        self.connection.executemany(statement, rows[whole:])
-
-    def _each(self, statement: str, rows: list[Any], words: str) -> None:
-        """Changes rows of which every single one must be there to be changed."""
-        if rows and self.connection.executemany(statement, rows).rowcount != len(rows):
-            raise FencedError(f"{words}; another runner owns it.")
+            touched += self.connection.execute(_of_many(statement), values).rowcount
+        if rows[whole:]:
+            touched += self.connection.executemany(statement, rows[whole:]).rowcount
+        return touched
 
     def _take_back(self, commits: Iterable[Commit]) -> None:
         """Ends the transaction with nothing kept, and forgets where its streams were thought to end."""

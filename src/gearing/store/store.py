@@ -7,9 +7,10 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -32,11 +33,13 @@ from gearing.store.records import (
     Written,
 )
 
-# One statement for what is new and what is known already: both return the row.
+# What is known already is left as it is, and looked up.
 _ASK = """
-INSERT INTO inbox (principal, key, body_hash, body, status) VALUES (?, ?, ?, ?, 'waiting')
-ON CONFLICT (principal, key) DO UPDATE SET status = status RETURNING number, body_hash, answer
+INSERT INTO inbox (principal, key, body_hash, body, status) VALUES {} ON CONFLICT (principal, key) DO NOTHING
 """
+_ASKED = "SELECT number, body_hash, answer FROM inbox WHERE principal = ? AND key = ?"
+# Questions that share a statement.
+_QUESTIONS = 64
 # Rows that are taken from the database at once.
 _ROWS = 2_000
 _marks = msgspec.json.Decoder(tuple[float, ...]).decode
@@ -128,12 +131,8 @@ class Store:
         put_in: list[Asked | KeyReusedError] = []
         with self._asking() as connection:
             cursor = connection.connection.cursor()
-            for principal, key, body in questions:
-                digest = hashlib.sha256(body).hexdigest()
-                number, known, answer = cursor.execute(_ASK, (principal, key, digest, body)).fetchone()
-                reused = KeyReusedError(f"the key {key!r} stands for another request.",
-                                        fix="Give each request a key of its own.")  # fmt: skip
-                put_in.append(Asked(number, answer) if known == digest else reused)
+            for first in range(0, len(questions), _QUESTIONS):
+                put_in += _put_in(cursor, questions[first : first + _QUESTIONS])
         return put_in
 
     @contextmanager
@@ -170,12 +169,12 @@ class Store:
             for row in connection.execute(wanted, execution_options={"yield_per": _ROWS}):
                 yield Written(*row)
 
-    def tagged(self, stream: str, tag: str) -> Iterator[Written]:
-        """Yields the lines of a stream whose event is of one kind, in order."""
+    def tagged(self, stream: str, *tags: str) -> Iterator[Written]:
+        """Yields the lines of a stream whose event is of one of these kinds, in order."""
         c = schema.journal.c
-        wanted = sa.select(schema.journal).where(
-            c.stream == stream, sa.cast(c.body, sa.Text).contains(f'"event":"{tag}"', autoescape=True)
-        )
+        text = sa.cast(c.body, sa.Text)
+        named = sa.or_(*(text.contains(f'"event":"{tag}"', autoescape=True) for tag in tags))
+        wanted = sa.select(schema.journal).where(c.stream == stream, named)
         with self.engine.connect() as connection:
             for row in connection.execute(wanted.order_by(c.seq)):
                 yield Written(*row)
@@ -242,3 +241,21 @@ class Store:
         with self.engine.connect() as connection:
             rows = connection.execute(wanted.order_by(c.time_ms, c.kind)).all()
         return [Nav(*row)._replace(marks=_marks(row.marks)) for row in rows]
+
+
+def _put_in(cursor: Any, questions: Sequence[Question]) -> list[Asked | KeyReusedError]:
+    digests = [hashlib.sha256(question.body).hexdigest() for question in questions]
+    rows = [(one.principal, one.key, digest, one.body) for one, digest in zip(questions, digests, strict=True)]
+    places = ", ".join(["(?, ?, ?, ?, 'waiting')"] * len(rows))
+    cursor.execute(_ASK.format(places), list(chain.from_iterable(rows)))
+    if cursor.rowcount == len(rows):  # all of them are new, and numbered in their order
+        end = cursor.lastrowid + 1
+        return [Asked(number, None) for number in range(end - len(rows), end)]
+    found: list[Asked | KeyReusedError] = []
+    for principal, key, digest, _ in rows:
+        number, known, answer = cursor.execute(_ASKED, (principal, key)).fetchone()
+        reused = KeyReusedError(
+            f"the key {key!r} stands for another request.", fix="Give each request a key of its own."
+        )
+        found.append(Asked(number, answer) if known == digest else reused)
+    return found
