@@ -31,6 +31,7 @@ class Desk:
         self.it = self.tokens[0]
         self.lines, self.alarms, self.placed = [], [], []
         self.take()
+        self.first = self.effects
         self.count = itertools.count(1)
 
     def take(self):

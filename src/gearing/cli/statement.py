@@ -91,9 +91,11 @@ def _told(name: str, spec: Spec, state: TokenState, holding: Holding) -> dict[st
     for lot in holding.lots:
         parts, worth = parts_of_lot(lot, now), lot.units * now.nav // MINOR
         level = break_even(lot, now, exposure)
-        price = None if level is None or len(state.legs) > 1 else level / now.level * state.legs[0].mark
+        move = None if level is None else level / now.level - 1.0
+        price = None if move is None or len(state.legs) > 1 else (1.0 + move) * state.legs[0].mark
         lots.append({"since_ms": lot.time_ms, "units": lot.units, "cost": lot.cost, "worth": worth,
-                     "profit": worth - lot.cost, "break_even": price, "parts": parts})  # fmt: skip
+                     "profit": worth - lot.cost, "break_even": price, "break_even_move": move,
+                     "parts": parts})  # fmt: skip
         totals.update(parts)
         profit += worth - lot.cost
     for one in holding.sold:
@@ -124,7 +126,9 @@ def _show(holder: str, found: list[dict[str, Any]]) -> None:
         heading(f"{told['token']}: profit {as_text(told['profit'], grouped=True)} {told['settlement']}")
         rows = []
         for one in told["lots"]:
-            level = "–" if one["break_even"] is None else f"{one['break_even']:,.6g}"
+            level = "–" if one["break_even_move"] is None else f"{one['break_even_move']:+.2%}"
+            if one["break_even"] is not None:
+                level = f"{one['break_even']:,.6g} ({level})"
             rows.append(
                 (clock(one["since_ms"], seconds=False), "", *money(one, "units", "cost", "worth", "profit"), level)
             )

@@ -15,13 +15,18 @@ from gearing.cli.public import DISCLOSED, show_public
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gearing.core.state import TokenState
     from gearing.core.token import Token
+    from gearing.desk.life import Turn
     from gearing.desk.view import DeskView, TokenView
     from gearing.drive.measured import Measured
     from gearing.drive.outlook import Barrier
 
 DEMO = Path("gearing-demo.db")
+# Turns of a token's life that are shown; the JSON has all of them.
+_TURNS = 10
 
 
 def status(db: DeskOption = DEMO, as_json: JsonFlag = False) -> None:
@@ -68,6 +73,7 @@ def token_show(
     from gearing.core.terms import Spec
     from gearing.core.working import attribution_now
     from gearing.desk.boot import measured, spec_of
+    from gearing.desk.life import stage_of, turns_of
     from gearing.drive.disclosure import disclosed
     from gearing.store.store import Store
 
@@ -80,6 +86,7 @@ def token_show(
         token = spec_of(store, symbol)
         found = store.state(f"token:{symbol}")
         done = next((one for one in measured(store, symbol, 2) if not one.is_open), None)
+        turns = [] if public else turns_of(store, symbol)
     if public:
         shown = disclosed(seen.outlook, Spec(token), done)
         emit({"market_ms": view.market_ms, "public": shown}, "gearing.token-public/1", as_json,
@@ -96,9 +103,15 @@ def token_show(
     ledger = {account: to_float(amount) for account, amount in state.balances.items()}
     payload = {
         "database": str(db), "mode": view.mode, "market_ms": view.market_ms, "specification": token,
-        **_token_payload(seen), "ledger": ledger, "attribution_per_unit": money,
+        **_token_payload(seen), "ledger": ledger, "attribution_per_unit": money, "stage": stage_of(state),
+        "life": [turn._asdict() for turn in turns],
     }  # fmt: skip
-    emit(payload, "gearing.token-show/1", as_json, lambda: _show_token(view, seen, token, state, ledger, money))
+
+    def show() -> None:
+        _show_token(view, seen, token, state, ledger, money)
+        show_life(turns)
+
+    emit(payload, "gearing.token-show/1", as_json, show)
 
 
 def rebalances(
@@ -167,13 +180,13 @@ def _show_token(
 ) -> None:  # fmt: skip
     from gearing.cli.console import clock, label_of, span
     from gearing.cli.rules import show_fees, show_rule
+    from gearing.desk.life import stage_of
 
     now = seen.outlook
     say(f"{label_of(view.mode, view.speed)} · {'a desk runs' if view.running else 'no desk runs'}")
     typer.secho(f"{token.symbol}: {token.name or 'no longer name'}", bold=True)
     facts = [
-        ("status", seen.health if now.status == "open" else f"{now.status}; {seen.health}"),
-        ("as of", f"{clock(view.market_ms)} UTC"),
+        ("stage", stage_of(state)), ("health", seen.health), ("as of", f"{clock(view.market_ms)} UTC"),
         ("NAV", f"{now.nav:,.8f} {seen.settlement}"), ("units", f"{now.units:,.8f}"),
         ("equity", f"{now.equity:,.2f}"), ("exposure", f"{now.exposure:+,.2f}"),
         ("leverage", f"{now.leverage:+.4f}, target {now.target:+g}"),
@@ -203,6 +216,15 @@ def _show_token(
     heading(f"Where it came from, {seen.settlement} per unit")
     rows = [(name.replace("_", " "), f"{amount:+,.4f}") for name, amount in money.items() if abs(amount) > 5e-9]
     show_table(("part", Column("amount", "right")), [*rows, ("total", f"{sum(money.values()):+,.4f}")])
+
+
+def show_life(turns: Sequence[Turn]) -> None:
+    """Shows the last turns of a token's life, with who had them so and why."""
+    from gearing.cli.console import clock
+
+    heading("Life" if len(turns) <= _TURNS else f"Life, the last {_TURNS} turns of {len(turns)}")
+    show_table(("since, UTC", "", "by", "reason"),
+               [(clock(turn.time_ms, seconds=False), *turn[1:]) for turn in turns[-_TURNS:]])  # fmt: skip
 
 
 def _price(barrier: Barrier | None) -> str:
