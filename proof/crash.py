@@ -115,8 +115,8 @@ def exchange(place: Path) -> Iterator[None]:
         process.communicate()
 
 
-async def launch(place: Path) -> None:
-    """Launches the tokens, each in a book of its own, with its capital at the exchange."""
+async def launch(place: Path, *, together: bool = False) -> None:
+    """Launches the tokens, each in a book of its own or all of them in one, with their capital at the exchange."""
     control, rules = PaperClient(place / "s", "control"), {}
     await control.control(rq.TakeQuotes(quotes=script.quotes(0)))
     rules = {rule.symbol: rule for rule in await control.instruments()}
@@ -128,13 +128,17 @@ async def launch(place: Path) -> None:
             market.list_token(number, tuple(leg.symbol for leg in token.legs))
         for quote in script.quotes(0):
             market.take(quote, quote.time_ms)
-        for token in script.tokens():
-            client = PaperClient(place / "s", token.symbol)
-            await client.transfer("USDT", script.AMOUNT, f"seed{token.symbol}")
+        tokens = script.tokens()
+        for group in [tokens] if together else [[token] for token in tokens]:
+            names = [token.symbol for token in group]
+            name = "".join(names)
+            client = PaperClient(place / "s", name)
+            book = driver.open_book(name, store.meta.incarnation, names, script.START_MS)
+            for token in group:
+                await client.transfer("USDT", script.AMOUNT, f"seed{token.symbol}")
+                lots = tuple(rules[leg.symbol].lot for leg in token.legs)
+                driver.launch(book, Spec(token), lots, script.AMOUNT, script.UNITS, script.START_MS)
             await client.close()
-            book = driver.open_book(token.symbol, store.meta.incarnation, [token.symbol], script.START_MS)
-            lots = tuple(rules[leg.symbol].lot for leg in token.legs)
-            driver.launch(book, Spec(token), lots, script.AMOUNT, script.UNITS, script.START_MS)
         await InLoopKeeper(store).keep(driver.taken())
     await control.close()
 
@@ -235,13 +239,13 @@ def cases_of(passed: Counter[str]) -> list[Case]:
     return found + [Case(at, stops=True) for at in STOPPED]
 
 
-def run_all(share: float, seed: int) -> list[Ended]:
+def run_all(share: float, seed: int, *, together: bool = False) -> list[Ended]:
     """Runs a share of all cases, on as many cores as there are."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="crash") as name, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         template = Path(name)
         with exchange(template):
-            asyncio.run(launch(template))
+            asyncio.run(launch(template, together=together))
         with tempfile.TemporaryDirectory(prefix="crash") as whole:
             copied(template, Path(whole))
             expected, passed = undisturbed(Path(whole))
@@ -294,10 +298,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m proof.crash", description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="of all cases, by seed")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--together", action="store_true", help="both tokens in one book, whose trades are netted")
     parser.add_argument("--list", action="store_true", help="name each case")
     given = parser.parse_args()
     began = time.monotonic()
-    ended = run_all(given.share, given.seed)
+    ended = run_all(given.share, given.seed, together=given.together)
     for one in ended:
         if one.failures or not one.reached or given.list:
             print(f"{one.case}:", *(one.failures or ["holds" if one.reached else "not passed"]), sep="\n  ")

@@ -53,10 +53,10 @@ def moved(state: State, books: dict[str, BookState]) -> tuple[dict[str, object],
     wrong = []
     for name, book in books.items():
         transfers = {key: one for key, one in state.transfers.items() if key.startswith(f"{name}/")}
-        arrived = sum(one.amount for one in transfers.values()) - script.AMOUNT
+        arrived = sum(one.amount for one in transfers.values()) - script.AMOUNT * len(book.tokens)
         if arrived != sum(book.moved.values()):
             wrong.append(f"{name} moved {book.moved}, and {arrived} arrived")
-        if len(transfers) != book.moves + 1:
+        if len(transfers) != book.moves + len(book.tokens):
             wrong.append(f"{name} made {book.moves} moves, the exchange {len(transfers)} with its capital")
         if book.halted:
             wrong.append(f"{name} is halted: {book.halted}")

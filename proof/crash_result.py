@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from gearing.core.book import OrderPlaced, Purpose
+from gearing.core.book import LiveOrder, OrderPlaced, shared
 from gearing.core.events import Filled
 from gearing.core.journal import line_of, state_of
 from gearing.store.records import BookLine
@@ -64,7 +64,7 @@ def result_of(place: Path) -> Result:
     wrong = [str(breach) for breach in verify(place / "desk.db", processes=1).breaches]
     tokens: dict[str, object] = {}
     fills: dict[Key, Filling] = {}
-    purposes: dict[str, Purpose] = {}
+    orders: dict[str, LiveOrder] = {}
     with Store(place / "desk.db", "paper") as store:
         for token in script.tokens():
             projected = store.state(f"token:{token.symbol}")
@@ -77,19 +77,20 @@ def result_of(place: Path) -> Result:
             for event in _events(store, token.symbol):
                 key = (token.symbol, event.epoch, event.leg, event.slice)
                 fills[key] = fills.get(key, Filling()).plus(event.lots, event.price, event.commission)
-            for row in store.tagged(f"book:{token.symbol}", "order_placed"):
-                placed = _book_line(row.body).event
-                if isinstance(placed, OrderPlaced):
-                    purposes[placed.order.id] = placed.order.purpose
         if store.outbox_open():
             wrong.append("orders are left in the outbox")
         if store.requests():
             wrong.append("requests are left in the inbox")
         holders, answers = holdings(store), answered(store)
         books = {one.stream.partition(":")[2]: book_of(one.body) for one in store.states() if is_book(one.stream)}
+        for name in books:
+            for row in store.tagged(f"book:{name}", "order_placed"):
+                placed = _book_line(row.body).event
+                if isinstance(placed, OrderPlaced):
+                    orders[placed.order.id] = placed.order
     with closing(PaperFile(place / "paper.db")) as file:
         exchange = file.load(script.setup())
-    venue, more = _venue(exchange, purposes)
+    venue, more = _venue(exchange, orders)
     cash, lost = moved(exchange, books)
     return Result(tokens, fills, venue, holders, answers, cash, (*wrong, *more, *lost))
 
@@ -122,18 +123,21 @@ def _events(store: Store, token: str) -> Iterator[Filled]:
             yield event
 
 
-def _venue(state: State, purposes: dict[str, Purpose]) -> tuple[dict[Key, Filling], list[str]]:
-    """Returns what the exchange filled, and what is wrong with its orders."""
+def _venue(state: State, orders: dict[str, LiveOrder]) -> tuple[dict[Key, Filling], list[str]]:
+    """Returns what the exchange filled for each token, and what is wrong with its orders."""
     found: dict[Key, Filling] = {}
     wrong = []
     if state.clock.orders != len(state.orders):
         wrong.append(f"the exchange took {state.clock.orders} orders of {len(state.orders)} ids")
-    for order in state.orders.values():
-        purpose = purposes.get(order.request.client_id)
-        if purpose is None:
-            wrong.append(f"the exchange has order {order.request.client_id}, which no journal knows")
+    for sent in state.orders.values():
+        order = orders.get(sent.request.client_id)
+        if order is None:
+            wrong.append(f"the exchange has order {sent.request.client_id}, which no journal knows")
             continue
-        key = (purpose.token, purpose.epoch, purpose.leg, purpose.slice)
-        for trade in order.trades:
-            found[key] = found.get(key, Filling()).plus(trade.lots, trade.price, trade.commission)
+        for trade in sent.trades:
+            lots = order.split(trade.lots)
+            for share, mine, charge in zip(order.shares, lots, shared(trade.commission, lots), strict=True):
+                p = share.purpose
+                key = (p.token, p.epoch, p.leg, p.slice)
+                found[key] = found.get(key, Filling()).plus(mine, trade.price, charge)
     return found, wrong

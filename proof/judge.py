@@ -53,6 +53,7 @@ class Judge:
                 stands = book.state.halted or all(token.state.status == "wiped" for token in book.tokens)
                 found += [] if stands else [f"{name}: trades in lots of a size that is no more"]
                 continue
+            self.seen["crossed"] += 0 if book.state.crossings is UNSET else book.state.crossings
             if book.state.live:
                 found.append(f"{name}: orders are open at the end: {sorted(book.state.live)}")
             differs = self.driver.differences(book, self.venue.statement(name))
@@ -97,7 +98,8 @@ class Judge:
         state, name = running.state, running.name
         self.seen["wiped"] += state.status == "wiped"
         self.seen["rolled"] += any(leg.number > 0 for leg in state.legs)
-        self.seen["liquidated"] += any(not one.deleveraged for one in self.venue.state.forced.get(name, []))
+        forced = self.venue.state.forced.get(running.book.name, [])
+        self.seen["liquidated"] += any(not one.deleveraged for one in forced)
         mine = [words for words in self.alarms if words.startswith(f"{name}: ")]
         if state.status == "wiped":
             # A desk whose clock is an hour off has every order refused as too old or too early, and says so.

@@ -64,6 +64,8 @@ _VISIBILITY_MS = 1_000
 # After the faults end: longer than the longest outage and its reconciliation.
 _SETTLE_STEPS = 75
 _RESERVE = 10**9 * MINOR
+# How often all tokens share one book.
+_TOGETHER = 0.4
 
 
 class Outcome(NamedTuple):
@@ -112,12 +114,13 @@ class _Simulation:
         )
         leaves_ms = self.start_ms + self.draw.randrange(5, max(int(hours * 60), 6)) * 60_000
         self.tokens = tokens_of(self.draw, self.tiers, leaves_ms)
+        self.together = len(self.tokens) > 1 and random.Random(f"books {seed}").random() < _TOGETHER
         self.endless = EndlessMarket(seed)
         # Holders draw on their own, so that a seed's faults are what they were without them.
         self.visits = random.Random(seed ^ 0x464C4F57)
         self.is_visited = self.visits.random() < 0.6
         self.told: set[str] = set()
-        self.seen: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter(together=int(self.together))
         self.alarms: list[str] = []
         self.failures: list[str] = []
 
@@ -279,20 +282,23 @@ class _Simulation:
         return PaperVenue(self.hub, name)
 
     async def launch(self) -> None:
-        """Launches every token in a book of its own, with its capital at the venue."""
+        """Launches every token in a book of its own, or all of them in one, with its capital at the venue."""
         rules = {rule.symbol: rule for rule in await self.venue("T0").instruments()}
         with Store(self.file, "demo") as store:
             market = Market(GuardLimits())
             driver = Driver(market)
             for symbol, mark in self.marks(self.start_ms).items():
                 market.take(Quote(symbol=symbol, time_ms=self.start_ms, mark=mark, index=mark), self.start_ms)
-            for token in self.tokens:
-                amount = 1_000_000 * MINOR
-                await self.venue(token.symbol).transfer("USDT", amount, f"seed{token.symbol}")
-                book = driver.open_book(token.symbol, store.meta.incarnation, [token.symbol], self.start_ms)
-                spec = Spec(token)
-                lots = tuple(rules[symbol].lot for symbol in spec.chains.first(spec.chains.at(self.start_ms)))
-                driver.launch(book, spec, lots, amount, 10_000 * MINOR, self.start_ms)
+            for tokens in [self.tokens] if self.together else [[one] for one in self.tokens]:
+                names = [token.symbol for token in tokens]
+                name = "TOGETHER" if self.together else names[0]
+                book = driver.open_book(name, store.meta.incarnation, names, self.start_ms)
+                for token in tokens:
+                    amount = 1_000_000 * MINOR
+                    await self.venue(name).transfer("USDT", amount, f"seed{token.symbol}")
+                    spec = Spec(token)
+                    lots = tuple(rules[symbol].lot for symbol in spec.chains.first(spec.chains.at(self.start_ms)))
+                    driver.launch(book, spec, lots, amount, 10_000 * MINOR, self.start_ms)
             await InLoopKeeper(store).keep(driver.taken())
 
     async def started(self) -> asyncio.Task[None]:

@@ -8,11 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from proof.crash import Case, copied, exchange, launch, run_case, undisturbed
 
+from gearing.store.store import Store
+
 CASES = [
     Case("commit.amid:20"), Case("decision.after:2", "forced.sent"), Case("sending.after:4"), Case("send.sent:2"),
     Case("fill.before:2", "query.answered"), Case("reconcile.before:1"), Case("sending.after:2", stops=True),
     Case("answer.after:4"), Case("dealing.after:2", "settled.before"), Case("cash.after:2"),
     Case("transfer.before:2", stops=True),
+]  # fmt: skip
+
+# Of two tokens in one book, which trade with each other and share orders.
+TOGETHER = [
+    Case("decision.before:1"), Case("sending.after:2", "query.answered"), Case("send.sent:4"), Case("fill.before:5"),
+    Case("end.after:6"), Case("sending.after:3", stops=True), Case("settled.before:4"),
 ]  # fmt: skip
 
 
@@ -44,5 +52,23 @@ def test_whoever_was_killed_or_stopped_ends_as_if_nobody_had_been(harness):
     template, expected, _ = harness
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(lambda case: run_case(template, case, expected), CASES))
+    assert {str(one.case): one.failures for one in ended if one.failures} == {}
+    assert [str(one.case) for one in ended if not one.reached] == []
+
+
+def test_two_tokens_of_one_book_end_as_if_nobody_had_been_killed(tmp_path):
+    template, whole = tmp_path / "launched", tmp_path / "whole"
+    template.mkdir()
+    whole.mkdir()
+    with exchange(template):
+        asyncio.run(launch(template, together=True))
+    copied(template, whole)
+    expected, _ = undisturbed(whole)
+    assert expected.wrong == ()
+    with Store(whole / "desk.db") as store:
+        assert list(store.tagged("book:T0T1", "crossed"))
+        assert any(b'"parts":[{' in row.body for row in store.tagged("book:T0T1", "order_placed"))
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda case: run_case(template, case, expected), TOGETHER))
     assert {str(one.case): one.failures for one in ended if one.failures} == {}
     assert [str(one.case) for one in ended if not one.reached] == []

@@ -106,13 +106,15 @@ def test_a_leverage_that_does_not_carry_the_target_is_refused(tmp_path):
     assert plan.margins == {"BTC3L": MarginChoice(5.0, "cross")}
 
 
-def test_one_instrument_stands_for_one_token_of_a_book(tmp_path):
+def test_tokens_of_one_book_share_an_instrument_by_cross_margin_only(tmp_path):
     for name in ("A", "B"):
         token = gr.Token(symbol=name, target=2.0, rule="ftx", legs=(gr.Perpetual(symbol="BTCUSDT"),))
         (tmp_path / f"{name}.toml").write_text(format_token(token))
-    text = "".join(f'[[tokens]]\nfile = "{name}.toml"\nbook = "ONE"\n' for name in ("A", "B"))
-    with pytest.raises(SpecError, match="each instrument once in a book"):
-        planned(parse_desk(text), tmp_path)
+    lines = [f'[[tokens]]\nfile = "{name}.toml"\nbook = "ONE"\n' for name in ("A", "B")]
+    assert [placed.book for placed in planned(parse_desk("".join(lines)), tmp_path).tokens] == ["ONE", "ONE"]
+    lines[1] += 'margin_mode = "isolated"\nleverage = 4.0\n'
+    with pytest.raises(SpecError, match="BTCUSDT in A and B, with isolated margin"):
+        planned(parse_desk("".join(lines)), tmp_path)
 
 
 def test_a_quick_clock_gives_a_slow_machine_time():

@@ -353,9 +353,8 @@ def test_navs_are_published_each_minute_with_their_marks():
 def test_a_wiped_token_is_closed_and_covered_and_the_others_go_on():
     other = gr.Token(symbol="U", target=-1.0, rule=gr.Rule(deviation=0.5), legs=(gr.Perpetual(symbol="A"),))
     desk = Desk(token("A"), other).opened()
-    orders = desk.quote(60.0)
-    (order,) = [one for one in orders if one.purpose.token == "T"]
-    assert order.reduces
+    (order,) = desk.quote(60.0)
+    assert [share.lots for share in order.of("T")] == [-30_000_000]
     desk.hear(desk.trade(order, price=60.0), desk.status(order))
     assert desk.it.state.status == "wiped"
     assert desk.it.state.equity == 0

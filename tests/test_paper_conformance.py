@@ -145,6 +145,10 @@ async def funding_turned(self, sound, since_ms):
     return [replace(p, amount=-p.amount) for p in await sound.funding_payments(since_ms)]
 
 
+async def settlements_of_nothing(self, sound, symbol, since_ms):
+    return []
+
+
 async def rules_of_nothing(self, sound):
     return [replace(rules, lot="0.0000001") for rules in await sound.instruments()]
 
@@ -198,6 +202,7 @@ BUGS = {
     "C26": ("was set", {"set_setting": set_nothing}),
     "C27": ("sent twice under one reference", {"transfer": transfer_again}),
     "C28": ("the formula gives", {"funding_payments": funding_turned}),
+    "C30": ("was told 0 times", {"settlements": settlements_of_nothing}),
     "C29": ("below the least notional", {"instruments": rules_of_nothing}),
     "C31": ("dated back", {"quotes": quotes_dated_back}),
     "C32": ("none of the fills", {"reports": reports_double}),

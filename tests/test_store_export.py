@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +170,7 @@ def test_funding_of_a_frozen_token_moves_its_wallet_as_the_venue_moved_it(tmp_pa
 
 def test_trades_of_any_kind_cost_what_the_ledger_says():
     """Opened, raised, closed in parts, turned round: at random, against the ledger's own books."""
-    dice = random.Random(7)
+    dice, shares = random.Random(7), random.Random(8)
     launched = happened()[0].event
     assert isinstance(launched, ev.Launched)
     work = Working(Spec(launched.token), happened()[1].state)
@@ -181,8 +181,13 @@ def test_trades_of_any_kind_cost_what_the_ledger_says():
     for _ in range(500):
         lots, price = dice.choice((-1, 1)) * dice.randint(1, 10**6), round(dice.uniform(20_000, 60_000), 2)
         held, charge = work.legs[0].lots, dice.randint(0, 10**6)
-        work.trade(0, lots, price, charge, 0)
-        token.trade(token.legs[0], lots, Decimal(repr(price)), charge)
+        paid = script.worth(lots, token.legs[0].lot, Decimal(repr(price)), ROUND_CEILING)
+        if shares.random() < 0.5:  # a part of a trade of several tokens
+            paid += shares.choice((-1, 0, 1))
+            work.trade(0, lots, price, charge, 0, paid=paid)
+        else:
+            work.trade(0, lots, price, charge, 0)
+        token.trade(token.legs[0], lots, Decimal(repr(price)), charge, paid)
         turns += held * work.legs[0].lots < 0
         assert (token.legs[0].lots, token.legs[0].cost) == (work.legs[0].lots, work.legs[0].basis)
         assert (token.wallet, token.unrealised) == (work.balances.wallet, work.balances.unrealised)

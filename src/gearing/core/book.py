@@ -2,15 +2,21 @@
 
 An order's intent is journalled before it is sent, under an id that is never used again. What became of it is
 what the venue says about that id, and nothing else. A trade is booked once.
+
+Tokens of one book that hold the same instrument trade together: what they want against each other changes hands at the
+mark and is never sent, and what is left is one order, of which each has a share.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from gearing.core.events import Event, Outcome
+from gearing.core.money import apportioned
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _FORCED_KEPT = 255
@@ -26,6 +32,20 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
 
 
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """A token's part of an order.
+
+    Args:
+        purpose: whom it is for.
+        lots: signed, intended.
+        filled: lots booked so far.
+    """
+
+    purpose: Purpose
+    lots: int
+    filled: int = 0
+
+
 class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
     """An order whose end the venue has not yet told.
 
@@ -33,10 +53,11 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
         id: its client id at the venue.
         lots: signed, intended.
         reduces: it may only lower the position.
-        purpose: whom it is for.
+        purpose: whom it is for; of an order of several tokens, the first of them.
         filled: lots booked so far.
         trades: the venue's ids of what was booked.
         ends: what the venue said of its end while fills of it are still missing: (outcome, filled, words).
+        parts: of each of several tokens, its part; unset: it is for one.
     """
 
     id: str
@@ -47,6 +68,26 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
     filled: int = 0
     trades: tuple[str, ...] = ()
     ends: tuple[Outcome, int, str] | None = None
+    parts: tuple[Share, ...] | UnsetType = UNSET
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """What each token has of it."""
+        if self.parts is UNSET:
+            return (Share(purpose=self.purpose, lots=self.lots, filled=self.filled),)
+        return self.parts
+
+    def among(self, shares: tuple[Share, ...]) -> LiveOrder:
+        """Returns it as an order of these shares; one alone is an order like any other."""
+        return self if len(shares) == 1 else msgspec.structs.replace(self, parts=shares)
+
+    def of(self, token: str) -> tuple[Share, ...]:
+        """Returns what one token has of it."""
+        return tuple(share for share in self.shares if share.purpose.token == token)
+
+    def split(self, lots: int) -> tuple[int, ...]:
+        """Returns which lots of a fill are whose: by what each still lacks, the largest remainder first."""
+        return shared(lots, [share.lots - share.filled for share in self.shares])
 
 
 class BookState(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +105,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
         moves: how often money of flows was moved between the venue's account and the reserve.
         moved: of each asset, what was moved to the venue's account in all.
         move: the last of these: asset, amount and reference; whoever begins anew makes sure of it.
+        crossings: how often tokens traded with each other; unset: never.
     """
 
     number: int = 0
@@ -77,6 +119,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     moves: int = 0
     moved: dict[str, int] = {}
     move: tuple[str, int, str] | None = None
+    crossings: int | UnsetType = UNSET
 
 
 class BookOpened(Event, frozen=True, kw_only=True, tag="book_opened"):
@@ -91,6 +134,22 @@ class OrderPlaced(Event, frozen=True, kw_only=True, tag="order_placed"):
     """An order is intended; it is sent after this is durable."""
 
     order: LiveOrder
+
+
+class Crossed(Event, frozen=True, kw_only=True, tag="crossed"):
+    """Tokens traded with each other what they wanted of one instrument, at its guarded mark; the lots sum to nothing.
+
+    Args:
+        id: of the crossing; the fill of each token names it as its trade.
+        symbol: of the instrument.
+        price: its mark.
+        parts: what each had of it.
+    """
+
+    id: str
+    symbol: str
+    price: float
+    parts: tuple[Share, ...]
 
 
 class Traded(Event, frozen=True, kw_only=True, tag="traded"):
@@ -180,6 +239,7 @@ class MoveRefused(Event, frozen=True, kw_only=True, tag="move_refused"):
 BookEvent = (
     BookOpened
     | OrderPlaced
+    | Crossed
     | Traded
     | EndTold
     | OrderClosed
@@ -201,6 +261,32 @@ def order_id(state: BookState) -> str:
     return f"{state.incarnation}{_base36(state.number, 4)}{_base36(state.orders + 1, 10)}"
 
 
+def crossing_id(state: BookState) -> str:
+    """Returns the id of the book's next crossing; no order has one like it."""
+    return f"{state.incarnation}{_base36(state.number, 4)}x{_base36(_crossings(state) + 1, 9)}"
+
+
+def shared(total: int, weights: Sequence[int]) -> tuple[int, ...]:
+    """Returns a signed total in parts that sum to it, by the size of weights, the largest remainder first."""
+    sizes = [abs(weight) for weight in weights]
+    sign = -1 if total < 0 else 1
+    return tuple(sign * part for part in apportioned(abs(total), sizes))
+
+
+def met(wanted: Sequence[int]) -> tuple[int, ...]:
+    """Returns what of signed lots that tokens want of one instrument meets lots of the other side, of each.
+
+    All of the smaller side is met; of the larger one each has its part, by size.
+    """
+    bought, sold = sum(max(lots, 0) for lots in wanted), sum(max(-lots, 0) for lots in wanted)
+    least = min(bought, sold)
+    if least == 0:
+        return (0,) * len(wanted)
+    buys = apportioned(least, [max(lots, 0) for lots in wanted])
+    sells = apportioned(least, [max(-lots, 0) for lots in wanted])
+    return tuple(buy - sell for buy, sell in zip(buys, sells, strict=True))
+
+
 def book_step(state: BookState, event: BookEvent) -> BookState:
     """Returns the book after an event.
 
@@ -215,7 +301,15 @@ def book_step(state: BookState, event: BookEvent) -> BookState:
         case OrderPlaced(order=order):
             if order.id != order_id(state):
                 raise BookError(f"order {order.id} has not the next id, {order_id(state)}")
+            if sum(share.lots for share in order.shares) != order.lots:
+                raise BookError(f"the shares of order {order.id} do not sum to its {order.lots} lots")
             return msgspec.structs.replace(state, orders=state.orders + 1, live={**state.live, order.id: order})
+        case Crossed():
+            if event.id != crossing_id(state):
+                raise BookError(f"crossing {event.id} has not the next id, {crossing_id(state)}")
+            if sum(part.lots for part in event.parts):
+                raise BookError(f"what crosses in {event.id} does not sum to nothing")
+            return msgspec.structs.replace(state, crossings=_crossings(state) + 1)
         case Traded():
             return _with(state, _traded(_live(state, event.id), event))
         case EndTold():
@@ -252,7 +346,15 @@ def _traded(order: LiveOrder, event: Traded) -> LiveOrder:
         raise BookError(f"trade {event.trade} of order {order.id} is booked already")
     if event.lots == 0 or (event.lots > 0) != (order.lots > 0) or abs(filled) > abs(order.lots):
         raise BookError(f"a fill of {event.lots} lots does not fit into order {order.id} of {order.lots}")
-    return msgspec.structs.replace(order, filled=filled, trades=(*order.trades, event.trade))
+    parts = order.parts
+    if parts is not UNSET:
+        split = zip(parts, order.split(event.lots), strict=True)
+        parts = tuple(msgspec.structs.replace(part, filled=part.filled + lots) for part, lots in split)
+    return msgspec.structs.replace(order, filled=filled, trades=(*order.trades, event.trade), parts=parts)
+
+
+def _crossings(state: BookState) -> int:
+    return 0 if state.crossings is UNSET else state.crossings
 
 
 def _live(state: BookState, key: str) -> LiveOrder:

@@ -120,6 +120,8 @@ class Filled(Event, frozen=True, kw_only=True, tag="filled"):
         lots: signed.
         price: at which it was traded.
         commission: ≥ 0.
+        paid: its part (got: < 0) of what the venue's trade came to, minor units, where that was of several tokens, or
+            of a crossing; unset: its value, rounded up.
     """
 
     leg: int
@@ -130,6 +132,7 @@ class Filled(Event, frozen=True, kw_only=True, tag="filled"):
     lots: int
     price: float
     commission: int
+    paid: int | UnsetType = UNSET
 
 
 class OrderEnded(Event, frozen=True, kw_only=True, tag="order_ended"):
@@ -152,6 +155,7 @@ class Liquidated(Event, frozen=True, kw_only=True, tag="liquidated"):
         price: at which it was closed.
         charge: commission and liquidation fee, ≥ 0.
         deleveraged: by auto-deleveraging, which is no fault of the position.
+        paid: see `Filled`.
     """
 
     leg: int
@@ -160,6 +164,7 @@ class Liquidated(Event, frozen=True, kw_only=True, tag="liquidated"):
     charge: int
     trade: str
     deleveraged: bool = False
+    paid: int | UnsetType = UNSET
 
 
 class Operated(Event, frozen=True, kw_only=True, tag="operated"):

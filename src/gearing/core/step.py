@@ -200,11 +200,12 @@ def _filled(spec: Spec, state: TokenState, event: ev.Filled) -> Step:
         raise StepError(f"a fill of {event.lots} lots does not fit into an order of {attempt.lots}")
     work = Working(spec, state)
     if running.reason == dealing.DEALING:
-        work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, FLOWS)
+        work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, FLOWS, paid=event.paid)
         dealing.hedged(work, event.leg, event.lots)
     else:
         rolls = running.reason == rolling.ROLL
-        work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, SPREAD, rolls=rolls)
+        work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, SPREAD, rolls=rolls,
+                   paid=event.paid)  # fmt: skip
     after = work.finished(rebalance=trading.filled(work, event.leg, event.lots))
     return Step(after, tuple(work.entry))
 
@@ -249,7 +250,7 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
     work.mark(prices)
     if work.equity > 0:
         work.close_stretch()
-    work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION)
+    work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION, paid=event.paid)
     if not event.deleveraged:
         rolling.leave_as_is(work)
     if _is_lost(work) and not _is_over(state):

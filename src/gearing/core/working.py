@@ -9,7 +9,7 @@ import math
 
 import msgspec
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from gearing.core import attribution as att
 from gearing.core.ledger import (
@@ -165,8 +165,9 @@ class Working:
         self.post(self._unrealised() - self.balances.unrealised, UNREALISED, PRICE)
 
     def trade(
-        self, k: int, lots: int, price: float, charge: int, now_ms: int, account: str = SPREAD, *, rolls: bool = False
-    ) -> None:
+        self, k: int, lots: int, price: float, charge: int, now_ms: int, account: str = SPREAD, *, rolls: bool = False,
+        paid: int | UnsetType = UNSET,
+    ) -> None:  # fmt: skip
         """Books a trade of leg k: the position at what it cost, the charge, and what was lost against the mark.
 
         Bought money is rounded up, sold money down, profit of a closed part goes by average cost.
@@ -178,9 +179,11 @@ class Working:
             now_ms: when.
             account: SPREAD for a trade of the token's own, LIQUIDATION for the venue's, FLOWS for a flow's hedge.
             rolls: whether it is a trade of a roll, which leaves the attribution's stretch as it is.
+            paid: what was paid (got: < 0), where it is a part of a larger trade; unset: its own value, rounded up.
         """
         leg = self.legs[k]
-        paid = value_of(lots, leg.lot_size, price, CEILING)
+        if paid is UNSET:
+            paid = value_of(lots, leg.lot_size, price, CEILING)
         closed = _closed(leg.lots, lots)
         realised = 0
         if closed:

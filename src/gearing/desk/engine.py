@@ -25,6 +25,7 @@ from gearing.drive.outbox import Ask, Outbox, row_of
 from gearing.drive.primary import due_cash
 from gearing.drive.reserve import payments
 from gearing.drive.running import Book
+from gearing.drive.together import unbooked
 from gearing.store.records import Answer, OutboxChange, OutboxRow
 from gearing.venues.protocol import (
     Forced,
@@ -257,7 +258,10 @@ class Engine:
         since_ms = min((leg.funded_ms for token in book.tokens for leg in token.state.legs), default=0)
         for forced in await venue.forced_trades(book.state.reconciled_ms):
             self.driver.on_forced(book, forced)
-        for payment in sorted(await venue.funding_payments(since_ms), key=lambda one: one.settlement_ms):
+        settled = [one for symbol in sorted(book.shares) for one in await venue.settlements(symbol, since_ms)]
+        payments = await venue.funding_payments(since_ms)
+        payments += unbooked(book, settled, payments)
+        for payment in sorted(payments, key=lambda one: one.settlement_ms):
             self.driver.on_funding(book, payment, self.clock.now_ms())
         await self.settle()
         await self._settle_reserve(book)

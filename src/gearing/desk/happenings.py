@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -107,7 +108,10 @@ def _of_book(line: Written) -> Happening | None:
     level: Level = "info"
     match event:
         case bk.OrderPlaced(order=order):
-            words = f"order {order.id}: {order.lots:+,} lots of {order.symbol} for {order.purpose.token}"
+            words = f"order {order.id}: {order.lots:+,} lots of {order.symbol} for {_names(order.shares)}"
+        case bk.Crossed():
+            lots = sum(abs(part.lots) for part in event.parts) // 2
+            words = f"{_names(event.parts)} cross {lots:,} lots of {event.symbol} at {event.price:g}"
         case bk.Reconciled() if event.differences:
             level, words = "warning", "; ".join(
                 f"{d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in event.differences
@@ -122,6 +126,10 @@ def _of_book(line: Written) -> Happening | None:
             return None
     tag = str(type(event).__struct_config__.tag)
     return Happening(time_ms=event.time_ms, level=level, kind=tag, book=line.stream.partition(":")[2], words=words)
+
+
+def _names(shares: Sequence[bk.Share]) -> str:
+    return " and ".join(dict.fromkeys(share.purpose.token for share in shares))
 
 
 # Of a holder nothing is told: what is dealt for all of them together is.

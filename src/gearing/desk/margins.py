@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Collection, Mapping
 
 from gearing.core.token import Token
-from gearing.drive.margining import DEFAULT, MarginChoice, may_be_set, needed, said, wanted_settings
+from gearing.drive.margining import DEFAULT, MarginChoice, larger, may_be_set, needed, said, wanted_settings
 from gearing.drive.running import Book
 from gearing.venues.protocol import RefusedError, Setting, Venue
 
@@ -69,17 +69,22 @@ class Margins:
         Raises:
             Exception: the venue did not tell; nothing is known then.
         """
-        found = []
+        wanted: dict[str, Setting] = {}
+        lots: dict[str, int] = {}
         for running in book.tokens:
             if running.state.status in _OVER and running.state.is_flat:
                 continue
-            wanted = wanted_settings(running.spec.token, self._choices.get(running.name, DEFAULT))
-            lots = dict(zip(running.symbols, (leg.lots for leg in running.state.legs), strict=True))
+            settings = wanted_settings(running.spec.token, self._choices.get(running.name, DEFAULT))
             coming = [symbol for symbol in running.spec.chains.coming(running.state) if symbol in listed]
-            for symbol in dict.fromkeys([*lots, *coming]):
-                now = await _set(venue, symbol, wanted[symbol], lots.get(symbol, 0))
-                if now != wanted[symbol]:
-                    found.append(said(symbol, now, wanted[symbol]))
+            for symbol in [*running.symbols, *coming]:
+                wanted[symbol] = larger(wanted.get(symbol), settings[symbol])
+            for symbol, leg in zip(running.symbols, running.state.legs, strict=True):
+                lots[symbol] = lots.get(symbol, 0) or leg.lots
+        found = []
+        for symbol, setting in wanted.items():
+            now = await _set(venue, symbol, setting, lots.get(symbol, 0))
+            if now != setting:
+                found.append(said(symbol, now, setting))
         return tuple(found)
 
     def _event(self, book: str) -> asyncio.Event:

@@ -21,6 +21,7 @@ from gearing.drive.driver import Driver
 from gearing.drive.market import Market
 from gearing.drive.outbox import row_of
 from gearing.drive.primary import due_cash
+from gearing.drive.together import unbooked
 from gearing.errors import InputError
 from gearing.store.records import Commit, OutboxRow
 from gearing.store.store import Store
@@ -99,15 +100,25 @@ class Past:
         self._settle(now_ms)
 
     def _take(self, quotes: list[Quote], now_ms: int) -> None:
-        for due in self.feed.settlements(self.paper.state.now_ms, now_ms) if self.paper.state.now_ms else ():
+        settles = self.feed.settlements(self.paper.state.now_ms, now_ms) if self.paper.state.now_ms else []
+        for due in settles:
             if due.symbol in self.paper.state.listings:
                 rate = Rate(symbol=due.symbol, settlement_ms=due.time_ms, rate=due.rate)
                 self.paper.control(rq.SetRate(rate=rate))
         listed = self.paper.state.listings
         self.paper.take([quote for quote in quotes if quote.symbol in listed])
         self._hear(now_ms)
+        if settles:
+            self._hear_of_sums(now_ms)
         self.driver.on_quotes(quotes, now_ms)
         self._settle(now_ms)
+
+    def _hear_of_sums(self, now_ms: int) -> None:
+        """Tells the driver of settlements that its books' exchange accounts were no part of."""
+        for name, book in self.driver.books.items():
+            settled = [one for symbol in sorted(book.shares) for one in self.paper.state.settled.get(symbol, ())[-1:]]
+            for payment in list(unbooked(book, settled, self.paper.state.payments.get(name, ()))):
+                self.driver.on_funding(book, payment, now_ms)
 
     def _settle(self, now_ms: int) -> None:
         """Has what came of it done at once, and what comes of that."""

@@ -186,7 +186,9 @@ def planned(config: DeskConfig, base: Path, *, database: Path | None = None, spe
         feed = read_replay(base / config.feed.prices, funding, config.feed.symbol)
         start_ms = feed.first_ms
     tokens = _tokens(config, base)
-    problems = [problem for placed in tokens for problem in _misfits(placed.token, feed)] + _crowded(tokens)
+    problems = [problem for placed in tokens for problem in _misfits(placed.token, feed)]
+    entries = zip(tokens, config.tokens, strict=False)
+    problems += _crowded(tokens, {one.token.symbol for one, entry in entries if entry.margin_mode == "isolated"})
     if problems:
         raise SpecError(problems)
     if any(any(Chains(placed.token.legs).leaves_ms) for placed in tokens):
@@ -290,8 +292,8 @@ def _misfits(token: Token, feed: Feed) -> list[Problem]:
     return problems
 
 
-def _crowded(tokens: tuple[Placed, ...]) -> list[Problem]:
-    """Names tokens that cannot share: a symbol stands for one token, an instrument for one token of a book."""
+def _crowded(tokens: tuple[Placed, ...], isolated: set[str]) -> list[Problem]:
+    """Names tokens that cannot share: a symbol stands for one token, an instrument of several for one margin."""
     problems = []
     names = [placed.token.symbol for placed in tokens]
     problems += [
@@ -300,11 +302,11 @@ def _crowded(tokens: tuple[Placed, ...]) -> list[Problem]:
     ]
     held: dict[tuple[str, str], str] = {}
     for token, book, _ in tokens:
-        for symbol in Chains(token.legs).symbols if not desk_problems(token) else ():
+        for symbol in dict.fromkeys(Chains(token.legs).symbols) if not desk_problems(token) else ():
             other = held.setdefault((book, symbol), token.symbol)
-            if other != token.symbol:
+            if other != token.symbol and isolated & {other, token.symbol}:
                 problems.append(Problem(
-                    f"book {book}", f"{symbol} in {other} and {token.symbol}", "each instrument once in a book",
-                    "Give one of the two a book of its own.",
+                    f"book {book}", f"{symbol} in {other} and {token.symbol}, with isolated margin",
+                    "cross margin, or each instrument once in a book", "Give one of the two a book of its own.",
                 ))  # fmt: skip
     return problems

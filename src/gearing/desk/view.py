@@ -138,7 +138,7 @@ def stored_view(store: Store, *, running: bool) -> DeskView:
             if f"token:{name}" in states:
                 state = state_of(states[f"token:{name}"].body)
                 unknown = [order for order in _unknown(store, stream.partition(":")[2], book, now_ms, running=running)
-                           if order.purpose.token == name]  # fmt: skip
+                           if order.of(name)]  # fmt: skip
                 tokens.append(_stored(store, name, state, stream.partition(":")[2], book.halted, now_ms, unknown))
     return DeskView(
         mode=store.meta.mode, database=str(store.path), running=running, market_ms=now_ms,

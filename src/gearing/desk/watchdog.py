@@ -77,7 +77,7 @@ class Watchdog:
         stale = reasons[0] if reasons else ("the price is stale" if age_ms > self._limits.stale_ms else "")
         alone, live = len(book.tokens) == 1, book.state.live
         unknown = [live[key] for key in self._engine.outbox.unknown()
-                   if key in live and live[key].purpose.token == running.name]  # fmt: skip
+                   if key in live and live[key].of(running.name)]  # fmt: skip
         return token_view(
             running.spec, running.state, book.name, marks=tuple(market.price(symbol) for symbol in running.symbols),
             daily=tuple(self._daily(symbol) for symbol in running.symbols), why=running.why,

@@ -13,7 +13,7 @@ import msgspec
 
 from gearing.core import book as bk
 from gearing.core import events as ev
-from gearing.core.book import BookState, LiveOrder, Purpose, book_step, order_id
+from gearing.core.book import BookState, LiveOrder, Share, book_step, order_id
 from gearing.core.invariants import breaches
 from gearing.core.journal import Line, state_body, state_hash
 from gearing.core.record import DAY_MS
@@ -34,6 +34,16 @@ from gearing.drive.rolls import roll_now, why_not
 from gearing.drive.running import Book, Running
 from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
+from gearing.drive.together import (
+    Wanted,
+    funding_shares,
+    held_at,
+    positions,
+    sizes_at,
+    split_fill,
+    split_forced,
+    trade_together,
+)
 from gearing.store.records import BookLine, Nav, NavKind
 from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, OrderStatus, Quote, Statement, Trade
 
@@ -102,6 +112,7 @@ class Driver:
         self.tokens.append(running)
         self.by_name[running.name] = running
         book.tokens.append(running)
+        book.sees_shares()
         if any(spec.chains.expiries_ms):
             self._dated.append(running)
         self.market.list_token(running.number, spec.chains.symbols)
@@ -121,7 +132,11 @@ class Driver:
         return running
 
     def taken(self) -> Effects:
-        """Returns what came of the inputs since the last call."""
+        """Returns what came of the inputs since the last call; they count as one instant, whose trades are netted."""
+        for book in self.books.values():
+            while book.wanted:
+                wanted, book.wanted = book.wanted, []
+                trade_together(self, book, wanted, self._ended)
         effects, self.effects = self.effects, Effects()
         return effects
 
@@ -182,13 +197,16 @@ class Driver:
             return
         self.note(book, bk.Traded(time_ms=trade.time_ms, id=order.id, trade=trade.trade_id, lots=trade.lots,
                                   price=trade.price, commission=trade.commission))  # fmt: skip
-        running, purpose = self.by_name[order.purpose.token], order.purpose
-        self.apply(running, ev.Filled(
-            time_ms=trade.time_ms, leg=purpose.leg, epoch=purpose.epoch, slice=purpose.slice, attempt=purpose.attempt,
-            trade=trade.trade_id, lots=trade.lots, price=trade.price, commission=trade.commission,
-        ))  # fmt: skip
+        for share, lots, commission, paid in split_fill(book, order, trade):
+            purpose = share.purpose
+            self.apply(self.by_name[purpose.token], ev.Filled(
+                time_ms=trade.time_ms, leg=purpose.leg, epoch=purpose.epoch, slice=purpose.slice,
+                attempt=purpose.attempt, trade=trade.trade_id, lots=lots, price=trade.price, commission=commission,
+                paid=paid,
+            ))  # fmt: skip
         self._close_if_whole(book, trade.client_id, trade.time_ms)
-        self.arm(running)
+        for share in order.shares:
+            self.arm(self.by_name[share.purpose.token])
 
     def on_status(self, book: Book, status: OrderStatus) -> None:
         """Takes the venue's word on an order; one that ended is closed once all its fills are booked."""
@@ -224,30 +242,29 @@ class Driver:
             is_asked: whether everything that changes a position was asked for before it; of a mere report, a size
                 that does not fit is no proof, and the payment is asked for again.
         """
-        for running in book.tokens:
-            for k, symbol in enumerate(running.symbols):
-                leg = running.state.legs[k]
-                if symbol != payment.symbol or payment.settlement_ms <= leg.funded_ms:
-                    continue
-                held = leg.lots_at(payment.settlement_ms)
-                if held is None:
-                    words = f"{running.name}: funding of {symbol} came too late for its size to be checked"
-                    self.effects.alarms.append(words)
-                elif payment.lots not in held and (
-                    not is_asked or any(one.symbol == symbol for one in book.state.live.values())
-                ):
-                    continue  # what changed the size may not be booked yet; the payment is asked for again
-                elif payment.lots not in held:
-                    words = f"F2: funding was paid on {payment.lots} lots, held were {_span(held)}"
-                    self.halt(running, "guard", words, now_ms)
-                prices = tuple(
-                    payment.mark if n == k else running.state.legs[n].mark for n in range(len(running.symbols))
-                )
-                self.apply(running, ev.FundingSettled(
-                    time_ms=now_ms, leg=k, settlement_ms=payment.settlement_ms, lots=payment.lots, rate=payment.rate,
-                    amount=payment.amount, prices=prices,
-                ))  # fmt: skip
-                self.arm(running)
+        at = [one for one in positions(book, payment.symbol) if payment.settlement_ms > one.leg.funded_ms]
+        if not at:
+            return
+        sizes, words = sizes_at(at, payment), ""
+        if any(one.leg.lots_at(payment.settlement_ms) is None for one in at):
+            names = " and ".join(one.running.name for one in at)
+            self.effects.alarms.append(f"{names}: funding of {payment.symbol} came too late for its size to be checked")
+        elif sizes is None:
+            if not is_asked or any(one.symbol == payment.symbol for one in book.state.live.values()):
+                return  # what changed the size may not be booked yet; the payment is asked for again
+            words = f"F2: funding was paid on {payment.lots} lots, held were {held_at(at, payment)}"
+        if sizes is None:
+            sizes = [payment.lots] if len(at) == 1 else [one.leg.lots for one in at]
+        for one, lots, amount in zip(at, sizes, funding_shares(sizes, at[0].leg, payment), strict=True):
+            running = one.running
+            if words:
+                self.halt(running, "guard", words, now_ms)
+            prices = tuple(payment.mark if n == one.k else leg.mark for n, leg in enumerate(running.state.legs))
+            self.apply(running, ev.FundingSettled(
+                time_ms=now_ms, leg=one.k, settlement_ms=payment.settlement_ms, lots=lots, rate=payment.rate,
+                amount=amount, prices=prices,
+            ))  # fmt: skip
+            self.arm(running)
 
     def on_forced(self, book: Book, forced: Forced) -> None:
         """Books what the venue closed by itself, once."""
@@ -256,18 +273,17 @@ class Driver:
         told = bk.ForcedTold(time_ms=forced.time_ms, trade=forced.trade_id, symbol=forced.symbol, lots=forced.lots,
                              deleveraged=forced.deleveraged)  # fmt: skip
         self.note(book, told)
-        for running in book.tokens:
-            if forced.symbol in running.symbols:
-                k = running.symbols.index(forced.symbol)
-                self.apply(running, ev.Liquidated(
-                    time_ms=forced.time_ms, leg=k, lots=forced.lots, price=forced.price, charge=forced.charge,
-                    trade=forced.trade_id, deleveraged=forced.deleveraged,
-                ))  # fmt: skip
-                kind = "deleveraged" if forced.deleveraged else "liquidated"
-                self.effects.alarms.append(f"{running.name}: the venue {kind} {forced.lots} lots of {forced.symbol}")
-                if forced.deleveraged:
-                    self._after_deleveraging(running, forced.time_ms)
-                self.arm(running)
+        for at, lots, charge, paid in split_forced(book, forced):
+            running = at.running
+            self.apply(running, ev.Liquidated(
+                time_ms=forced.time_ms, leg=at.k, lots=lots, price=forced.price, charge=charge, trade=forced.trade_id,
+                deleveraged=forced.deleveraged, paid=paid,
+            ))  # fmt: skip
+            kind = "deleveraged" if forced.deleveraged else "liquidated"
+            self.effects.alarms.append(f"{running.name}: the venue {kind} {lots} lots of {forced.symbol}")
+            if forced.deleveraged:
+                self._after_deleveraging(running, forced.time_ms)
+            self.arm(running)
 
     def differences(self, book: Book, statement: Statement) -> tuple[bk.Difference, ...]:
         """Returns where the venue's statement and the ledger differ."""
@@ -338,6 +354,7 @@ class Driver:
             self.apply(running, ev.NavStruck(time_ms=prices.time_ms, prices=prices.marks))
         self.apply(running, ev.SpecificationChanged(time_ms=now_ms, token=token, by=by, reason=reason))
         running.goes_on_under(fresh)
+        running.book.sees_shares()
         self.market.list_token(running.number, fresh.chains.symbols)
         self.arm(running)
 
@@ -452,13 +469,18 @@ class Driver:
             self._end(running, order.leg, order.epoch, order.slice, order.attempt, "rejected", why, now_ms)
             self.primary.after(running, now_ms)
             return
-        purpose = Purpose(
-            token=running.name, leg=order.leg, epoch=order.epoch, slice=order.slice, attempt=order.attempt
-        )
-        live = LiveOrder(id=order_id(book.state), symbol=running.symbols[order.leg], lots=order.lots,
-                         reduces=order.reduces, purpose=purpose)  # fmt: skip
-        self.note(book, bk.OrderPlaced(time_ms=now_ms, order=live))
-        self.effects.placed.append(live)
+        wanted = Wanted(running, order, now_ms)
+        if wanted.symbol in book.shares:  # what the others want at this instant is not known yet
+            book.wanted.append(wanted)
+            return
+        share = wanted.share(order.lots)
+        self.send(book, LiveOrder(id=order_id(book.state), symbol=wanted.symbol, lots=order.lots,
+                                  reduces=order.reduces, purpose=share.purpose), now_ms)  # fmt: skip
+
+    def send(self, book: Book, order: LiveOrder, now_ms: int) -> None:
+        """Intends an order; whoever runs the driver sends it once that is durable."""
+        self.note(book, bk.OrderPlaced(time_ms=now_ms, order=order))
+        self.effects.placed.append(order)
 
     def _close_if_whole(self, book: Book, client_id: str, time_ms: int) -> None:
         order = book.state.live[client_id]
@@ -470,7 +492,13 @@ class Driver:
         self.note(book, bk.OrderClosed(time_ms=time_ms, id=client_id, outcome=outcome, words=words))
         self.effects.closed.append(client_id)
         self.tally.orders[outcome] += 1
-        running, p = self.by_name[order.purpose.token], order.purpose
+        for share in order.shares:
+            self._ended(share, outcome, words, time_ms)
+
+    def _ended(self, share: Share, outcome: ev.Outcome, words: str, time_ms: int) -> None:
+        """Takes an order off its token, and goes on with what waited for that."""
+        p = share.purpose
+        running = self.by_name[p.token]
         rolled = running.state.is_rolling
         self._end(running, p.leg, p.epoch, p.slice, p.attempt, outcome, words, time_ms)
         self.primary.after(running, time_ms)
@@ -491,11 +519,6 @@ class Driver:
         state = running.state
         if state.status in {"wiped", "closing"} and state.rebalance is None and not state.is_flat:
             self._tell(running, f"its position could not be closed, its orders end {outcome}; it is tried again")
-
-
-def _span(held: range) -> str:
-    low, high = held[0], held[-1]
-    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def why_halted(event: ev.TokenEvent) -> str:

@@ -45,6 +45,11 @@ def wanted_settings(token: Token, choice: MarginChoice = DEFAULT) -> dict[str, S
     return found
 
 
+def larger(one: Setting | None, other: Setting) -> Setting:
+    """Returns the setting that carries both of two tokens of one book: that of the larger leverage."""
+    return other if one is None or other.leverage > one.leverage else one
+
+
 def may_be_set(now: Setting, wanted: Setting, lots: int) -> bool:
     """Returns whether a setting may be asked for: while something is held, only another leverage of a cross margin.
 

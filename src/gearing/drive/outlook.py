@@ -231,17 +231,18 @@ def nav_if_filled(spec: Spec, state: TokenState, marks: tuple[float, ...], order
     Args:
         spec, state: the token; its NAV as it stands is the one if nothing of them was filled.
         marks: of each leg, now.
-        orders: its own.
+        orders: those that are its own, or partly so.
     """
     units, running, costs = to_float(state.balances.units), state.rebalance, spec.token.costs
     if units == 0.0 or running is None:
         return to_float(state.nav)
     moved = 0.0
-    for order in orders:
-        leg, decided = state.legs[order.purpose.leg], running.prices[order.purpose.leg]
-        size = (order.lots - order.filled) * float(leg.lot)
+    for share in (share for order in orders for share in order.of(spec.token.symbol)):
+        k = share.purpose.leg
+        leg, decided = state.legs[k], running.prices[k]
+        size = (share.lots - share.filled) * float(leg.lot)
         borne = 0.0 if spec.all_in else abs(size) * decided * (costs.taker_fee + costs.half_spread)
         if running.reason != DEALING:
-            moved += size * (marks[order.purpose.leg] - decided) - borne
+            moved += size * (marks[k] - decided) - borne
     held = sum(leg.lots * float(leg.lot) * (mark - leg.mark) for leg, mark in zip(state.legs, marks, strict=True))
     return (to_float(state.equity) + held + moved) / units

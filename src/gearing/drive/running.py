@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -14,6 +15,9 @@ from gearing.core.terms import Spec
 from gearing.core.watch import Watch
 from gearing.drive.effects import Head
 from gearing.drive.measured import Measured
+
+if TYPE_CHECKING:
+    from gearing.drive.together import Wanted
 
 
 class Running:
@@ -66,16 +70,23 @@ class Running:
 class Book:
     """A venue account as the driver runs it."""
 
-    __slots__ = ("head", "name", "state", "tokens")
+    __slots__ = ("head", "name", "shares", "state", "tokens", "wanted")
 
     def __init__(self, name: str, state: BookState, head: Head) -> None:
         self.name, self.state, self.head = name, state, head
         self.tokens: list[Running] = []
+        self.shares: set[str] = set()  # instruments that more than one of its tokens holds, or may hold
+        self.wanted: list[Wanted] = []  # what they want of those at this instant
 
     @property
     def stream(self) -> str:
         """The name of its journal."""
         return f"book:{self.name}"
+
+    def sees_shares(self) -> None:
+        """Takes which instruments more than one of its tokens may hold."""
+        names = [name for one in self.tokens for name in set(one.spec.chains.symbols)]
+        self.shares = {name for name in names if names.count(name) > 1}
 
 
 class Holder:

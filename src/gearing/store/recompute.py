@@ -37,6 +37,8 @@ GENESIS = "0" * 64
 NAMED_MAX = 20
 
 _LINE = re.compile(rb'\{"hash":"([0-9a-f]{64})","prev":"([0-9a-f]{64})","body":(.*)\}')
+# A part of a trade of several tokens may be so many minor units from its own value, rounded up.
+_PART_MOST = 2
 # Wide enough for every product here; what would not be exact is an error.
 _EXACT = Context(prec=120, traps=[Inexact])
 _MONEY = frozenset(
@@ -153,13 +155,12 @@ class Portfolio:
             self.settle_roll()
         return self.legs[number]
 
-    def trade(self, leg: Leg, lots: int, price: Decimal, charge: int) -> None:
-        """Takes a trade: money paid is rounded up, the profit of a closed part goes by average cost."""
-        paid = worth(lots, leg.lot, price, ROUND_CEILING)
+    def trade(self, leg: Leg, lots: int, price: Decimal, charge: int, paid: int) -> None:
+        """Takes a trade: the profit of a closed part goes by average cost."""
         profit = 0
         if leg.lots * lots < 0:
             closed = leg.lots if abs(lots) >= abs(leg.lots) else -lots
-            proceeds = -worth(-closed, leg.lot, price, ROUND_CEILING)
+            proceeds = -paid if closed == -lots else -worth(-closed, leg.lot, price, ROUND_CEILING)
             profit = proceeds - round(Fraction(leg.cost * closed, leg.lots))
         leg.cost += paid + profit
         leg.lots += lots
@@ -207,7 +208,12 @@ def follow(token: Portfolio, event: dict[str, Any], differs: Differs) -> None:
         position, price = token.position(event["leg"]), Decimal(event["price"])
         if kind == "liquidated":
             position.mark = price
-        token.trade(position, event["lots"], price, event["commission" if kind == "filled" else "charge"])
+        # Money paid is rounded up; of a trade of several tokens each has its part, in whole minor units.
+        value = worth(event["lots"], position.lot, price, ROUND_CEILING)
+        paid = event.get("paid", value)
+        if abs(paid - value) > _PART_MOST:
+            differs("trade", f"{paid} paid", f"{value}, {_PART_MOST} more or less for a part of a larger trade")
+        token.trade(position, event["lots"], price, event["commission" if kind == "filled" else "charge"], paid)
     elif kind == "consolidated":
         factor = Fraction(event["factor"])
         token.units = event.get("units", token.units * factor.denominator // factor.numerator)

@@ -135,6 +135,15 @@ class FundingPayment(_Data, frozen=True, kw_only=True):
     amount: int
 
 
+class Settled(_Data, frozen=True, kw_only=True):
+    """A settlement of funding, whoever held anything; a positive rate is paid by longs."""
+
+    symbol: str
+    settlement_ms: int
+    rate: float
+    mark: float
+
+
 class Quote(_Data, frozen=True, kw_only=True, gc=False):
     """A price of one instrument.
 
@@ -248,6 +257,10 @@ class Venue(Protocol):
 
     async def funding_payments(self, since_ms: int) -> list[FundingPayment]:
         """Returns the settlements booked after a time."""
+        ...
+
+    async def settlements(self, symbol: str, since_ms: int) -> list[Settled]:
+        """Returns the settlements of an instrument after a time, whether the account held anything of it or not."""
         ...
 
     async def forced_trades(self, since_ms: int) -> list[Forced]:

@@ -1,4 +1,4 @@
-"""Cards C21 to C29: what becomes of positions and money."""
+"""Cards C21 to C30: what becomes of positions and money."""
 
 from __future__ import annotations
 
@@ -132,6 +132,21 @@ async def funding(stage: Stage) -> None:
     expect(abs(paid.amount - exact) <= 1, f"{paid.amount} was paid, the formula gives {exact:.2f}")
     change = wallet_of(after, rules.asset) - wallet_of(before, rules.asset)
     expect(change == paid.amount, f"{paid.amount} was paid, the wallet changed by {change}")
+
+
+@card("C30", "a settlement is told to who holds nothing")
+async def told_to_all(stage: Stage) -> None:
+    """With rate and mark, once, though it paid this account nothing."""
+    if stage.settle is None:
+        raise NotApplicableError("settlements come when they come")
+    before = await stage.venue.statement()
+    expect(before.positions.get(stage.symbol, 0) == 0, "the account is not flat")
+    await stage.settle()
+    told = await stage.venue.settlements(stage.symbol, before.time_ms)
+    expect(len(told) == 1, f"one settlement was told {len(told)} times")
+    expect(told[0].symbol == stage.symbol and told[0].mark > 0, f"it was told as {told[0]}")
+    paid = [p for p in await stage.venue.funding_payments(before.time_ms) if p.symbol == stage.symbol]
+    expect(paid == [], f"nothing was held, and {paid} was paid")
 
 
 @card("C29", "rules make sense")

@@ -18,6 +18,7 @@ from gearing.venues.protocol import (
     Quote,
     Report,
     Setting,
+    Settled,
     Statement,
     Trade,
 )
@@ -116,6 +117,11 @@ class Asking(ABC):
     async def funding_payments(self, since_ms: int) -> list[FundingPayment]:
         """See `Venue`."""
         found: list[FundingPayment] = await self.ask(rq.Payments(since_ms=since_ms))
+        return found
+
+    async def settlements(self, symbol: str, since_ms: int) -> list[Settled]:
+        """See `Venue`."""
+        found: list[Settled] = await self.ask(rq.Settlements(symbol=symbol, since_ms=since_ms))
         return found
 
     async def forced_trades(self, since_ms: int) -> list[Forced]:

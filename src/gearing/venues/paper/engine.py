@@ -264,6 +264,9 @@ _ANSWERS: dict[type, Callable[[Engine, str, Any], Any]] = {
     rq.Payments: lambda engine, account, request: [
         it for it in engine.state.payments.get(account, []) if it.settlement_ms > request.since_ms
     ],
+    rq.Settlements: lambda engine, _, request: [
+        it for it in engine.state.settled.get(request.symbol, []) if it.settlement_ms > request.since_ms
+    ],
     rq.ForcedTrades: lambda engine, account, request: [
         it for it in engine.state.forced.get(account, []) if it.time_ms > request.since_ms
     ],

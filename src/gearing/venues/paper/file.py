@@ -12,7 +12,7 @@ from gearing.errors import InputError
 from gearing.venues.paper.records import Account, Clock, Moved, Order, Rate
 from gearing.venues.paper.setup import Listing, Setup
 from gearing.venues.paper.state import Key, State
-from gearing.venues.protocol import Forced, FundingPayment, Quote
+from gearing.venues.protocol import Forced, FundingPayment, Quote, Settled
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, key))
@@ -24,7 +24,7 @@ _VERSION = 1
 
 _KINDS: dict[str, type] = {
     "account": Account, "listing": Listing, "order": Order, "rate": Rate, "transfer": Moved,
-    "payment": FundingPayment, "forced": Forced, "clock": Clock, "quote": Quote,
+    "payment": FundingPayment, "settled": Settled, "forced": Forced, "clock": Clock, "quote": Quote,
 }  # fmt: skip
 
 
@@ -88,6 +88,8 @@ class PaperFile:
         state.live = {order.key: order for order in orders if order.word == "open"}
         for payments in state.payments.values():
             payments.sort(key=lambda payment: (payment.settlement_ms, payment.symbol))
+        for settled in state.settled.values():
+            settled.sort(key=lambda one: one.settlement_ms)
         for forced in state.forced.values():
             forced.sort(key=lambda trade: int(trade.trade_id))
         state.due_ms = 0
@@ -114,6 +116,8 @@ def _put_back(state: State, key: str, record: object) -> None:
             state.quotes[key] = record
         case FundingPayment():
             state.payments.setdefault(key.split("/", maxsplit=1)[0], []).append(record)
+        case Settled():
+            state.settled.setdefault(record.symbol, []).append(record)
         case Forced():
             state.forced.setdefault(key.split("/", maxsplit=1)[0], []).append(record)
         case Clock():

@@ -7,7 +7,7 @@ import msgspec
 from gearing.venues.paper.books import decimal_of
 from gearing.venues.paper.records import Account, Rate
 from gearing.venues.paper.state import State
-from gearing.venues.protocol import Forced, FundingPayment
+from gearing.venues.protocol import Forced, FundingPayment, Settled
 from gearing.venues.quote import fee_on, funding
 
 # A liquidation ends after so many positions of one account; there is none with more.
@@ -18,6 +18,7 @@ def settle(state: State, rate: Rate) -> None:
     """Settles funding on what every account holds at this instant, at the mark of it."""
     state.drop_rate(rate)
     listing, mark = state.listings[rate.symbol], state.mark_of(rate.symbol)
+    state.keep_settled(Settled(symbol=rate.symbol, settlement_ms=rate.settlement_ms, rate=rate.rate, mark=mark))
     for name in state.holders(rate.symbol):
         lots = state.position(name, rate.symbol).lots
         amount = funding(lots, decimal_of(listing.rules.lot), mark, rate.rate)

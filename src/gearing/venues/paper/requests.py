@@ -16,6 +16,7 @@ from gearing.venues.protocol import (
     OrderStatus,
     Quote,
     Setting,
+    Settled,
     Statement,
     Trade,
 )
@@ -67,6 +68,13 @@ class Payments(_Request, frozen=True, kw_only=True, tag="payments"):
     since_ms: int
 
 
+class Settlements(_Request, frozen=True, kw_only=True, tag="settlements"):
+    """Settlements of an instrument after a time."""
+
+    symbol: str
+    since_ms: int
+
+
 class ForcedTrades(_Request, frozen=True, kw_only=True, tag="forced"):
     """What the venue closed by itself after a time."""
 
@@ -95,14 +103,14 @@ class Transfer(_Request, frozen=True, kw_only=True, tag="transfer"):
 
 
 Request = (
-    Instruments | Place | Cancel | Query | Fills | OpenOrders | GetStatement | Payments | ForcedTrades | GetSetting
-    | PutSetting | Transfer
+    Instruments | Place | Cancel | Query | Fills | OpenOrders | GetStatement | Payments | Settlements | ForcedTrades
+    | GetSetting | PutSetting | Transfer
 )  # fmt: skip
 
 ANSWERS: dict[type, Any] = {
     Instruments: list[InstrumentRules], Place: OrderStatus, Cancel: None, Query: OrderStatus | None,
     Fills: list[Trade], OpenOrders: list[OrderStatus], GetStatement: Statement, Payments: list[FundingPayment],
-    ForcedTrades: list[Forced], GetSetting: Setting, PutSetting: None, Transfer: None,
+    Settlements: list[Settled], ForcedTrades: list[Forced], GetSetting: Setting, PutSetting: None, Transfer: None,
 }  # fmt: skip
 """What each request is answered with."""
 

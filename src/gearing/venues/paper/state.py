@@ -11,7 +11,7 @@ from gearing.venues.paper.books import FLAT, Margin, decimal_of, traded
 from gearing.venues.paper.draws import Draws
 from gearing.venues.paper.records import Account, Clock, Moved, Order, Position, Rate
 from gearing.venues.paper.setup import Listing, Setup
-from gearing.venues.protocol import Forced, FundingPayment, OrderWord, Quote, Report
+from gearing.venues.protocol import Forced, FundingPayment, OrderWord, Quote, Report, Settled
 
 NEVER_MS = 2**63 - 1
 
@@ -41,6 +41,7 @@ class State:
         self.orders: dict[str, Order] = {}
         self.live: dict[str, Order] = {}
         self.rates: dict[str, Rate] = {}
+        self.settled: dict[str, list[Settled]] = {}
         self.payments: dict[str, list[FundingPayment]] = {}
         self.forced: dict[str, list[Forced]] = {}
         self.transfers: dict[str, Moved] = {}
@@ -155,6 +156,11 @@ class State:
     def tell(self, account: str, report: Report) -> None:
         """Notes a report to an account."""
         self.reports.append((account, report))
+
+    def keep_settled(self, settled: Settled) -> None:
+        """Notes a settlement, whoever held anything."""
+        self.changed["settled", f"{settled.symbol}/{settled.settlement_ms}"] = settled
+        self.settled.setdefault(settled.symbol, []).append(settled)
 
     def keep_payment(self, account: str, payment: FundingPayment) -> None:
         """Books a settlement in the wallet, and reports it."""
