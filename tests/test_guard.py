@@ -96,7 +96,7 @@ def test_p2_a_price_that_flickers_within_a_second_is_not_wild():
     """Ten times a second between bid and ask, and yet it does not move; a jump still needs the index."""
     guard = Guard(GuardLimits(divergence_max=1.0))
     for n in range(400):
-        assert guard.admits(priced(100.0 * (1.001 if n % 2 else 1.0), 100.0, T0 + 100 * n), T0 + 100 * n)
+        assert guard.admits(priced(100.0 * (1.002 if n % 2 else 1.0), 100.0, T0 + 100 * n), T0 + 100 * n)
     assert not guard.admits(priced(105.0, 100.0, T0 + 40_000), T0 + 40_000)
 
 
