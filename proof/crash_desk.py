@@ -41,9 +41,9 @@ from proof import crash_script as script
 from proof.crash_holders import asked
 
 FENCED, BUSY = 3, 4
-# Market seconds per second of the world.
-_SPEED = 50.0
-_RECONCILE_MS = 5_000
+# Market seconds per second of the world: a desk that is stopped for a minute is still before the script's next moment.
+_SPEED = 15.0
+_RECONCILE_MS = 1_500
 _PAUSE_S = 0.002
 AMID = "commit.amid"
 
