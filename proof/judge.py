@@ -50,7 +50,8 @@ class Judge:
             found += [words for words in self.alarms if "R4" in words or "C1" in words]
         for name, book in self.driver.books.items():
             if self._is_resized(book):
-                stands = book.state.halted or all(token.state.status == "wiped" for token in book.tokens)
+                holding = [token for token in book.tokens if self._holds_resized(token)]
+                stands = book.state.halted or all(token.state.status == "wiped" for token in holding)
                 found += [] if stands else [f"{name}: trades in lots of a size that is no more"]
                 continue
             self.seen["crossed"] += 0 if book.state.crossings is UNSET else book.state.crossings
@@ -90,8 +91,11 @@ class Judge:
         return found + ([f"{book.name}: sent {sent} after a restoration"] if sent else [])
 
     def _is_resized(self, book: Book) -> bool:
+        return any(self._holds_resized(token) for token in book.tokens)
+
+    def _holds_resized(self, running: Running) -> bool:
         resized = self.trouble.resized
-        return resized is not None and any(resized[1] in token.symbols for token in book.tokens)
+        return resized is not None and resized[1] in running.symbols
 
     def _token(self, running: Running) -> list[str]:
         """Returns what is wrong with a token: it runs, is wiped out and at rest, or is halted for a reason told."""
