@@ -53,7 +53,8 @@ class Judge:
                 holding = [token for token in book.tokens if self._holds_resized(token)]
                 stands = book.state.halted or all(token.state.status == "wiped" for token in holding)
                 found += [] if stands else [f"{name}: trades in lots of a size that is no more"]
-                continue
+                if book.state.halted or len(holding) == len(book.tokens):
+                    continue
             self.seen["crossed"] += 0 if book.state.crossings is UNSET else book.state.crossings
             if book.state.live:
                 found.append(f"{name}: orders are open at the end: {sorted(book.state.live)}")

@@ -40,7 +40,7 @@ LOTS = some.lists(some.integers(-(10**12), 10**12), min_size=1, max_size=6)
 book_line = msgspec.json.Decoder(BookLine).decode
 
 
-def named(symbol, target, *, rate=None, **more):
+def named(symbol, target, **more):
     return msgspec.structs.replace(token("A", target=target, **more), symbol=symbol)
 
 
@@ -198,6 +198,13 @@ def test_what_sums_to_nothing_is_paid_among_them_though_the_venue_books_nothing(
     desk.take()
     moved = [one.state.balances.wallet - before for one, before in zip(desk.tokens, wallets, strict=True)]
     assert moved == [-300 * MINOR, 300 * MINOR]
+    assert list(unbooked(desk.book, [told], [])) == []
+
+
+def test_a_payment_on_a_sum_that_is_held_is_waited_for():
+    """The venue tells of the settlement first and of what it paid later; that is no payment on nothing."""
+    desk = two(3.0, -1.0).opened()
+    told = Settled(symbol="A", settlement_ms=NOON_MS + HOUR_MS, rate=1e-4, mark=100.0)
     assert list(unbooked(desk.book, [told], [])) == []
 
 

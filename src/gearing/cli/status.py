@@ -109,7 +109,7 @@ def token_show(
 
     def show() -> None:
         _show_token(view, seen, token, state, ledger, money)
-        show_life(turns)
+        _show_life(turns)
 
     emit(payload, "gearing.token-show/1", as_json, show)
 
@@ -218,7 +218,7 @@ def _show_token(
     show_table(("part", Column("amount", "right")), [*rows, ("total", f"{sum(money.values()):+,.4f}")])
 
 
-def show_life(turns: Sequence[Turn]) -> None:
+def _show_life(turns: Sequence[Turn]) -> None:
     """Shows the last turns of a token's life, with who had them so and why."""
     from gearing.cli.console import clock
 

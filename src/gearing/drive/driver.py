@@ -35,6 +35,7 @@ from gearing.drive.running import Book, Running
 from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
 from gearing.drive.together import (
+    Portion,
     Wanted,
     funding_shares,
     held_at,
@@ -197,13 +198,8 @@ class Driver:
             return
         self.note(book, bk.Traded(time_ms=trade.time_ms, id=order.id, trade=trade.trade_id, lots=trade.lots,
                                   price=trade.price, commission=trade.commission))  # fmt: skip
-        for share, lots, commission, paid in split_fill(book, order, trade):
-            purpose = share.purpose
-            self.apply(self.by_name[purpose.token], ev.Filled(
-                time_ms=trade.time_ms, leg=purpose.leg, epoch=purpose.epoch, slice=purpose.slice,
-                attempt=purpose.attempt, trade=trade.trade_id, lots=lots, price=trade.price, commission=commission,
-                paid=paid,
-            ))  # fmt: skip
+        for portion in split_fill(book, order, trade):
+            self.fill(portion, trade.trade_id, trade.price, trade.time_ms)
         self._close_if_whole(book, trade.client_id, trade.time_ms)
         for share in order.shares:
             self.arm(self.by_name[share.purpose.token])
@@ -481,6 +477,14 @@ class Driver:
         """Intends an order; whoever runs the driver sends it once that is durable."""
         self.note(book, bk.OrderPlaced(time_ms=now_ms, order=order))
         self.effects.placed.append(order)
+
+    def fill(self, portion: Portion, trade: str, price: float, time_ms: int) -> None:
+        """Books what a token has of a trade."""
+        purpose = portion.share.purpose
+        self.apply(self.by_name[purpose.token], ev.Filled(
+            time_ms=time_ms, leg=purpose.leg, epoch=purpose.epoch, slice=purpose.slice, attempt=purpose.attempt,
+            trade=trade, lots=portion.lots, price=price, commission=portion.charge, paid=portion.paid,
+        ))  # fmt: skip
 
     def _close_if_whole(self, book: Book, client_id: str, time_ms: int) -> None:
         order = book.state.live[client_id]

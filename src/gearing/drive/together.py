@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import UNSET, UnsetType
 
 from gearing.core import book as bk
-from gearing.core import events as ev
 from gearing.core.book import LiveOrder, Purpose, Share, crossing_id, met, order_id, shared
 from gearing.core.events import Outcome
 from gearing.core.money import CEILING, accrued_of, value_of
@@ -99,11 +98,7 @@ def _cross(driver: Driver, book: Book, symbol: str, parts: Sequence[Share], now_
         worth = value_of(sum(abs(part.lots) for part in mine), size, price, CEILING) * side
         part_paid = shared(worth, [part.lots for part in mine])
         for part, paid in zip(mine, part_paid, strict=True):
-            purpose = part.purpose
-            driver.apply(driver.by_name[purpose.token], ev.Filled(
-                time_ms=now_ms, leg=purpose.leg, epoch=purpose.epoch, slice=purpose.slice, attempt=purpose.attempt,
-                trade=key, lots=part.lots, price=price, commission=0, paid=paid,
-            ))  # fmt: skip
+            driver.fill(Portion(part, part.lots, 0, paid), key, price, now_ms)
 
 
 def _send(driver: Driver, book: Book, symbol: str, wanted: Sequence[tuple[Wanted, int]], now_ms: int) -> None:
@@ -173,7 +168,7 @@ def sizes_at(at: Sequence[Position], payment: FundingPayment) -> list[int] | Non
 
     Nobody knows what happened first within the millisecond of a settlement; whoever traded then makes up the sum.
     """
-    spans = [one.leg.lots_at(payment.settlement_ms) or range(one.leg.lots, one.leg.lots + 1) for one in at]
+    spans = _spans(at, payment.settlement_ms)
     sizes = [span[0] for span in spans]
     lacking = payment.lots - sum(sizes)
     for k, span in enumerate(spans):
@@ -181,6 +176,10 @@ def sizes_at(at: Sequence[Position], payment: FundingPayment) -> list[int] | Non
         sizes[k] += more
         lacking -= more
     return sizes if lacking == 0 else None
+
+
+def _spans(at: Sequence[Position], time_ms: int) -> list[range]:
+    return [one.leg.lots_at(time_ms) or range(one.leg.lots, one.leg.lots + 1) for one in at]
 
 
 def unbooked(book: Book, settled: Iterable[Settled], payments: Iterable[FundingPayment]) -> Iterator[FundingPayment]:
@@ -198,14 +197,18 @@ def unbooked(book: Book, settled: Iterable[Settled], payments: Iterable[FundingP
     ]  # fmt: skip
     booked = {(one.symbol, one.settlement_ms) for one in payments} if waits else set()
     for it in waits:
-        if (it.symbol, it.settlement_ms) not in booked:
-            yield FundingPayment(symbol=it.symbol, settlement_ms=it.settlement_ms, rate=it.rate, mark=it.mark, lots=0,
+        payment = FundingPayment(symbol=it.symbol, settlement_ms=it.settlement_ms, rate=it.rate, mark=it.mark, lots=0,
                                  amount=0)  # fmt: skip
+        at = positions(book, it.symbol)
+        # Where they held something together, the venue's payment is on its way.
+        may_be = sizes_at(at, payment) is not None or any(one.leg.lots_at(it.settlement_ms) is None for one in at)
+        if may_be and (it.symbol, it.settlement_ms) not in booked:
+            yield payment
 
 
 def held_at(at: Sequence[Position], payment: FundingPayment) -> str:
     """Returns in words what was held together at a settlement."""
-    spans = [one.leg.lots_at(payment.settlement_ms) or range(one.leg.lots, one.leg.lots + 1) for one in at]
+    spans = _spans(at, payment.settlement_ms)
     low, high = sum(span[0] for span in spans), sum(span[-1] for span in spans)
     return f"{low}" if low == high else f"{low} to {high}"
 

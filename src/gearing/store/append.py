@@ -41,8 +41,6 @@ UPDATE inbox SET status = 'answered', answer = given.column1 FROM (VALUES (?, ?)
 WHERE number = given.column2 AND status = 'waiting'
 """
 _HEAD = "SELECT seq, hash FROM journal WHERE stream = ? ORDER BY seq DESC LIMIT 1"
-
-
 # Rows of one statement.
 _ROWS = 32
 
