@@ -23,6 +23,7 @@ from gearing.desk.engine import Engine
 from gearing.desk.inbox import Inbox
 from gearing.desk.intake import Intake
 from gearing.desk.keeper import StoreKeeper
+from gearing.desk.memory import looking_seldom
 from gearing.desk.pump import PumpedHub
 from gearing.desk.requests import Deal, HandOn, Pay
 from gearing.drive.driver import Driver
@@ -53,7 +54,7 @@ class _Answers(NamedTuple):
 
 def rows(requests: int) -> Iterator[Row]:
     """Yields the rows: how many requests are answered a second, and how long the slowest wait."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, looking_seldom():
         file = Path(place) / "desk.db"
         came = asyncio.run(_Counter(file).served(requests))
         found = verify(file)

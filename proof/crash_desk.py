@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
 from gearing.desk.engine import Engine
 from gearing.desk.inbox import Inbox
-from gearing.desk.keeper import Keeper, Rows, StoreKeeper
+from gearing.desk.keeper import Answers, Keeper, Rows, StoreKeeper
 from gearing.desk.requests import encode
 from gearing.drive.effects import Effects
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.store.errors import BusyError, FencedError
-from gearing.store.records import Answer, OutboxChange, OutboxRow
+from gearing.store.records import OutboxChange, OutboxRow
 from gearing.store.store import Store
 from gearing.store.writer import Writer
 from gearing.venues.paper import requests as rq
@@ -117,7 +117,7 @@ class WatchedKeeper:
     def __init__(self, keeper: Keeper, bounds: Boundaries) -> None:
         self._keeper, self._bounds = keeper, bounds
 
-    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Sequence[Answer] = ()) -> None:
+    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Answers = ()) -> None:
         """See `Keeper`."""
         bodies = [line.body for line in effects.lines] if effects else []
         names = [name for name, mark in _LINES.items() if any(mark in body for body in bodies)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import math
 
 import pytest
 
@@ -14,11 +14,12 @@ from gearing.desk.engine import Engine
 from gearing.desk.inbox import Inbox
 from gearing.desk.intake import Intake
 from gearing.desk.keeper import InLoopKeeper
-from gearing.desk.requests import Pay, answered_of, encode
+from gearing.desk.requests import Answered, Pay, answered_of, encode
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.store.database import init_database
-from gearing.store.errors import BusyError, KeyReusedError
+from gearing.store.errors import BusyError, KeyReusedError, StoreError
+from gearing.store.records import Answer, Commit
 from gearing.store.store import Store
 from tests.lives import NOON_MS
 
@@ -90,38 +91,43 @@ def test_a_key_that_stands_for_something_else_is_refused_alone(store):
 
 
 def test_an_answer_that_came_before_it_was_expected_is_told_all_the_same(store):
-    """The inbox may take a question up before the task that put it in hears that it is in."""
-    put_in = threading.Event()
+    """Another process may put the same in, and be answered before this one expects it."""
+    number = store.ask("h1", "d", encode(pay(1))).number
 
     def prepare(engine, inbox, intake):
-        ask_all = store.ask_all
+        asked = store.asked
 
-        def slow(questions):
-            asked = ask_all(questions)
-            assert put_in.wait(10.0)
-            return asked
+        def then_answered(questions):
+            known = asked(questions)
+            store.commit([Commit(answers=(Answer(number, encode(Answered(done=True, words="done", time_ms=0))),))])
+            return known
 
-        store.ask_all = slow
-        serve = inbox._serve
+        store.asked = then_answered
+        inbox._look_s = math.inf  # it was served, and is not looked for again
 
-        async def telling(requests):
-            await serve(requests)
-            put_in.set()
-
-        inbox._serve = telling
-
-    assert served(store, lambda intake: intake.ask("h1", "d", pay(1)), prepare).done
+    assert served(store, lambda intake: intake.ask("h1", "d", pay(1)), prepare).words == "done"
 
 
-def test_what_could_not_be_put_in_is_told_and_who_asks_next_is_served(store):
+def test_who_leaves_takes_nobody_along(store):
+    async def asking(intake):
+        first, second = (asyncio.ensure_future(intake.ask("h1", "d", pay(1))) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        return await second
+
+    assert served(store, asking).done
+    assert store.streams() == {"holder:h1": 1}
+
+
+def test_what_cannot_be_looked_up_is_told_and_who_asks_next_is_served(store):
     def prepare(engine, inbox, intake):
-        ask_all = store.ask_all
+        asked = store.asked
 
-        def full(questions):
-            store.ask_all = ask_all
+        def busy(questions):
+            store.asked = asked
             raise BusyError("another process held the database for too long.")
 
-        store.ask_all = full
+        store.asked = busy
 
     async def asking(intake):
         with pytest.raises(BusyError):
@@ -129,6 +135,26 @@ def test_what_could_not_be_put_in_is_told_and_who_asks_next_is_served(store):
         return await intake.ask("h1", "d", pay(1))
 
     assert served(store, asking, prepare).done
+
+
+def test_a_question_its_answer_and_what_came_of_it_stand_together_or_not_at_all(store):
+    """Another process puts the same key in between the look and the commit: then nothing of this one stands."""
+
+    def prepare(engine, inbox, intake):
+        keep = engine.keeper.keep
+
+        async def late(effects, rows=(), answers=()):
+            store.ask("h1", "d", encode(pay(1, 2)))
+            await keep(effects, rows, answers)
+
+        engine.keeper.keep = late
+
+    with pytest.raises(StoreError, match="Ask the same again"):
+        served(store, lambda intake: intake.ask("h1", "d", pay(1)), prepare)
+    assert [request.body for request in store.requests()] == [encode(pay(1, 2))]
+    assert store.streams() == {}
+    assert served(store, lambda intake: intake.ask("h2", "d", pay(2))).done
+    assert store.streams() == {"holder:h1": 1, "holder:h2": 1}  # the other's was carried out, once
 
 
 def test_nobody_is_answered_before_it_is_durable(store):
@@ -140,7 +166,7 @@ def test_nobody_is_answered_before_it_is_durable(store):
         async def noted(effects, rows=(), answers=()):
             await asyncio.sleep(0.05)
             await keep(effects, rows, answers)
-            seen.append([answered_of(one.body).words for one in answers])
+            seen.append([answered_of(one.answer).words for one in answers])
 
         engine.keeper.keep = noted
 
@@ -169,6 +195,8 @@ def test_nobody_waits_for_an_inbox_that_has_ended(store):
 
         engine.keeper.keep = fails
 
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(StoreError, match="under the same key: it is done once"):
         served(store, lambda intake: intake.ask("h1", "d", pay(1)), prepare)
-    assert len(store.requests()) == 1  # it is kept, for the next that runs
+    assert (store.requests(), store.streams()) == ([], {})  # nothing of it stands
+    assert served(store, lambda intake: intake.ask("h1", "d", pay(1))).done
+    assert store.streams() == {"holder:h1": 1}

@@ -196,10 +196,12 @@ def test_without_a_good_price_nothing_is_created_and_redemptions_wait():
     assert desk.ask(ho.ISSUER, "redeem", MINOR).place == 2
 
 
-def test_flows_are_dealt_between_two_slices_of_a_rebalance():
-    """However the slices fall together with the windows."""
+@pytest.mark.parametrize("shared", [False, True])
+def test_flows_are_dealt_between_two_slices_of_a_rebalance(shared):
+    """However the slices fall together with the windows; and where another token of the book holds the same."""
     paced = gr.Rule(deviation=0.05, pace=gr.Pace(largest=10_000.0, interval="1m"))
-    desk = market(token("A", costs=COSTS, rule=paced))
+    other = [msgspec.structs.replace(token("A", target=1.0, costs=COSTS), symbol="U")] if shared else []
+    desk = market(token("A", costs=COSTS, rule=paced), *other)
     for _ in range(400):
         desk.window(100.0)
     desk.window(96.0)

@@ -390,6 +390,21 @@ def test_a_liquidation_of_a_wiped_token_between_two_attempts_to_close_is_covered
     assert life.state.equity == 0
 
 
+def test_a_wiped_token_that_could_not_be_closed_is_covered_before_it_is_tried_again():
+    """In an account of several tokens the venue may refuse for want of the very money that is owed."""
+    life = Life().opened()
+    (order,) = life.mark(60.0)
+    while order is not None:
+        order = next(iter(life.end(order, "rejected")), None)
+    assert life.state.balances.reserve == 0
+    (order,) = life.mark(50.0)
+    assert (life.state.equity, life.state.balances.reserve) == (0, -CAPITAL // 2)
+    life.fill(order, price=55.0)
+    assert life.end(order) == []
+    assert (life.state.equity, life.state.balances.reserve) == (0, -CAPITAL * 35 // 100)
+    assert [cover.amount for cover in life.state.covers] == [CAPITAL // 2, -CAPITAL * 15 // 100]
+
+
 def test_what_may_only_reduce_asks_for_no_more_than_is_held():
     life = Life(token(rule=gr.Rule(band_lower=2.0, band_upper=4.0, ripcord=6.0))).opened()
     (order,) = life.mark(75.0)

@@ -79,6 +79,7 @@ async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:
     from gearing.desk.desk import Desk, prepare
     from gearing.desk.lock import DeskLock
     from gearing.desk.logs import DeskLog
+    from gearing.desk.memory import looking_seldom
 
     label = label_of(plan.config.mode, plan.pace.speed)
 
@@ -86,7 +87,11 @@ async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:
         if plain:
             _print(f"{plan.config.mode}  {happening_line(one).plain}")
 
-    with DeskLock(plan.database).tell(plan.database), contextlib.closing(DeskLog(log, plan.config.mode)) as written:
+    with (
+        DeskLock(plan.database).tell(plan.database),
+        contextlib.closing(DeskLog(log, plan.config.mode)) as written,
+        looking_seldom(),
+    ):
         _print(f"{label}\ndatabase {plan.database}, paper exchange {plan.paper_file}")
         with _past(plan) as progress:
             last_ms = prepare(plan, progress)

@@ -33,7 +33,8 @@ SUB = "/"
 
 FREE, HELD, SHORT, OUTSIDE, HOLDERS = "free", "held", "short", "outside", "holders"
 ACCOUNTS = (FREE, HELD, SHORT, OUTSIDE, HOLDERS)
-_OWN = (f":{FREE}", f":{HELD}")
+_HELD = f":{HELD}"
+_OWN = (f":{FREE}", _HELD)
 # Where what is a holder's own stands, as statements and sums count it; what the dealing account is short of counts off.
 OWN = frozenset({FREE, HELD, SHORT})
 
@@ -572,12 +573,20 @@ def holder_breaches(state: HolderState, entry: Entry) -> list[str]:
         asset = line.account.rpartition(":")[0]
         sums[asset] = sums.get(asset, 0) + line.amount
     found = [f"L1: the entry's {asset} sums to {total}" for asset, total in sums.items() if total]
-    for asset in {line.account.rpartition(":")[0] for line in entry if line.account.endswith(f":{HELD}")}:
-        held = state.balances.get(f"{asset}:{HELD}", 0)
-        waits = sum(one.amount for one in state.requests.values() if _asset_of(one) == asset)
+    for account in dict.fromkeys(line.account for line in entry if line.account.endswith(_HELD)):
+        kind, asset, _ = account.split(":")
+        held, waits = state.balances.get(account, 0), _waits(state, kind, asset)
         if waits != held:
-            found.append(f"U6: requests set aside {waits} of {asset}, the ledger says {held}")
+            found.append(f"U6: requests set aside {waits} of {kind}:{asset}, the ledger says {held}")
     return found
+
+
+def _waits(state: HolderState, kind: str, asset: str) -> int:
+    """Returns what all requests together set aside of one currency, or of one token's units."""
+    requests = state.requests.values()
+    if kind == "cash":
+        return sum(one.amount for one in requests if one.side == "subscribe" and one.asset == asset)
+    return sum(one.amount for one in requests if one.side == "redeem" and one.token == asset)
 
 
 def holder_unsound(state: HolderState) -> list[str]:

@@ -32,7 +32,7 @@ from gearing.core.trading import Order
 from gearing.core.working import Working
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 4
+BEHAVIOUR = 5
 
 
 class Step(NamedTuple):
@@ -94,6 +94,8 @@ def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
     work = Working(spec, state)
     work.mark(event.prices)
     if state.status in {"wiped", "closing"} and not state.is_working and not state.is_flat:
+        if state.status == "wiped":  # in an account of several tokens the venue wants margin for closing one of them
+            work.cover(event.time_ms)
         again = _closed(work, event.time_ms)
         return again._replace(state=msgspec.structs.replace(again.state, attended_ms=event.time_ms))
     if _is_over(state):

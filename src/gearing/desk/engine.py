@@ -15,7 +15,7 @@ from typing import Any
 from gearing.core.book import LiveOrder
 from gearing.core.money import to_float
 from gearing.desk.clock import Clock
-from gearing.desk.keeper import Keeper
+from gearing.desk.keeper import Answers, Keeper
 from gearing.desk.margins import Margins
 from gearing.desk.moves import CashMoves
 from gearing.drive.driver import Driver
@@ -26,7 +26,7 @@ from gearing.drive.primary import due_cash
 from gearing.drive.reserve import payments
 from gearing.drive.running import Book
 from gearing.drive.together import unbooked
-from gearing.store.records import Answer, OutboxChange, OutboxRow
+from gearing.store.records import OutboxChange, OutboxRow
 from gearing.venues.protocol import (
     Forced,
     FundingPayment,
@@ -120,11 +120,11 @@ class Engine:
         self.driver.on_quotes(quotes, self.clock.now_ms())
         await self.settle()
 
-    async def settle(self, answers: Sequence[Answer] = ()) -> None:
+    async def settle(self, answers: Answers = ()) -> None:
         """Makes durable what came of the inputs so far; only then are orders released and fills asked for.
 
         Args:
-            answers: to requests of the inbox, in the same transaction.
+            answers: to requests of the inbox, and questions put in with their answers, in the same transaction.
         """
         effects = self.driver.taken()
         if not effects and not answers:

@@ -7,6 +7,7 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,15 +32,16 @@ from gearing.desk.requests import (
 )
 from gearing.drive.running import Running
 from gearing.errors import GearingError
-from gearing.store.records import Answer, NavKind, Request
-from gearing.store.store import Store
+from gearing.store.errors import StoreError
+from gearing.store.records import Answer, NavKind, PutIn, Question, Request
+from gearing.store.store import Store, digest_of
 
 # The database is looked at so often for what other processes ask; they wait about half of it.
 _POLL_S = 0.1
 # Requests that are carried out before prices are looked at again, and answered in one transaction.
-_GROUP_MAX = 128
+_GROUP_MAX = 64
 # Groups that are on their way to the disk at most.
-_GROUPS_MAX = 4
+_GROUPS_MAX = 8
 # So long a desk that begins holds back what needs its first prices, rather than refuse it for want of them.
 _BEGINS_S = 10.0
 
@@ -51,6 +53,20 @@ _DONE = {
     "pause": "paused: it creates no units; redemptions go on",
     "unpause": "creating units again",
 }
+
+
+Told = Callable[[Answered | StoreError], object]
+"""Is told an answer once it is durable, or why there is none."""
+
+# The number of a question that is put in with its answer, and numbered by that.
+_UNNUMBERED = 0
+
+
+class _Asked(NamedTuple):
+    """A request on its way, and who is told; nobody is of those that the database has already."""
+
+    request: Request
+    told: Told | None
 
 
 class Inbox:
@@ -66,92 +82,102 @@ class Inbox:
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine, self._store = engine, store
-        self._expected: dict[int, list[asyncio.Future[Answered]]] = {}
+        self._queue = deque[_Asked]()
+        self._taken = 0  # the last of the database that was taken into the queue
+        self._look_s = 0.0  # before that nothing else is looked for there
+        self._expected: dict[int, list[Told]] = {}
         self._wake = asyncio.Event()
-        self._handed = deque[Request]()
-        self._look_s = 0.0  # before that nothing else is looked for in the database
-        self._after = 0  # the last that was answered
         self.on_refused: Callable[[Deal, Answered], None] = lambda wanted, answered: None
 
-    def hand(self, requests: Iterable[Request]) -> None:
-        """Takes requests that were just put in, in the order of their numbers, and has them looked at without delay."""
-        self._handed.extend(requests)
+    def hand(self, question: Question, told: Told) -> None:
+        """Takes a question that is in no database yet; it is put in with its answer.
+
+        Args:
+            question: under a key that stands for nothing else.
+            told: is called once what came of it is durable, or with why there is no answer.
+        """
+        self._queue.append(_Asked(Request(_UNNUMBERED, *question), told))
         self._wake.set()
 
-    def expect(self, number: int, answer: asyncio.Future[Answered]) -> None:
-        """Has an answer told once it is durable, besides being kept."""
-        body = self._store.answer(number) if number <= self._after else None
+    def expect(self, number: int, told: Told) -> None:
+        """Has the answer to a request of another process told once it is durable, besides being kept."""
+        body = self._store.answer(number)
         if body is None:
-            self._expected.setdefault(number, []).append(answer)
-        elif not answer.done():
-            answer.set_result(answered_of(body))
+            self._expected.setdefault(number, []).append(told)
+        else:
+            told(answered_of(body))
 
     async def run(self) -> None:
         """Runs until it is cancelled. The next group is carried out while those before it become durable."""
-        taken, groups, loop = 0, deque[asyncio.Task[None]](), asyncio.get_running_loop()
+        groups, loop = deque[asyncio.Task[None]](), asyncio.get_running_loop()
         begun_s = loop.time() + _BEGINS_S
         try:
             while True:
                 self._wake.clear()
-                requests = self._next(taken)
-                ready = self._ready(requests) if loop.time() < begun_s else requests
-                if ready:
-                    groups.append(asyncio.ensure_future(self._serve(ready)))
+                self._look()
+                asked = self._next(begins=loop.time() < begun_s)
+                if asked:
+                    groups.append(asyncio.ensure_future(self._serve(asked)))
                     await asyncio.sleep(0)  # it is carried out before anything else is asked for
-                if len(ready) == len(requests):
-                    taken = requests[-1].number if requests else taken
-                else:  # what is held back is looked at again, once nothing else of what was taken waits
-                    await asyncio.gather(*groups)
-                    groups.clear()
-                if groups and (not requests or len(groups) >= _GROUPS_MAX or groups[0].done()):
+                if groups and (not asked or len(groups) >= _GROUPS_MAX or groups[0].done()):
                     await groups.popleft()
-                elif not ready:
+                elif not asked:
                     await self._waken()
         finally:
             for group in groups:
                 group.cancel()
             await asyncio.gather(*groups, return_exceptions=True)
-            for one in (one for waiting in self._expected.values() for one in waiting):
-                one.cancel()  # the request is kept; whoever asks again is answered by the next that runs
+            self._refuse(self._queue)
+            for told in (told for waiting in self._expected.values() for told in waiting):
+                told(_unanswered())
 
-    def _next(self, taken: int) -> list[Request]:
-        """Returns what comes after a number: what was handed over, or, where others may have asked, what is stored."""
-        while self._handed and self._handed[0].number <= taken:
-            self._handed.popleft()
-        found: list[Request] = []
-        while self._handed and len(found) < _GROUP_MAX and self._handed[0].number == taken + len(found) + 1:
-            found.append(self._handed.popleft())
+    def _look(self) -> None:
+        """Takes up what other processes have put into the database, every now and then."""
         now_s = asyncio.get_running_loop().time()
-        if found or (now_s < self._look_s and not self._handed):
-            return found
-        found = self._store.requests(taken, _GROUP_MAX)
-        self._look_s = now_s if found else now_s + _POLL_S
-        return found
+        if now_s < self._look_s:
+            return
+        found = self._store.requests(self._taken, _GROUP_MAX)
+        if found:
+            self._queue.extend(_Asked(request, None) for request in found)
+            self._taken = found[-1].number
+        self._look_s = now_s if len(found) == _GROUP_MAX else now_s + _POLL_S
+
+    def _next(self, *, begins: bool) -> list[_Asked]:
+        """Takes what is carried out next; while the desk begins, what wants prices that have not come is held back."""
+        if not begins:
+            return [self._queue.popleft() for _ in range(min(len(self._queue), _GROUP_MAX))]
+        ready, held = list[_Asked](), deque[_Asked]()
+        for one in self._queue:
+            if len(ready) == _GROUP_MAX or self._is_early(one.request, bool(held)):
+                held.append(one)
+            else:
+                ready.append(one)
+        self._queue = held
+        return ready
 
     async def _waken(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL_S):
                 await self._wake.wait()
 
-    async def _serve(self, requests: Sequence[Request]) -> None:
+    async def _serve(self, group: Sequence[_Asked]) -> None:
         """Carries requests out in order; what came of all of them and their answers are one transaction."""
-        answers = [(request.number, self.carry_out(request)) for request in requests]
-        await self._engine.settle([Answer(number, encode(answered)) for number, answered in answers])
-        self._after = requests[-1].number
-        for number, answered in answers:
-            for expected in self._expected.pop(number, ()):
-                if not expected.done():
-                    expected.set_result(answered)
+        try:
+            answers = [self.carry_out(one.request) for one in group]
+            await self._engine.settle([_kept(one, said) for one, said in zip(group, answers, strict=True)])
+        except BaseException:
+            self._refuse(group)
+            raise
+        for one, answered in zip(group, answers, strict=True):
+            if one.told is not None:
+                one.told(answered)
+            for told in self._expected.pop(one.request.number, ()):
+                told(answered)
 
-    def _ready(self, requests: Sequence[Request]) -> list[Request]:
-        """Returns those that can be carried out before there are prices; dealings, and holders' after them, cannot."""
-        ready, held = list[Request](), False
-        for request in requests:
-            if self._is_early(request, held):
-                held = True
-            else:
-                ready.append(request)
-        return ready
+    def _refuse(self, asked: Iterable[_Asked]) -> None:
+        for one in asked:
+            if one.told is not None:
+                one.told(_unanswered())
 
     def _is_early(self, request: Request, held: bool) -> bool:
         """Returns whether a request deals in a token of which no price has come yet, or comes after one that does."""
@@ -253,6 +279,18 @@ class Inbox:
             kind: NavKind = "close" if wanted.action == "close" else "rebalance"
             driver.publish(running, kind, prices.time_ms, prices.marks)
         driver.operate(running, wanted.action, wanted.by, wanted.reason, now_ms)
+
+
+def _kept(one: _Asked, answered: Answered) -> Answer | PutIn:
+    """Returns how an answer is kept: with its question where that is not kept yet."""
+    number, principal, key, body = one.request
+    if number != _UNNUMBERED:
+        return Answer(number, encode(answered))
+    return PutIn(principal, key, digest_of(body), body, encode(answered))
+
+
+def _unanswered() -> StoreError:
+    return StoreError("the desk stops, or begins anew. Ask the same again, under the same key: it is done once.")
 
 
 def _why_unchanged(running: Running, wanted: Change, now_ms: int) -> str:

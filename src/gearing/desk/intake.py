@@ -1,40 +1,52 @@
-"""The intake: what the desk's own process asks, put into the inbox in groups and answered when it is durable.
+"""The intake: what the desk's own process asks, carried out in groups and answered when it is durable.
 
-It is the same inbox that other processes write to, with the same keys; whoever asks here is woken by the answer
-instead of looking for it, and one fsync serves many who ask at the same time.
+It comes into the same inbox that other processes write to, under the same keys; but a question, its answer and all that
+came of it are one transaction. So whoever is not answered asks the same again, and it is done once.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import NamedTuple
 
 from gearing.desk.inbox import Inbox
 from gearing.desk.requests import Answered, Wanted, answered_of, encode
 from gearing.errors import GearingError
-from gearing.store.records import Question, Request
+from gearing.store.errors import KeyReusedError, StoreError
+from gearing.store.records import Asked, Question
 from gearing.store.store import Store
 
-# Questions that are put in together at most.
+# Questions that are looked up together at most.
 _GROUP_MAX = 256
+
+_Answer = asyncio.Future[Answered]
 
 
 class _Waiting(NamedTuple):
     question: Question
-    answer: asyncio.Future[Answered]
+    answer: _Answer
+
+
+class _UnderWay(NamedTuple):
+    body: bytes
+    answers: list[_Answer]
 
 
 class Intake:
     """Takes questions from the tasks of one process.
 
     Args:
-        store: the database of the inbox.
-        inbox: which is told of what was put in.
+        store: where it is looked whether the same was asked before.
+        inbox: which carries out what was not.
     """
 
     def __init__(self, store: Store, inbox: Inbox) -> None:
         self._store, self._inbox = store, inbox
-        self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._waiting: list[_Waiting] = []
+        self._wake = asyncio.Event()
+        # What was handed on and is in no database yet, by principal and key.
+        self._under_way: dict[tuple[str, str], _UnderWay] = {}
 
     async def ask(self, principal: str, key: str, wanted: Wanted) -> Answered:
         """Asks, and returns the answer once it is durable; the same question of the same key is answered once.
@@ -46,36 +58,53 @@ class Intake:
 
         Raises:
             KeyReusedError: the key stands for another question.
-            StoreError: the question was not kept.
+            StoreError: there is no answer; ask the same again, under the same key.
         """
-        answer: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait(_Waiting(Question(principal, key, encode(wanted)), answer))
+        answer: _Answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(Question(principal, key, encode(wanted)), answer))
+        self._wake.set()
         return await answer
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
         while True:
-            group = [await self._waiting.get()]
-            while len(group) < _GROUP_MAX and not self._waiting.empty():
-                group.append(self._waiting.get_nowait())
+            await self._wake.wait()
+            group, self._waiting = self._waiting[:_GROUP_MAX], self._waiting[_GROUP_MAX:]
+            if not self._waiting:
+                self._wake.clear()
             try:
-                put_in = await asyncio.to_thread(self._store.ask_all, [one.question for one in group])
-            except GearingError as error:
+                known = self._store.asked([one.question for one in group])
+            except StoreError as error:
                 for one in group:
-                    _fail(one.answer, error)
+                    _tell(one.answer, error)
                 continue
-            fresh: list[Request] = []
-            for one, asked in zip(group, put_in, strict=True):
-                if isinstance(asked, GearingError):
-                    _fail(one.answer, asked)
-                elif asked.answer is None:
-                    fresh.append(Request(asked.number, *one.question))
-                    self._inbox.expect(asked.number, one.answer)
-                elif not one.answer.done():
-                    one.answer.set_result(answered_of(asked.answer))
-            self._inbox.hand(fresh)
+            for place, one in enumerate(group):
+                self._take(one, known.get(place))
+
+    def _take(self, one: _Waiting, known: Asked | KeyReusedError | None) -> None:
+        principal, key, body = one.question
+        same = self._under_way.get((principal, key))
+        if isinstance(known, KeyReusedError) or (same is not None and same.body != body):
+            _tell(one.answer, KeyReusedError(key))
+        elif same is not None:
+            same.answers.append(one.answer)
+        elif known is None:
+            self._under_way[principal, key] = _UnderWay(body, [one.answer])
+            self._inbox.hand(one.question, partial(self._tell_all, principal, key))
+        elif known.answer is not None:
+            _tell(one.answer, answered_of(known.answer))
+        else:  # another process put it in
+            self._inbox.expect(known.number, partial(_tell, one.answer))
+
+    def _tell_all(self, principal: str, key: str, answered: Answered | StoreError) -> None:
+        for answer in self._under_way.pop((principal, key)).answers:
+            _tell(answer, answered)
 
 
-def _fail(answer: asyncio.Future[Answered], error: GearingError) -> None:
-    if not answer.done():  # whoever asked may have left
-        answer.set_exception(error)
+def _tell(answer: _Answer, answered: Answered | GearingError) -> None:
+    if answer.done():  # whoever asked may have left
+        return
+    if isinstance(answered, GearingError):
+        answer.set_exception(answered)
+    else:
+        answer.set_result(answered)

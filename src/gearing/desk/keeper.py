@@ -10,18 +10,21 @@ from functools import partial
 from typing import Protocol
 
 from gearing.drive.effects import Effects
-from gearing.store.records import Answer, Commit, OutboxChange, OutboxRow
+from gearing.store.records import Answer, Commit, OutboxChange, OutboxRow, PutIn
 from gearing.store.store import Store
 from gearing.store.writer import Writer
 
 Rows = Sequence[OutboxRow | OutboxChange]
+Answers = Sequence[Answer | PutIn]
 
 
 class Keeper(Protocol):
     """A store as the desk sees it."""
 
-    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Sequence[Answer] = ()) -> None:
+    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Answers = ()) -> None:
         """Makes lines, states, published NAVs, outbox rows and answers durable, all or none, in the order of calls.
+
+        What is asked for the first time is put into the inbox with its answer.
 
         Raises:
             StoreError: nothing of it is durable; the desk starts anew from what is.
@@ -42,7 +45,7 @@ class StoreKeeper:
         self._writer = writer
         self._settled: deque[tuple[asyncio.Future[None], BaseException | None]] = deque()
 
-    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Sequence[Answer] = ()) -> None:
+    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Answers = ()) -> None:
         """See `Keeper`."""
         waiter = asyncio.get_running_loop().create_future()
         self._writer.submit(commit_of(effects, rows, answers), partial(self._done, waiter))
@@ -76,13 +79,13 @@ class InLoopKeeper:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Sequence[Answer] = ()) -> None:
+    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Answers = ()) -> None:
         """See `Keeper`."""
         self._store.commit([commit_of(effects, rows, answers)])
         await asyncio.sleep(0)
 
 
-def commit_of(effects: Effects | None, rows: Rows, answers: Sequence[Answer]) -> Commit:
+def commit_of(effects: Effects | None, rows: Rows, answers: Answers) -> Commit:
     """Returns the transaction that makes effects, rows and answers durable."""
     return Commit(
         lines=tuple(effects.lines) if effects else (),
@@ -91,5 +94,6 @@ def commit_of(effects: Effects | None, rows: Rows, answers: Sequence[Answer]) ->
         rebalances=effects.rebalance_rows() if effects else (),
         outbox=tuple(row for row in rows if isinstance(row, OutboxRow)),
         changes=tuple(row for row in rows if isinstance(row, OutboxChange)),
-        answers=tuple(answers),
+        answers=tuple(one for one in answers if isinstance(one, Answer)),
+        put_in=tuple(one for one in answers if isinstance(one, PutIn)),
     )

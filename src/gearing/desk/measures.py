@@ -9,12 +9,11 @@ from prometheus_client import CollectorRegistry, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gearing.desk.keeper import Keeper, Rows
+from gearing.desk.keeper import Answers, Keeper, Rows
 from gearing.desk.view import DeskView
 from gearing.drive.effects import Effects
 from gearing.drive.tally import Tally
 from gearing.errors import InputError
-from gearing.store.records import Answer
 
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
@@ -106,7 +105,7 @@ class TimedKeeper:
     def __init__(self, keeper: Keeper, measures: Measures, now_s: Callable[[], float]) -> None:
         self._keeper, self._measures, self._now_s = keeper, measures, now_s
 
-    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Sequence[Answer] = ()) -> None:
+    async def keep(self, effects: Effects | None, rows: Rows = (), answers: Answers = ()) -> None:
         """See `Keeper`."""
         began_s = self._now_s()
         await self._keeper.keep(effects, rows, answers)

@@ -81,7 +81,7 @@ def why_refused(
 
 def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, money: int, now_ms: int) -> str:
     terms, name = running.spec.token.primary, running.name
-    asset, anew = running.spec.token.settlement, datetime.fromtimestamp((now_ms // DAY_MS + 1) * 86_400, UTC)
+    asset = running.spec.token.settlement
     amount, noun = to_float(money), "subscription" if side == "subscribe" else "redemption"
     if terms.largest is not None and amount > terms.largest:
         return f"the largest {noun} of {name} is {terms.largest:,.2f} {asset}, this is {amount:,.2f}"
@@ -92,6 +92,7 @@ def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, mon
     for cap, used, whose in caps:
         if cap is not None and to_float(used) + amount > cap:
             left = max(cap - to_float(used), 0.0)
+            anew = datetime.fromtimestamp((now_ms // DAY_MS + 1) * 86_400, UTC)
             return (f"{noun}s {whose} in {name} are capped at {cap:,.2f} {asset} a day: {left:,.2f} is left, "
                     f"this is {amount:,.2f}; it begins anew at {anew:%Y-%m-%d %H:%M} UTC")  # fmt: skip
     return ""

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from gearing.drive.market import Prices
 
 
+_UNITS = "units:"
+
+
 class Accepted(NamedTuple):
     """A request that was accepted: its name, and its place among those of its token that wait, from 1."""
 
@@ -85,10 +88,7 @@ class Primary:
             request_id = event.request.id if isinstance(event, ho.Requested) else event.id
             self._count(before, request_id, -1)
             self._count(done.state, request_id, 1)
-        for posting in done.entry:
-            kind, asset, where = posting.account.split(":")
-            if kind == "units" and where in ho.OWN:
-                self.supply[asset] = self.supply.get(asset, 0) + posting.amount
+        self._count_units((posting.account, posting.amount) for posting in done.entry)
         for words in holder_breaches(done.state, done.entry):
             self._driver.effects.alarms.append(f"{name}: {words}")
 
@@ -107,7 +107,7 @@ class Primary:
             return f"there is no token {token}; there are {', '.join(self._driver.by_name)}"
         money = amount if side == "subscribe" else amount * running.state.nav // MINOR
         why = self.why_not(name, running, side, amount, money, now_ms)
-        return why or self.accept(name, running, side, amount, now_ms)
+        return why or self.accept(name, running, side, amount, money, now_ms)
 
     def why_not(self, name: str, running: Running, side: Side, amount: int, money: int, now_ms: int) -> str:
         """Returns why a holder may not come in or go out now; empty: it may.
@@ -129,13 +129,19 @@ class Primary:
         waits += max(-self.quotes.stands(running), 0) * running.state.nav // MINOR
         return why_refused(running, state, asked, side, money, waits, now_ms, good=good)
 
-    def accept(self, name: str, running: Running, side: Side, amount: int, now_ms: int) -> Accepted:
-        """Accepts a request that may be, and sets aside what it needs."""
-        state, money = self.state_of(name), amount if side == "subscribe" else amount * running.state.nav // MINOR
-        if name == ho.DEALER:  # what was asked of it was counted when it was asked
-            money = 0
+    def accept(self, name: str, running: Running, side: Side, amount: int, money: int, now_ms: int) -> Accepted:
+        """Accepts a request that may be, and sets aside what it needs.
+
+        Args:
+            name: the holder.
+            running: the token.
+            side: subscribe or redeem.
+            amount: money with its fee, minor units; or units.
+            money: what counts against the caps of the day, minor units.
+            now_ms: the time.
+        """
         self._turn += 1
-        made = Request(id=f"{name}.{state.accepted + 1}", token=running.name, side=side,
+        made = Request(id=f"{name}.{self.state_of(name).accepted + 1}", token=running.name, side=side,
                        asset=running.spec.token.settlement, amount=amount, turn=self._turn,
                        accepted_ms=now_ms)  # fmt: skip
         self.post(name, ho.Requested(time_ms=now_ms, request=made, money=money))
@@ -179,7 +185,7 @@ class Primary:
             self.quotes.square(running, now_ms)
         sides = {self._request(*item).side for item in self._queues.get(running.name, {}).items()}
         open_to = [side for side in sides if not why_not_dealt(running.state, side)]
-        if running.book.state.live and sides:  # its orders end soon; the next price asks again
+        if (running.book.state.live or running.state.is_working) and sides:  # orders end soon; the next price asks
             return
         if running.book.state.halted or not open_to:
             self.call(running, now_ms)
@@ -326,12 +332,16 @@ class Primary:
             request: name for request, name in queue.items() if request in self.holders[name].state.requests
         }
 
+    def _count_units(self, accounts: Iterable[tuple[str, int]]) -> None:
+        for account, amount in accounts:
+            if account.startswith(_UNITS):
+                _, token, where = account.split(":")
+                if where in ho.OWN:
+                    self.supply[token] = self.supply.get(token, 0) + amount
+
     def _take_up(self, holder: Holder) -> None:
         self.holders[holder.name] = holder
-        for account, amount in holder.state.balances.items():
-            kind, token, where = account.split(":")
-            if kind == "units" and where in ho.OWN:
-                self.supply[token] = self.supply.get(token, 0) + amount
+        self._count_units(holder.state.balances.items())
         for request in holder.state.requests.values():
             self._queues.setdefault(request.token, {})[request.id] = holder.name
             self._count(holder.state, request.id, 1)

@@ -33,6 +33,9 @@ _OPEN_MAX = 8
 # What is asked for is so much more than what is missing.
 _OVERSHOOT = Fraction(1001, 1000)
 
+# What the dealing account asks counts against no cap: it did when its holders asked.
+_COUNTED = 0
+
 
 class Priced(NamedTuple):
     """A token as it would be dealt in now: its state with what is due charged, and what has run up on each leg."""
@@ -137,7 +140,7 @@ class Quotes:
         if isinstance(priced, str):
             return
         if units > 0:
-            self._primary.accept(DEALER, running, "redeem", units, now_ms)
+            self._primary.accept(DEALER, running, "redeem", units, _COUNTED, now_ms)
             return
         price = with_cost(running.spec, priced.state, worth(running.spec, priced.state, priced.accrued, "subscribe"))
         money = -(units * price.equity // price.units)
@@ -149,7 +152,7 @@ class Quotes:
             words = f"the dealing account is short of {to_float(-units):,.8f} units of {running.name}, and lacks money"
             self._driver.effects.alarms.append(f"{words}: it has {to_float(has):,.2f} of {to_float(money):,.2f}")
         if has > 0:
-            self._primary.accept(DEALER, running, "subscribe", min(money, has), now_ms)
+            self._primary.accept(DEALER, running, "subscribe", min(money, has), _COUNTED, now_ms)
 
     def is_open(self, running: Running) -> bool:
         """Returns whether the dealing account has something to square in a token: units it is short of, or too many."""

@@ -40,17 +40,18 @@ _ANSWER = """
 UPDATE inbox SET status = 'answered', answer = given.column1 FROM (VALUES (?, ?)) AS given
 WHERE number = given.column2 AND status = 'waiting'
 """
+_PUT_IN = "INSERT INTO inbox (principal, key, body_hash, body, answer, status) VALUES (?, ?, ?, ?, ?, 'answered')"
 _HEAD = "SELECT seq, hash FROM journal WHERE stream = ? ORDER BY seq DESC LIMIT 1"
-# Rows of one statement.
-_ROWS = 32
+# Rows of one statement at most.
+_ROWS = 64
 
 
 @cache
-def _of_many(statement: str) -> str:
-    """Returns the statement that takes many rows where this takes one."""
+def _of_many(statement: str, rows: int) -> str:
+    """Returns the statement that takes so many rows where this takes one."""
     before, values, row = statement.partition("VALUES (")
     row, closed, after = row.partition(")")
-    return before + values + ", (".join([row + closed] * _ROWS) + after
+    return before + values + ", (".join([row + closed] * rows) + after
 
 
 class Appender:
@@ -141,6 +142,7 @@ class Appender:
         answers = [(answer.body, answer.number) for commit in commits for answer in commit.answers]
         if many(_ANSWER, answers) != len(answers):
             raise FencedError("a request of the inbox was answered already; another runner owns it.")
+        many(_PUT_IN, [one for commit in commits for one in commit.put_in])
 
     def _insert(self, statement: str, rows: list[Any]) -> int:
         """Takes rows, many in one statement: the interpreter is let go of, and fought for, once for all of them.
@@ -148,12 +150,11 @@ class Appender:
         Returns:
             How many rows of the table were touched.
         """
-        whole, touched = len(rows) - len(rows) % _ROWS, 0
-        for first in range(0, whole, _ROWS):
-            values = list(chain.from_iterable(rows[first : first + _ROWS]))
-            touched += self.connection.execute(_of_many(statement), values).rowcount
-        if rows[whole:]:
-            touched += self.connection.executemany(statement, rows[whole:]).rowcount
+        touched = 0
+        for first in range(0, len(rows), _ROWS):
+            some = rows[first : first + _ROWS]
+            values = list(chain.from_iterable(some))
+            touched += self.connection.execute(_of_many(statement, len(some)), values).rowcount
         return touched
 
     def _take_back(self, commits: Iterable[Commit]) -> None:
@@ -166,6 +167,8 @@ class Appender:
                 self.connection.execute("ROLLBACK")
 
     def _refusal(self, error: sqlite3.Error, commits: Sequence[Commit]) -> StoreError:
+        if "inbox.key" in str(error):
+            return FencedError("a request was put in under the key of one that another process had put in meanwhile.")
         if "journal.stream" not in str(error):
             return refusal(error)
         # The first line that stands already is the one that was refused.

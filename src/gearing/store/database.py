@@ -22,6 +22,8 @@ from gearing.store.records import MODES, Meta, Mode
 
 # How long a process waits for another one's transaction before it gives up.
 BUSY_S = 5.0
+# Statements that a connection keeps ready: those for many rows are as many as there may be rows.
+_STATEMENTS = 1_024
 INCARNATION_LENGTH = 6
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 # Where the migrations stand; Alembic reads the files of these directories.
@@ -43,7 +45,8 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
         standing(path, DatabaseError)
     uri = f"{Path(path).absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     try:
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False,
+                                     cached_statements=_STATEMENTS)  # fmt: skip
         # FULL: a commit returns once the disk has it. WAL itself is a property of the file, set when it is made.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")

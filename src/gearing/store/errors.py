@@ -43,4 +43,11 @@ class BusyError(StoreError):
 
 
 class KeyReusedError(InputError):
-    """A request came under a key that stands for another request."""
+    """A request came under a key that stands for another request.
+
+    Args:
+        key: which.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key {key!r} stands for another request.", fix="Give each request a key of its own.")

@@ -129,6 +129,16 @@ class Question(NamedTuple):
     body: bytes
 
 
+class PutIn(NamedTuple):
+    """A question that is put into the inbox together with its answer; it is refused if the key was put in before."""
+
+    principal: str
+    key: str
+    body_hash: str
+    body: bytes
+    answer: bytes
+
+
 class Request(NamedTuple):
     """A request that waits in the inbox."""
 
@@ -156,6 +166,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         outbox: new rows.
         changes: of outbox rows.
         answers: to requests of the inbox.
+        put_in: questions that are put into the inbox with their answers.
         snapshots: to be kept.
     """
 
@@ -166,6 +177,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     outbox: tuple[OutboxRow, ...] = ()
     changes: tuple[OutboxChange, ...] = ()
     answers: tuple[Answer, ...] = ()
+    put_in: tuple[PutIn, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
 
 

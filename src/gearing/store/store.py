@@ -35,11 +35,13 @@ from gearing.store.records import (
 
 # What is known already is left as it is, and looked up.
 _ASK = """
-INSERT INTO inbox (principal, key, body_hash, body, status) VALUES {} ON CONFLICT (principal, key) DO NOTHING
+INSERT INTO inbox (principal, key, body_hash, body, status) VALUES (?, ?, ?, ?, 'waiting')
+ON CONFLICT (principal, key) DO NOTHING
 """
-_ASKED = "SELECT number, body_hash, answer FROM inbox WHERE principal = ? AND key = ?"
-# Questions that share a statement.
-_QUESTIONS = 64
+_ASKED = """
+SELECT place.column1, number, body_hash, answer FROM (VALUES {}) AS place
+JOIN inbox ON principal = place.column2 AND key = place.column3
+"""
 # Rows that are taken from the database at once.
 _ROWS = 2_000
 _marks = msgspec.json.Decoder(tuple[float, ...]).decode
@@ -114,26 +116,19 @@ class Store:
             KeyReusedError: the key stands for another body.
             StoreError: the request was not kept.
         """
-        (asked,) = self.ask_all([Question(principal, key, body)])
+        question = Question(principal, key, body)
+        with self._asking() as connection:
+            cursor = connection.connection.cursor()
+            cursor.execute(_ASK, (principal, key, digest_of(body), body))
+            asked = _found(cursor, [question])[0]
         if isinstance(asked, KeyReusedError):
             raise asked
         return asked
 
-    def ask_all(self, questions: Sequence[Question]) -> list[Asked | KeyReusedError]:
-        """Puts requests into the inbox in one transaction, in their order; see `ask`.
-
-        Returns:
-            Of each, what became of it; one whose key stands for another body is not put in.
-
-        Raises:
-            StoreError: none of them was kept.
-        """
-        put_in: list[Asked | KeyReusedError] = []
-        with self._asking() as connection:
-            cursor = connection.connection.cursor()
-            for first in range(0, len(questions), _QUESTIONS):
-                put_in += _put_in(cursor, questions[first : first + _QUESTIONS])
-        return put_in
+    def asked(self, questions: Sequence[Question]) -> dict[int, Asked | KeyReusedError]:
+        """Returns what became of those of these questions that were put into the inbox before, by their place here."""
+        with self.engine.connect() as connection:
+            return _found(connection.connection.cursor(), questions)
 
     @contextmanager
     def _asking(self) -> Iterator[sa.Connection]:
@@ -243,19 +238,16 @@ class Store:
         return [Nav(*row)._replace(marks=_marks(row.marks)) for row in rows]
 
 
-def _put_in(cursor: Any, questions: Sequence[Question]) -> list[Asked | KeyReusedError]:
-    digests = [hashlib.sha256(question.body).hexdigest() for question in questions]
-    rows = [(one.principal, one.key, digest, one.body) for one, digest in zip(questions, digests, strict=True)]
-    places = ", ".join(["(?, ?, ?, ?, 'waiting')"] * len(rows))
-    cursor.execute(_ASK.format(places), list(chain.from_iterable(rows)))
-    if cursor.rowcount == len(rows):  # all of them are new, and numbered in their order
-        end = cursor.lastrowid + 1
-        return [Asked(number, None) for number in range(end - len(rows), end)]
-    found: list[Asked | KeyReusedError] = []
-    for principal, key, digest, _ in rows:
-        number, known, answer = cursor.execute(_ASKED, (principal, key)).fetchone()
-        reused = KeyReusedError(
-            f"the key {key!r} stands for another request.", fix="Give each request a key of its own."
-        )
-        found.append(Asked(number, answer) if known == digest else reused)
+def digest_of(body: bytes) -> str:
+    """Returns the hash by which a body is known to be the same as another, 64 hex digits."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def _found(cursor: Any, questions: Sequence[Question]) -> dict[int, Asked | KeyReusedError]:
+    values = chain.from_iterable((place, one.principal, one.key) for place, one in enumerate(questions))
+    rows = cursor.execute(_ASKED.format(", ".join(["(?, ?, ?)"] * len(questions))), list(values)).fetchall()
+    found: dict[int, Asked | KeyReusedError] = {}
+    for place, number, digest, answer in rows:
+        known = Asked(number, answer)
+        found[place] = known if digest == digest_of(questions[place].body) else KeyReusedError(questions[place].key)
     return found
