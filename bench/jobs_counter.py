@@ -50,6 +50,7 @@ class _Answers(NamedTuple):
     rate: float
     waits_s: list[float]
     dealt_s: float
+    longest_s: float
 
 
 def rows(requests: int) -> Iterator[Row]:
@@ -67,6 +68,7 @@ def rows(requests: int) -> Iterator[Row]:
               repetitions=1)  # fmt: skip
     yield Row(job=f"dealing in all {requests:,} of them", gearing=came.dealt_s, unit="s", repetitions=1,
               note="windows of ten tokens that end at once")  # fmt: skip
+    yield Row(job="longest that nothing else is done meanwhile", gearing=came.longest_s, unit="s", repetitions=1)
 
 
 class _Counter:
@@ -148,10 +150,12 @@ class _Counter:
         await asyncio.gather(*(ask() for _ in range(_IN_FLIGHT)))
         rate = requests / (time.perf_counter() - start)
         await clock.sleep_ms(_WINDOW_MS - clock.now_ms() % _WINDOW_MS)
-        start = time.perf_counter()
+        start = seen = time.perf_counter()
+        longest = 0.0
         while any(holder.state.requests for holder in engine.driver.primary.holders.values()):
             await asyncio.sleep(0.02)
-        return _Answers(rate, waits, time.perf_counter() - start)
+            longest, seen = max(longest, time.perf_counter() - seen), time.perf_counter()
+        return _Answers(rate, waits, seen - start, longest)
 
 
 def _quote(now_ms: int, mark: float) -> Quote:

@@ -389,3 +389,19 @@ def test_what_a_hedge_holds_is_no_part_of_the_tokens_exposure():
     desk.hear(desk.trade(order, order.lots // 2, price=100.0))
     assert desk.it.state.dealing.lots == (order.lots // 2,)
     assert exposure_of(desk.it.state) == pytest.approx(held)
+
+
+def test_who_waits_for_another_token_is_dealt_with_the_next_price_where_many_were_dealt(monkeypatch):
+    """Dealing in many takes a while, in which nobody else is served; so the tokens are dealt one with each price."""
+    monkeypatch.setattr("gearing.drive.primary._ENOUGH", 2)
+    desk = market(token("A", costs=COSTS), msgspec.structs.replace(token("A", target=1.0, costs=COSTS), symbol="U"))
+    desk.deposit("h1", 1_000)
+    for symbol in ("T", "U"):
+        desk.ask("h1", "subscribe", 100 * MINOR, symbol)
+        desk.ask(ho.ISSUER, "redeem", 1 * MINOR, symbol)
+    desk.window()
+    held = desk.primary.holders["h1"].state
+    assert (held.units("T") > 0, held.units("U") > 0) == (True, False)
+    desk.filled(desk.quote(100.0))
+    assert desk.primary.holders["h1"].state.units("U") > 0
+    assert desk.alarms == []

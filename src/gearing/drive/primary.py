@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 
 _UNITS = "units:"
+# Requests that are dealt at one instant, after which whatever else is due waits for the next price: nobody else is
+# served meanwhile.
+_ENOUGH = 500
 
 
 class Accepted(NamedTuple):
@@ -59,6 +62,7 @@ class Primary:
         self._asked: dict[str, Asked] = {}
         self._waits: Counter[str] = Counter()  # money of the subscriptions that wait, by token
         self._turn = 0
+        self._given_ms, self._given = 0, 0  # how many were given something at that instant
         for holder in holders:
             self._take_up(holder)
         for token, queue in self._queues.items():
@@ -190,6 +194,8 @@ class Primary:
         if running.book.state.halted or not open_to:
             self.call(running, now_ms)
             return
+        if self._given_ms == now_ms and self._given >= _ENOUGH:
+            return
         self._deal(running, prices, open_to, now_ms)
 
     def after(self, running: Running, now_ms: int) -> None:
@@ -265,6 +271,8 @@ class Primary:
 
     def _give(self, running: Running, given: Sequence[Given], kind: Kind, now_ms: int) -> None:
         stands = bearing(running.spec, running.state)
+        self._given = len(given) + (self._given if self._given_ms == now_ms else 0)
+        self._given_ms = now_ms
         for one in given:
             ask = one.ask
             event = Dealt(time_ms=now_ms, id=ask.id, kind=kind, units=one.units, cash=one.cash, fee=one.fee,
