@@ -221,12 +221,12 @@ class Desk:
         """Gives the desk the script, step by step."""
         for symbol, rate in script.RATES.items():
             settled = Rate(symbol=symbol, settlement_ms=script.SETTLEMENT_MS, rate=rate)
-            await self.control.control(rq.SetRate(rate=settled))
+            await self.tell(rq.SetRate(rate=settled))
         for number in range(self.first, script.MOMENTS):
             self.bounds.reach(f"step{number}")
             quotes = script.quotes(number)
             # The exchange gets the prices before the time, so that it settles at them and not at those before.
-            await self.control.control(rq.TakeQuotes(quotes=quotes))
+            await self.tell(rq.TakeQuotes(quotes=quotes))
             self.clock.jump(script.time_of(number))
             if script.time_of(number) >= script.SETTLEMENT_MS:
                 await self.until(self.is_funded)
@@ -239,6 +239,13 @@ class Desk:
                 await self.ask(step)
             await self.until(self.is_dealt if place == 2 else self.is_quiet)
         self.done.set()
+
+    async def tell(self, what: rq.SetRate | rq.TakeQuotes) -> None:
+        """Tells the exchange something that it takes once; who was stopped meanwhile tells it again."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await self.control.control(what)
+                return
 
     async def ask(self, step: int) -> None:
         """Puts what holders ask at a step into the inbox, as their own processes would, and waits for the answers."""
