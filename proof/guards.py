@@ -399,7 +399,7 @@ PUBLIC = (
           "test_disclosure::test_a_rebalance_that_runs_is_not_told_of"),
 )  # fmt: skip
 
-_DEALING, _PRIMARY, _CAPS, _HOLDER = "core/dealing.py", "drive/primary.py", "drive/caps.py", "core/holder.py"
+_DEALING, _PRIMARY, _CAPS, _HOLDER = "core/dealing.py", "drive/primary.py", "drive/caps.py", "core/holder_step.py"
 _MOVES = "desk/moves.py"
 
 FLOWS = (

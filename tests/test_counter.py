@@ -8,6 +8,7 @@ import gearing as gr
 from gearing.core import events as ev
 from gearing.core import holder as ho
 from gearing.core.dealing import bearing
+from gearing.core.holder_step import HolderError
 from gearing.core.money import INT64_MAX, MINOR
 from gearing.core.step import StepError
 from gearing.desk.counter import answer
@@ -107,6 +108,6 @@ def test_the_issuers_units_are_as_real_as_anybodys():
     has = desk.units(ho.ISSUER)
     wanted = HandOn(holder=ho.ISSUER, other="h1", token="T", amount=has + 1, reference="t")
     assert not answer(desk.driver, wanted, desk.now_ms).done
-    with pytest.raises(ho.HolderError):
+    with pytest.raises(HolderError):
         desk.primary.post(ho.ISSUER, ho.Handed(time_ms=desk.now_ms, token="T", units=-has - 1, other="h1",
                                                reference="t"))  # fmt: skip

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gearing.cli.main import main
 from gearing.core import holder as ho
+from gearing.core.holder_step import holder_breaches
 from gearing.core.money import MINOR
 from gearing.desk.issuer import answer
 from gearing.desk.requests import Merge
@@ -77,7 +78,7 @@ def test_everybody_has_as_much_as_before_whatever_the_units(units, parts, factor
         cut_off = was.held_units("T") - now.held_units("T") * exact
         paid = now.cash("USDT") - was.cash("USDT")
         assert 0 <= cut_off * nav / exact - paid <= 1 + nav / 10**6
-        assert ho.holder_breaches(now, ()) == []
+        assert holder_breaches(now, ()) == []
     sums_hold(desk)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import gearing as gr
 from gearing.core import holder as ho
-from gearing.core.holder import HolderError
+from gearing.core.holder_step import HolderError
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.drive.measured import exposure_of

@@ -10,7 +10,8 @@ import pytest
 
 import gearing as gr
 from gearing.core import holder as ho
-from gearing.core.holder import DEALER, Exchanged, HolderError, HolderState, Quote, Quoted, holder_step
+from gearing.core.holder import DEALER, Exchanged, HolderState, Quote, Quoted
+from gearing.core.holder_step import HolderError, holder_step
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.desk.counter import answer

@@ -6,7 +6,8 @@ import re
 
 from gearing.core import holder as ho
 from gearing.core.dealing import bearing
-from gearing.core.holder import HolderError, HolderState, Quote
+from gearing.core.holder import HolderState, Quote
+from gearing.core.holder_step import HolderError
 from gearing.core.money import as_text
 from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote
 from gearing.drive.driver import Driver

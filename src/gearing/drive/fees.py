@@ -10,7 +10,8 @@ from gearing.core import events as ev
 from gearing.core import holder as ho
 from gearing.core.dealing import Worth, bearing, worth
 from gearing.core.events import FeesHow
-from gearing.core.holder import Collected, HolderError, HolderState, holder_step
+from gearing.core.holder import Collected, HolderState
+from gearing.core.holder_step import HolderError, holder_step
 from gearing.core.money import as_text
 from gearing.core.step import why_not_dealt
 from gearing.drive.driver import Driver

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from gearing.core import events as ev
-from gearing.core.holder import HELD, HolderError, HolderState, Merged, holder_step
+from gearing.core.holder import HELD, HolderState, Merged
+from gearing.core.holder_step import HolderError, holder_step
 from gearing.core.money import as_text
 from gearing.core.state import TokenState
 from gearing.drive.driver import Driver

@@ -17,7 +17,8 @@ from msgspec import UNSET
 from gearing.core import events as ev
 from gearing.core import holder as ho
 from gearing.core.dealing import Side, bearing, worth
-from gearing.core.holder import Dealt, HolderEvent, HolderState, Kind, Request, holder_breaches, holder_step
+from gearing.core.holder import Dealt, HolderEvent, HolderState, Kind, Request
+from gearing.core.holder_step import holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
 from gearing.core.money import MINOR, to_float
 from gearing.core.netting import Ask, Given, Rates, match, settlement

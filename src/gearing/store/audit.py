@@ -9,7 +9,8 @@ import msgspec
 
 from gearing.core.book import BookError, BookState, book_step
 from gearing.core.events import FeesTaken, Launched, SpecificationChanged
-from gearing.core.holder import HolderError, HolderState, holder_breaches, holder_step, holder_unsound
+from gearing.core.holder import HolderState
+from gearing.core.holder_step import HolderError, holder_breaches, holder_step, holder_unsound
 from gearing.core.invariants import breaches, l1_double_entry
 from gearing.core.journal import GENESIS, Line, hash_of, line_of, state_body, state_hash, state_of
 from gearing.core.ledger import Balances, posted
