@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from gearing.cli.console import rendered
+from gearing.core.holder import DEALER
+from gearing.core.primary import Primary as Terms
 from gearing.desk import invented
 from gearing.desk.config import DeskConfig, TokenEntry
 from gearing.desk.counter import answer
@@ -25,6 +27,7 @@ from gearing.drive.effects import Effects
 from gearing.store.records import Request
 from gearing.store.store import Store
 from gearing.store.verify import verify
+from tests.lives import token
 from tests.test_primary import Market, market
 
 NOW_MS = 1_767_312_000_000
@@ -115,7 +118,7 @@ def test_what_they_ask_they_can_pay_or_have():
 
 def test_a_desk_that_begins_again_asks_nothing_twice(tmp_path):
     plan = lived(tmp_path, days=0.1)
-    asked = SimpleNamespace(asked=lambda slot, every: [
+    asked = SimpleNamespace(asked=lambda slot, every, at_once: [
         Pay(holder="d01", asset="USDT", amount=next(amounts), reference="r", by="demo"),
         Deal(holder="d01", token="BTC3L", side="subscribe", amount=100 * 10**8),
     ])  # fmt: skip
@@ -135,8 +138,8 @@ def test_a_desk_that_begins_again_asks_nothing_twice(tmp_path):
     asyncio.run(life())
     with Store(plan.database) as store:
         found = [wanted_of(request.body) for request in store.requests()]
-    assert [type(one) for one in found] == [Pay, Deal]
-    assert found[0].amount == 500
+    assert [type(one) for one in found] == [Pay, Pay, Deal]
+    assert (found[0].holder, found[1].amount) == (DEALER, 500)
 
 
 def test_the_console_shows_who_waits_and_what_was_dealt_last():
@@ -170,6 +173,26 @@ def test_the_console_shows_who_waits_and_what_was_dealt_last():
     quiet = msgspec.structs.replace(view, flows=FlowsView(holders=3, last=LastDealt(token="T", time_ms=1, went=5.0)))
     assert "holders  3 · nobody waits · T" in rendered(quiet, 80)
     assert max(len(line) for line in rendered(view, 80).splitlines()) <= 80
+
+
+def test_some_deal_at_once_where_the_dealing_account_has_money():
+    desk, flows = market(token("A", primary=Terms(quote_valid="1m"))), Flows()
+    desk.deposit(DEALER, 250_000)
+    deals, dealt = [], 0
+    for slot in range(200):
+        for wanted in holders(desk).asked(slot, 3, 0.5):
+            answered = answer(desk.driver, wanted, desk.now_ms)
+            if isinstance(wanted, Deal):
+                deals.append(wanted.instant)
+                dealt += answered.quote is not None
+        desk.take()
+        flows.see(desk.effects)
+        desk.window()
+    assert 0.3 < sum(deals) / len(deals) < 0.7
+    assert 0 < dealt <= sum(deals)
+    assert flows.view(desk.driver).last.at_once > 0.0
+    assert flows.view(desk.driver).holders == len(desk.primary.holders) - 2
+    assert desk.alarms == []
 
 
 def test_a_deal_that_is_refused_is_told_of_and_nothing_else_is():

@@ -146,7 +146,7 @@ def _flows(flows: FlowsView, now_ms: int) -> Text:
     facts = [f"{flows.holders}", f"{' and '.join(waits)} wait" if waits else "nobody waits"]
     last = flows.last
     if last is not None:
-        parts = ((last.met, "met"), (last.came, "in"), (last.went, "out"))
+        parts = ((last.met, "met"), (last.came, "in"), (last.went, "out"), (last.at_once, "at once"))
         dealt = ", ".join(f"{_money(money)} {word}" for money, word in parts if money)
         facts.append(f"{last.token} {span(now_ms - last.time_ms)} ago: {dealt}")
     return Text.assemble(("holders  ", "bold"), " · ".join(facts))

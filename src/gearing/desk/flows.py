@@ -6,13 +6,16 @@ import msgspec
 
 from gearing.core import events as ev
 from gearing.core.dealing import Side
-from gearing.core.holder import ISSUER
+from gearing.core.holder import DEALER, ISSUER, Exchanged
 from gearing.core.journal import line_of
 from gearing.core.money import to_float
 from gearing.drive.driver import Driver
 from gearing.drive.effects import Effects
+from gearing.store.records import HolderLine
 
 _MARKS = (b'"event":"flow_matched"', b'"event":"dealing_begun"', b'"event":"dealing_settled"')
+_DEALER, _EXCHANGED = f"holder:{DEALER}", b'"event":"exchanged"'
+_dealer_line = msgspec.json.Decoder(HolderLine).decode
 
 
 class LastDealt(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +27,7 @@ class LastDealt(msgspec.Struct, frozen=True, kw_only=True):
         met: money for which units changed hands.
         came: money that was paid in for new units.
         went: money that was paid out for units.
+        at_once: money that passed for units between a holder and the dealing account.
     """
 
     token: str
@@ -31,13 +35,14 @@ class LastDealt(msgspec.Struct, frozen=True, kw_only=True):
     met: float = 0.0
     came: float = 0.0
     went: float = 0.0
+    at_once: float = 0.0
 
 
 class FlowsView(msgspec.Struct, frozen=True, kw_only=True):
     """What holders do.
 
     Args:
-        holders: how many there are, without the issuer.
+        holders: how many there are, without the issuer and its dealing account.
         subscribing: how many subscriptions wait.
         redeeming: how many redemptions do.
         last: what was dealt last; None: nothing since the desk began.
@@ -61,6 +66,10 @@ class Flows:
     def see(self, effects: Effects) -> None:
         """Takes what became durable."""
         for line in effects.lines:
+            if line.stream == _DEALER and _EXCHANGED in line.body:
+                dealt = _dealer_line(line.body).event
+                if isinstance(dealt, Exchanged):
+                    self._last = LastDealt(token=dealt.token, time_ms=dealt.time_ms, at_once=to_float(abs(dealt.cash)))
             if line.stream.startswith("token:") and any(mark in line.body for mark in _MARKS):
                 self._take(line.stream.partition(":")[2], line_of(line.body).event)
 
@@ -81,7 +90,7 @@ class Flows:
 
     def view(self, driver: Driver) -> FlowsView | None:
         """Returns what holders do now; None: there are none but the issuer."""
-        holders = [holder for name, holder in driver.primary.holders.items() if name != ISSUER]
+        holders = [holder for name, holder in driver.primary.holders.items() if name not in {ISSUER, DEALER}]
         if not holders:
             return None
         sides = [one.side for holder in driver.primary.holders.values() for one in holder.state.requests.values()]
