@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from gearing.desk.config import DeskConfig, TokenEntry
 from gearing.desk.counter import answer
 from gearing.desk.desk import prepare
 from gearing.desk.flows import Flows, FlowsView, LastDealt
+from gearing.desk.happenings import happenings
 from gearing.desk.inbox import Inbox
 from gearing.desk.invented import HOLDERS, SLOT_MS, HoldersAtWork, InventedHolders
 from gearing.desk.planned import planned
@@ -178,7 +180,7 @@ def test_the_console_shows_who_waits_and_what_was_dealt_last():
 def test_some_deal_at_once_where_the_dealing_account_has_money():
     desk, flows = market(token("A", primary=Terms(quote_valid="1m"))), Flows()
     desk.deposit(DEALER, 250_000)
-    deals, dealt = [], 0
+    deals, dealt, told = [], 0, []
     for slot in range(200):
         for wanted in holders(desk).asked(slot, 3, 0.5):
             answered = answer(desk.driver, wanted, desk.now_ms)
@@ -187,10 +189,13 @@ def test_some_deal_at_once_where_the_dealing_account_has_money():
                 dealt += answered.quote is not None
         desk.take()
         flows.see(desk.effects)
+        told += [one.words for one in happenings(desk.effects) if one.kind == "exchanged"]
         desk.window()
     assert 0.3 < sum(deals) / len(deals) < 0.7
     assert 0 < dealt <= sum(deals)
     assert flows.view(desk.driver).last.at_once > 0.0
+    assert len(told) == dealt
+    assert re.fullmatch(r"dealt [\d.,]+ units at once for [\d.,]+", told[0])
     assert flows.view(desk.driver).holders == len(desk.primary.holders) - 2
     assert desk.alarms == []
 

@@ -6,16 +6,14 @@ import msgspec
 
 from gearing.core import events as ev
 from gearing.core.dealing import Side
-from gearing.core.holder import DEALER, ISSUER, Exchanged
+from gearing.core.holder import DEALER, ISSUER
 from gearing.core.journal import line_of
 from gearing.core.money import to_float
+from gearing.desk.happenings import exchanged_of
 from gearing.drive.driver import Driver
 from gearing.drive.effects import Effects
-from gearing.store.records import HolderLine
 
 _MARKS = (b'"event":"flow_matched"', b'"event":"dealing_begun"', b'"event":"dealing_settled"')
-_DEALER, _EXCHANGED = f"holder:{DEALER}", b'"event":"exchanged"'
-_dealer_line = msgspec.json.Decoder(HolderLine).decode
 
 
 class LastDealt(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +64,8 @@ class Flows:
     def see(self, effects: Effects) -> None:
         """Takes what became durable."""
         for line in effects.lines:
-            if line.stream == _DEALER and _EXCHANGED in line.body:
-                dealt = _dealer_line(line.body).event
-                if isinstance(dealt, Exchanged):
-                    self._last = LastDealt(token=dealt.token, time_ms=dealt.time_ms, at_once=to_float(abs(dealt.cash)))
+            if (dealt := exchanged_of(line)) is not None:
+                self._last = LastDealt(token=dealt.token, time_ms=dealt.time_ms, at_once=to_float(abs(dealt.cash)))
             if line.stream.startswith("token:") and any(mark in line.body for mark in _MARKS):
                 self._take(line.stream.partition(":")[2], line_of(line.body).event)
 

@@ -10,18 +10,21 @@ import msgspec
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.dealing import DEALING
+from gearing.core.holder import DEALER, Exchanged
 from gearing.core.journal import line_of
 from gearing.core.money import to_float
 from gearing.core.rolling import ROLL
 from gearing.drive.effects import Effects
 from gearing.drive.measured import Measured
-from gearing.store.records import BookLine, Written
+from gearing.store.records import BookLine, HolderLine, Written
 
 Level = Literal["info", "warning"]
 
 # These come by the thousand and say nothing that a figure does not.
 _QUIET = (b'"event":"nav_struck"', b'"event":"marked"', b'"event":"filled"', b'"event":"traded"', b'"event":"seeded"')
 _book_line_of = msgspec.json.Decoder(BookLine).decode
+_holder_line_of = msgspec.json.Decoder(HolderLine).decode
+_DEALER, _EXCHANGED = f"holder:{DEALER}", b'"event":"exchanged"'
 
 
 class Happening(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +58,14 @@ def happenings(effects: Effects) -> list[Happening]:
             found.append(one)
     found += [_rebalanced(one) for one in effects.rebalances.values() if not one.is_open]
     return found
+
+
+def exchanged_of(line: Written) -> Exchanged | None:
+    """Returns what was dealt at once, from the dealing account's line of it; None: it is no such line."""
+    if line.stream != _DEALER or _EXCHANGED not in line.body:
+        return None
+    event = _holder_line_of(line.body).event
+    return event if isinstance(event, Exchanged) else None
 
 
 def alarm(words: str, time_ms: int, tokens: frozenset[str], books: frozenset[str]) -> Happening:
@@ -103,6 +114,14 @@ def _of_token(line: Written) -> Happening | None:
     return Happening(time_ms=event.time_ms, level=level, kind=tag, token=line.stream.partition(":")[2], words=words)
 
 
+def _of_dealer(line: Written) -> Happening | None:
+    event = exchanged_of(line)
+    if event is None:
+        return None
+    words = f"dealt {to_float(abs(event.units)):,.4f} units at once for {to_float(abs(event.cash)):,.2f}"
+    return Happening(time_ms=event.time_ms, level="info", kind="exchanged", token=event.token, words=words)
+
+
 def _of_book(line: Written) -> Happening | None:
     event = _book_line_of(line.body).event
     level: Level = "info"
@@ -133,7 +152,7 @@ def _names(shares: Sequence[bk.Share]) -> str:
 
 
 # Of a holder nothing is told: what is dealt for all of them together is.
-_READ = {"token": _of_token, "book": _of_book}
+_READ = {"token": _of_token, "book": _of_book, "holder": _of_dealer}
 _DONE = {ROLL: "rolled", DEALING: "hedged a flow"}
 
 
