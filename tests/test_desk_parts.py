@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gearing.desk.config import DeskConfig
 from gearing.desk.desk import prepare
 from gearing.desk.engine import Engine
 from gearing.desk.feeds import ReplayFeed, Settlement, read_replay
+from gearing.desk.memory import looking_seldom
 from gearing.desk.past import Past
 from gearing.desk.planned import Planned, planned
 from gearing.desk.watchdog import Watchdog
@@ -341,3 +343,12 @@ def test_the_watchdog_tells_of_prices_that_stay_away(past, store, plan):
     assert len(alarms) == 4
     assert all("no good price for 61 s" in words for words in alarms)
     assert dog.view(past.driver.tokens[0], late_ms).health == "the price is stale"
+
+
+def test_a_desk_has_dead_cycles_looked_for_seldom_and_leaves_python_as_it_was():
+    usual = gc.get_threshold()
+    with looking_seldom():
+        assert gc.get_threshold()[0] > 10 * usual[0]
+        assert gc.get_freeze_count() > 0
+    assert gc.get_threshold() == usual
+    assert gc.get_freeze_count() == 0
