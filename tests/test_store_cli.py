@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gearing.cli.main import main
+from gearing.store import schema
 from gearing.store.database import connect
 from tests.journals import book_commits, database, happened, token_commits
 
@@ -43,7 +44,7 @@ def test_a_sound_database_passes_every_command(path, capsys):
     code, told = answer(capsys, "db", "restore", "copy.db", "new.db")
     assert (code, told["meta"]["restored_ms"] > 0) == (0, True)
     code, told = answer(capsys, "db", "upgrade", "new.db")
-    assert (code, told["before"], told["after"]) == (0, 2, 2)
+    assert (code, told["before"], told["after"]) == (0, schema.SCHEMA, schema.SCHEMA)
     code, told = answer(capsys, "db", "init", "paper.db", "--mode", "paper")
     assert (code, told["meta"]["mode"]) == (0, "paper")
 
@@ -56,7 +57,8 @@ def test_people_are_answered_in_sentences(path, capsys):
     main(["journal", "export", "desk.db", "--out", "all.jsonl"])
     assert main(["journal", "recompute", "all.jsonl"]) == 0
     assert capsys.readouterr().out.endswith(f"{len(happened())} NAVs recomputed: no difference.\n")
-    for command, words in ((["db", "init", "b.db"], "incarnation"), (["db", "upgrade", "b.db"], "schema 2 already"),
+    for command, words in ((["db", "init", "b.db"], "incarnation"),
+                           (["db", "upgrade", "b.db"], f"schema {schema.SCHEMA} already"),
                            (["db", "backup", "desk.db", "c.db"], "verified."),
                            (["db", "restore", "c.db", "d.db"], "halted")):  # fmt: skip
         assert main(command) == 0

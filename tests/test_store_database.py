@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import sqlalchemy as sa
 
+from gearing.core import events as ev
 from gearing.store import database as db
 from gearing.store import schema
 from gearing.store.database import connect, init_database, opened, read_meta, upgrade_database
@@ -72,7 +75,7 @@ def test_what_is_no_database_is_said(tmp_path, path):
 
 
 def test_another_schema_is_not_opened(path, monkeypatch):
-    monkeypatch.setattr(schema, "SCHEMA", 3)
+    monkeypatch.setattr(schema, "SCHEMA", 4)
     with pytest.raises(DatabaseError, match="gearing db upgrade"):
         Store(path)
     monkeypatch.setattr(schema, "SCHEMA", 0)
@@ -84,7 +87,7 @@ def test_another_schema_is_not_opened(path, monkeypatch):
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "3", "2"
+revision, down_revision = "4", "3"
 def upgrade():
     op.add_column("navs", sa.Column("note", sa.String))
     {fault}
@@ -94,19 +97,19 @@ def upgrade():
 def test_an_older_database_is_upgraded_whole_or_not_at_all(path, tmp_path, monkeypatch):
     later = tmp_path / "later"
     later.mkdir()
-    monkeypatch.setattr(schema, "SCHEMA", 3)
+    monkeypatch.setattr(schema, "SCHEMA", 4)
     monkeypatch.setattr(db, "VERSIONS", [*db.VERSIONS, later])
-    (later / "s0003_note.py").write_text(NEXT.format(fault="raise RuntimeError('power')"))
+    (later / "s0004_note.py").write_text(NEXT.format(fault="raise RuntimeError('power')"))
     with pytest.raises(RuntimeError):
         upgrade_database(path)
     columns = "SELECT count(*) FROM pragma_table_info('navs') WHERE name = 'note'"
     assert connect(path).execute(columns).fetchone() == (0,)
-    assert read_meta(path).schema == 2
-    (later / "s0003_note.py").write_text(NEXT.format(fault=""))
-    assert upgrade_database(path) == (2, 3)
+    assert read_meta(path).schema == 3
+    (later / "s0004_note.py").write_text(NEXT.format(fault=""))
+    assert upgrade_database(path) == (3, 4)
     assert connect(path).execute(columns).fetchone() == (1,)
-    assert upgrade_database(path) == (3, 3)
-    assert Store(path, "demo").meta.schema == 3
+    assert upgrade_database(path) == (4, 4)
+    assert Store(path, "demo").meta.schema == 4
 
 
 def test_the_migrations_make_the_tables_that_the_queries_name(store):
@@ -120,7 +123,7 @@ def test_the_migrations_make_the_tables_that_the_queries_name(store):
             for check in [c for c in table.constraints if c.__visit_name__ == "check_constraint"]:
                 assert str(check.sqltext) in made
         indexes = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%WHERE%'").scalars()
-        assert sorted(indexes) == ["inbox_waiting", "outbox_open"]
+        assert sorted(indexes) == ["inbox_waiting", "journal_turns", "outbox_open"]
 
 
 def test_a_process_that_ends_does_not_take_the_log_away_from_one_that_runs(tmp_path):
@@ -135,3 +138,29 @@ def test_a_process_that_ends_does_not_take_the_log_away_from_one_that_runs(tmp_p
         assert path.with_name("a.db-wal").exists()
         store.appender.connection.execute("UPDATE meta SET created_ms = 3")
     assert read_meta(path).created_ms == 3
+
+
+def test_the_turns_of_a_journal_are_found_by_an_index_of_their_own(store):
+    """Among all kinds of lines, however long the name of their stream is."""
+    stream = "token:" + "T" * 64
+    kinds = [kind.__struct_config__.tag for kind in get_args(ev.TokenEvent)]
+    assert set(schema.TURNS) <= set(kinds)
+    rows = [
+        (stream, seq, seq, f'{{"stream":"{stream}","seq":{seq},"time_ms":1767225600000,"behaviour":5,'
+         f'"event":{{"event":"{kind}","time_ms":1767225600000}},"entry":[]}}'.encode(), "")
+        for seq, kind in enumerate(kinds, 1)
+    ]  # fmt: skip
+    with connect(store.path) as connection:
+        connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", rows)
+    for kind in schema.TURNS:
+        assert [line.seq for line in store.tagged(stream, kind)] == [kinds.index(kind) + 1]
+    assert len(list(store.tagged(stream, *schema.TURNS))) == len(schema.TURNS)
+    with pytest.raises(ValueError, match="not in the index"):
+        list(store.tagged(stream, "marked"))
+    wanted = sa.select(schema.journal).where(schema.journal.c.stream == stream, *schema.named(schema.TURNS[:1]))
+    plan = wanted.order_by(schema.journal.c.seq).compile(store.engine, compile_kwargs={"literal_binds": True})
+    with store.engine.connect() as connection:
+        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {plan}")]
+        made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'journal_turns'").scalar()
+    assert ["INDEX journal_turns" in step for step in steps] == [True]
+    assert schema.IS_TURN in made

@@ -93,12 +93,11 @@ def boot(
 def spec_of(store: Store, token: str) -> Token:
     """Returns the present specification of a token: that of its launch, or of its last change."""
     stream = f"token:{token}"
-    first = line_of(next(store.lines(stream)).body).event
-    changes = [line_of(row.body).event for row in store.tagged(stream, "specification_changed")]
-    last = changes[-1] if changes else first
-    if not isinstance(last, (Launched, SpecificationChanged)):
-        raise TypeError(f"{stream} does not begin with its launch")
-    return last.token
+    for row in reversed(list(store.tagged(stream, "launched", "specification_changed"))):
+        event = line_of(row.body).event
+        if isinstance(event, (Launched, SpecificationChanged)):
+            return event.token
+    raise TypeError(f"{stream} does not begin with its launch")
 
 
 def flow_of(store: Store, token: str) -> tuple[Ask, ...]:
