@@ -7,6 +7,7 @@ from collections import Counter
 from msgspec import UNSET
 
 from gearing.drive.driver import Driver
+from gearing.drive.reconciling import differences
 from gearing.drive.running import Book, Running
 from gearing.venues.paper.engine import Engine as PaperEngine
 from proof.swarm import Trouble
@@ -58,7 +59,7 @@ class Judge:
             self.seen["crossed"] += 0 if book.state.crossings is UNSET else book.state.crossings
             if book.state.live:
                 found.append(f"{name}: orders are open at the end: {sorted(book.state.live)}")
-            differs = self.driver.differences(book, self.venue.statement(name))
+            differs = differences(book, self.venue.statement(name))
             found += [f"{name}: {d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differs]
             for running in book.tokens:
                 found += self._token(running) + self._holders(running)

@@ -11,7 +11,7 @@ from gearing.cli.main import main
 from gearing.core import holder as ho
 from gearing.core.money import MINOR
 from gearing.drive.cash import Account, accounts
-from gearing.drive.primary import due_cash
+from gearing.drive.reconciling import due_cash
 from tests.lives import CAPITAL
 from tests.test_store_dealing import busy, kept, told
 

@@ -31,6 +31,7 @@ from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.drive.outbox import Outbox
 from gearing.drive.outlook import outlook
+from gearing.drive.reconciling import differences
 from gearing.drive.reserve import payments
 from gearing.drive.volatility import Volatility
 from gearing.errors import InputError
@@ -59,7 +60,7 @@ def past(plan: Planned) -> Past:
 
 def test_the_venue_and_the_ledger_agree_after_a_past(past):
     for name, book in past.driver.books.items():
-        assert past.driver.differences(book, past.paper.statement(name)) == ()
+        assert differences(book, past.paper.statement(name)) == ()
     assert all(not running.state.is_flat for running in past.driver.tokens)
 
 

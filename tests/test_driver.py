@@ -15,6 +15,7 @@ from gearing.core.trading import Order
 from gearing.drive.limits import refusal
 from gearing.drive.listing import findings
 from gearing.drive.outlook import nav_if_filled
+from gearing.drive.reconciling import differences
 from gearing.venues.protocol import InstrumentRules, Quote, Statement
 from tests.desks import Desk, stated
 from tests.lives import CAPITAL, HOUR_MS, NOON_MS, token
@@ -90,7 +91,7 @@ def test_a_lost_order_is_placed_anew_under_a_new_id():
     desk.hear(desk.trade(order))
     assert desk.lots == [0]
     statement = stated(desk, {"A": 30_000_000})
-    assert desk.driver.differences(desk.book, statement) != ()
+    assert differences(desk.book, statement) != ()
 
 
 @pytest.mark.parametrize("lots", [30_000_001, -1])
@@ -214,7 +215,7 @@ def test_fills_that_are_booked_in_another_order_than_the_venues_are_no_differenc
                 it.driver.on_trade(it.book, filled)
     statement = stated(desk, {"A": desk.lots[0]})
     assert other.it.state.balances.wallet != desk.it.state.balances.wallet
-    assert other.driver.differences(other.book, statement) == ()
+    assert differences(other.book, statement) == ()
 
 
 @pytest.mark.parametrize(
@@ -336,7 +337,7 @@ def test_two_tokens_of_one_book_have_their_own_orders_and_positions():
                                        legs=(gr.Perpetual(symbol="A"),))  # fmt: skip
     desk = Desk(long, short).opened()
     assert [token.state.legs[0].lots for token in desk.tokens] == [30_000_000, -10_000_000]
-    assert desk.driver.differences(desk.book, stated(desk, {"A": 20_000_000})) == ()
+    assert differences(desk.book, stated(desk, {"A": 20_000_000})) == ()
 
 
 def test_navs_are_published_each_minute_with_their_marks():

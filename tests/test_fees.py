@@ -15,7 +15,7 @@ from gearing.core.money import MINOR
 from gearing.desk.inbox import Inbox
 from gearing.desk.issuer import answer
 from gearing.desk.requests import Merge, TakeFees, encode
-from gearing.drive.primary import due_cash
+from gearing.drive.reconciling import due_cash
 from gearing.store.database import connect
 from gearing.store.recompute import recompute
 from gearing.store.records import Request

@@ -10,6 +10,7 @@ from gearing.core.terms import Spec
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
+from gearing.drive.reconciling import differences
 from gearing.study.exact import exact_backtest
 from gearing.venues.paper import requests as rq
 from gearing.venues.paper.records import Rate
@@ -106,7 +107,7 @@ def test_a_replay_on_the_exchange_is_the_exact_backtest(lot, target):
     assert done.running.state.epoch == exact.state.epoch > 5
     assert done.running.state.balances.wallet == exact.state.balances.wallet
     assert done.running.state.legs[0].basis == exact.state.legs[0].basis
-    assert done.driver.differences(done.book, done.desk.statement()) == ()
+    assert differences(done.book, done.desk.statement()) == ()
     assert done.running.state.status == "open"
 
 
@@ -118,7 +119,7 @@ def test_books_agree_to_the_minor_unit_whatever_is_filled(seed):
     done = Run(prices, funding, it, faults=faults, depth=30_000).run()
     state = done.desk.exchange.engine.state
     account = state.account("main")
-    assert done.driver.differences(done.book, done.desk.statement()) == ()
+    assert differences(done.book, done.desk.statement()) == ()
     assert account.positions["BTC"].basis == done.running.state.legs[0].basis
     assert state.clock.trades > 1.5 * done.running.state.epoch
     assert bool(state.forced) is bool(seed)

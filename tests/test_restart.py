@@ -17,7 +17,7 @@ from gearing.desk.moves import CashMoves
 from gearing.desk.requests import Deal, Operate, Pay, answered_of, encode
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market as Prices
-from gearing.drive.primary import due_cash
+from gearing.drive.reconciling import due_cash
 from gearing.store.errors import BusyError
 from gearing.store.verify import verify
 from gearing.venues.protocol import Quote, RefusedError

@@ -24,6 +24,7 @@ from gearing.desk.config_text import parse_desk
 from gearing.desk.desk import prepare
 from gearing.desk.margins import Margins
 from gearing.desk.planned import planned
+from gearing.drive.reconciling import differences
 from gearing.drive.together import funding_shares, unbooked
 from gearing.store.export import write_export
 from gearing.store.recompute import Portfolio, follow, recompute
@@ -243,8 +244,8 @@ def test_what_the_venue_closes_is_taken_from_the_side_of_the_sum():
 
 def test_the_statement_is_held_against_their_sum():
     desk = two(3.0, -1.0).opened()
-    assert desk.driver.differences(desk.book, stated(desk, {"A": 20_000_000})) == ()
-    (found,) = desk.driver.differences(desk.book, stated(desk, {"A": 19_999_999}))
+    assert differences(desk.book, stated(desk, {"A": 20_000_000})) == ()
+    (found,) = differences(desk.book, stated(desk, {"A": 19_999_999}))
     assert (found.venue, found.ledger) == (19_999_999, 20_000_000)
 
 

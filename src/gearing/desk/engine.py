@@ -22,7 +22,7 @@ from gearing.drive.driver import Driver
 from gearing.drive.effects import Effects
 from gearing.drive.margining import MarginChoice
 from gearing.drive.outbox import Ask, Outbox, row_of
-from gearing.drive.primary import due_cash
+from gearing.drive.reconciling import differences, due_cash
 from gearing.drive.reserve import payments
 from gearing.drive.running import Book
 from gearing.drive.together import unbooked
@@ -335,7 +335,7 @@ class Engine:
                 self.maintenance[name] = sum(statement.maintenance.values())
                 if book.state.live or book.state.orders != placed:
                     return False
-                differs = self.driver.differences(book, statement)
+                differs = differences(book, statement)
                 if differs:  # a report may still be on its way
                     await self.clock.sleep_ms(_AGAIN_MS)
                     continue

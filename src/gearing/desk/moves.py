@@ -9,7 +9,7 @@ from gearing.core.book import CashMoved, MoveRefused
 from gearing.core.money import to_float
 from gearing.desk.clock import Clock
 from gearing.drive.driver import Driver
-from gearing.drive.primary import due_cash
+from gearing.drive.reconciling import due_cash
 from gearing.drive.running import Book
 from gearing.venues.protocol import RefusedError, Venue
 

@@ -20,7 +20,7 @@ from gearing.desk.planned import Placed, Planned
 from gearing.drive.driver import Driver
 from gearing.drive.market import Market
 from gearing.drive.outbox import row_of
-from gearing.drive.primary import due_cash
+from gearing.drive.reconciling import due_cash
 from gearing.drive.together import unbooked
 from gearing.errors import InputError
 from gearing.store.records import Commit, OutboxRow

@@ -29,7 +29,8 @@ from gearing.drive.limits import refusal
 from gearing.drive.listing import findings
 from gearing.drive.market import Market
 from gearing.drive.measured import measure
-from gearing.drive.primary import Primary, due_cash
+from gearing.drive.primary import Primary
+from gearing.drive.reconciling import differences
 from gearing.drive.rolls import roll_now, why_not
 from gearing.drive.running import Book, Running
 from gearing.drive.starts import Starts
@@ -281,39 +282,13 @@ class Driver:
                 self._after_deleveraging(running, forced.time_ms)
             self.arm(running)
 
-    def differences(self, book: Book, statement: Statement) -> tuple[bk.Difference, ...]:
-        """Returns where the venue's statement and the ledger differ."""
-        positions: dict[str, int] = dict.fromkeys(statement.positions, 0)
-        cash: dict[str, int] = dict.fromkeys(statement.wallet, 0)
-        for running in book.tokens:
-            for leg, symbol in zip(running.state.legs, running.symbols, strict=True):
-                positions[symbol] = positions.get(symbol, 0) + leg.lots
-            asset, state = running.spec.token.settlement, running.state
-            cash[asset] = cash.get(asset, 0) + state.balances.wallet - sum(leg.basis for leg in state.legs)
-        for asset, amount in due_cash(book).items():  # what flows brought in is at the venue once it was moved
-            cash[asset] = cash.get(asset, 0) - amount
-        found = [
-            bk.Difference(what="position", name=name, venue=statement.positions.get(name, 0), ledger=lots)
-            for name, lots in sorted(positions.items())
-        ]
-        found += [
-            bk.Difference(
-                what="cash",
-                name=name,
-                ledger=amount,
-                venue=statement.wallet.get(name, 0) - statement.costs.get(name, 0),
-            )
-            for name, amount in sorted(cash.items())
-        ]
-        return tuple(one for one in found if one.venue != one.ledger)
-
     def on_statement(self, book: Book, statement: Statement) -> None:
         """Journals how the venue's statement compares with the ledger: a difference halts (C1), none is traded (C2)."""
-        differences = self.differences(book, statement)
-        self.tally.differences += len(differences)
-        self.note(book, bk.Reconciled(time_ms=statement.time_ms, differences=differences))
-        if differences and not book.state.halted:
-            words = "; ".join(f"{d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differences)
+        found = differences(book, statement)
+        self.tally.differences += len(found)
+        self.note(book, bk.Reconciled(time_ms=statement.time_ms, differences=found))
+        if found and not book.state.halted:
+            words = "; ".join(f"{d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in found)
             self.note(book, bk.BookHalted(time_ms=statement.time_ms, by="reconciliation", reason=f"C1: {words}"))
             self.effects.alarms.append(f"{book.name}: halted, {words}")
 

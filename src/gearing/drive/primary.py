@@ -26,7 +26,7 @@ from gearing.core.step import BEHAVIOUR, why_not_dealt
 from gearing.drive.caps import Asked, why_refused
 from gearing.drive.effects import START
 from gearing.drive.quotes import Quotes
-from gearing.drive.running import Book, Holder, Running
+from gearing.drive.running import Holder, Running
 from gearing.store.records import HolderLine
 
 if TYPE_CHECKING:
@@ -357,15 +357,6 @@ class Primary:
             self._turn = max(self._turn, request.turn)
         for token, day in holder.state.asked.items():
             self._asked.setdefault(token, Asked()).add(day)
-
-
-def due_cash(book: Book) -> dict[str, int]:
-    """Returns what is still to be moved to a book's account at the venue (from it: < 0), minor units by asset."""
-    due: dict[str, int] = {}
-    for running in book.tokens:
-        asset, brought = running.spec.token.settlement, running.state.brought
-        due[asset] = due.get(asset, 0) + (0 if brought is UNSET else brought)
-    return {asset: left for asset, amount in due.items() if (left := amount - book.state.moved.get(asset, 0))}
 
 
 def _rates(running: Running) -> Rates:
