@@ -26,7 +26,7 @@ class Guard(NamedTuple):
 _GUARD, _MARKET, _DRIVER, _OUTBOX = "drive/guard.py", "drive/market.py", "drive/driver.py", "drive/outbox.py"
 _LIMITS, _ENGINE, _BOOT = "drive/limits.py", "desk/engine.py", "desk/boot.py"
 _STEP, _TRADING, _BOOK, _INVARIANTS = "core/step.py", "core/trading.py", "core/book.py", "core/invariants.py"
-_ROLLING = "core/rolling.py"
+_ROLLING, _RECONCILING = "core/rolling.py", "drive/reconciling.py"
 _QUOTES = "drive/quotes.py"
 _APPEND, _AUDIT, _DATABASE = "store/append.py", "store/audit.py", "store/database.py"
 
@@ -249,22 +249,22 @@ BOOKS = (
           "test_invariants::test_u7_at_rest_nothing_of_the_reserve_is_kept"),
     Guard("the reserve is shared", "drive/reserve.py", "spent[asset] + amount > reserve", "amount > reserve",
           "test_desk_parts::test_the_reserve_pays_in_the_order_in_which_it_was_needed_and_what_came_back_pays_others"),
-    Guard("C1 the order of booking is no difference", _DRIVER, " - sum(leg.basis for leg in state.legs)", "",
+    Guard("C1 the order of booking is no difference", _RECONCILING, " - sum(leg.basis for leg in state.legs)", "",
           "test_driver::test_fills_that_are_booked_in_another_order_than_the_venues_are_no_difference"),
     Guard("O4 a clock that jumped before a restart", _OUTBOX,
           "word, row.status, row.signed_ms, dead_after_ms)",
           "word, row.status, row.signed_ms, row.dead_after_ms)",
           "test_outbox::test_after_a_jump_of_the_clock_a_restart_counts_an_orders_window_anew"),
-    Guard("C1 a difference halts", _DRIVER, "if differences and not book.state.halted:", "if False:",
+    Guard("C1 a difference halts", _DRIVER, "if found and not book.state.halted:", "if False:",
           "test_driver::test_a_difference_halts_the_book_is_journalled_and_traded_away_by_nobody"),
-    Guard("C1 positions and wallets are compared", _DRIVER, "if one.venue != one.ledger)", "if False)",
+    Guard("C1 positions and wallets are compared", _RECONCILING, "if one.venue != one.ledger)", "if False)",
           "test_driver::test_a_difference_halts_the_book_is_journalled_and_traded_away_by_nobody"),
     Guard("C1 a halted book sends nothing", _DRIVER,
           "book.state.halted or refusal(running.spec, running.state, order)",
           "refusal(running.spec, running.state, order)",
           "test_driver::test_a_halted_book_sends_nothing_and_its_token_is_halted"),
     Guard("C2 reconciliation is journalled", _DRIVER,
-          "self.note(book, bk.Reconciled(time_ms=statement.time_ms, differences=differences))", "pass",
+          "self.note(book, bk.Reconciled(time_ms=statement.time_ms, differences=found))", "pass",
           "test_driver::test_a_difference_halts_the_book_is_journalled_and_traded_away_by_nobody"),
     Guard("C3 a failed query is not flat", _ENGINE,
           'self._is_silent(name, "statement", error)\n                return False',
@@ -506,8 +506,8 @@ FLOWS = (
     Guard("a desk that begins waits for its first prices", "desk/inbox.py",
           " or self._is_early(one.request, bool(held)):", ":",
           "test_restart::test_a_desk_that_begins_waits_for_its_first_price_before_it_refuses_for_want_of_one"),
-    Guard("an invented holder asks once", "desk/invented.py", 'f"{slot}.{number}", encode(wanted))',
-          'f"{slot}.{number}.{clock.now_ms()}.{wanted}", encode(wanted))',
+    Guard("an invented holder asks once", "desk/invented.py", "_BY, key, encode(wanted))",
+          '_BY, f"{key}.{self._engine.clock.now_ms()}.{wanted}", encode(wanted))',
           "test_invented::test_a_desk_that_begins_again_asks_nothing_twice"),
 )  # fmt: skip
 
