@@ -12,7 +12,7 @@ import msgspec
 from gearing.core.book import LiveOrder, OrderPlaced, shared
 from gearing.core.events import Filled
 from gearing.core.journal import line_of, state_of
-from gearing.store.records import BookLine
+from gearing.store.records import BookLine, Written
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.venues.paper.file import PaperFile
@@ -84,7 +84,7 @@ def result_of(place: Path) -> Result:
         holders, answers = holdings(store), answered(store)
         books = {one.stream.partition(":")[2]: book_of(one.body) for one in store.states() if is_book(one.stream)}
         for name in books:
-            for row in store.tagged(f"book:{name}", "order_placed"):
+            for row in happened(store, f"book:{name}", "order_placed"):
                 placed = _book_line(row.body).event
                 if isinstance(placed, OrderPlaced):
                     orders[placed.order.id] = placed.order
@@ -116,8 +116,14 @@ def _unlike(name: str, mine: Mapping[K, object], theirs: Mapping[K, object]) -> 
     ]
 
 
+def happened(store: Store, stream: str, kind: str) -> Iterator[Written]:
+    """Yields the lines of a stream whose event is of this kind."""
+    mark = f'"event":"{kind}"'.encode()
+    return (line for line in store.lines(stream) if mark in line.body)
+
+
 def _events(store: Store, token: str) -> Iterator[Filled]:
-    for row in store.tagged(f"token:{token}", "filled"):
+    for row in happened(store, f"token:{token}", "filled"):
         event = line_of(row.body).event
         if isinstance(event, Filled):
             yield event

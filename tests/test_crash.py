@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from proof.crash import Case, copied, exchange, launch, run_case, undisturbed
+from proof.crash_result import happened
 
 from gearing.store.store import Store
 
@@ -66,8 +67,8 @@ def test_two_tokens_of_one_book_end_as_if_nobody_had_been_killed(tmp_path):
     expected, _ = undisturbed(whole)
     assert expected.wrong == ()
     with Store(whole / "desk.db") as store:
-        assert list(store.tagged("book:T0T1", "crossed"))
-        assert any(b'"parts":[{' in row.body for row in store.tagged("book:T0T1", "order_placed"))
+        assert list(happened(store, "book:T0T1", "crossed"))
+        assert any(b'"parts":[{' in row.body for row in happened(store, "book:T0T1", "order_placed"))
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(lambda case: run_case(template, case, expected), TOGETHER))
     assert {str(one.case): one.failures for one in ended if one.failures} == {}
