@@ -17,7 +17,7 @@ from gearing.desk.keeper import InLoopKeeper
 from gearing.desk.requests import Answered, Pay, answered_of, encode
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
-from gearing.store.database import init_database
+from gearing.store.database import connect, init_database
 from gearing.store.errors import BusyError, KeyReusedError, StoreError
 from gearing.store.records import Answer, Commit
 from gearing.store.store import Store
@@ -135,6 +135,35 @@ def test_what_cannot_be_looked_up_is_told_and_who_asks_next_is_served(store):
         return await intake.ask("h1", "d", pay(1))
 
     assert served(store, asking, prepare).done
+
+
+def test_a_database_that_cannot_be_read_is_told_like_any_other_failure(store):
+    """What SQLite raises itself is a refusal with a name, and leaves nobody waiting."""
+
+    async def asking(intake):
+        with pytest.raises(StoreError, match="no such table"):
+            await intake.ask("h1", "d", pay(1))
+
+    def prepare(engine, inbox, intake):
+        inbox._look_s = math.inf
+        with connect(store.path) as connection:
+            connection.execute("ALTER TABLE inbox RENAME TO elsewhere")
+
+    served(store, asking, prepare)
+
+
+def test_nobody_waits_for_an_intake_that_has_ended(store):
+    async def asking():
+        intake = Intake(store, None)
+        running = asyncio.ensure_future(intake.run())
+        await asyncio.sleep(0)
+        asked = asyncio.ensure_future(intake.ask("h1", "d", pay(1)))
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(StoreError, match="Ask the same again"):
+            await asyncio.wait_for(asked, 5.0)
+
+    asyncio.run(asking())
 
 
 def test_a_question_its_answer_and_what_came_of_it_stand_together_or_not_at_all(store):

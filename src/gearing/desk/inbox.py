@@ -129,7 +129,7 @@ class Inbox:
             await asyncio.gather(*groups, return_exceptions=True)
             self._refuse(self._queue)
             for told in (told for waiting in self._expected.values() for told in waiting):
-                told(_unanswered())
+                told(unanswered())
 
     def _look(self) -> None:
         """Takes up what other processes have put into the database, every now and then."""
@@ -177,7 +177,7 @@ class Inbox:
     def _refuse(self, asked: Iterable[_Asked]) -> None:
         for one in asked:
             if one.told is not None:
-                one.told(_unanswered())
+                one.told(unanswered())
 
     def _is_early(self, request: Request, held: bool) -> bool:
         """Returns whether a request deals in a token of which no price has come yet, or comes after one that does."""
@@ -289,7 +289,8 @@ def _kept(one: _Asked, answered: Answered) -> Answer | PutIn:
     return PutIn(principal, key, digest_of(body), body, encode(answered))
 
 
-def _unanswered() -> StoreError:
+def unanswered() -> StoreError:
+    """Returns what is told to whoever gets no answer from a desk that ends."""
     return StoreError("the desk stops, or begins anew. Ask the same again, under the same key: it is done once.")
 
 

@@ -10,7 +10,7 @@ import asyncio
 from functools import partial
 from typing import NamedTuple
 
-from gearing.desk.inbox import Inbox
+from gearing.desk.inbox import Inbox, unanswered
 from gearing.desk.requests import Answered, Wanted, answered_of, encode
 from gearing.errors import GearingError
 from gearing.store.errors import KeyReusedError, StoreError
@@ -67,19 +67,23 @@ class Intake:
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
-        while True:
-            await self._wake.wait()
-            group, self._waiting = self._waiting[:_GROUP_MAX], self._waiting[_GROUP_MAX:]
-            if not self._waiting:
-                self._wake.clear()
-            try:
-                known = self._store.asked([one.question for one in group])
-            except StoreError as error:
-                for one in group:
-                    _tell(one.answer, error)
-                continue
-            for place, one in enumerate(group):
-                self._take(one, known.get(place))
+        try:
+            while True:
+                await self._wake.wait()
+                group, self._waiting = self._waiting[:_GROUP_MAX], self._waiting[_GROUP_MAX:]
+                if not self._waiting:
+                    self._wake.clear()
+                try:
+                    known = self._store.asked([one.question for one in group])
+                except StoreError as error:
+                    for one in group:
+                        _tell(one.answer, error)
+                    continue
+                for place, one in enumerate(group):
+                    self._take(one, known.get(place))
+        finally:
+            for one in self._waiting:  # the next that runs is asked anew
+                _tell(one.answer, unanswered())
 
     def _take(self, one: _Waiting, known: Asked | KeyReusedError | None) -> None:
         principal, key, body = one.question

@@ -126,8 +126,12 @@ class Store:
         return asked
 
     def asked(self, questions: Sequence[Question]) -> dict[int, Asked | KeyReusedError]:
-        """Returns what became of those of these questions that were put into the inbox before, by their place here."""
-        with self.engine.connect() as connection:
+        """Returns what became of those of these questions that were put into the inbox before, by their place here.
+
+        Raises:
+            StoreError: it could not be looked up.
+        """
+        with self._asking() as connection:
             return _found(connection.connection.cursor(), questions)
 
     @contextmanager
