@@ -405,6 +405,20 @@ def test_a_wiped_token_that_could_not_be_closed_is_covered_before_it_is_tried_ag
     assert [cover.amount for cover in life.state.covers] == [CAPITAL // 2, -CAPITAL * 15 // 100]
 
 
+def test_a_wiped_token_that_cannot_be_closed_gives_back_what_was_too_much_once_it_is_flat():
+    life = Life().opened()
+    (order,) = life.mark(60.0)
+    for price in (50.0, 56.0, 52.0, 49.0, 57.0):
+        while order is not None:
+            order = next(iter(life.end(order, "rejected")), None)
+        (order,) = life.mark(price)
+    assert [cover.amount for cover in life.state.covers] == [CAPITAL // 2, CAPITAL * 3 // 100]
+    life.fill(order, price=55.0)
+    life.end(order)
+    assert (life.state.equity, life.state.balances.reserve) == (0, -CAPITAL * 35 // 100)
+    assert len(life.state.covers) == 3
+
+
 def test_what_may_only_reduce_asks_for_no_more_than_is_held():
     life = Life(token(rule=gr.Rule(band_lower=2.0, band_upper=4.0, ripcord=6.0))).opened()
     (order,) = life.mark(75.0)

@@ -32,7 +32,7 @@ from gearing.core.trading import Order
 from gearing.core.working import Working
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 5
+BEHAVIOUR = 6
 
 
 class Step(NamedTuple):
@@ -94,7 +94,9 @@ def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
     work = Working(spec, state)
     work.mark(event.prices)
     if state.status in {"wiped", "closing"} and not state.is_working and not state.is_flat:
-        if state.status == "wiped":  # in an account of several tokens the venue wants margin for closing one of them
+        # In an account of several tokens the venue wants margin for closing one of them. What was too much goes back
+        # to the reserve once the position is flat, not to and fro with every price until then.
+        if state.status == "wiped" and work.equity < 0:
             work.cover(event.time_ms)
         again = _closed(work, event.time_ms)
         return again._replace(state=msgspec.structs.replace(again.state, attended_ms=event.time_ms))
