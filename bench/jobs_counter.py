@@ -22,8 +22,8 @@ from gearing.desk.clock import ScaledClock
 from gearing.desk.engine import Engine
 from gearing.desk.inbox import Inbox
 from gearing.desk.intake import Intake
+from gearing.desk.interpreter import of_a_desk
 from gearing.desk.keeper import StoreKeeper
-from gearing.desk.memory import looking_seldom
 from gearing.desk.pump import PumpedHub
 from gearing.desk.requests import Deal, HandOn, Pay
 from gearing.drive.driver import Driver
@@ -55,7 +55,7 @@ class _Answers(NamedTuple):
 
 def rows(requests: int) -> Iterator[Row]:
     """Yields the rows: how many requests are answered a second, and how long the slowest wait."""
-    with tempfile.TemporaryDirectory() as place, looking_seldom():
+    with tempfile.TemporaryDirectory() as place, of_a_desk():
         file = Path(place) / "desk.db"
         came = asyncio.run(_Counter(file).served(requests))
         found = verify(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from gearing.desk.config import DeskConfig
 from gearing.desk.desk import prepare
 from gearing.desk.engine import Engine
 from gearing.desk.feeds import ReplayFeed, Settlement, read_replay
-from gearing.desk.memory import looking_seldom
+from gearing.desk.interpreter import of_a_desk
 from gearing.desk.past import Past
 from gearing.desk.planned import Planned, planned
 from gearing.desk.watchdog import Watchdog
@@ -346,10 +347,11 @@ def test_the_watchdog_tells_of_prices_that_stay_away(past, store, plan):
     assert dog.view(past.driver.tokens[0], late_ms).health == "the price is stale"
 
 
-def test_a_desk_has_dead_cycles_looked_for_seldom_and_leaves_python_as_it_was():
-    usual = gc.get_threshold()
-    with looking_seldom():
+def test_a_desk_has_dead_cycles_looked_for_seldom_takes_short_turns_and_leaves_python_as_it_was():
+    usual, turn_s = gc.get_threshold(), sys.getswitchinterval()
+    with of_a_desk():
         assert gc.get_threshold()[0] > 10 * usual[0]
         assert gc.get_freeze_count() > 0
-    assert gc.get_threshold() == usual
+        assert sys.getswitchinterval() < turn_s / 10
+    assert (gc.get_threshold(), sys.getswitchinterval()) == (usual, turn_s)
     assert gc.get_freeze_count() == 0

@@ -77,9 +77,9 @@ async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:
 
     from gearing.cli.console import happening_line, label_of
     from gearing.desk.desk import Desk, prepare
+    from gearing.desk.interpreter import of_a_desk
     from gearing.desk.lock import DeskLock
     from gearing.desk.logs import DeskLog
-    from gearing.desk.memory import looking_seldom
 
     label = label_of(plan.config.mode, plan.pace.speed)
 
@@ -90,7 +90,7 @@ async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:
     with (
         DeskLock(plan.database).tell(plan.database),
         contextlib.closing(DeskLog(log, plan.config.mode)) as written,
-        looking_seldom(),
+        of_a_desk(),
     ):
         _print(f"{label}\ndatabase {plan.database}, paper exchange {plan.paper_file}")
         with _past(plan) as progress:

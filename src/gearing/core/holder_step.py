@@ -88,7 +88,7 @@ class _Change:
     def asks(self, token: str, side: Side, money: int, now_ms: int) -> None:
         """Counts what was asked against the day."""
         day = now_ms // DAY_MS
-        before = self.asked.get(token, Day(day))
+        before = self.asked.get(token) or Day(day)
         self.asked = {**self.asked, token: before.with_asked(day, side, money)}
 
     def request(self, name: str) -> Request:
@@ -265,24 +265,27 @@ def holder_breaches(state: HolderState, entry: Entry) -> list[str]:
     Only accounts that the entry touches can have changed; `holder_unsound` looks at all of them.
     """
     sums: dict[str, int] = {}
+    touched: dict[str, None] = {}
     for line in entry:
-        asset = line.account.rpartition(":")[0]
+        asset, _, where = line.account.rpartition(":")
         sums[asset] = sums.get(asset, 0) + line.amount
+        if where == HELD:
+            touched[asset] = None
     found = [f"L1: the entry's {asset} sums to {total}" for asset, total in sums.items() if total]
-    for account in dict.fromkeys(line.account for line in entry if line.account.endswith(_HELD)):
-        kind, asset, _ = account.split(":")
-        held, waits = state.balances.get(account, 0), _waits(state, kind, asset)
+    for asset in touched:
+        held, waits = state.balances.get(f"{asset}:{HELD}", 0), _waits(state, *asset.split(":"))
         if waits != held:
-            found.append(f"U6: requests set aside {waits} of {kind}:{asset}, the ledger says {held}")
+            found.append(f"U6: requests set aside {waits} of {asset}, the ledger says {held}")
     return found
 
 
-def _waits(state: HolderState, kind: str, asset: str) -> int:
+def _waits(state: HolderState, kind: str, name: str) -> int:
     """Returns what all requests together set aside of one currency, or of one token's units."""
-    requests = state.requests.values()
-    if kind == "cash":
-        return sum(one.amount for one in requests if one.side == "subscribe" and one.asset == asset)
-    return sum(one.amount for one in requests if one.side == "redeem" and one.token == asset)
+    total, side = 0, "subscribe" if kind == "cash" else "redeem"
+    for one in state.requests.values():
+        if one.side == side and name == (one.asset if kind == "cash" else one.token):
+            total += one.amount
+    return total
 
 
 def holder_unsound(state: HolderState) -> list[str]:

@@ -101,21 +101,22 @@ def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, mon
 def _too_big(running: Running, money: int) -> str:
     """Returns why a token is not to grow by so much money: supply, exposure, or margin as they would be."""
     state, spec, name = running.state, running.spec, running.name
-    if not state.balances.units or state.equity <= 0:
+    equity = state.equity
+    if not state.balances.units or equity <= 0:
         return ""
-    limits, grows = spec.token.limits, 1.0 + money / state.equity
+    limits, grows = spec.token.limits, 1.0 + money / equity
     units = to_float(state.balances.units)
     if limits.supply_cap is not None and units * grows > limits.supply_cap:
         left = max(limits.supply_cap - units, 0.0)
         return (f"the supply of {name} is capped at {limits.supply_cap:,.2f} units: {left:,.2f} are left, "
                 f"with what waits this is {units * (grows - 1.0):,.2f}")  # fmt: skip
-    held = abs(exposure_of(state))
+    held = 0.0 if limits.largest_exposure is None else abs(exposure_of(state))
     if limits.largest_exposure is not None and held * grows > limits.largest_exposure:
         left = max(limits.largest_exposure - held, 0.0)
         return (f"the exposure of {name} is capped at {limits.largest_exposure:,.0f}: {left:,.0f} is left, "
                 f"with what waits this is {held * (grows - 1.0):,.0f}")  # fmt: skip
     lots = [round(leg.lots * grows) for leg in state.legs]
     margin = maintenance(spec, state, lots)
-    if margin >= to_float(state.equity) * grows:
-        return f"the margin of {name} would not carry it: {margin:,.0f} of {to_float(state.equity) * grows:,.0f}"
+    if margin >= to_float(equity) * grows:
+        return f"the margin of {name} would not carry it: {margin:,.0f} of {to_float(equity) * grows:,.0f}"
     return ""

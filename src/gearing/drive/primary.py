@@ -8,7 +8,7 @@ that one settlement gives, to the token and to each holder, is one transaction.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,7 +60,7 @@ class Primary:
         self.holders: dict[str, Holder] = {}
         self.supply: dict[str, int] = {}
         self._queues: dict[str, dict[str, str]] = {}
-        self._asked: dict[str, Asked] = {}
+        self._asked: defaultdict[str, Asked] = defaultdict(Asked)
         self._waits: Counter[str] = Counter()  # money of the subscriptions that wait, by token
         self._turn = 0
         self._given_ms, self._given = 0, 0  # how many were given something at that instant
@@ -93,7 +93,8 @@ class Primary:
             request_id = event.request.id if isinstance(event, ho.Requested) else event.id
             self._count(before, request_id, -1)
             self._count(done.state, request_id, 1)
-        self._count_units((posting.account, posting.amount) for posting in done.entry)
+        for posting in done.entry:
+            self._count_units(posting.account, posting.amount)
         for words in holder_breaches(done.state, done.entry):
             self._driver.effects.alarms.append(f"{name}: {words}")
 
@@ -130,8 +131,10 @@ class Primary:
         if lacks:
             return lacks
         good = self._driver.market.is_good(running.symbols, now_ms)
-        asked, waits = self._asked.get(running.name) or Asked(), self._waits[running.name]
-        waits += max(-self.quotes.stands(running), 0) * running.state.nav // MINOR
+        asked, waits = self._asked[running.name], self._waits[running.name]
+        lent = -self.quotes.stands(running)
+        if lent > 0:
+            waits += lent * running.state.nav // MINOR
         return why_refused(running, state, asked, side, money, waits, now_ms, good=good)
 
     def accept(self, name: str, running: Running, side: Side, amount: int, money: int, now_ms: int) -> Accepted:
@@ -158,7 +161,7 @@ class Primary:
 
     def count(self, running: Running, side: Side, money: int, now_ms: int) -> None:
         """Counts what was asked against the day's caps of a token."""
-        self._asked.setdefault(running.name, Asked()).count(now_ms, side, money)
+        self._asked[running.name].count(now_ms, side, money)
 
     def state_of(self, name: str) -> HolderState:
         """Returns a holder's state; of one that never came, an empty one."""
@@ -341,22 +344,22 @@ class Primary:
             request: name for request, name in queue.items() if request in self.holders[name].state.requests
         }
 
-    def _count_units(self, accounts: Iterable[tuple[str, int]]) -> None:
-        for account, amount in accounts:
-            if account.startswith(_UNITS):
-                _, token, where = account.split(":")
-                if where in ho.OWN:
-                    self.supply[token] = self.supply.get(token, 0) + amount
+    def _count_units(self, account: str, amount: int) -> None:
+        if account.startswith(_UNITS):
+            _, token, where = account.split(":")
+            if where in ho.OWN:
+                self.supply[token] = self.supply.get(token, 0) + amount
 
     def _take_up(self, holder: Holder) -> None:
         self.holders[holder.name] = holder
-        self._count_units(holder.state.balances.items())
+        for account, amount in holder.state.balances.items():
+            self._count_units(account, amount)
         for request in holder.state.requests.values():
             self._queues.setdefault(request.token, {})[request.id] = holder.name
             self._count(holder.state, request.id, 1)
             self._turn = max(self._turn, request.turn)
         for token, day in holder.state.asked.items():
-            self._asked.setdefault(token, Asked()).add(day)
+            self._asked[token].add(day)
 
 
 def _rates(running: Running) -> Rates:

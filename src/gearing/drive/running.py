@@ -36,6 +36,7 @@ class Running:
         "rolls",
         "spec",
         "state",
+        "stream",
         "symbols",
         "told",
         "watched",
@@ -45,6 +46,7 @@ class Running:
     def __init__(self, number: int, book: Book, spec: Spec, state: TokenState, head: Head) -> None:
         self.number, self.book, self.state, self.head = number, book, state, head
         self.name = spec.token.symbol
+        self.stream = f"token:{self.name}"
         self.goes_on_under(spec)
         self.symbols = spec.chains.held(state.legs) if state.legs else spec.chains.first(UNSET)
         self.nav_number = 0
@@ -61,27 +63,18 @@ class Running:
         """Takes a specification; whether any leg may roll is asked with every price, so it is worked out once."""
         self.spec, self.rolls = spec, any(spec.chains.leaves_ms)
 
-    @property
-    def stream(self) -> str:
-        """The name of its journal."""
-        return f"token:{self.name}"
-
 
 class Book:
     """A venue account as the driver runs it."""
 
-    __slots__ = ("head", "name", "shares", "state", "tokens", "wanted")
+    __slots__ = ("head", "name", "shares", "state", "stream", "tokens", "wanted")
 
     def __init__(self, name: str, state: BookState, head: Head) -> None:
         self.name, self.state, self.head = name, state, head
+        self.stream = f"book:{name}"
         self.tokens: list[Running] = []
         self.shares: set[str] = set()  # instruments that more than one of its tokens holds, or may hold
         self.wanted: list[Wanted] = []  # what they want of those at this instant
-
-    @property
-    def stream(self) -> str:
-        """The name of its journal."""
-        return f"book:{self.name}"
 
     def sees_shares(self) -> None:
         """Takes which instruments more than one of its tokens may hold."""
@@ -92,12 +85,8 @@ class Book:
 class Holder:
     """A holder as the driver runs it."""
 
-    __slots__ = ("head", "name", "state")
+    __slots__ = ("head", "name", "state", "stream")
 
     def __init__(self, name: str, state: HolderState, head: Head) -> None:
         self.name, self.state, self.head = name, state, head
-
-    @property
-    def stream(self) -> str:
-        """The name of its journal."""
-        return f"holder:{self.name}"
+        self.stream = f"holder:{name}"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self
 
 import msgspec
 import sqlalchemy as sa
@@ -42,6 +42,9 @@ _ASKED = """
 SELECT place.column1, number, body_hash, answer FROM (VALUES {}) AS place
 JOIN inbox ON principal = place.column2 AND key = place.column3
 """
+_WAITING = """
+SELECT number, principal, key, body FROM inbox WHERE status = 'waiting' AND number > ? ORDER BY number LIMIT ?
+"""
 # Rows that are taken from the database at once.
 _ROWS = 2_000
 _marks = msgspec.json.Decoder(tuple[float, ...]).decode
@@ -66,6 +69,8 @@ class Store:
         self.engine = engine_of(path)
         self._lock = threading.Lock()
         self._appender: Appender | None = None
+        self._look_lock = threading.Lock()
+        self._looks: sqlite3.Connection | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +86,10 @@ class Store:
             if self._appender is not None:
                 self._appender.close()
                 self._appender = None
+        with self._look_lock:
+            if self._looks is not None:
+                self._looks.close()
+                self._looks = None
         self.engine.dispose()
 
     # Writing.
@@ -116,11 +125,9 @@ class Store:
             KeyReusedError: the key stands for another body.
             StoreError: the request was not kept.
         """
-        question = Question(principal, key, body)
-        with self._asking() as connection:
-            cursor = connection.connection.cursor()
-            cursor.execute(_ASK, (principal, key, digest_of(body), body))
-            asked = _found(cursor, [question])[0]
+        with self._looking() as connection:
+            connection.execute(_ASK, (principal, key, digest_of(body), body))
+            asked = _found(connection, [Question(principal, key, body)])[0]
         if isinstance(asked, KeyReusedError):
             raise asked
         return asked
@@ -131,18 +138,19 @@ class Store:
         Raises:
             StoreError: it could not be looked up.
         """
-        with self._asking() as connection:
-            return _found(connection.connection.cursor(), questions)
+        with self._looking() as connection:
+            return _found(connection, questions)
 
     @contextmanager
-    def _asking(self) -> Iterator[sa.Connection]:
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except sa.exc.DBAPIError as error:
-            raise refusal(cast(sqlite3.Error, error.orig)) from error
-        except sqlite3.Error as error:
-            raise refusal(error) from error
+    def _looking(self) -> Iterator[sqlite3.Connection]:
+        """The connection that the inbox is looked up through; it stays open, as a desk does so all the time."""
+        with self._look_lock:
+            if self._looks is None:
+                self._looks = connect(self.path)
+            try:
+                yield self._looks
+            except sqlite3.Error as error:
+                raise refusal(error) from error
 
     # Reading.
 
@@ -220,10 +228,8 @@ class Store:
 
     def requests(self, after: int = 0, limit: int = -1) -> list[Request]:
         """Returns the requests that wait in the inbox, in order, those after a number; at most so many, -1: all."""
-        c = schema.inbox.c
-        wanted = sa.select(c.number, c.principal, c.key, c.body).where(c.status == "waiting", c.number > after)
-        with self.engine.connect() as connection:
-            return [Request(*row) for row in connection.execute(wanted.order_by(c.number).limit(limit))]
+        with self._looking() as connection:
+            return [Request(*row) for row in connection.execute(_WAITING, (after, limit))]
 
     def answer(self, number: int) -> bytes | None:
         """Returns the answer to a request, or None while it waits."""
@@ -245,9 +251,9 @@ def digest_of(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def _found(cursor: Any, questions: Sequence[Question]) -> dict[int, Asked | KeyReusedError]:
+def _found(connection: sqlite3.Connection, questions: Sequence[Question]) -> dict[int, Asked | KeyReusedError]:
     values = chain.from_iterable((place, one.principal, one.key) for place, one in enumerate(questions))
-    rows = cursor.execute(_ASKED.format(", ".join(["(?, ?, ?)"] * len(questions))), list(values)).fetchall()
+    rows = connection.execute(_ASKED.format(", ".join(["(?, ?, ?)"] * len(questions))), list(values)).fetchall()
     found: dict[int, Asked | KeyReusedError] = {}
     for place, number, digest, answer in rows:
         known = Asked(number, answer)
