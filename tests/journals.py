@@ -11,12 +11,13 @@ import gearing as gr
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.journal import GENESIS, Line, body_of, hash_of, state_body, state_hash
+from gearing.core.measured import measure
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, step
 from gearing.core.terms import Spec
 from gearing.store.database import init_database
 from gearing.store.export import write_export
-from gearing.store.records import BookLine, Commit, Nav, Projected, Written
+from gearing.store.records import BookLine, Commit, Nav, Projected, RebalanceRow, Written
 from gearing.store.store import Store
 from gearing.study.exact import exact_backtest
 from gearing.study.exact_result import Happened
@@ -55,9 +56,9 @@ def _with_navs(spec: Spec, seen: list[Happened]):
 
 
 def chained(stream: str, rows) -> list[Commit]:
-    """One commit for each (record without its place in a stream, state after it, published NAVs)."""
+    """One commit for each (record without its place in a stream, state after it, published NAVs, rebalances)."""
     before, commits = GENESIS, []
-    for seq, (make, state, navs) in enumerate(rows, 1):
+    for seq, (make, state, navs, *rebalances) in enumerate(rows, 1):
         body_after = state_body(state)
         line = make(stream, seq, state_hash(body_after))
         body = body_of(line)
@@ -65,6 +66,7 @@ def chained(stream: str, rows) -> list[Commit]:
         commits.append(Commit(
             lines=(Written(stream, seq, line.time_ms, body, before),),
             states=(Projected(stream, seq, before, body_after),), navs=navs,
+            rebalances=tuple(rebalances),
         ))  # fmt: skip
     return commits
 
@@ -74,7 +76,17 @@ def token_commits(events: tuple[Happened, ...]) -> list[Commit]:
     launched = events[0].event
     assert isinstance(launched, ev.Launched)
     symbol = launched.token.symbol
-    return chained(f"token:{symbol}", [_row(symbol, seen) for seen in events])
+    every = zip(events, measured(events, symbol), strict=True)
+    return chained(f"token:{symbol}", [(*_row(symbol, seen), *rows) for seen, rows in every])
+
+
+def measured(events: tuple[Happened, ...], symbol: str):
+    """What is measured of rebalances with each event."""
+    before, last = TokenState(), None
+    for seen in events:
+        found = measure(last, symbol, ("BTC",), before, seen.state, seen.event)
+        before, last = seen.state, found[-1] if found else last
+        yield [RebalanceRow(one.token, one.epoch, one.started_ms, body_of(one)) for one in found]
 
 
 def _row(symbol: str, seen: Happened):
@@ -134,4 +146,5 @@ def lines_of(path: Path, stream: str | None = None) -> list[bytes]:
     return lines
 
 
-__all__ = ["COSTS", "NOW_MS", "Spec", "book_commits", "chained", "database", "happened", "lines_of", "token_commits"]
+__all__ = ["COSTS", "NOW_MS", "Spec", "book_commits", "chained", "database", "happened", "lines_of", "measured",
+           "token_commits"]  # fmt: skip

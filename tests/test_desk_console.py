@@ -8,12 +8,12 @@ import pytest
 from gearing.cli.console import label_of, rendered, span
 from gearing.core.attribution import N_LEDGER
 from gearing.core.ledger import Balances
+from gearing.core.measured import LegTraded, Measured
 from gearing.core.state import LegState, TokenState
 from gearing.core.terms import Spec
 from gearing.desk.demo import demo_tokens
 from gearing.desk.happenings import Happening
 from gearing.desk.view import DeskView, token_view
-from gearing.drive.measured import LegTraded, Measured
 
 NOW_MS = 1_767_312_000_000  # 2026-01-02 00:00
 M = 10**8

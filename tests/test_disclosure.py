@@ -11,11 +11,11 @@ import pytest
 
 import gearing as gr
 from gearing.core.events import Liquidated
+from gearing.core.measured import Measured, measure
 from gearing.core.money import MINOR, to_float
 from gearing.core.terms import Spec
 from gearing.drive.disclosure import PublicView, disclosed
 from gearing.drive.limits import maintenance
-from gearing.drive.measured import Measured, measure
 from gearing.drive.outlook import outlook
 from tests.lives import Life, token
 

@@ -10,8 +10,8 @@ import gearing as gr
 from gearing.core import holder as ho
 from gearing.core.dealing import bearing
 from gearing.core.lots import ENTRY, break_even, holding_of, parts_of_lot, parts_of_sold
+from gearing.core.measured import exposure_of
 from gearing.core.money import MINOR
-from gearing.drive.measured import exposure_of
 from tests.lives import token
 from tests.test_primary import COSTS, Market
 

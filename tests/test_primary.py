@@ -11,9 +11,9 @@ import pytest
 import gearing as gr
 from gearing.core import holder as ho
 from gearing.core.holder_step import HolderError
+from gearing.core.measured import exposure_of
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
-from gearing.drive.measured import exposure_of
 from tests.desks import Desk
 from tests.lives import HOUR_MS, UNITS, token
 

@@ -18,7 +18,7 @@ from gearing.store.records import Commit, Nav, Snapshot
 from gearing.store.schema import STATE_SCHEMA
 from gearing.store.store import Store
 from gearing.store.verify import verify
-from tests.journals import book_commits, chained, database, happened, token_commits
+from tests.journals import book_commits, chained, database, happened, measured, token_commits
 
 STREAM, BOOK = "token:BTC3L", "book:main"
 ENCODE = msgspec.json.Encoder(order="deterministic").encode
@@ -273,12 +273,44 @@ def of_another_behaviour(number: int, upto: int):
     commits = token_commits(happened())
     lines = [line_of(commit.lines[0].body) for commit in commits]
 
-    def row(seen, line):
+    def row(seen, line, rows):
         behaviour = number if line.seq <= upto else line.behaviour
         make = lambda stream, seq, digest: msgspec.structs.replace(line, behaviour=behaviour)  # noqa: E731
-        return make, seen.state, ()
+        return make, seen.state, (), *rows
 
-    return chained(STREAM, [row(seen, line) for seen, line in zip(happened(), lines, strict=True)])
+    every = zip(happened(), lines, measured(happened(), "BTC3L"), strict=True)
+    return chained(STREAM, [row(*one) for one in every])
+
+
+def test_what_is_measured_of_a_rebalance_is_what_its_lines_say(path):
+    with Store(path) as store:
+        rows = store.rebalances("BTC3L", limit=1_000)
+    assert len(rows) > 10
+    one = rows[4]
+    for column, other in (("body", one.body.replace(b'"fills":1', b'"fills":2')), ("started_ms", one.started_ms + 1)):
+        assert other not in one
+        change(path, f"UPDATE rebalances SET {column} = ? WHERE epoch = ?", other, one.epoch)
+        assert found(path) == [(STREAM, 0, "rebalance")]
+        change(path, f"UPDATE rebalances SET {column} = ? WHERE epoch = ?", getattr(one, column), one.epoch)
+    change(path, "UPDATE rebalances SET epoch = 9999 WHERE epoch = ?", one.epoch)
+    assert found(path) == [(STREAM, 0, "rebalance")] * 2  # one that never was, and nothing of one that was
+    change(path, "DELETE FROM rebalances WHERE epoch = 9999")
+    assert found(path) == [(STREAM, 0, "rebalance")]
+    assert found(path, again=False) == []
+    change(path, "UPDATE rebalances SET token = 'NONE'")
+    assert ("token:NONE", 0, "rebalance") in found(path)
+
+
+def test_a_rebalance_that_was_not_seen_whole_is_held_against_nothing(tmp_path):
+    """Of its lines some are of another behaviour; another program may have measured it."""
+    every = enumerate(measured(happened(), "BTC3L"), 1)
+    seqs = [seq for seq, rows in every if any(b'"fills":0' in row.body for row in rows)]
+    for first, faults in ((seqs[5], 0), (seqs[5] - 1, 1)):
+        path = database(tmp_path / f"{first}.db", of_another_behaviour(99, first))
+        assert found(path) == []
+        epoch = happened()[seqs[5] - 1].state.epoch
+        change(path, "UPDATE rebalances SET started_ms = 7 WHERE epoch IN (?, ?)", epoch - 1, epoch)
+        assert found(path) == [(STREAM, 0, "rebalance")] * faults
 
 
 def test_events_of_another_behaviour_are_not_held_against_this_one(tmp_path, monkeypatch):

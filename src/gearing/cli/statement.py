@@ -81,8 +81,8 @@ def _events(store: Store, holder: str, db: Path) -> list[HolderEvent]:
 def _told(name: str, spec: Spec, state: TokenState, holding: Holding) -> dict[str, Any]:
     from gearing.core.dealing import bearing
     from gearing.core.lots import LOT_PARTS, break_even, parts_of_lot, parts_of_sold
+    from gearing.core.measured import exposure_of
     from gearing.core.money import MINOR, to_float
-    from gearing.drive.measured import exposure_of
 
     now, units = bearing(spec, state), to_float(state.balances.units)
     exposure = exposure_of(state) / units if units else 0.0

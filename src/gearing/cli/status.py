@@ -17,11 +17,11 @@ from gearing.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gearing.core.measured import Measured
     from gearing.core.state import TokenState
     from gearing.core.token import Token
     from gearing.desk.life import Turn
     from gearing.desk.view import DeskView, TokenView
-    from gearing.drive.measured import Measured
     from gearing.drive.outlook import Barrier
 
 DEMO = Path("gearing-demo.db")

@@ -11,6 +11,7 @@ from gearing.core.book import BookState
 from gearing.core.events import DealingBegun, Launched, Operated, SpecificationChanged
 from gearing.core.holder import HolderState
 from gearing.core.journal import line_of, state_of
+from gearing.core.measured import Measured
 from gearing.core.netting import Ask
 from gearing.core.terms import Spec
 from gearing.core.token import Token
@@ -18,7 +19,6 @@ from gearing.drive.breakers import OnDeleveraging
 from gearing.drive.driver import Driver, why_halted
 from gearing.drive.effects import Head
 from gearing.drive.market import Market
-from gearing.drive.measured import Measured
 from gearing.drive.outbox import Outbox
 from gearing.drive.primary import Primary
 from gearing.drive.running import Holder

@@ -12,10 +12,10 @@ from gearing.core import events as ev
 from gearing.core.dealing import DEALING
 from gearing.core.holder import DEALER, Exchanged
 from gearing.core.journal import line_of
+from gearing.core.measured import Measured
 from gearing.core.money import to_float
 from gearing.core.rolling import ROLL
 from gearing.drive.effects import Effects
-from gearing.drive.measured import Measured
 from gearing.store.records import BookLine, HolderLine, Written
 
 Level = Literal["info", "warning"]

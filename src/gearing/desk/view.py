@@ -9,13 +9,13 @@ import msgspec
 
 from gearing.core.book import BookState, LiveOrder
 from gearing.core.journal import state_of
+from gearing.core.measured import Measured
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
 from gearing.desk.boot import book_of, last_measured, spec_of, why_of
 from gearing.desk.flows import FlowsView
 from gearing.desk.happenings import Happening
-from gearing.drive.measured import Measured
 from gearing.drive.outlook import Outlook, nav_if_filled, outlook
 from gearing.drive.volatility import Volatility
 from gearing.store.store import Store

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 from gearing.core.dealing import Side
 from gearing.core.holder import Day, HolderState
+from gearing.core.measured import exposure_of
 from gearing.core.money import to_float
 from gearing.core.record import DAY_MS
 from gearing.drive.limits import maintenance
-from gearing.drive.measured import exposure_of
 from gearing.drive.running import Running
 
 

@@ -11,10 +11,10 @@ from typing import Literal
 
 import msgspec
 
+from gearing.core.measured import Measured
 from gearing.core.money import to_float
 from gearing.core.terms import Spec
 from gearing.core.token import Disclosure
-from gearing.drive.measured import Measured
 from gearing.drive.outlook import Barrier, LegOutlook, Outlook
 
 # Clocks that say nothing of a rebalance that runs.

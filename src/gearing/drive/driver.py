@@ -16,6 +16,7 @@ from gearing.core import events as ev
 from gearing.core.book import BookState, LiveOrder, Share, book_step, order_id
 from gearing.core.invariants import breaches
 from gearing.core.journal import Line, state_body, state_hash
+from gearing.core.measured import measure
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, StepError, step
@@ -28,7 +29,6 @@ from gearing.drive.effects import START, Effects, Head
 from gearing.drive.limits import refusal
 from gearing.drive.listing import findings
 from gearing.drive.market import Market
-from gearing.drive.measured import measure
 from gearing.drive.primary import Primary
 from gearing.drive.reconciling import differences
 from gearing.drive.rolls import roll_now, why_not

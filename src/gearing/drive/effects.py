@@ -8,7 +8,7 @@ import msgspec
 
 from gearing.core.book import LiveOrder
 from gearing.core.journal import GENESIS, body_of, hash_of
-from gearing.drive.measured import Measured
+from gearing.core.measured import Measured
 from gearing.store.records import Nav, Projected, RebalanceRow, Written
 
 

@@ -12,6 +12,7 @@ from gearing.core.dealing import DEALING
 from gearing.core.decide import NONE, OPENING, SCHEDULED, Decision, aim_for
 from gearing.core.legs import EQUITY
 from gearing.core.legs import PRICE as MARK
+from gearing.core.measured import leverage_of
 from gearing.core.money import to_float
 from gearing.core.portfolio import view
 from gearing.core.record import DAY_MS
@@ -21,7 +22,6 @@ from gearing.core.trading import decide_now, plan
 from gearing.core.watch import watch
 from gearing.core.working import Working
 from gearing.drive.limits import maintenance
-from gearing.drive.measured import leverage_of
 
 # A rule is asked so far beyond a barrier, which lies inside of the price that fires by the width of a touch.
 _BEYOND = 1e-6

@@ -9,12 +9,12 @@ from msgspec import UNSET
 
 from gearing.core.book import BookState
 from gearing.core.holder import HolderState
+from gearing.core.measured import Measured
 from gearing.core.netting import Ask
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
 from gearing.core.watch import Watch
 from gearing.drive.effects import Head
-from gearing.drive.measured import Measured
 
 if TYPE_CHECKING:
     from gearing.drive.together import Wanted

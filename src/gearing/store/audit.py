@@ -12,18 +12,19 @@ from gearing.core.events import FeesTaken, Launched, SpecificationChanged
 from gearing.core.holder import HolderState
 from gearing.core.holder_step import HolderError, holder_breaches, holder_step, holder_unsound
 from gearing.core.invariants import breaches, l1_double_entry
-from gearing.core.journal import GENESIS, Line, hash_of, line_of, state_body, state_hash, state_of
+from gearing.core.journal import GENESIS, Line, body_of, hash_of, line_of, state_body, state_hash, state_of
 from gearing.core.ledger import Balances, posted
+from gearing.core.measured import Measured, measure
 from gearing.core.money import nav_of
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, StepError, step
 from gearing.core.terms import Spec
 from gearing.errors import GearingError
-from gearing.store.records import BookLine, HolderLine, Nav, Projected, Snapshot, Written
+from gearing.store.records import BookLine, HolderLine, Nav, Projected, RebalanceRow, Snapshot, Written
 from gearing.store.schema import STATE_SCHEMA
 
 What = Literal["file", "sequence", "chain", "line", "double entry", "balances", "step", "invariant", "state",
-               "snapshot", "nav", "supply"]  # fmt: skip
+               "snapshot", "nav", "rebalance", "supply"]  # fmt: skip
 
 # So many breaches of a stream are named; the rest are counted.
 NAMED_MAX = 100
@@ -50,8 +51,8 @@ _Faults = (
 class Breach(NamedTuple):
     """Something that does not hold: where, which check, what stands there, what should.
 
-    `what` is one of: file, sequence, chain, line, double entry, balances, step, invariant, state, snapshot, nav, and
-    supply: what all holders have against what was issued.
+    `what` is one of: file, sequence, chain, line, double entry, balances, step, invariant, state, snapshot, nav,
+    rebalance: what was measured of one; and supply: what all holders have against what was issued.
     """
 
     stream: str
@@ -86,6 +87,11 @@ class Audit:
         self.fees = 0
         self.shots = shots or {}
         self.struck: dict[int, set[tuple[int, int]]] = {}
+        # What is measured of each rebalance, the last of them, and those that were not seen whole.
+        self.measured: dict[int, Measured] = {}
+        self.last: Measured | None = None
+        self.unseen: set[int] = set()
+        self.sees_all = again
         self._said: set[What] = set()
 
     def take(self, row: Written) -> None:
@@ -106,8 +112,8 @@ class Audit:
         elif isinstance(line, HolderLine):
             self._take_holder(line)
 
-    def close(self, projected: Projected | None, navs: Iterable[Nav]) -> None:
-        """Holds the end against the projection of the state, and the published NAVs against the lines."""
+    def close(self, projected: Projected | None, navs: Iterable[Nav], rebalances: Iterable[RebalanceRow]) -> None:
+        """Holds the end against the projection of the state, and what is published and measured against the lines."""
         if projected is None:
             self._breach(self.seq, "state", "no state", "the state after the last line")
         else:
@@ -116,6 +122,7 @@ class Audit:
             if (nav.nav, nav.units) not in self.struck.get(nav.time_ms, ()):
                 found = f"NAV {nav.nav} of {nav.units} units published at {nav.time_ms}"
                 self._breach(0, "nav", found, "a line of that time that says the same")
+        self._check_rebalances(rebalances)
         for seq in sorted(self.shots.keys()):
             self._breach(seq, "snapshot", "a snapshot", "a line that it is the state after")
 
@@ -163,6 +170,7 @@ class Audit:
         spec = before if isinstance(line.event, SpecificationChanged) else self.spec
         if self.again and self.token is not None and spec is not None:
             self._step_token(spec, self.token, line)
+        self.sees_all = self.sees_all and self.token is not None and line.behaviour == BEHAVIOUR
         self._check_snapshot(line.seq)
 
     def _step_token(self, spec: Spec, before: TokenState, line: Line) -> None:
@@ -183,8 +191,24 @@ class Audit:
         if digest == line.state:
             self.token = done.state
             self.stepped += current
+            self._measure(spec, before, done.state, line)
             for words in breaches(before, done.state, done.entry):
                 self._breach(line.seq, "invariant", words, "no breach")
+
+    def _measure(self, spec: Spec, before: TokenState, after: TokenState, line: Line) -> None:
+        """Measures again what a line did of a rebalance; one that was not seen whole is held against nothing."""
+        running = before.rebalance
+        if running is None and after.rebalance is None:
+            return
+        if self.last is not None and self.last.is_open and (running is None or running.epoch != self.last.epoch):
+            self.unseen.add(self.last.epoch)
+            self.last = None
+        if running is not None and (self.last is None or running.epoch != self.last.epoch):
+            self.unseen.add(running.epoch)
+        for one in measure(self.last, spec.token.symbol, spec.chains.held(after.legs), before, after, line.event):
+            self.last = self.measured[one.epoch] = one
+            if line.behaviour != BEHAVIOUR:
+                self.unseen.add(one.epoch)
 
     def _take_book(self, line: BookLine) -> None:
         before, self.book = self.book, None
@@ -263,6 +287,23 @@ class Audit:
             self._check_balances(self.seq, "state", state)
         elif isinstance(state, HolderState) and state.balances != self.accounts:
             self._breach(self.seq, "balances", f"{state.balances}", f"{self.accounts}, the sums of its postings")
+
+    def _check_rebalances(self, rows: Iterable[RebalanceRow]) -> None:
+        if not self.again:
+            return
+        if self.token is None and self.last is not None and self.last.is_open:
+            self.unseen.add(self.last.epoch)
+        lacking = {epoch: one for epoch, one in self.measured.items() if epoch not in self.unseen}
+        for row in rows:
+            one = lacking.pop(row.epoch, None)
+            if one is not None and (row.started_ms, row.body) != (one.started_ms, body_of(one)):
+                self._breach(
+                    0, "rebalance", f"{row.body!r} of {row.started_ms}", f"{body_of(one)!r} of {one.started_ms}"
+                )
+            elif one is None and self.sees_all:
+                self._breach(0, "rebalance", f"rebalance {row.epoch} as measured", "one that a line began")
+        for epoch in lacking:
+            self._breach(0, "rebalance", f"nothing of rebalance {epoch}", "what was measured of it")
 
     def _check_balances(self, seq: int, what: What, state: TokenState) -> None:
         for (account, found), (_, expected) in zip(state.balances.items(), self.balances.items(), strict=True):

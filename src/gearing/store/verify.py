@@ -21,7 +21,7 @@ from gearing.core.state import TokenState
 from gearing.store import schema
 from gearing.store.audit import Audit, Breach, holder_of
 from gearing.store.errors import DamagedError
-from gearing.store.records import Nav, Projected, Snapshot, Written
+from gearing.store.records import Nav, Projected, RebalanceRow, Snapshot, Written
 from gearing.store.store import Store
 
 Progress = Callable[[int, int], None]
@@ -91,7 +91,8 @@ def verify(
     """Verifies a database; a running desk is not disturbed.
 
     Checked are the file, each stream's numbers and hash chain, double entry, NAV and state from the sums of the
-    postings, snapshots, published NAVs; and events of the current behaviour are stepped again, invariants included.
+    postings, snapshots, published NAVs; and events of the current behaviour are stepped again, invariants and what was
+    measured of rebalances included.
 
     Args:
         path: the file.
@@ -140,7 +141,7 @@ def verify_stream(store: Store, stream: str, *, again: bool, tick: Callable[[int
                 if since == _TICK:
                     tick(since)
                     since = 0
-            audit.close(_projected(connection, stream), _navs(connection, stream))
+            audit.close(_projected(connection, stream), _navs(connection, stream), _rebalances(connection, stream))
         except (sa.exc.DBAPIError, _WrongTypeError) as error:
             audit.damaged(str(getattr(error, "orig", error)))
     tick(since)
@@ -208,7 +209,8 @@ def _all_streams(store: Store) -> dict[str, int]:
     streams = {state.stream: 0 for state in store.states()} | store.streams()
     with store.engine.connect() as connection:
         named = {*connection.execute(sa.select(schema.snapshots.c.stream).distinct()).scalars()}
-        named |= {f"token:{name}" for name in connection.execute(sa.select(schema.navs.c.token).distinct()).scalars()}
+        for column in (schema.navs.c.token, schema.rebalances.c.token):
+            named |= {f"token:{name}" for name in connection.execute(sa.select(column).distinct()).scalars()}
     return dict.fromkeys(sorted(named), 0) | streams
 
 
@@ -234,6 +236,16 @@ def _navs(connection: sa.Connection, stream: str) -> Iterator[Nav]:
         wanted = sa.select(schema.navs).where(schema.navs.c.token == name)
         for row in connection.execute(wanted, execution_options={"yield_per": _TICK}):
             yield Nav(*row)
+
+
+def _rebalances(connection: sa.Connection, stream: str) -> Iterator[RebalanceRow]:
+    """Yields what was measured of the rebalances of a token's stream."""
+    kind, _, name = stream.partition(":")
+    if kind == "token":
+        table = schema.rebalances
+        wanted = sa.select(table).where(table.c.token == name).order_by(table.c.epoch)
+        for row in connection.execute(wanted, execution_options={"yield_per": _TICK}):
+            yield RebalanceRow(*row)
 
 
 def _silent(done: int, total: int) -> None:
