@@ -24,7 +24,7 @@ from gearing.store.errors import (
     StaleError,
     StoreError,
 )
-from gearing.store.records import Answer, Commit, Nav, OutboxChange, OutboxRow, Snapshot, Written
+from gearing.store.records import Answer, Commit, Nav, OutboxChange, OutboxRow, RebalanceRow, Snapshot, Written
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.store.writer import Writer
@@ -309,6 +309,16 @@ def test_snapshots_and_navs_are_kept(store):
     assert store.navs("BTC3L", 7, 8) == [Nav("BTC3L", 7, "dealing", 5, 6, (1.5, 2.0))]
     with pytest.raises(StoreError, match="nav_kind"):
         store.commit([Commit(navs=(Nav("BTC3L", 7, "hourly", 5, 6, ()),))])
+
+
+def test_the_last_rebalance_of_a_token_is_the_one_that_began_last(store):
+    """One that goes on after a flow was decided before it."""
+    flow, goes_on = RebalanceRow("A", 2, 90, b"flow"), RebalanceRow("A", 3, 50, b"goes on")
+    other = RebalanceRow("B", 1, 70, b"other")
+    store.commit([Commit(rebalances=(flow, goes_on, other))])
+    assert store.rebalances("A") == [goes_on]
+    assert store.rebalances("A", 9) == [goes_on, flow]
+    assert store.rebalances(limit=9) == [flow, other, goes_on]
 
 
 def test_rows_are_in_the_order_of_their_columns():

@@ -209,9 +209,14 @@ class Store:
             return connection.execute(wanted).scalar_one() or 0
 
     def rebalances(self, token: str | None = None, limit: int = 1) -> list[RebalanceRow]:
-        """Returns what was measured of the last rebalances, of one token or of all, the newest first."""
+        """Returns what was measured of the last rebalances, of one token or of all, the newest first.
+
+        One that goes on after a roll or a flow began later than those, and was decided before them.
+        """
         c = schema.rebalances.c
-        wanted = sa.select(schema.rebalances).order_by(c.started_ms.desc(), c.token, c.epoch.desc()).limit(limit)
+        by_time = (c.started_ms.desc(), c.token, c.epoch.desc())
+        order = by_time if token is None else (c.epoch.desc(),)
+        wanted = sa.select(schema.rebalances).order_by(*order).limit(limit)
         if token is not None:
             wanted = wanted.where(c.token == token)
         with self.engine.connect() as connection:
