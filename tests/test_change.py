@@ -92,7 +92,6 @@ def test_a_presets_levels_are_seen_to_move_with_the_target():
         (gr.Token(symbol="T", target=3.0, legs=(gr.Perpetual(symbol="A", lot=1.0),)), "legs[0].lot"),
         (gr.Token(symbol="T", target=3.0, legs=(gr.Perpetual(symbol="A", multiplier=10.0),)), "legs[0].multiplier"),
         (gr.Token(symbol="T", target=3.0, legs=(gr.DatedFuture(symbol="A"),)), "legs[0].kind"),
-        (token(consolidation=gr.Consolidation(below=1.0, factor=10.0)), "consolidation"),
     ],
 )
 def test_what_was_booked_in_it_does_not_change(fresh, place):

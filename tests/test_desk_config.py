@@ -83,8 +83,7 @@ def test_every_field_is_in_the_reference():
 
 def test_tokens_that_no_desk_runs_are_all_named(tmp_path):
     legs = (gr.Perpetual(symbol="DOGEUSDT"),)
-    bad = gr.Token(symbol="A-B", target=2.0, rule="ftx", legs=legs,
-                   consolidation=gr.Consolidation(below=1.0, factor=10))  # fmt: skip
+    bad = gr.Token(symbol="A-B", target=2.0, rule="ftx", legs=legs)
     swap = gr.Token(symbol="SWAP", target=2.0, rule="ftx", legs=(gr.TotalReturnSwap(symbol="BTCUSDT"),))
     for name, token in (("a.toml", bad), ("b.toml", swap)):
         (tmp_path / name).write_text(format_token(token))
@@ -92,7 +91,7 @@ def test_tokens_that_no_desk_runs_are_all_named(tmp_path):
     with pytest.raises(SpecError) as caught:
         planned(parse_desk(text), tmp_path)
     places = [problem.place for problem in caught.value.problems]
-    assert places == ["A-B.legs[0].symbol", "A-B.consolidation", "A-B.symbol", "SWAP.legs[0]"]
+    assert places == ["A-B.legs[0].symbol", "A-B.symbol", "SWAP.legs[0]"]
 
 
 def test_a_leverage_that_does_not_carry_the_target_is_refused(tmp_path):

@@ -9,17 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gearing as gr
 from gearing.cli.main import main
 from gearing.core import holder as ho
+from gearing.core.events import Consolidated
 from gearing.core.holder_step import holder_breaches
+from gearing.core.journal import line_of
 from gearing.core.money import MINOR
+from gearing.core.record import DAY_MS
+from gearing.desk.boot import boot
 from gearing.desk.issuer import answer
 from gearing.desk.requests import Merge
+from gearing.drive.guard import GuardLimits
+from gearing.drive.market import Market as Prices
 from gearing.store.database import connect
 from gearing.store.recompute import recompute
 from gearing.store.verify import verify
 from tests.journals import lines_of
-from tests.test_primary import market
+from tests.lives import token
+from tests.test_primary import COSTS, market
 from tests.test_store_dealing import busy, kept, told
 
 __all__ = ["kept"]
@@ -149,6 +157,87 @@ def test_a_wiped_token_merges_nothing_and_one_without_a_price_waits():
     desk.filled(desk.quote(60.0))
     assert desk.it.state.status == "wiped"
     assert "it is wiped" in merge(desk).words
+
+
+def ruled(below=90.0, **more):
+    return token(
+        "A", costs=COSTS, rule=gr.Rule(deviation=0.9), consolidation=gr.Consolidation(below=below, factor=10.0)
+    )
+
+
+def mergers(desk):
+    events = (line_of(line.body).event for line in desk.lines)
+    return [(event.time_ms, event.by, event.reason) for event in events if isinstance(event, Consolidated)]
+
+
+def test_a_rule_merges_units_by_the_first_nav_of_a_day_that_is_below_its_level():
+    desk = market(ruled())
+    give(desk, "h1", 25 * MINOR + 7)
+    desk.quote(96.0, after_ms=60_000)
+    assert desk.it.state.nav < 90 * MINOR
+    assert mergers(desk) == []  # at a day's end only
+    desk.now_ms = midnight(desk) - 1_000
+    desk.quote(96.0, after_ms=999)
+    assert mergers(desk) == []
+    nav = desk.it.state.nav
+    desk.quote(96.0)
+    assert mergers(desk) == [(desk.now_ms, "rule", "NAV was below 90 at the day's end")]
+    assert desk.it.state.nav == pytest.approx(10 * nav, rel=1e-7)
+    assert desk.units("h1") == 2_50000000
+    desk.quote(70.0)
+    desk.now_ms = midnight(desk)
+    desk.quote(70.0)
+    assert (len(mergers(desk)), desk.it.state.nav > 90 * MINOR) == (1, True)
+    sums_hold(desk)
+
+
+def test_a_rule_waits_for_what_stands_against_a_merger_and_says_so_once():
+    desk = market(ruled())
+    desk.ask(ho.ISSUER, "redeem", 500 * MINOR)
+    desk.quote(96.0)
+    orders = desk.quote(96.0, after_ms=60_000)
+    assert orders
+    desk.now_ms = midnight(desk)
+    desk.quote(96.0)
+    desk.quote(96.0, after_ms=60_000)
+    assert desk.alarms == ["T: its units are not merged yet: a flow is being dealt; ask again once that is done"]
+    desk.alarms.clear()
+    desk.mark = 96.0
+    desk.filled(orders)
+    desk.driver.operate(desk.it, "halt", "ann", "a look", desk.now_ms)
+    desk.quote(96.0, after_ms=60_000)
+    assert mergers(desk) == []
+    desk.driver.operate(desk.it, "resume", "ann", "all well", desk.now_ms)
+    desk.quote(110.0, after_ms=60_000)  # it was below at the day's end, whatever it is now
+    assert len(mergers(desk)) == 1
+    sums_hold(desk)
+
+
+@pytest.mark.parametrize(("first", "merges"), [(96.0, True), (101.0, False)])
+def test_a_restart_goes_on_with_what_a_rule_saw_at_the_days_end(kept, first, merges):
+    def again():
+        found = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+        (running,) = found.driver.tokens
+        return running.looked_day == kept.now_ms // DAY_MS, running.merges
+
+    kept.driver.change(kept.it, ruled(), "ann", "a low NAV", kept.now_ms)
+    kept.take()
+    assert again() == (True, False)  # the day on which the rule came is not looked at
+    kept.now_ms = midnight(kept)
+    assert again() == (False, False)
+    kept.driver.operate(kept.it, "halt", "ann", "a look", kept.now_ms)
+    kept.quote(first)
+    kept.quote(90.0, after_ms=60_000)
+    assert again() == (True, merges)
+    kept.driver.operate(kept.it, "resume", "ann", "all well", kept.now_ms)
+    kept.quote(90.0, after_ms=60_000)
+    assert again() == (True, False)
+    assert len(mergers(kept)) == merges
+    assert verify(kept.path).breaches == ()
+
+
+def midnight(desk):
+    return (desk.now_ms // DAY_MS + 1) * DAY_MS
 
 
 def test_a_merger_is_verified_worked_out_by_a_stranger_and_keeps_every_lots_profit(kept, capsys):

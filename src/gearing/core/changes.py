@@ -61,8 +61,6 @@ def change_problems(old: Token, new: Token) -> list[Problem]:
         return [*problems, Problem("legs", f"{len(new.legs)}", f"the {len(old.legs)} it holds", _WHY["legs"])]
     for k, (held, wanted) in enumerate(zip(old.legs, new.legs, strict=True)):
         problems += _leg_problems(f"legs[{k}]", held, wanted)
-    if new.consolidation is not None:
-        problems.append(Problem("consolidation", "one", "none", "A desk merges no units yet."))
     return problems + desk_problems(new)
 
 

@@ -88,6 +88,10 @@ class Limits(Record, frozen=True, kw_only=True):
         check.done()
 
 
+FACTOR_MAX = 1_000_000.0
+"""At most so many units become one."""
+
+
 class Consolidation(Record, frozen=True, kw_only=True):
     """When units are merged (a reverse split): at a day's end (00:00 UTC), where NAV is below a level.
 
@@ -102,5 +106,5 @@ class Consolidation(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check = Check(self)
         check.number("below", 0, strict=True)
-        check.number("factor", 1, strict=True)
+        check.number("factor", 1, FACTOR_MAX, strict=True)
         check.done()

@@ -12,7 +12,9 @@ from gearing.core.events import DealingBegun, Launched, Operated, SpecificationC
 from gearing.core.holder import HolderState
 from gearing.core.journal import line_of, state_of
 from gearing.core.measured import Measured
+from gearing.core.money import to_float
 from gearing.core.netting import Ask
+from gearing.core.record import DAY_MS
 from gearing.core.terms import Spec
 from gearing.core.token import Token
 from gearing.drive.breakers import OnDeleveraging
@@ -21,7 +23,7 @@ from gearing.drive.effects import Head
 from gearing.drive.market import Market
 from gearing.drive.outbox import Outbox
 from gearing.drive.primary import Primary
-from gearing.drive.running import Holder
+from gearing.drive.running import Holder, Running
 from gearing.drive.starts import Starts
 from gearing.store.database import read_secret
 from gearing.store.store import Store
@@ -73,6 +75,7 @@ def boot(
                 running.measured = last_measured(store, token)
                 running.why = why_of(store, token, running.state.status)
                 running.flow = flow_of(store, token) if running.state.dealing is not msgspec.UNSET else ()
+                _look(store, running, now_ms)
         if store.meta.is_foreign_to(book_state.incarnation):
             driver.reopen_book(book, store.meta.incarnation, now_ms)
     driver.primary = Primary(driver, (
@@ -88,6 +91,19 @@ def boot(
         if order is not None:
             outbox.recover(row, order, now_ms)
     return Booted(driver, outbox)
+
+
+def _look(store: Store, running: Running, now_ms: int) -> None:
+    """Takes up what a token's rule of consolidation has looked at today, and whether units are still to be merged."""
+    rule, day = running.spec.token.consolidation, now_ms // DAY_MS
+    if rule is None:
+        return
+    navs = store.navs(running.name, day * DAY_MS, (day + 1) * DAY_MS)
+    first = next((nav for nav in navs if nav.kind == "minute"), None)
+    if first is not None:
+        turns = store.tagged(running.stream, "launched", "consolidated", "specification_changed")
+        is_done = any(row.time_ms >= day * DAY_MS for row in turns)
+        running.looked_day, running.merges = day, not is_done and 0.0 < to_float(first.nav) < rule.below
 
 
 def spec_of(store: Store, token: str) -> Token:

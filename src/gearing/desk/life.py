@@ -63,6 +63,6 @@ def _turn(event: ev.TokenEvent) -> Turn | None:
         case ev.SpecificationChanged():
             return Turn(event.time_ms, "specification changed", event.by, event.reason)
         case ev.Consolidated():
-            return Turn(event.time_ms, f"{event.factor:g} units merged into one", "", "")
+            return Turn(event.time_ms, f"{event.factor:g} units merged into one", event.by, event.reason)
         case _:
             return None

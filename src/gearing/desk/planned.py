@@ -273,15 +273,6 @@ def _misfits(token: Token, feed: Feed) -> list[Problem]:
             for name in names
             if name not in feed.symbols
         ]
-    if token.consolidation is not None:
-        problems.append(
-            Problem(
-                f"{token.symbol}.consolidation",
-                "one",
-                "none",
-                "A desk merges units when it is asked: gearing token merge.",
-            )
-        )
     if not (token.symbol.isascii() and token.symbol.isalnum()):
         problems.append(Problem(f"{token.symbol}.symbol", repr(token.symbol), "letters and digits on a desk"))
     if not (token.settlement.isascii() and token.settlement.isalnum()):

@@ -29,6 +29,7 @@ from gearing.drive.effects import START, Effects, Head
 from gearing.drive.limits import refusal
 from gearing.drive.listing import findings
 from gearing.drive.market import Market
+from gearing.drive.merging import merge_by_rule
 from gearing.drive.primary import Primary
 from gearing.drive.reconciling import differences
 from gearing.drive.rolls import roll_now, why_not
@@ -126,6 +127,7 @@ class Driver:
         contracts = spec.chains.at(now_ms)
         prices = tuple(self.market.price(symbol) for symbol in spec.chains.first(contracts))
         running = self.adopt(book, spec, TokenState(), START)
+        running.looked_day = now_ms // DAY_MS
         self.apply(running, ev.Launched(time_ms=now_ms, token=spec.token, lots=lots, prices=prices,
                                         contracts=contracts))  # fmt: skip
         self.apply(running, ev.Seeded(time_ms=now_ms, amount=amount, units=units))
@@ -174,10 +176,13 @@ class Driver:
             self.apply(running, event)
         sleeps = not crossed and running.state is before
         number = prices.time_ms // self.nav_ms
-        if number > running.nav_number:
+        publishes = number > running.nav_number
+        if publishes:
             running.nav_number = number
             self.publish(running, "minute", prices.time_ms, prices.marks)
         struck = running.state
+        if publishes:
+            merge_by_rule(self, running, prices.time_ms)
         self.primary.attend(running, prices, prices.time_ms)
         if horizon and sleeps and running.state is struck and struck.status == before.status:
             self._set(running, horizon)  # a mark within its horizon leaves that where it is
@@ -304,7 +309,7 @@ class Driver:
                 elif action == "token" and running.state.status == "open":
                     self.halt(running, "rules", words, now_ms)
                     continue
-                self._tell(running, words)
+                self.tell(running, words)
 
     def on_settings(self, book: Book, differing: tuple[str, ...], now_ms: int) -> None:
         """Takes how the venue margins a book's instruments: a difference halts it (R5)."""
@@ -334,6 +339,12 @@ class Driver:
         if running.state.status == "open":
             self.apply(running, ev.Operated(time_ms=now_ms, action="halt", by=by, reason=reason))
         self.effects.alarms.append(f"{running.name}: {reason}")
+
+    def tell(self, running: Running, words: str) -> None:
+        """Has a person read what concerns a token, once."""
+        if words not in running.told:
+            running.told.add(words)
+            self.effects.alarms.append(f"{running.name}: {words}")
 
     # What goes out.
 
@@ -390,7 +401,7 @@ class Driver:
             return False
         event = roll_now(running.spec, running.state, running.symbols, self.market, self.lots)
         if isinstance(event, str):
-            self._tell(running, event)
+            self.tell(running, event)
             return True
         if event is None:
             return False
@@ -412,11 +423,6 @@ class Driver:
             if words not in running.told:
                 running.told.add(words)
                 self.halt(running, "guard", words, now_ms)
-
-    def _tell(self, running: Running, words: str) -> None:
-        if words not in running.told:
-            running.told.add(words)
-            self.effects.alarms.append(f"{running.name}: {words}")
 
     def _delays_ms(self, running: Running, now_ms: int) -> tuple[int, int] | msgspec.UnsetType:
         """Returns by how much times of yesterday and of today are put off; unset: not at all."""
@@ -497,7 +503,7 @@ class Driver:
             self.effects.alarms.append(f"{running.name}: halted, its orders ended {outcome} too often {words}".strip())
         state = running.state
         if state.status in {"wiped", "closing"} and state.rebalance is None and not state.is_flat:
-            self._tell(running, f"its position could not be closed, its orders end {outcome}; it is tried again")
+            self.tell(running, f"its position could not be closed, its orders end {outcome}; it is tried again")
 
 
 def why_halted(event: ev.TokenEvent) -> str:

@@ -1,26 +1,30 @@
 """Merging units: so many become one, for every holder at once, in one transaction.
 
 What each holder has free, and what each of its redemptions has set aside, is rounded down; what is cut off is paid in
-money at the token's equity per unit, rounded down. So nobody who stays has less, and no unit is left over.
+money at the token's equity per unit, rounded down. So nobody who stays has less, and no unit is left over. An operator
+asks for it, or the token's own rule does at a day's end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET
 
 from gearing.core import events as ev
+from gearing.core.fees import FACTOR_MAX
 from gearing.core.holder import HELD, HolderState, Merged
 from gearing.core.holder_step import HolderError, holder_step
-from gearing.core.money import as_text
+from gearing.core.money import as_text, to_float
+from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
-from gearing.drive.driver import Driver
+from gearing.core.step import StepError
 from gearing.drive.running import Running
 
-FACTOR_MAX = 1_000_000.0
+if TYPE_CHECKING:
+    from gearing.drive.driver import Driver
 
 
 class Merger(NamedTuple):
@@ -104,6 +108,31 @@ def merge(driver: Driver, running: Running, factor: float, by: str, reason: str,
     driver.primary.check_supply(running, now_ms)
     driver.arm(running)
     return found
+
+
+def merge_by_rule(driver: Driver, running: Running, now_ms: int) -> None:
+    """Merges units as the token's own rule says: it looks at the first NAV that is published on a day.
+
+    What stands against it is told once, and waited for.
+
+    Args:
+        driver: that runs the token.
+        running: the token, whose NAV was just published.
+        now_ms: the time.
+    """
+    rule, state = running.spec.token.consolidation, running.state
+    if now_ms // DAY_MS > running.looked_day:
+        running.looked_day = now_ms // DAY_MS
+        running.merges = rule is not None and 0.0 < to_float(state.nav) < rule.below
+    if not running.merges or rule is None or state.status != "open":
+        return
+    try:
+        found = merge(driver, running, rule.factor, "rule", f"NAV was below {rule.below:g} at the day's end", now_ms)
+    except StepError as error:
+        found = str(error)
+    running.merges = isinstance(found, str)
+    if isinstance(found, str):
+        driver.tell(running, f"its units are not merged yet: {found}")
 
 
 def _merged(

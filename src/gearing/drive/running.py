@@ -29,7 +29,9 @@ class Running:
         "flow",
         "head",
         "horizon",
+        "looked_day",
         "measured",
+        "merges",
         "name",
         "nav_number",
         "number",
@@ -55,6 +57,8 @@ class Running:
         self.horizon: Watch | None = None
         self.watched: TokenState | None = None  # whose horizon that is
         self.measured: Measured | None = None
+        # The last day that its rule of consolidation looked at, and whether units are to be merged since.
+        self.looked_day, self.merges = 0, False
         self.why = ""
         # What was said of its rolls and instruments already, so that it is said once.
         self.told: set[str] = set()
