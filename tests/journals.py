@@ -7,6 +7,8 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
+
 import gearing as gr
 from gearing.core import book as bk
 from gearing.core import events as ev
@@ -102,8 +104,8 @@ def _row(symbol: str, seen: Happened):
     return make, state, navs
 
 
-def book_commits(name: str = "main", orders: int = 3) -> list[Commit]:
-    """The commits of a book that placed some orders and saw them filled in two parts."""
+def book_commits(name: str = "main", orders: int = 3, live: int = 0) -> list[Commit]:
+    """The commits of a book that placed some orders and saw them filled in two parts, and waits for some more."""
     state, rows = bk.BookState(), []
 
     def note(event):
@@ -117,15 +119,22 @@ def book_commits(name: str = "main", orders: int = 3) -> list[Commit]:
         rows.append((make, state, ()))
 
     note(bk.BookOpened(time_ms=NOW_MS, number=0, incarnation="abc123", tokens=("BTC3L",)))
-    for k in range(orders):
+    for k in range(orders + live):
         purpose = bk.Purpose(token="BTC3L", leg=0, epoch=k + 1, slice=0, attempt=0)
         order = bk.LiveOrder(id=bk.order_id(state), symbol="BTC", lots=10, reduces=False, purpose=purpose)
         note(bk.OrderPlaced(time_ms=NOW_MS + k, order=order))
+        if k >= orders:
+            continue
         for part, lots in enumerate((4, 6)):
             note(bk.Traded(time_ms=NOW_MS + k, id=order.id, trade=f"t{k}.{part}", lots=lots, price=40000.5,
                            commission=7))  # fmt: skip
         note(bk.OrderClosed(time_ms=NOW_MS + k, id=order.id, outcome="filled"))
     return chained(f"book:{name}", rows)
+
+
+def live_of(commits: list[Commit]) -> list[str]:
+    """The ids of the orders that a book waits for after these commits."""
+    return list(msgspec.json.decode(commits[-1].states[0].body, type=bk.BookState).live)
 
 
 def database(path, *journals: list[Commit]):
@@ -146,5 +155,5 @@ def lines_of(path: Path, stream: str | None = None) -> list[bytes]:
     return lines
 
 
-__all__ = ["COSTS", "NOW_MS", "Spec", "book_commits", "chained", "database", "happened", "lines_of", "measured",
-           "token_commits"]  # fmt: skip
+__all__ = ["COSTS", "NOW_MS", "Spec", "book_commits", "chained", "database", "happened", "lines_of", "live_of",
+           "measured", "token_commits"]  # fmt: skip

@@ -16,19 +16,21 @@ from gearing.store.errors import DatabaseError
 from gearing.store.records import Commit, Meta, OutboxRow
 from gearing.store.store import Store
 from gearing.store.verify import verify
-from tests.journals import NOW_MS, book_commits, database, happened, token_commits
+from tests.journals import NOW_MS, book_commits, database, happened, live_of, token_commits
 
 LATER_MS = NOW_MS + 1_000
+BOOK = book_commits(live=3)
+LIVE = live_of(BOOK)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    place = database(tmp_path / "desk.db", token_commits(happened())[:100], book_commits())
+    place = database(tmp_path / "desk.db", token_commits(happened())[:100], BOOK)
     with Store(place, "demo") as store:
         store.commit([Commit(outbox=(
-            OutboxRow("a1", "main", b"1", "ready", 0, 0, 1), OutboxRow("a2", "main", b"2", "sending", 5, 9, 2),
+            OutboxRow(LIVE[0], "main", b"1", "ready", 0, 0, 1), OutboxRow(LIVE[1], "main", b"2", "sending", 5, 9, 2),
             OutboxRow("a3", "main", b"3", "done", 5, 9, 3),
-            OutboxRow("a4", "main", b"4", "sending", 5, LATER_MS + 10**9, 4),
+            OutboxRow(LIVE[2], "main", b"4", "sending", 5, LATER_MS + 10**9, 4),
         ))])  # fmt: skip
         store.ask("ann", "k", b"halt")
     return place
@@ -40,7 +42,7 @@ def test_a_backup_of_a_running_database_is_whole(path, tmp_path):
         store.commit(token_commits(happened())[100:120])  # it stands in the write-ahead log only
         found = backup_database(path, copy)
         store.commit(token_commits(happened())[120:130])
-        assert found.lines == 120 + 13
+        assert found.lines == 120 + 16
         assert store.streams()["token:BTC3L"] == 130
     assert not verify(copy).breaches
     assert read_meta(copy) == read_meta(path)
@@ -87,7 +89,7 @@ def test_orders_and_requests_of_a_backup_are_not_acted_on(path, tmp_path):
     with Store(tmp_path / "new.db", "demo") as store:
         sent = LATER_MS + STILL_SENT_MS
         assert [(row.id, row.status, row.dead_after_ms) for row in store.outbox_open()] == [
-            ("a1", "unknown", sent), ("a2", "unknown", sent), ("a4", "unknown", LATER_MS + 10**9),
+            (LIVE[0], "unknown", sent), (LIVE[1], "unknown", sent), (LIVE[2], "unknown", LATER_MS + 10**9),
         ]  # fmt: skip
         assert store.requests() == []
         answer = store.ask("ann", "k", b"halt").answer

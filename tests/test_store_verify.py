@@ -14,11 +14,11 @@ from gearing.core.journal import GENESIS, hash_of, line_of, state_body, state_ha
 from gearing.core.ledger import Posting
 from gearing.store import audit as auditing
 from gearing.store.database import connect
-from gearing.store.records import Commit, Nav, Snapshot
+from gearing.store.records import Commit, Nav, OutboxRow, Snapshot
 from gearing.store.schema import STATE_SCHEMA
 from gearing.store.store import Store
 from gearing.store.verify import verify
-from tests.journals import book_commits, chained, database, happened, measured, token_commits
+from tests.journals import book_commits, chained, database, happened, live_of, measured, token_commits
 
 STREAM, BOOK = "token:BTC3L", "book:main"
 ENCODE = msgspec.json.Encoder(order="deterministic").encode
@@ -280,6 +280,24 @@ def of_another_behaviour(number: int, upto: int):
 
     every = zip(happened(), lines, measured(happened(), "BTC3L"), strict=True)
     return chained(STREAM, [row(*one) for one in every])
+
+
+def test_orders_on_their_way_are_those_that_their_book_waits_for(tmp_path):
+    book = book_commits(live=2)
+    path = database(tmp_path / "desk.db", book)
+    assert found(path) == [(BOOK, 0, "outbox")]
+    with Store(path) as store:
+        rows = tuple(OutboxRow(order, "main", b"order", "ready", 0, 0, 1) for order in live_of(book))
+        store.commit([Commit(outbox=rows)])
+        assert found(path) == []
+        change(path, "UPDATE outbox SET status = 'done' WHERE id = ?", rows[0].id)
+        (breach,) = verify(path).breaches
+        assert (breach.found, breach.expected) == (
+            f"orders on their way: {rows[1].id}", f"{rows[0].id}, {rows[1].id}")  # fmt: skip
+        change(path, "UPDATE outbox SET status = 'unknown' WHERE id = ?", rows[0].id)
+        assert found(path) == []
+        store.commit([Commit(outbox=(OutboxRow("lost", "other", b"order", "ready", 0, 0, 1),))])
+        assert found(path) == [("book:other", 0, "outbox")]
 
 
 def test_what_is_measured_of_a_rebalance_is_what_its_lines_say(path):

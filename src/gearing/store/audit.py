@@ -24,7 +24,7 @@ from gearing.store.records import BookLine, HolderLine, Nav, Projected, Rebalanc
 from gearing.store.schema import STATE_SCHEMA
 
 What = Literal["file", "sequence", "chain", "line", "double entry", "balances", "step", "invariant", "state",
-               "snapshot", "nav", "rebalance", "supply"]  # fmt: skip
+               "snapshot", "nav", "rebalance", "supply", "outbox"]  # fmt: skip
 
 # So many breaches of a stream are named; the rest are counted.
 NAMED_MAX = 100
@@ -32,7 +32,7 @@ NAMED_MAX = 100
 _ONCE = frozenset({"balances", "step"})
 
 _book_line = msgspec.json.Decoder(BookLine).decode
-_book_state = msgspec.json.Decoder(BookState).decode
+book_of = msgspec.json.Decoder(BookState).decode
 _holder_line = msgspec.json.Decoder(HolderLine).decode
 holder_of = msgspec.json.Decoder(HolderState).decode
 _Faults = (
@@ -52,7 +52,8 @@ class Breach(NamedTuple):
     """Something that does not hold: where, which check, what stands there, what should.
 
     `what` is one of: file, sequence, chain, line, double entry, balances, step, invariant, state, snapshot, nav,
-    rebalance: what was measured of one; and supply: what all holders have against what was issued.
+    rebalance: what was measured of one; supply: what all holders have against what was issued; and outbox: the orders
+    on their way against those that a book waits for.
     """
 
     stream: str
@@ -329,7 +330,7 @@ def _read(kind: str, body: bytes) -> Line | BookLine | HolderLine:
 
 
 _STATES: dict[str, Callable[[bytes], TokenState | BookState | HolderState]] = {
-    "token": state_of, "book": _book_state, "holder": holder_of,
+    "token": state_of, "book": book_of, "holder": holder_of,
 }  # fmt: skip
 
 

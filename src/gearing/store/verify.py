@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing.sharedctypes import Synchronized
@@ -19,7 +19,7 @@ from gearing.core.holder import OWN, fees_account
 from gearing.core.journal import state_of
 from gearing.core.state import TokenState
 from gearing.store import schema
-from gearing.store.audit import Audit, Breach, holder_of
+from gearing.store.audit import Audit, Breach, book_of, holder_of
 from gearing.store.errors import DamagedError
 from gearing.store.records import Nav, Projected, RebalanceRow, Snapshot, Written
 from gearing.store.store import Store
@@ -117,6 +117,7 @@ def verify(
         *broken,
         *(breach for one in found for breach in one.breaches),
         *(_supplies(path, found) if found else ()),
+        *(_outboxes(path) if found else ()),
     )
     return Verdict(streams=tuple(found), breaches=breaches, elapsed_s=time.monotonic() - began)
 
@@ -202,6 +203,30 @@ def _supplies(path: str | Path, streams: Iterable[StreamVerdict]) -> list[Breach
         if name in tokens and earned != fees:
             found.append(Breach(f"token:{name}", 0, "supply", f"fees of {earned} earned", f"{fees}, as it paid"))
     return found
+
+
+def _outboxes(path: str | Path) -> list[Breach]:
+    """Whatever is on its way, or may be, is what a book waits for, and the other way round."""
+    states, rows, sent = schema.states.c, schema.outbox.c, defaultdict[str, set[str]](set)
+    with Store(path) as store, store.engine.connect() as connection:  # both at one instant
+        books = connection.execute(sa.select(states.stream, states.body).where(states.stream.startswith("book:"))).all()
+        for name, order in connection.execute(sa.select(rows.book, rows.id).where(rows.status != "done")):
+            sent[f"book:{name}"].add(order)
+    waits: dict[str, set[str]] = {}
+    for stream, body in books:
+        try:
+            waits[stream] = set(book_of(body).live)
+        except msgspec.MsgspecError:
+            sent.pop(stream, None)  # its own stream says so
+    return [
+        Breach(stream, 0, "outbox", f"orders on their way: {_named(sent[stream])}", _named(waits.get(stream, set())))
+        for stream in sorted({*sent, *waits})
+        if sent[stream] != waits.get(stream, set())
+    ]
+
+
+def _named(orders: set[str]) -> str:
+    return ", ".join(sorted(orders)) or "none"
 
 
 def _all_streams(store: Store) -> dict[str, int]:
