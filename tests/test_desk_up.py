@@ -19,7 +19,7 @@ import pytest
 
 import gearing
 from gearing.cli.main import main
-from gearing.core.spec_text import format_token
+from gearing.core.spec_text import format_token, parse_token
 from gearing.desk.boot import measured
 from gearing.desk.demo import demo_tokens
 from gearing.store.database import init_database
@@ -226,6 +226,10 @@ def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place,
     public = asked(capsys, "token", "show", "ETH2L", "--public")[1]["public"]
     assert (public["disclosure"], public["legs"][0]["below"]["side"]) == ("prices", "sell")
     assert not {"leverage", "exposure", "traded", "aim"} & set(public)
+    assert main(["token", "show", "ETH2L", "--toml"]) == 0
+    assert parse_token(capsys.readouterr().out).target == 2.4
+    assert main(["token", "show", "ETH2L", "--toml", "--public"]) == 2
+    assert "--toml prints a file" in capsys.readouterr().err
     assert main(["token", "show", "ETH2L", "--public"]) == 0
     assert "sell at" in (told := capsys.readouterr().out)
     assert "lots" not in told

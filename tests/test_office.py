@@ -23,6 +23,7 @@ from gearing.office.periods import moment_text, period_of
 from gearing.store.database import connect
 from tests.journals import lines_of
 from tests.lives import HOUR_MS, NOON_MS
+from tests.test_merging import merge
 from tests.test_store_dealing import busy, kept, told
 
 __all__ = ["kept"]
@@ -151,6 +152,24 @@ def test_every_published_nav_is_there_with_the_equity_behind_it(desk):
     for row in rows:
         assert minor(row["equity"]) * MINOR // minor(row["units"]) == minor(row["nav"])
     assert {row["marks"] for row in rows} >= {"A=100.9", "A=102.0"}
+
+
+def test_navs_of_before_a_merger_are_comparable_with_those_after_it(desk):
+    """However many mergers there were; of a period that ended before them they are as they were published."""
+    for factor in ("10", "7.3"):
+        answered = merge(desk, float(factor))
+        assert answered.done, answered.words
+        desk.quote(102.5, after_ms=HOUR_MS)
+    rows = rows_of(exported(desk, "nav", MONTH))
+    units = [Decimal(row["units"]) for row in rows]
+    steps = [k for k in range(1, len(rows)) if units[k] < units[k - 1] / 5]
+    assert len(steps) == 2
+    for k, row in enumerate(rows):
+        factor = Decimal(73 if k < steps[0] else 1) * (1 if k < steps[0] or k >= steps[1] else Decimal("7.3"))
+        expected = (Decimal(row["nav"]) * factor).quantize(Decimal("1e-8"))
+        assert Decimal(row["nav_adjusted"]) == expected
+    before = rows_of(exported(desk, "nav", DAY_1))
+    assert [row["nav_adjusted"] for row in before] == [row["nav"] for row in before]
 
 
 def test_a_published_nav_that_no_line_says_is_not_exported(desk, capsys):

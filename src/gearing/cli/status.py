@@ -61,15 +61,18 @@ def token_show(
     symbol: Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)],
     db: DeskOption = DEMO,
     public: Annotated[bool, typer.Option("--public", help="Show exactly what the public may know.")] = False,
+    toml: Annotated[bool, typer.Option("--toml", help="Print its file as it runs, to keep or to change.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Shows one token of a desk: specification, position, ledger, where its result came from, barriers, forecast.
 
-    With --public it shows what its disclosure lets the public know, and nothing else.
+    With --public it shows what its disclosure lets the public know, and nothing else. With --toml it prints the
+    token's file as it stands now, for `gearing change`.
     """
     from gearing.core.attribution import MONEY, PARTS
     from gearing.core.journal import state_of
     from gearing.core.money import to_float
+    from gearing.core.spec_text import format_token
     from gearing.core.terms import Spec
     from gearing.core.working import attribution_now
     from gearing.desk.boot import measured, spec_of
@@ -87,6 +90,11 @@ def token_show(
         found = store.state(f"token:{symbol}")
         done = next((one for one in measured(store, symbol, 2) if not one.is_open), None)
         turns = [] if public else turns_of(store, symbol)
+    if toml:
+        if public or as_json:
+            raise InputError("--toml prints a file, and nothing else.", fix="Leave out --public and --json.")
+        typer.echo(format_token(token), nl=False)
+        return
     if public:
         shown = disclosed(seen.outlook, Spec(token), done)
         emit({"market_ms": view.market_ms, "public": shown}, "gearing.token-public/1", as_json,
@@ -180,6 +188,7 @@ def _show_token(
 ) -> None:  # fmt: skip
     from gearing.cli.console import clock, label_of, span
     from gearing.cli.rules import show_fees, show_rule
+    from gearing.core.words import merger_words
     from gearing.desk.life import stage_of
 
     now = seen.outlook
@@ -191,7 +200,7 @@ def _show_token(
         ("equity", f"{now.equity:,.2f}"), ("exposure", f"{now.exposure:+,.2f}"),
         ("leverage", f"{now.leverage:+.4f}, target {now.target:+g}"),
         ("margin", "none asked for" if seen.headroom is None else f"equity is {seen.headroom:.1f} × maintenance"),
-        ("rebalances", f"{state.epoch:,}, turnover {state.turnover:.2f} × equity"),
+        ("rebalances", f"{state.rebalances:,}, turnover {state.turnover:.2f} × equity"),
     ]  # fmt: skip
     if now.due_ms is not None:
         facts.append(("next clock", f"{now.due}, in {span(now.due_ms - view.market_ms)}"))
@@ -199,6 +208,8 @@ def _show_token(
         forecast = now.forecast
         size = f"{forecast.side} {forecast.traded:,.0f}" if forecast.traded else "nothing"
         facts.append(("forecast", f"{size} to {forecast.aim:+.4g}, if it rebalanced now"))
+    if token.consolidation is not None:
+        facts.append(("mergers", merger_words(token)))
     facts.append(("disclosure", f"{token.disclosure}: {DISCLOSED[token.disclosure]} (--public shows it)"))
     pairs(facts)
     show_rule(token.resolved_rule, token.target)

@@ -115,7 +115,7 @@ def _show(token: Token, file: Path) -> None:
 
 
 def _facts(token: Token, size: str) -> list[tuple[str, str]]:
-    from gearing.core.words import number
+    from gearing.core.words import merger_words, number
 
     facts = [
         ("target", f"{number(token.target, sign=True)} ({size})"),
@@ -131,6 +131,8 @@ def _facts(token: Token, size: str) -> list[tuple[str, str]]:
     ):
         if value is not None:
             facts.append((name, f"{number(value)} {unit}"))
+    if token.consolidation is not None:
+        facts.append(("mergers", merger_words(token)))
     return facts
 
 

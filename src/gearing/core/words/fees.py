@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gearing.core.fees import Costs, Fees
 from gearing.core.record import Record
+from gearing.core.token import Token
 from gearing.numerals import number, percent, tight
 
 
@@ -25,6 +26,15 @@ def fee_rates(fees: Fees, target: float) -> FeeRates:
     if fees.on == "exposure":
         per_day *= abs(target)
     return FeeRates(per_day=per_day, per_year=1 - max(0.0, 1 - per_day) ** 365)
+
+
+def merger_words(token: Token) -> str:
+    """Returns when a token's own rule merges its units, in plain words; empty: never."""
+    rule = token.consolidation
+    if rule is None:
+        return ""
+    level = f"{number(rule.below)} {token.settlement}"
+    return f"{number(rule.factor)} units become one at a day's end (00:00 UTC) where NAV is below {level}"
 
 
 def fee_words(fees: Fees, target: float) -> list[str]:
