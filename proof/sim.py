@@ -28,7 +28,9 @@ from rich.progress import Progress
 
 import gearing as gr
 from gearing.core.holder import DEALER, HolderState
+from gearing.core.journal import state_of
 from gearing.core.money import MINOR
+from gearing.core.record import DAY_MS
 from gearing.core.terms import Spec
 from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
@@ -54,7 +56,7 @@ from gearing.venues.paper.setup import Faults, Latency, Listing, Setup, listed
 from gearing.venues.paper.venue import PaperVenue
 from gearing.venues.protocol import Quote
 from proof.judge import Judge
-from proof.swarm import CONTRACTS, SYMBOLS, CountingDraws, shocks_of, swarm, tiers_of, tokens_of, trouble_of
+from proof.swarm import CONTRACTS, SYMBOLS, CountingDraws, merging, shocks_of, swarm, tiers_of, tokens_of, trouble_of
 from proof.virtual import run
 
 START_MS = 1_767_225_600_000  # 2026-01-01
@@ -64,8 +66,8 @@ _VISIBILITY_MS = 1_000
 # After the faults end: longer than the longest outage and its reconciliation.
 _SETTLE_STEPS = 75
 _RESERVE = 10**9 * MINOR
-# How often all tokens share one book.
-_TOGETHER = 0.4
+# How often all tokens share one book, and how often a run crosses a day's end.
+_TOGETHER, _AT_NIGHT = 0.4, 0.4
 
 
 class Outcome(NamedTuple):
@@ -112,8 +114,14 @@ class _Simulation:
         self.start_ms = (
             START_MS + self.draw.randrange(200) * 24 * _HOUR_MS + 7 * _HOUR_MS + self.draw.randrange(50) * 60_000
         )
+        # By draws of its own, so that the other runs are what they were without.
+        night = random.Random(f"night {seed}")
+        is_night = night.random() < _AT_NIGHT
+        self.start_ms += 16 * _HOUR_MS if is_night else 0
         leaves_ms = self.start_ms + self.draw.randrange(5, max(int(hours * 60), 6)) * 60_000
         self.tokens = tokens_of(self.draw, self.tiers, leaves_ms)
+        if is_night:
+            self.tokens = merging(night, self.tokens)
         self.together = len(self.tokens) > 1 and random.Random(f"books {seed}").random() < _TOGETHER
         self.endless = EndlessMarket(seed)
         # Holders draw on their own, so that a seed's faults are what they were without them.
@@ -332,11 +340,28 @@ class _Simulation:
         verdict = verify(self.file)
         self.failures += [str(breach) for breach in verdict.breaches]
         with Store(self.file, "demo") as store:
+            self.failures += [words for token in self.tokens for words in self.merged(store, token)]
             heads = [(p.stream, p.seq, p.hash) for p in store.states()]
             lines = sum(store.streams().values())
         digest = hashlib.sha256(msgspec.json.encode(heads)).hexdigest()[:16]
         return Outcome(self.seed, tuple(self.failures), lines, self.orders, self.kills,
                        dict(sorted(self.seen.items())), digest)  # fmt: skip
+
+    def merged(self, store: Store, token: gr.Token) -> list[str]:
+        """Returns what is wrong with a token's mergers: one where a day's first NAV was below its level, else none."""
+        rule, kept = token.consolidation, store.state(f"token:{token.symbol}")
+        if rule is None or kept is None:
+            return []
+        midnight_ms = (self.start_ms // DAY_MS + 1) * DAY_MS
+        navs = store.navs(token.symbol, midnight_ms, midnight_ms + DAY_MS)
+        first = next((nav.nav for nav in navs if nav.kind == "minute"), 0)
+        is_due = 0 < first < rule.below * MINOR
+        found = [row.time_ms for row in store.tagged(f"token:{token.symbol}", "consolidated")]
+        self.seen["merged"] += len(found)
+        open_to = state_of(kept.body).status == "open"
+        if (is_due, len(found)) in {(False, 0), (True, 1)} or (is_due and not found and not open_to):
+            return []
+        return [f"{token.symbol}: merged at {found}, the day's first NAV was {first}"]
 
 
 def _name(file: Path, incarnation: str) -> None:

@@ -75,6 +75,16 @@ def tokens_of(draw: random.Random, tiers: tuple[MarginTier, ...], leaves_ms: int
     return found
 
 
+def merging(draw: random.Random, tokens: list[Token]) -> list[Token]:
+    """Returns the tokens, most of them with a rule that merges their units at a day's end."""
+    return [
+        msgspec.structs.replace(token, consolidation=gr.Consolidation(
+            below=draw.choice([80.0, 100.0, 120.0]), factor=draw.choice([10.0, 7.3])))
+        if draw.random() < 0.7 else token
+        for token in tokens
+    ]  # fmt: skip
+
+
 def _moment(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M")
 

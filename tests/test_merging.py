@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -234,6 +235,23 @@ def test_a_restart_goes_on_with_what_a_rule_saw_at_the_days_end(kept, first, mer
     assert again() == (True, False)
     assert len(mergers(kept)) == merges
     assert verify(kept.path).breaches == ()
+
+
+def test_the_day_of_a_launch_or_of_a_change_is_not_looked_at(kept):
+    kept.driver.change(kept.it, ruled(), "ann", "a low NAV", kept.now_ms)
+    kept.take()
+    with connect(kept.path) as connection:
+        connection.execute("DELETE FROM navs")  # the desk ended before a NAV was published
+    found = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+    assert found.driver.tokens[0].looked_day == kept.now_ms // DAY_MS
+    kept.now_ms = midnight(kept)
+    kept.driver.operate(kept.it, "halt", "ann", "a look", kept.now_ms)
+    kept.quote(96.0)
+    assert kept.it.merges
+    kept.driver.operate(kept.it, "resume", "ann", "all well", kept.now_ms)
+    kept.driver.change(kept.it, msgspec.structs.replace(ruled(), name="another"), "ann", "a name", kept.now_ms)
+    kept.quote(96.0, after_ms=60_000)
+    assert mergers(kept) == []  # left to the next day's end, as it would be after a restart
 
 
 def midnight(desk):

@@ -42,6 +42,7 @@ def test_everything_that_can_go_wrong_did(outcomes):
     assert seen["given up"] + seen["refused"] <= len(SEEDS) / 10
     assert all(seen[trouble] >= 2 for trouble in Trouble._fields)
     assert seen["rolled"] >= 5
+    assert seen["merged"] >= 5
 
 
 def test_one_seed_is_one_run_bit_for_bit():

@@ -100,10 +100,11 @@ def _look(store: Store, running: Running, now_ms: int) -> None:
         return
     navs = store.navs(running.name, day * DAY_MS, (day + 1) * DAY_MS)
     first = next((nav for nav in navs if nav.kind == "minute"), None)
-    if first is not None:
-        turns = store.tagged(running.stream, "launched", "consolidated", "specification_changed")
-        is_done = any(row.time_ms >= day * DAY_MS for row in turns)
-        running.looked_day, running.merges = day, not is_done and 0.0 < to_float(first.nav) < rule.below
+    turns = store.tagged(running.stream, "launched", "consolidated", "specification_changed")
+    if any(row.time_ms >= day * DAY_MS for row in turns):
+        running.looked_day = day
+    elif first is not None:
+        running.looked_day, running.merges = day, 0.0 < to_float(first.nav) < rule.below
 
 
 def spec_of(store: Store, token: str) -> Token:

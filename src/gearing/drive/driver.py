@@ -330,6 +330,7 @@ class Driver:
             self.apply(running, ev.NavStruck(time_ms=prices.time_ms, prices=prices.marks))
         self.apply(running, ev.SpecificationChanged(time_ms=now_ms, token=token, by=by, reason=reason))
         running.goes_on_under(fresh)
+        running.merges = False
         running.book.sees_shares()
         self.market.list_token(running.number, fresh.chains.symbols)
         self.arm(running)

@@ -36,12 +36,15 @@ class Market:
 
     Args:
         limits: of the price guard.
+
+    Attributes:
+        now_ms: when the last price came, by the desk's clock.
     """
 
     def __init__(self, limits: GuardLimits) -> None:
         self._limits = limits
         self._instruments: dict[str, _Instrument] = {}
-        self._now_ms = 0
+        self.now_ms = 0
 
     def list_token(self, number: int, symbols: tuple[str, ...]) -> None:
         """Makes the instruments of a token known."""
@@ -50,7 +53,7 @@ class Market:
 
     def take(self, quote: Quote, now_ms: int) -> Sequence[int]:
         """Takes a price; returns the tokens it concerns."""
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         try:
             it = self._instruments[quote.symbol]
         except KeyError:
@@ -83,7 +86,7 @@ class Market:
         guards = []
         for symbol in symbols:
             guard = self._instruments[symbol].guard
-            if guard.why or guard.is_stale(self._now_ms):
+            if guard.why or guard.is_stale(self.now_ms):
                 return None
             guards.append(guard)
         now_ms, before_ms = max(guard.good.time_ms for guard in guards), 0

@@ -110,7 +110,7 @@ def merge(driver: Driver, running: Running, factor: float, by: str, reason: str,
     return found
 
 
-def merge_by_rule(driver: Driver, running: Running, now_ms: int) -> None:
+def merge_by_rule(driver: Driver, running: Running, time_ms: int) -> None:
     """Merges units as the token's own rule says: it looks at the first NAV that is published on a day.
 
     What stands against it is told once, and waited for.
@@ -118,16 +118,17 @@ def merge_by_rule(driver: Driver, running: Running, now_ms: int) -> None:
     Args:
         driver: that runs the token.
         running: the token, whose NAV was just published.
-        now_ms: the time.
+        time_ms: of that NAV.
     """
     rule, state = running.spec.token.consolidation, running.state
-    if now_ms // DAY_MS > running.looked_day:
-        running.looked_day = now_ms // DAY_MS
+    if time_ms // DAY_MS > running.looked_day:
+        running.looked_day = time_ms // DAY_MS
         running.merges = rule is not None and 0.0 < to_float(state.nav) < rule.below
     if not running.merges or rule is None or state.status != "open":
         return
     try:
-        found = merge(driver, running, rule.factor, "rule", f"NAV was below {rule.below:g} at the day's end", now_ms)
+        why, now_ms = f"NAV was below {rule.below:g} at the day's end", driver.market.now_ms
+        found = merge(driver, running, rule.factor, "rule", why, now_ms)
     except StepError as error:
         found = str(error)
     running.merges = isinstance(found, str)
