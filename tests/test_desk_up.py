@@ -227,7 +227,7 @@ def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place,
     assert (public["disclosure"], public["legs"][0]["below"]["side"]) == ("prices", "sell")
     assert not {"leverage", "exposure", "traded", "aim"} & set(public)
     assert main(["token", "show", "ETH2L", "--toml"]) == 0
-    assert parse_token(capsys.readouterr().out).target == 2.4
+    assert parse_token(capsys.readouterr().out).target == 2.0
     assert main(["token", "show", "ETH2L", "--toml", "--public"]) == 2
     assert "--toml prints a file" in capsys.readouterr().err
     assert main(["token", "show", "ETH2L", "--public"]) == 0
