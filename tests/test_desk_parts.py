@@ -225,6 +225,18 @@ def test_the_reserve_pays_in_the_order_in_which_it_was_needed_and_what_came_back
     assert unpaid == []  # of each currency
 
 
+def test_what_comes_back_by_a_late_report_is_taken_after_what_it_comes_back_of():
+    """The venue pays out nothing of an account that owes; its report may tell a time before the reserve was asked."""
+    covers = (Cover(20, 500), Cover(30, 40), Cover(10, -60), Cover(25, 5))
+    late = "B", "USDT", TokenState(status="wiped", covers=covers)
+    other = "A", "USDT", TokenState(status="wiped", covers=(Cover(25, 7),))
+    paid, unpaid = payments([late, other], 1_000)
+    assert unpaid == []
+    assert [(due.reference, due.amount) for due in paid] == [
+        ("reserve1xB", 500), ("reserve1xA", 7), ("reserve2xB", 40), ("reserve3xB", -60), ("reserve4xB", 5),
+    ]  # fmt: skip
+
+
 class _Virtual:
     def __init__(self, now_ms: int) -> None:
         self.time_ms = now_ms

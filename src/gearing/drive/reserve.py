@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from gearing.core.state import TokenState
@@ -25,6 +25,17 @@ class Payment(NamedTuple):
     reference: str
 
 
+def _covers(state: TokenState) -> Iterator[tuple[int, int, int]]:
+    """Yields when each of a token's covers is due, its number, and its amount.
+
+    They stay in the order in which they were booked: what a late report gives back was paid in before.
+    """
+    time_ms = 0
+    for number, cover in enumerate(state.covers, 1):
+        time_ms = max(time_ms, cover.time_ms)
+        yield time_ms, number, cover.amount
+
+
 def payments(tokens: Iterable[tuple[str, str, TokenState]], reserve: int) -> tuple[list[Payment], list[Payment]]:
     """Returns what the reserve pays, in the order in which it was needed, and what it has no money for.
 
@@ -33,9 +44,9 @@ def payments(tokens: Iterable[tuple[str, str, TokenState]], reserve: int) -> tup
         reserve: of each currency, minor units.
     """
     dues = sorted(
-        (cover.time_ms, name, number, asset, cover.amount)
+        (time_ms, name, number, asset, amount)
         for name, asset, state in tokens
-        for number, cover in enumerate(state.covers, 1)
+        for time_ms, number, amount in _covers(state)
     )
     spent: Counter[str] = Counter()
     paid: list[Payment] = []
