@@ -11,7 +11,7 @@ from gearing.errors import SpecError
 
 NOW_MS, NAV = 1_767_225_600_000, 100 * 10**8
 LIMITS = BreakerLimits(stale_after="1m", nav_drop=0.3, nav_within="1h", margin_least=2.0)
-CALM = Facts(time_ms=NOW_MS, status="open", nav=NAV, equity=1e6, maintenance=1e4, price_age_ms=1_000)
+CALM = Facts(time_ms=NOW_MS, status="open", nav=NAV, units=10**12, equity=1e6, maintenance=1e4, price_age_ms=1_000)
 
 
 def after(minutes: float, **changed) -> Facts:
@@ -57,7 +57,7 @@ def test_the_highest_nav_counts_not_the_first():
 
 def test_a_restart_does_not_forget_the_window():
     breakers = Breakers(LIMITS)
-    breakers.remember(NOW_MS, NAV)
+    breakers.remember(NOW_MS, NAV, 10**12)
     assert breakers.look(after(30, nav=NAV // 2))[0].action == "halt"
 
 
@@ -111,3 +111,19 @@ def test_limits_that_cannot_be_are_refused(field, value):
     with pytest.raises(SpecError) as caught:
         BreakerLimits(**{field: value})
     assert [problem.place for problem in caught.value.problems] == [field]
+
+
+def test_a_token_without_units_has_no_nav_that_could_fall():
+    breakers = Breakers(LIMITS)
+    breakers.look(CALM)
+    empty = [breakers.look(after(n, nav=0, units=0, equity=0.0, maintenance=0.0)) for n in (1, 2, 90, 200)]
+    assert empty == [[]] * 4
+    assert breakers.look(after(201, nav=NAV // 2)) == []  # its first units begin at the initial NAV
+    assert breakers.look(after(202, nav=NAV // 4))[0].action == "halt"
+
+
+def test_a_restart_does_not_remember_what_was_before_there_were_no_units():
+    breakers = Breakers(LIMITS)
+    for minute, units in ((0, 10**12), (1, 0)):
+        breakers.remember(NOW_MS + minute * 60_000, NAV, units)
+    assert breakers.look(after(2, nav=NAV // 2)) == []

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 import gearing as gr
+from gearing.core import book as bk
 from gearing.core.book import BookError
 from gearing.core.journal import line_of
 from gearing.core.money import MINOR
@@ -300,6 +301,32 @@ def test_r4_what_breaks_a_limit_is_not_sent(limits, words):
     assert "R4" in desk.alarms[0]
     assert words in desk.alarms[0]
     assert desk.book.state.orders == 0
+
+
+def test_what_a_halted_book_withholds_is_asked_for_once():
+    desk = Desk().opened()
+    desk.driver.note(desk.book, bk.BookHalted(time_ms=desk.now_ms, by="ann", reason="test"))
+    desk.lines.clear()
+    desk.driver.operate(desk.it, "close", "ann", "test", desk.now_ms)
+    assert desk.take() == []
+    assert [b'"withheld"' in line.body for line in desk.lines] == [False, True]
+
+
+def test_r4_nothing_of_a_basket_is_sent_where_one_leg_breaks_a_limit():
+    desk = Desk(token("A", "B", weights=[0.2, 0.8], limits=gr.Limits(largest_order=1_000_000.0)))
+    assert desk.quote(100.0, 100.0) == []
+    assert (desk.it.state.status, desk.it.state.rebalance, desk.lots) == ("halted", None, [0, 0])
+    assert [line for line in desk.lines if b'"withheld"' in line.body] != []
+
+
+def test_after_a_breach_what_the_same_event_wanted_is_not_sent(monkeypatch):
+    desk = Desk()
+    monkeypatch.setattr(
+        "gearing.drive.driver.breaches", lambda before, after, entry: ["U2: made up"][: after.is_working]
+    )
+    assert desk.quote(100.0) == []
+    assert (desk.it.state.status, desk.it.state.is_working) == ("halted", False)
+    assert desk.alarms[0] == "T: U2: made up"
 
 
 def test_r4_leverage_stays_within_target_and_aim():

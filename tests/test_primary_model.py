@@ -56,6 +56,17 @@ class Holders(RuleBasedStateMachine):
         self.brought[ho.ISSUER] = CAPITAL
         self.desk.deposit(ho.DEALER, 30_000)
         self.brought[ho.DEALER] = 30_000 * MINOR
+        self.made, post = {}, self.desk.primary.post
+
+        def posted(name, event):
+            """What is taken back or returned counts no more; of what was dealt in part, this forgets too much."""
+            if isinstance(event, ho.Released) and event.id in self.made:
+                side, day, money = self.made.pop(event.id)
+                for key in ((name, side, day), (side, day)):
+                    self.asked[key] -= money
+            post(name, event)
+
+        self.desk.primary.post = posted
 
     @property
     def state(self):
@@ -135,6 +146,7 @@ class Holders(RuleBasedStateMachine):
             return
         assert left(name) == free - amount
         assert amount > 0
+        self.made[answer.id] = side, day, money
         for key, cap in (((name, side, day), HOLDER_CAP), ((side, day), TOTAL_CAP if self.capped else None)):
             self.asked[key] += money
             assert cap is None or self.asked[key] <= cap * MINOR
@@ -221,8 +233,10 @@ class Holders(RuleBasedStateMachine):
         if any(holder.state.requests for holder in desk.primary.holders.values()) or self.state.is_working:
             return
         had, rebalances = desk.units(name), self.state.rebalances
-        if isinstance(self.desk.ask(name, "subscribe", amount * MINOR), str):
+        answer = self.desk.ask(name, "subscribe", amount * MINOR)
+        if isinstance(answer, str):
             return
+        self.made[answer.id] = "subscribe", desk.now_ms // DAY_MS, amount * MINOR
         self.asked[name, "subscribe", desk.now_ms // DAY_MS] += amount * MINOR
         self.asked["subscribe", desk.now_ms // DAY_MS] += amount * MINOR
         desk.window()

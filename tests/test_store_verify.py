@@ -254,6 +254,20 @@ def test_a_changed_published_nav_is_found(path):
     assert ("token:NONE", 0, "nav") in found(path)
 
 
+def test_a_published_nav_that_is_gone_or_has_other_marks_is_found(path):
+    change(path, "UPDATE navs SET marks = '[1.0]' WHERE time_ms = (SELECT min(time_ms) FROM navs)")
+    assert found(path) == [(STREAM, 0, "nav")]
+    change(path, "UPDATE navs SET marks = 'x' WHERE time_ms = (SELECT min(time_ms) FROM navs)")
+    assert found(path) == [(STREAM, 0, "nav")]
+    change(path, "DELETE FROM navs WHERE time_ms = (SELECT min(time_ms) FROM navs)")
+    assert found(path) == [(STREAM, 0, "nav")]
+
+
+def test_a_state_of_another_type_is_found(path):
+    change(path, "UPDATE states SET body = CAST(body AS TEXT) WHERE stream = ?", STREAM)
+    assert [one[2] for one in found(path)] == ["state"]
+
+
 def test_a_changed_snapshot_is_found(path):
     def shoot(seq: int, stored: bytes, digest: str) -> None:
         with Store(path) as store:
@@ -273,12 +287,13 @@ def of_another_behaviour(number: int, upto: int):
     commits = token_commits(happened())
     lines = [line_of(commit.lines[0].body) for commit in commits]
 
-    def row(seen, line, rows):
+    def row(seen, line, navs, rows):
         behaviour = number if line.seq <= upto else line.behaviour
         make = lambda stream, seq, digest: msgspec.structs.replace(line, behaviour=behaviour)  # noqa: E731
-        return make, seen.state, (), *rows
+        return make, seen.state, navs, *rows
 
-    every = zip(happened(), lines, measured(happened(), "BTC3L"), strict=True)
+    navs = [commit.navs for commit in commits]
+    every = zip(happened(), lines, navs, measured(happened(), "BTC3L"), strict=True)
     return chained(STREAM, [row(*one) for one in every])
 
 

@@ -83,14 +83,14 @@ def _line(text: Text, width: int) -> Text:
 
 def label_of(mode: str, speed: float) -> str:
     """Returns the mode and the clock's speed (0: not known here), as every header has them."""
-    prices = "invented prices" if mode == "demo" else "replayed prices, simulated venue"
+    prices = {"demo": "invented prices", "paper": "replayed prices, simulated venue"}.get(mode, "no desk runs it yet")
     pace = "" if speed == 0 else " · real time" if speed == 1 else f" · clock {speed:,g}×"
     return f"{mode.upper()} · {prices}{pace}"
 
 
 def _head(view: DeskView, width: int) -> RenderableType:
     first = Text(label_of(view.mode, view.speed), style="bold black on yellow" if view.mode == "demo" else "bold")
-    facts = [f"market {clock(view.market_ms)} UTC"]
+    facts = [f"market {clock(view.market_ms)} UTC" if view.market_ms else "no price yet"]
     if view.price_age_ms is not None:
         # What the clock's speed makes of it: the age that the person at the screen waits for.
         facts.append(f"prices {span(view.price_age_ms)} old")

@@ -13,7 +13,7 @@ from gearing.errors import InputError
 
 if TYPE_CHECKING:
     from gearing.core.dealing import Side
-    from gearing.desk.requests import Wanted
+    from gearing.desk.requests import HandOn, Pay, Wanted
 
 HolderArgument = Annotated[str, typer.Argument(metavar="HOLDER", help="Its opaque id.", show_default=False)]
 TokenArgument = Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)]
@@ -175,11 +175,12 @@ def transfer(
     """Hands units or money from one holder to another."""
     from gearing.desk.requests import HandOn
 
+    reference = _said(reference)
     wanted = HandOn(holder=holder, other=other, token=token, asset="" if token else asset,
                     amount=minor(amount, "AMOUNT"), reference=reference)  # fmt: skip
     effect = f"{holder} hands {amount} {token or asset} to {other}."
     _ask(wanted, f"holder:{holder}", f"gearing transfer {holder} {other} {amount} --reference {reference!r}", effect,
-         db, yes=yes, key=f"transfer:{reference}", timeout=timeout, as_json=as_json,
+         db, yes=yes, once=True, timeout=timeout, as_json=as_json,
          details={"holder": holder, "other": other})  # fmt: skip
 
 
@@ -190,28 +191,41 @@ def _pay(
     from gearing.cli.operate import named
     from gearing.desk.requests import Pay
 
+    reference = _said(reference)
     word = "deposit" if amount > 0 else "withdraw"
     wanted = Pay(holder=holder, asset=asset, amount=amount, reference=reference, by=named(by, reference))
     effect = f"{holder} is {'credited' if amount > 0 else 'debited'} {abs(amount) / 10**8:,.2f} {asset}."
     again = f"gearing {word} {holder} {abs(amount) / 10**8:.8f} --reference {reference!r}"
-    _ask(wanted, f"holder:{holder}", again, effect, db, yes=yes, key=f"pay:{reference}", timeout=timeout,
+    _ask(wanted, f"holder:{holder}", again, effect, db, yes=yes, once=True, timeout=timeout,
          as_json=as_json, details={"holder": holder, "asset": asset, "reference": reference})  # fmt: skip
 
 
 def _ask(
-    wanted: Wanted, principal: str, again: str, effect: str, db: Path, *, yes: bool, key: str | None, timeout: float,
-    as_json: bool, details: dict[str, object],
+    wanted: Wanted, principal: str, again: str, effect: str, db: Path, *, yes: bool, key: str | None = None,
+    once: bool = False, timeout: float, as_json: bool, details: dict[str, object],
 ) -> None:  # fmt: skip
-    """Shows what a request does, asks, puts it into the inbox, and waits for the answer."""
+    """Shows what a request does, asks, puts it into the inbox, and waits for the answer.
+
+    What counts `once` does so by its reference.
+    """
     from gearing.desk.lock import is_running
+    from gearing.desk.references import counted_once
     from gearing.store.store import Store
 
     with Store(db) as store:
         running = is_running(db)
+        if once:
+            wanted, key = counted_once(store, cast("Pay | HandOn", wanted))
         if not yes:
             confirm(again.split()[1], effect, running=running)
         request(store, wanted, principal, again, running=running, key=key, timeout=timeout, as_json=as_json,
                 details=details)  # fmt: skip
+
+
+def _said(reference: str) -> str:
+    if not reference.strip():
+        raise InputError("the reference is empty.", where="--reference", fix="Give the payer's own, such as D-2026-17.")
+    return reference.strip()
 
 
 def minor(text: str, where: str) -> int:

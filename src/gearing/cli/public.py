@@ -27,7 +27,7 @@ def show_public(view: PublicView, now_ms: int) -> None:
     """
     from gearing.cli.console import clock, span
 
-    typer.secho(f"{view.token}: {view.name or 'no longer name'}", bold=True)
+    typer.secho(f"{': '.join(filter(None, (view.token, view.name)))}", bold=True)
     facts = [
         ("status", view.status), ("as of", f"{clock(now_ms)} UTC"), ("target", f"{view.target:+g}"),
         ("NAV", f"{view.nav:,.8f} {view.settlement}"), ("units", f"{view.units:,.8f}"),

@@ -75,7 +75,7 @@ def token_show(
     from gearing.core.spec_text import format_token
     from gearing.core.terms import Spec
     from gearing.core.working import attribution_now
-    from gearing.desk.boot import measured, spec_of
+    from gearing.desk.boot import last_done, spec_of
     from gearing.desk.life import stage_of, turns_of
     from gearing.drive.disclosure import disclosed
     from gearing.store.store import Store
@@ -88,7 +88,7 @@ def token_show(
     with Store(db) as store:
         token = spec_of(store, symbol)
         found = store.state(f"token:{symbol}")
-        done = next((one for one in measured(store, symbol, 2) if not one.is_open), None)
+        done = last_done(store, symbol)
         turns = [] if public else turns_of(store, symbol)
     if toml:
         if public or as_json:
@@ -193,7 +193,7 @@ def _show_token(
 
     now = seen.outlook
     say(f"{label_of(view.mode, view.speed)} · {'a desk runs' if view.running else 'no desk runs'}")
-    typer.secho(f"{token.symbol}: {token.name or 'no longer name'}", bold=True)
+    typer.secho(f"{': '.join(filter(None, (token.symbol, token.name)))}", bold=True)
     facts = [
         ("stage", stage_of(state)), ("health", seen.health), ("as of", f"{clock(view.market_ms)} UTC"),
         ("NAV", f"{now.nav:,.8f} {seen.settlement}"), ("units", f"{now.units:,.8f}"),

@@ -1,6 +1,7 @@
 """Dealing: units are created for money and burned for money, at a price that leaves those who stay as they are.
 
-A flow of ΔU units trades Δq = q·ΔU/U of each leg, so real leverage stays; the first unit goes to the target. What the
+A flow of ΔU units trades Δq = q·ΔU/U of each leg, so real leverage stays; the first unit goes to the target. What is
+less than half a lot, or below the venue's least order, is not traded; the rule's next rebalance takes it up. What the
 hedge gains and costs from its fills on stands on the flow's own account. When it has ended, units are created for what
 the flow is then worth: N + H for a subscription of N money whose hedge made H, at the token's own equity per unit; a
 redemption is paid its units' part of that equity, and H. Since Δq = q·ΔU/U, that is the price at the hedge's own
@@ -24,10 +25,10 @@ from msgspec import UNSET
 
 from gearing.core import attribution as att
 from gearing.core import events as ev
-from gearing.core.formulas import whole_lots
+from gearing.core.formulas import TOUCH, whole_lots
 from gearing.core.holder import Bearing
 from gearing.core.ledger import CAPITAL, DEALT, FEES, FLOWS, HELD, ISSUED, RESERVE, WALLET
-from gearing.core.legs import EQUITY, LOT, WEIGHT
+from gearing.core.legs import EQUITY, LEAST, LOT, WEIGHT
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import CEILING, FLOOR, MINOR, accrued_of, share_of, to_float, to_minor
 from gearing.core.portfolio import exposure, index_at
@@ -124,10 +125,16 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
         work.bring(event.amount, FLOWS)
     else:
         units = event.amount
-    wanted = _hedge(spec, work, event, units)
-    crossed = _crossed(spec, work, wanted)
+    ends = event.side == "redeem" and units == state.balances.units
+    sought = hedge_lots(spec, now, event.side, event.amount, units)
+    crossed = _crossed(spec, work, sought)
     if any(crossed):
         work.traded_within()
+    rest = tuple(
+        lots - here if ends or _can_trade(spec, work, k, lots - here) else 0
+        for k, (lots, here) in enumerate(zip(sought, crossed, strict=True))
+    )
+    wanted = tuple(here + lots for here, lots in zip(crossed, rest, strict=True))
     number = (0 if state.dealings is UNSET else state.dealings) + 1
     dealing = Dealing(
         number=number, side=event.side, amount=event.amount, units=units, first=state.balances.units == 0,
@@ -135,8 +142,10 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
         paused=UNSET if state.rebalance is None else state.rebalance,
     )  # fmt: skip
     work.dealing = dealing
-    rest = [lots - here for lots, here in zip(wanted, crossed, strict=True)]
-    attempts = tuple(Attempt(leg=k, number=0, lots=lots) for k, lots in enumerate(rest) if lots)
+    # With the last units goes all that is held; a venue takes that however little it is, as it can only lower it.
+    attempts = tuple(
+        Attempt(leg=k, number=0, lots=lots, reduces=True if ends else UNSET) for k, lots in enumerate(rest) if lots
+    )
     if not attempts:
         return work.finished(dealings=number, rebalance=None), ()
     v, x = work.arrays()
@@ -214,11 +223,9 @@ def settle_dealing(spec: Spec, work: Working, event: ev.DealingSettled) -> Token
     work.post(event.fee, DEALT, FEES)
     work.post(work.balances.flows, DEALT if event.units else FEES, FLOWS)
     work.dealing = UNSET
-    if dealing.first and event.units:
-        _open(work)
     changed: dict[str, object] = {"opened": state.opened or any(dealing.lots)}
-    if dealing.first:
-        changed |= {"ref_ms": event.time_ms, "index": _index(work), "attended_ms": event.time_ms}
+    if dealing.first and event.units:
+        changed |= {"ref_ms": event.time_ms, "index": _open(work), "attended_ms": event.time_ms}
     if dealing.paused is not UNSET and state.status == "open" and work.balances.units:
         prices = tuple(leg.mark for leg in work.legs)
         resumed = msgspec.structs.replace(dealing.paused, epoch=state.epoch + 1, prices=prices)
@@ -331,18 +338,30 @@ def _check_given(state: TokenState, dealing: Dealing, most: Bounds, event: ev.De
         raise ValueError(f"{gives} given for {takes}, where the flow is worth {most.gives} for {most.accepted}")
 
 
-def _hedge(spec: Spec, work: Working, event: ev.DealingBegun, units: int) -> tuple[int, ...]:
-    """Returns the lots that keep real leverage; those of the first unit go to the target."""
-    state = work.state
+def hedge_lots(spec: Spec, state: TokenState, side: Side, amount: int, units: int) -> tuple[int, ...]:
+    """Returns the lots by which a flow keeps real leverage; those of the first unit go to the target.
+
+    Args:
+        spec, state: the token at the marks of now.
+        side: subscribe or redeem.
+        amount: money without fees, minor units, or units.
+        units: that come or go.
+    """
     if state.balances.units == 0:
-        money = to_float(event.amount) * spec.terms.target
-        sizes = [money * float(spec.legs[WEIGHT, k]) / leg.mark for k, leg in enumerate(work.legs)]
+        money = to_float(amount) * spec.terms.target
+        sizes = [money * float(spec.legs[WEIGHT, k]) / leg.mark for k, leg in enumerate(state.legs)]
         return tuple(
             round(whole_lots(size, float(spec.legs[LOT, k])) / float(leg.lot))
-            for k, (size, leg) in enumerate(zip(sizes, work.legs, strict=True))
+            for k, (size, leg) in enumerate(zip(sizes, state.legs, strict=True))
         )
-    sign = 1 if event.side == "subscribe" else -1
-    return tuple(sign * share_of(leg.lots, units, state.balances.units) for leg in work.legs)
+    sign = 1 if side == "subscribe" else -1
+    return tuple(sign * share_of(leg.lots, units, state.balances.units) for leg in state.legs)
+
+
+def _can_trade(spec: Spec, work: Working, k: int, lots: int) -> bool:
+    """Returns whether so many lots of a leg are worth an order at the venue."""
+    leg = work.legs[k]
+    return abs(lots) * float(leg.lot) * leg.mark >= float(spec.legs[LEAST, k]) * (1.0 - TOUCH)
 
 
 def _crossed(spec: Spec, work: Working, wanted: tuple[int, ...]) -> tuple[int, ...]:
@@ -385,13 +404,14 @@ def with_cost(spec: Spec, state: TokenState, price: Worth) -> Worth:
     return Worth(price.equity + cost, price.units)
 
 
-def _open(work: Working) -> None:
-    """Begins the attribution anew with the first units."""
+def _open(work: Working) -> float:
+    """Begins the attribution anew with the first units; returns the index, whose weights count from now."""
     level = _index(work)
     made = work.parts[att.MONEY : att.MONEY + att.N_PARTS].copy()
     att.open_ledger(work.parts, to_float(work.equity), level)
     work.parts[att.MONEY : att.MONEY + att.N_PARTS] = made
     work.legs = [msgspec.structs.replace(leg, ref=leg.mark, index_ref=leg.mark) for leg in work.legs]
+    return level
 
 
 def _index(work: Working) -> float:

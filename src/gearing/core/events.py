@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from gearing.core.token import Token
 
-Outcome = Literal["filled", "rejected", "cancelled", "lost"]
+Outcome = Literal["filled", "rejected", "cancelled", "lost", "withheld"]
 FeesHow = Literal["cash", "units", "burn"]
 Action = Literal["halt", "resume", "close", "rebalance", "pause", "unpause"]
 
@@ -136,7 +136,7 @@ class Filled(Event, frozen=True, kw_only=True, tag="filled"):
 
 
 class OrderEnded(Event, frozen=True, kw_only=True, tag="order_ended"):
-    """An order will not be filled any further; the venue says so."""
+    """An order will not be filled any further; the venue says so, or it was withheld and never sent (R4)."""
 
     leg: int
     epoch: int

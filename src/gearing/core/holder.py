@@ -60,6 +60,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         amount: what is still set aside: minor units of money of a subscription, units of a redemption.
         turn: its place among all requests of the desk; who came first is dealt with first.
         accepted_ms: when it was accepted.
+        money: what of it counts against the caps of the day it was accepted, minor units; unset: nothing does.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
     turn: int
     accepted_ms: int
+    money: int | UnsetType = UNSET
 
 
 class Bearing(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from gearing.core.holder import (
     FREE,
@@ -91,16 +91,29 @@ class _Change:
         before = self.asked.get(token) or Day(day)
         self.asked = {**self.asked, token: before.with_asked(day, side, money)}
 
+    def returned(self, request: Request) -> None:
+        """Gives back what a request that was not dealt counted against the day it was accepted on."""
+        day, before = request.accepted_ms // DAY_MS, self.asked.get(request.token)
+        if request.money is not UNSET and before is not None and before.day == day:
+            after = before.with_asked(day, request.side, -request.money)
+            self.asked = {**self.asked, request.token: after}
+
     def request(self, name: str) -> Request:
         found = self.requests.get(name)
         if found is None:
             raise HolderError(f"there is no request {name}")
         return found
 
-    def left(self, request: Request, amount: int) -> None:
-        """Leaves a request with an amount; with none it has ended."""
+    def dealt(self, request: Request, amount: int) -> None:
+        """Leaves a request with what was not dealt of it, and with that part of what counts against its day."""
+        counted = request.money
+        self.left(request, amount, UNSET if counted is UNSET else counted * amount // request.amount)
+
+    def left(self, request: Request, amount: int, money: int | UnsetType) -> None:
+        """Leaves a request with an amount, and what of that counts against its day; with no amount it has ended."""
         rest = {name: one for name, one in self.requests.items() if name != request.id}
-        self.requests = rest | {request.id: msgspec.structs.replace(request, amount=amount)} if amount else rest
+        left = msgspec.structs.replace(request, amount=amount, money=money)
+        self.requests = rest | {request.id: left} if amount else rest
 
     def finished(self) -> HolderStep:
         balances = dict(self.state.balances)
@@ -164,7 +177,8 @@ def _requested(change: _Change, event: Requested) -> None:
 def _released(change: _Change, event: Released) -> None:
     request = change.request(event.id)
     change.post(_asset_of(request), request.amount, FREE, HELD)
-    change.left(request, 0)
+    change.returned(request)
+    change.left(request, 0, UNSET)
 
 
 def _dealt(change: _Change, event: Dealt) -> None:
@@ -175,12 +189,12 @@ def _dealt(change: _Change, event: Dealt) -> None:
         _check(event.cash <= request.amount, f"{event.cash} is more than request {request.id} set aside")
         change.post(cash, event.cash, request.token, HELD)
         change.receive(request.token, event.units, request.token)
-        change.left(request, request.amount - event.cash)
+        change.dealt(request, request.amount - event.cash)
         return
     _check(event.units <= request.amount, f"{event.units} units are more than request {request.id} set aside")
     change.post(units, event.units, request.token, HELD)
     change.post(cash, event.cash, FREE, request.token)
-    change.left(request, request.amount - event.units)
+    change.dealt(request, request.amount - event.units)
 
 
 def _handed(change: _Change, event: Handed) -> None:
@@ -230,7 +244,8 @@ def _merged(change: _Change, event: Merged) -> None:
     _check(waits == set(event.requests), "every redemption that waits is merged with its units")
     _check(sum(event.requests.values()) == event.held, "redemptions set aside what they redeem")
     for name, amount in event.requests.items():
-        change.left(change.request(name), amount)
+        request = change.request(name)
+        change.left(request, amount, request.money)
     _check(event.cash >= 0, "what is cut off is paid out")
     change.post(f"cash:{event.asset}", event.cash, FREE, event.token)
 

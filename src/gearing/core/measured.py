@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET
 
+from gearing.core.dealing import DEALING
 from gearing.core.events import Filled, TokenEvent
 from gearing.core.money import HALF_EVEN, to_float, value_of
 from gearing.core.state import Rebalance, TokenState
@@ -62,6 +63,11 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     def is_open(self) -> bool:
         """Whether it still runs."""
         return self.ended_ms == 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it ended, traded, and was the token's own: not the hedge of a flow, nor one of which nothing came."""
+        return not self.is_open and self.fills > 0 and self.reason != DEALING
 
     @property
     def traded(self) -> int:

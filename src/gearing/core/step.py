@@ -31,8 +31,11 @@ from gearing.core.terms import Spec
 from gearing.core.trading import Order
 from gearing.core.working import Working
 
+# The reason of a rebalance that a person, or a rehedge after auto-deleveraging, asked for.
+ASKED = "asked"
+
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 6
+BEHAVIOUR = 7
 
 
 class Step(NamedTuple):
@@ -221,7 +224,9 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
     # Of a token that is to be closed, what another rebalance left is not asked for anew.
     closes = state.status in {"wiped", "closing"}
     again = trading.closes(running) if closes else state.status != "halted"
-    running, rest, orders = trading.ended(running, event.leg, state.legs[event.leg], again=again)
+    running, rest, orders = trading.ended(
+        running, event.leg, state.legs[event.leg], again=again and event.outcome != "withheld"
+    )
     lacks = rest != 0 and not orders
     if lacks and state.status == "open":  # asked for too often: a person has to look
         state = msgspec.structs.replace(state, status="halted")
@@ -243,7 +248,7 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
 
 def _hedge_ended(state: TokenState, running: Any, event: ev.OrderEnded) -> Step:
     """Takes an order off a flow's hedge; once all have ended, the flow is settled for what was filled."""
-    again = state.status == "open"
+    again = state.status == "open" and event.outcome != "withheld"
     running, _, orders = trading.ended(running, event.leg, state.legs[event.leg], again=again)
     return Step(msgspec.structs.replace(state, rebalance=running if running.attempts else None), (), orders)
 
@@ -294,6 +299,8 @@ def _rebalance_now(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
     work = Working(spec, state)
     work.close_stretch()
     after, orders = trading.begin_slice(spec, work, Decision(SCHEDULED, spec.terms.target, 0.0), event.time_ms, ())
+    if after.rebalance is not None:
+        after = msgspec.structs.replace(after, rebalance=msgspec.structs.replace(after.rebalance, reason=ASKED))
     return Step(msgspec.structs.replace(after, opened=True), tuple(work.entry), orders)
 
 

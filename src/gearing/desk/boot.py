@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -26,11 +26,14 @@ from gearing.drive.primary import Primary
 from gearing.drive.running import Holder, Running
 from gearing.drive.starts import Starts
 from gearing.store.database import read_secret
+from gearing.store.records import Projected
 from gearing.store.store import Store
 
 book_of = msgspec.json.Decoder(BookState).decode
 _holder_of = msgspec.json.Decoder(HolderState).decode
 _measured_of = msgspec.json.Decoder(Measured).decode
+# A last rebalance is looked for among so many, most of which may be hedges of flows.
+_LOOKED_AT = 10_000
 
 
 class Booted(NamedTuple):
@@ -72,16 +75,13 @@ def boot(
             if found is not None:
                 spec = Spec(spec_of(store, token))
                 running = driver.adopt(book, spec, state_of(found.body), Head(found.seq, found.hash))
-                running.measured = last_measured(store, token)
+                running.measured, running.done = last_measured(store, token), last_done(store, token)
                 running.why = why_of(store, token, running.state.status)
                 running.flow = flow_of(store, token) if running.state.dealing is not msgspec.UNSET else ()
                 _look(store, running, now_ms)
         if store.meta.is_foreign_to(book_state.incarnation):
             driver.reopen_book(book, store.meta.incarnation, now_ms)
-    driver.primary = Primary(driver, (
-        Holder(stream.removeprefix("holder:"), _holder_of(found.body), Head(found.seq, found.hash))
-        for stream, found in states.items() if stream.startswith("holder:")
-    ))  # fmt: skip
+    driver.primary = Primary(driver, holders_of(states.values()))
     for running in driver.tokens:
         if not driver.primary.supply.get(running.name):  # of before there were holders, or never dealt in
             driver.primary.grant_seed(running, now_ms, -running.state.balances.capital)
@@ -91,6 +91,14 @@ def boot(
         if order is not None:
             outbox.recover(row, order, now_ms)
     return Booted(driver, outbox)
+
+
+def holders_of(states: Iterable[Projected]) -> Iterator[Holder]:
+    """Yields the holders as their journals left them."""
+    for found in states:
+        kind, _, name = found.stream.partition(":")
+        if kind == "holder":
+            yield Holder(name, _holder_of(found.body), Head(found.seq, found.hash))
 
 
 def _look(store: Store, running: Running, now_ms: int) -> None:
@@ -132,6 +140,12 @@ def last_measured(store: Store, token: str) -> Measured | None:
     return _measured_of(rows[0].body) if rows else None
 
 
+def last_done(store: Store, token: str) -> Measured | None:
+    """Returns the last rebalance of a token that is done, see `Measured.is_done`; None: there was none."""
+    found = (_measured_of(row.body) for row in store.rebalances(token, _LOOKED_AT))
+    return next((one for one in found if one.is_done), None)
+
+
 def measured(store: Store, token: str | None = None, limit: int = 20) -> list[Measured]:
     """Returns the last rebalances of a token, or of all, the newest first."""
     return [_measured_of(row.body) for row in store.rebalances(token, limit)]
@@ -141,7 +155,16 @@ def why_of(store: Store, token: str, status: str) -> str:
     """Returns why a token is halted, by its journal; empty if it is not, or no event says so."""
     if status != "halted":
         return ""
-    events = [line_of(row.body).event for row in store.tagged(f"token:{token}", "operated")]
-    halts = [event for event in events if isinstance(event, Operated) and event.action == "halt"]
-    resumed = bool(events) and events[-1] not in halts
-    return why_halted(halts[-1]) if halts and not resumed else "venue: orders were refused too often"
+    turns = [event for event in _operated(store, token) if event.action in {"halt", "resume"}]
+    halted = bool(turns) and turns[-1].action == "halt"
+    return why_halted(turns[-1]) if halted else "venue: orders were refused too often"
+
+
+def resumed_ms(store: Store, token: str) -> int:
+    """Returns when a token was last resumed; 0: it never was. A breaker counts nothing from before that."""
+    return max((event.time_ms for event in _operated(store, token) if event.action == "resume"), default=0)
+
+
+def _operated(store: Store, token: str) -> list[Operated]:
+    events = (line_of(row.body).event for row in store.tagged(f"token:{token}", "operated"))
+    return [event for event in events if isinstance(event, Operated)]

@@ -24,8 +24,8 @@ def answer(driver: Driver, wanted: AtCounter, now_ms: int) -> Answered:
         if not _ID.fullmatch(name):
             return _no("a holder's id is 1 to 64 letters, digits, - and _, and may have a sub-holder's after a /, not "
                        f"{name!r}", now_ms)  # fmt: skip
-        if ho.omnibus_of(name) == ho.ISSUER:
-            return _no("the issuer has no sub-holders", now_ms)
+        if ho.omnibus_of(name) in {ho.ISSUER, ho.DEALER}:
+            return _no(f"the {ho.omnibus_of(name)} has no sub-holders", now_ms)
     try:
         match wanted:
             case Pay():

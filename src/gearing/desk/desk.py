@@ -227,12 +227,15 @@ class Desk:
             return DeskView(mode=self.plan.config.mode, database=str(self.plan.database), running=True,
                             market_ms=now_ms, speed=self.clock.speed)  # fmt: skip
         tokens = engine.driver.tokens
-        heads = [running.head.seq for running in tokens] + [book.head.seq for book in engine.driver.books.values()]
+        driver = engine.driver
+        heads = [running.head for running in tokens]
+        heads += [book.head for book in driver.books.values()]
+        heads += [holder.head for holder in driver.primary.holders.values()]
         ages = [watchdog.age_ms(running, now_ms) for running in tokens]
         return DeskView(
             mode=self.plan.config.mode, database=str(self.plan.database), running=True, market_ms=now_ms,
             speed=self.clock.speed, price_age_ms=max((age for age in ages if age < now_ms), default=None),
-            lines=sum(heads), commit_s=self.measures.commit_s,
+            lines=sum(head.seq for head in heads), commit_s=self.measures.commit_s,
             tokens=tuple(watchdog.view(running, now_ms) for running in tokens), happenings=tuple(self.happenings),
             flows=self.flows.view(engine.driver),
         )  # fmt: skip

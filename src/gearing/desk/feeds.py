@@ -148,7 +148,9 @@ class ReplayFeed:
             ]
 
     def _quote(self, k: int, row: int, time_ms: int) -> Quote:
-        return Quote(symbol=self.symbols[k], time_ms=time_ms, mark=float(self._closes[k][row]), index=math.nan,
+        # What a record says is taken for what it is, as a backtest takes it: there is no second source to ask.
+        mark = float(self._closes[k][row])
+        return Quote(symbol=self.symbols[k], time_ms=time_ms, mark=mark, index=mark,
                      volume_24h=float(self._volumes[k][row]))  # fmt: skip
 
 

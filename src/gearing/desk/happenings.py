@@ -158,6 +158,9 @@ _DONE = {ROLL: "rolled", DEALING: "hedged a flow"}
 
 def _rebalanced(one: Measured) -> Happening:
     did = _DONE.get(one.reason) or f"rebalanced ({one.reason})"
+    if one.fills == 0:
+        return Happening(time_ms=one.ended_ms, level="info", kind="rebalance", token=one.token,
+                         words=f"nothing was traded ({one.reason}); it stays at {one.after:+.3f}")  # fmt: skip
     words = (
         f"{did}: {one.before:+.3f} → {one.after:+.3f}, traded {to_float(one.traded):,.0f}, "
         f"cost {to_float(one.cost):,.2f} ({one.cost_rate:.3%})"

@@ -6,20 +6,23 @@ and after it the whole journal in one transaction. A database without a book the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gearing.core.chains import Chains
 from gearing.core.money import FLOOR, MINOR, to_minor
 from gearing.core.record import DAY_MS
 from gearing.core.terms import Spec
+from gearing.desk.boot import holders_of
 from gearing.desk.feeds import Feed
 from gearing.desk.invented import SLOT_MS, InventedHolders
 from gearing.desk.keeper import commit_of
 from gearing.desk.moves import next_move
 from gearing.desk.planned import Placed, Planned
 from gearing.drive.driver import Driver
+from gearing.drive.margining import DEFAULT, MarginChoice, larger, wanted_settings
 from gearing.drive.market import Market
 from gearing.drive.outbox import row_of
+from gearing.drive.primary import Primary
 from gearing.drive.reconciling import due_cash
 from gearing.drive.together import unbooked
 from gearing.errors import InputError
@@ -29,7 +32,16 @@ from gearing.venues.paper import requests as rq
 from gearing.venues.paper.engine import Engine
 from gearing.venues.paper.file import PaperFile
 from gearing.venues.paper.records import Rate
-from gearing.venues.protocol import Forced, FundingPayment, OrderRequest, OrderStatus, Quote, RefusedError, Trade
+from gearing.venues.protocol import (
+    Forced,
+    FundingPayment,
+    OrderRequest,
+    OrderStatus,
+    Quote,
+    RefusedError,
+    Setting,
+    Trade,
+)
 
 _HOUR_MS = 3_600_000
 STEP_MS = 15 * 60_000
@@ -44,10 +56,15 @@ class Past:
         paper: the exchange.
         feed: the prices.
         holders: who come and go in it; None: nobody does.
+        margins: how a token's instruments are margined, by its symbol; by default, see `MarginChoice`.
     """
 
-    def __init__(self, driver: Driver, paper: Engine, feed: Feed, holders: InventedHolders | None = None) -> None:
+    def __init__(
+        self, driver: Driver, paper: Engine, feed: Feed, holders: InventedHolders | None = None,
+        margins: Mapping[str, MarginChoice] | None = None,
+    ) -> None:  # fmt: skip
         self.driver, self.paper, self.feed, self.holders = driver, paper, feed, holders
+        self._margins = margins or {}
         self.commits: list[Commit] = []
 
     def launch(self, tokens: Iterable[Placed], incarnation: str, now_ms: int, number: int = 0) -> None:
@@ -67,6 +84,7 @@ class Past:
         for book in dict.fromkeys(placed.book for placed in fresh):
             names = [placed.token.symbol for placed in fresh if placed.book == book]
             driver.open_book(book, incarnation, names, now_ms, number + len(driver.books) + 1)
+        self._set_margins(fresh)
         for token, book, capital in fresh:
             self.paper.ask(book, rq.Transfer(asset=token.settlement, amount=capital, reference=f"seed{token.symbol}"))
             spec = Spec(token)
@@ -75,6 +93,16 @@ class Past:
             units = capital * MINOR // to_minor(token.initial_nav, FLOOR)
             driver.launch(driver.books[book], spec, lots, capital, units, now_ms)
         self._settle(now_ms)
+
+    def _set_margins(self, fresh: Sequence[Placed]) -> None:
+        """Sets how the instruments of new books are margined, before anything is held there (R5)."""
+        wanted: dict[tuple[str, str], Setting] = {}
+        for token, book, _ in fresh:
+            for symbol, setting in wanted_settings(token, self._margins.get(token.symbol, DEFAULT)).items():
+                wanted[book, symbol] = larger(wanted.get((book, symbol)), setting)
+        for (book, symbol), setting in wanted.items():
+            if symbol in self.paper.state.listings:
+                self.paper.ask(book, rq.PutSetting(symbol=symbol, setting=setting))
 
     def live(self, start_ms: int, stop_ms: int, step_ms: int, progress: Callable[[int, int], None]) -> None:
         """Lets prices come from start to stop, a step apart."""
@@ -170,7 +198,8 @@ def begin(plan: Planned, store: Store, now_ms: int, progress: Callable[[int, int
     Raises:
         InputError: a new token shall join a book that trades already.
     """
-    known = {projected.stream for projected in store.states()}
+    states = store.states()
+    known = {projected.stream for projected in states}
     fresh = [placed for placed in plan.tokens if f"token:{placed.token.symbol}" not in known]
     joining = next((placed for placed in fresh if f"book:{placed.book}" in known), None)
     if joining is not None:
@@ -186,8 +215,10 @@ def begin(plan: Planned, store: Store, now_ms: int, progress: Callable[[int, int
         # NAVs once an hour, and prices as far apart as the steps.
         driver = Driver(Market(plan.guard), nav_ms=_HOUR_MS, on_deleveraging=plan.config.breakers.on_deleveraging)
         driver.lots = plan.lots
+        driver.primary = Primary(driver, holders_of(states))
         holders = InventedHolders(plan.config.feed.seed, plan.feed, driver) if plan.invents_holders else None
-        past = Past(driver, Engine(plan.setup(quick=True), file.load(plan.setup(quick=True))), plan.feed, holders)
+        past = Past(driver, Engine(plan.setup(quick=True), file.load(plan.setup(quick=True))), plan.feed, holders,
+                    plan.margins)  # fmt: skip
         history_ms = int(plan.config.history_days * DAY_MS) if plan.config.mode == "demo" and not known else 0
         if history_ms:
             past.launch(fresh, store.meta.incarnation, plan.start_ms - history_ms)

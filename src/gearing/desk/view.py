@@ -13,7 +13,7 @@ from gearing.core.measured import Measured
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
-from gearing.desk.boot import book_of, last_measured, spec_of, why_of
+from gearing.desk.boot import book_of, last_done, last_measured, spec_of, why_of
 from gearing.desk.flows import FlowsView
 from gearing.desk.happenings import Happening
 from gearing.drive.outlook import Outlook, nav_if_filled, outlook
@@ -33,7 +33,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
         settlement: what its money is counted in.
         health: "ok", or what is wrong.
         headroom: equity over the maintenance margin; None: none is asked for.
-        last: its last rebalance.
+        last: its rebalance that runs, or the last that is done.
         nav_filled: the NAV if its orders of unknown fate were filled, in settlement currency; None: there are none.
     """
 
@@ -91,7 +91,7 @@ def token_view(
         book_halted: why its book is.
         stale: why it has no good price.
         maintenance: what the venue asks for, where its own brackets ask for nothing, in settlement currency.
-        last: its last rebalance.
+        last: its last rebalance that is done.
         unknown: its orders of which nobody knows what became of them.
     """
     known = tuple(leg.mark if math.isnan(mark) else mark for mark, leg in zip(marks, state.legs, strict=True))
@@ -158,9 +158,9 @@ def _stored(
 ) -> TokenView:  # fmt: skip
     spec = Spec(spec_of(store, name))
     symbols = spec.chains.held(state.legs)
-    known = learnt(store, name, symbols, now_ms)
+    known, last = learnt(store, name, symbols, now_ms), last_measured(store, name)
     return token_view(
         spec, state, book, marks=tuple(leg.mark for leg in state.legs),
         daily=tuple(known[symbol].daily for symbol in symbols), why=why_of(store, name, state.status),
-        book_halted=halted, last=last_measured(store, name), unknown=unknown,
+        book_halted=halted, last=last if last is not None and last.is_open else last_done(store, name), unknown=unknown,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import asyncio
 import math
 
 from gearing.core.money import to_float, to_minor
+from gearing.desk.boot import resumed_ms
 from gearing.desk.engine import Engine
 from gearing.desk.view import TokenView, learnt, token_view
 from gearing.drive.breakers import BreakerLimits, Breakers, Facts
@@ -32,8 +33,9 @@ class Watchdog:
         self._volatility: dict[str, Volatility] = {}
         for running in engine.driver.tokens:
             breakers = self._breakers[running.name] = Breakers(limits)
-            for nav in store.navs(running.name, now_ms - limits.within_ms, now_ms + 1):
-                breakers.remember(nav.time_ms, nav.nav)
+            since_ms = max(now_ms - limits.within_ms, resumed_ms(store, running.name))
+            for nav in store.navs(running.name, since_ms, now_ms + 1):
+                breakers.remember(nav.time_ms, nav.nav, nav.units)
             for symbol, known in learnt(store, running.name, running.symbols, now_ms).items():
                 self._volatility.setdefault(symbol, known)
             for symbol in running.spec.chains.symbols:
@@ -55,7 +57,8 @@ class Watchdog:
             view = self.view(running, now_ms)
             seen = view.outlook
             facts = Facts(
-                time_ms=now_ms, status=seen.status, nav=to_minor(seen.nav, "ROUND_FLOOR"), equity=seen.equity,
+                time_ms=now_ms, status=seen.status, nav=to_minor(seen.nav, "ROUND_FLOOR"),
+                units=to_minor(seen.units, "ROUND_FLOOR"), equity=seen.equity,
                 maintenance=seen.equity / view.headroom if view.headroom else 0.0,
                 price_age_ms=self.age_ms(running, now_ms),
             )  # fmt: skip
@@ -81,7 +84,7 @@ class Watchdog:
         return token_view(
             running.spec, running.state, book.name, marks=tuple(market.price(symbol) for symbol in running.symbols),
             daily=tuple(self._daily(symbol) for symbol in running.symbols), why=running.why,
-            book_halted=book.state.halted, stale=stale, last=running.measured,
+            book_halted=book.state.halted, stale=stale, last=running.last,
             maintenance=to_float(self._engine.maintenance.get(book.name, 0)) if alone else 0.0, unknown=unknown,
         )  # fmt: skip
 

@@ -60,6 +60,7 @@ class Facts(NamedTuple):
         time_ms: of the market.
         status: of the token.
         nav: at the marks of now, minor units per whole unit.
+        units: that there are, in 1e-8 of a unit; without any, NAV is the initial one and cannot fall.
         equity: at the same, in settlement currency.
         maintenance: the venue's maintenance margin for what is held, likewise; 0: none is asked for.
         price_age_ms: of the oldest of its prices.
@@ -68,6 +69,7 @@ class Facts(NamedTuple):
     time_ms: int
     status: str
     nav: int
+    units: int
     equity: float
     maintenance: float
     price_age_ms: int
@@ -94,8 +96,11 @@ class Breakers:
         self._was_stale = self._was_short = False
         self._status = ""
 
-    def remember(self, time_ms: int, nav: int) -> None:
+    def remember(self, time_ms: int, nav: int, units: int) -> None:
         """Takes a NAV of before, so that a restart does not forget the window."""
+        if units == 0:  # the first units that come begin at the initial NAV
+            self._peaks.clear()
+            return
         while self._peaks and self._peaks[-1][1] <= nav:
             self._peaks.pop()
         self._peaks.append((time_ms, nav))
@@ -120,9 +125,9 @@ class Breakers:
     def _drop(self, facts: Facts) -> Verdict | None:
         while self._peaks and self._peaks[0][0] < facts.time_ms - self.limits.within_ms:
             self._peaks.popleft()
-        self.remember(facts.time_ms, facts.nav)
-        highest = self._peaks[0][1]
-        if facts.status != "open" or facts.nav > highest * (1.0 - self.limits.nav_drop):
+        self.remember(facts.time_ms, facts.nav, facts.units)
+        highest = self._peaks[0][1] if self._peaks else 0
+        if facts.status != "open" or highest == 0 or facts.nav > highest * (1.0 - self.limits.nav_drop):
             return None
         fell = 1.0 - facts.nav / highest
         return Verdict("halt", f"NAV fell by {fell:.1%} within {self.limits.nav_within}")

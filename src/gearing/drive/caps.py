@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from gearing.core.dealing import Side
-from gearing.core.holder import Day, HolderState
+from msgspec import UNSET
+
+from gearing.core.dealing import Side, hedge_lots, worth
+from gearing.core.holder import Day, HolderState, Request
 from gearing.core.measured import exposure_of
 from gearing.core.money import to_float
 from gearing.core.record import DAY_MS
@@ -25,6 +27,11 @@ class Asked:
     def count(self, now_ms: int, side: Side, money: int) -> None:
         """Counts a request."""
         self.day = self.day.with_asked(now_ms // DAY_MS, side, money)
+
+    def returned(self, request: Request) -> None:
+        """Gives back what a request that was not dealt counted, if that was on the same day."""
+        if request.money is not UNSET and self.day.day == request.accepted_ms // DAY_MS:
+            self.day = self.day.with_asked(self.day.day, request.side, -request.money)
 
     def add(self, day: Day) -> None:
         """Adds what one holder asked on its last day."""
@@ -63,8 +70,8 @@ def why_refused(
     state, name, terms = running.state, running.name, running.spec.token.primary
     if state.status == "wiped":
         return f"{name} was wiped out; its units are worth nothing"
-    if side == "redeem":
-        return _beyond(running, holder, asked, side, money, now_ms)
+    if side == "redeem":  # whoever is left in a closed token is paid out, whatever the day
+        return "" if state.status == "closed" else _beyond(running, holder, asked, side, money, now_ms)
     if state.status != "open":
         return f"{name} is {state.status}, and creates no units"
     if state.paused is True:
@@ -99,24 +106,29 @@ def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, mon
 
 
 def _too_big(running: Running, money: int) -> str:
-    """Returns why a token is not to grow by so much money: supply, exposure, or margin as they would be."""
+    """Returns why a token is not to grow by so much money: supply, hedge, exposure, or margin as they would be."""
     state, spec, name = running.state, running.spec, running.name
-    equity = state.equity
-    if not state.balances.units or equity <= 0:
+    units, equity = to_float(state.balances.units), to_float(state.equity)
+    if units and equity <= 0:
         return ""
-    limits, grows = spec.token.limits, 1.0 + money / equity
-    units = to_float(state.balances.units)
-    if limits.supply_cap is not None and units * grows > limits.supply_cap:
+    limits, comes = spec.token.limits, worth(spec, state, (), "subscribe").units_for(money)
+    if limits.supply_cap is not None and units + to_float(comes) > limits.supply_cap:
         left = max(limits.supply_cap - units, 0.0)
         return (f"the supply of {name} is capped at {limits.supply_cap:,.2f} units: {left:,.2f} are left, "
-                f"with what waits this is {units * (grows - 1.0):,.2f}")  # fmt: skip
-    held = 0.0 if limits.largest_exposure is None else abs(exposure_of(state))
-    if limits.largest_exposure is not None and held * grows > limits.largest_exposure:
-        left = max(limits.largest_exposure - held, 0.0)
+                f"with what waits this is {to_float(comes):,.2f}")  # fmt: skip
+    hedge = hedge_lots(spec, state, "subscribe", money, comes)
+    sizes = [n * float(leg.lot) * leg.mark for n, leg in zip(hedge, state.legs, strict=True)]
+    largest = max(map(abs, sizes), default=0.0)
+    if limits.largest_order is not None and largest > limits.largest_order:
+        most = to_float(money) * limits.largest_order / largest
+        return (f"the largest order of {name} is {limits.largest_order:,.0f}, with what waits the hedge of this is "
+                f"{largest:,.0f}: at most {most:,.2f} {spec.token.settlement} may wait")  # fmt: skip
+    held, grows = exposure_of(state), sum(sizes)
+    if limits.largest_exposure is not None and abs(held + grows) > limits.largest_exposure:
+        left = max(limits.largest_exposure - abs(held), 0.0)
         return (f"the exposure of {name} is capped at {limits.largest_exposure:,.0f}: {left:,.0f} is left, "
-                f"with what waits this is {held * (grows - 1.0):,.0f}")  # fmt: skip
-    lots = [round(leg.lots * grows) for leg in state.legs]
-    margin = maintenance(spec, state, lots)
-    if margin >= to_float(equity) * grows:
-        return f"the margin of {name} would not carry it: {margin:,.0f} of {to_float(equity) * grows:,.0f}"
+                f"with what waits this is {abs(grows):,.0f}")  # fmt: skip
+    margin = maintenance(spec, state, [leg.lots + n for n, leg in zip(hedge, state.legs, strict=True)])
+    if margin >= equity + to_float(money):
+        return f"the margin of {name} would not carry it: {margin:,.0f} of {equity + to_float(money):,.0f}"
     return ""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 import msgspec
+from msgspec import UNSET
 
 from gearing.core import book as bk
 from gearing.core import events as ev
@@ -192,10 +193,14 @@ class Driver:
     def publish(
         self, running: Running, kind: NavKind, time_ms: int, marks: tuple[float, ...], *, accrues: bool = False
     ) -> None:
-        """Strikes a NAV at these prices and publishes it; before a dealing the day's fee is charged up to then."""
-        self.apply(running, ev.NavStruck(time_ms=time_ms, prices=marks, accrues=True if accrues else msgspec.UNSET))
+        """Strikes a NAV at these prices and publishes it; before a dealing the day's fee is charged up to then.
+
+        Without units there is none to be published: the next first unit costs the initial NAV.
+        """
+        self.apply(running, ev.NavStruck(time_ms=time_ms, prices=marks, accrues=True if accrues else UNSET))
         state = running.state
-        self.effects.navs.append(Nav(running.name, time_ms, kind, state.nav, state.balances.units, marks))
+        if state.balances.units:
+            self.effects.navs.append(Nav(running.name, time_ms, kind, state.nav, state.balances.units, marks))
 
     def on_trade(self, book: Book, trade: Trade) -> None:
         """Books a fill, once."""
@@ -327,7 +332,7 @@ class Driver:
         """Goes on under another specification; what was until now is booked under the former one."""
         fresh, prices = Spec(token), self.market.prices(running.symbols)
         if prices is not None and not running.state.is_working:
-            self.apply(running, ev.NavStruck(time_ms=prices.time_ms, prices=prices.marks))
+            self.publish(running, "rebalance", prices.time_ms, prices.marks)
         self.apply(running, ev.SpecificationChanged(time_ms=now_ms, token=token, by=by, reason=reason))
         running.goes_on_under(fresh)
         running.merges = False
@@ -368,13 +373,14 @@ class Driver:
         running.head = self.effects.append(running.stream, running.head, event.time_ms, line, body)
         for one in measure(running.measured, running.name, running.symbols, before, done.state, event):
             running.measured = self.effects.rebalances[one.token, one.epoch] = one
+            running.done = one if one.is_done else running.done
         if done.state.status != before.status:
             running.why = why_halted(event) if done.state.status == "halted" else ""
         broken = breaches(before, done.state, done.entry)
         if broken:
             self.halt(running, "invariants", "; ".join(broken), event.time_ms)
-        for order in done.orders:
-            self._place(running, order, event.time_ms)
+        if done.orders:
+            self._place(running, done.orders, event.time_ms)
 
     def note(self, book: Book, event: bk.BookEvent) -> None:
         """Steps a book and journals it."""
@@ -428,7 +434,7 @@ class Driver:
     def _delays_ms(self, running: Running, now_ms: int) -> tuple[int, int] | msgspec.UnsetType:
         """Returns by how much times of yesterday and of today are put off; unset: not at all."""
         if not self.starts.has_window(running.name):
-            return msgspec.UNSET
+            return UNSET
         day = now_ms // DAY_MS
         return self.starts.delay_ms(running.name, day - 1), self.starts.delay_ms(running.name, day)
 
@@ -439,21 +445,31 @@ class Driver:
         else:
             self.halt(running, "breaker", words, now_ms)
 
-    def _place(self, running: Running, order: Order, now_ms: int) -> None:
-        book = running.book
-        why = book.state.halted or refusal(running.spec, running.state, order)
+    def _place(self, running: Running, orders: Sequence[Order], now_ms: int) -> None:
+        """Sends what a step wants, or nothing of it: no basket is left with some of its legs."""
+        book, state = running.book, running.state
+        why = book.state.halted or next(filter(None, (refusal(running.spec, state, one) for one in orders)), "")
         if why:
+            self._withhold(running, orders, why, now_ms)
+            return
+        for order in orders:
+            wanted = Wanted(running, order, now_ms)
+            if wanted.symbol in book.shares:  # what the others want at this instant is not known yet
+                book.wanted.append(wanted)
+                continue
+            share = wanted.share(order.lots)
+            self.send(book, LiveOrder(id=order_id(book.state), symbol=wanted.symbol, lots=order.lots,
+                                      reduces=order.reduces, purpose=share.purpose), now_ms)  # fmt: skip
+
+    def _withhold(self, running: Running, orders: Sequence[Order], why: str, now_ms: int) -> None:
+        """Ends orders that must not be sent (R4). A flow is returned by that, anything else halts the token."""
+        if running.state.dealing is UNSET:
             self.halt(running, "limits", f"R4: an order was not sent: {why}", now_ms)
-            self._end(running, order.leg, order.epoch, order.slice, order.attempt, "rejected", why, now_ms)
-            self.primary.after(running, now_ms)
-            return
-        wanted = Wanted(running, order, now_ms)
-        if wanted.symbol in book.shares:  # what the others want at this instant is not known yet
-            book.wanted.append(wanted)
-            return
-        share = wanted.share(order.lots)
-        self.send(book, LiveOrder(id=order_id(book.state), symbol=wanted.symbol, lots=order.lots,
-                                  reduces=order.reduces, purpose=share.purpose), now_ms)  # fmt: skip
+        elif running.state.status == "open":
+            self.effects.alarms.append(f"{running.name}: R4: the hedge of a flow was not sent: {why}")
+        for order in orders:
+            self._end(running, order.leg, order.epoch, order.slice, order.attempt, "withheld", why, now_ms)
+        self.primary.after(running, now_ms)
 
     def send(self, book: Book, order: LiveOrder, now_ms: int) -> None:
         """Intends an order; whoever runs the driver sends it once that is durable."""

@@ -16,8 +16,10 @@ _SLACK = 0.05
 def refusal(spec: Spec, state: TokenState, order: Order) -> str:
     """Returns why an order must not be sent; empty if it may be.
 
-    An order that only lowers the position always may.
+    A token that is halted sends nothing; of others, an order that only lowers the position always may.
     """
+    if state.status == "halted":
+        return "the token is halted"
     leg = state.legs[order.leg]
     after = leg.lots + order.lots
     if order.reduces or (abs(after) <= abs(leg.lots) and after * leg.lots >= 0):

@@ -121,6 +121,8 @@ def merge_by_rule(driver: Driver, running: Running, time_ms: int) -> None:
         time_ms: of that NAV.
     """
     rule, state = running.spec.token.consolidation, running.state
+    if not state.balances.units:
+        return
     if time_ms // DAY_MS > running.looked_day:
         running.looked_day = time_ms // DAY_MS
         running.merges = rule is not None and 0.0 < to_float(state.nav) < rule.below

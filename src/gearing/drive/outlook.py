@@ -95,7 +95,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         token, status: which, and whether it trades.
         target: its target leverage.
-        nav: in settlement currency per unit.
+        nav: in settlement currency per unit; without units what the next first unit costs, the initial NAV.
         units, equity, exposure: outstanding, and in settlement currency.
         leverage: real, signed.
         maintenance: the venue's margin by the token's own brackets, in settlement currency.
@@ -133,8 +133,10 @@ def outlook(spec: Spec, state: TokenState, marks: tuple[float, ...], daily: tupl
     work.mark(marks)
     seen = work.finished()
     due_ms, due = next_clock(spec, seen)
+    as_new = not seen.balances.units and seen.status not in {"wiped", "closed"}
     return Outlook(
-        token=spec.token.symbol, status=seen.status, target=spec.token.target, nav=to_float(seen.nav),
+        token=spec.token.symbol, status=seen.status, target=spec.token.target,
+        nav=spec.token.initial_nav if as_new else to_float(seen.nav),
         units=to_float(seen.balances.units), equity=to_float(seen.equity),
         exposure=math.fsum(leg.lots * float(leg.lot) * leg.mark for leg in seen.legs), leverage=leverage_of(seen),
         maintenance=maintenance(spec, seen), legs=_legs(spec, seen, daily or (math.nan,) * len(seen.legs)),
@@ -159,7 +161,9 @@ def next_clock(spec: Spec, state: TokenState) -> tuple[int | None, str]:
         for times in spec.times_ms:
             due += [(((since - at) // DAY_MS + 1) * DAY_MS + at, "schedule") for at in times]
         due += [(at, "roll") for at in spec.chains.times_ms(state)]
-        due += [(state.ref_ms + int(every), "interval") for every in spec.plans[:, 0].tolist() if every > 0.0]
+        # One that ran out and was held back by its condition waits for a price, not for a time.
+        ends = (state.ref_ms + int(every) for every in spec.plans[:, 0].tolist() if every > 0.0)
+        due += [(at, "interval") for at in ends if at > since]
     if spec.terms.fee_per_day or spec.terms.fee_per_year:
         due.append(((since // DAY_MS + 1) * DAY_MS, "fee"))
     return min(due, default=(None, ""), key=lambda one: (one[1] == "fee", one[0]))

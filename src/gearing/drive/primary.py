@@ -151,7 +151,7 @@ class Primary:
         self._turn += 1
         made = Request(id=f"{name}.{self.state_of(name).accepted + 1}", token=running.name, side=side,
                        asset=running.spec.token.settlement, amount=amount, turn=self._turn,
-                       accepted_ms=now_ms)  # fmt: skip
+                       accepted_ms=now_ms, money=money)  # fmt: skip
         self.post(name, ho.Requested(time_ms=now_ms, request=made, money=money))
         self.count(running, side, money, now_ms)
         queue = self._queues.setdefault(running.name, {})
@@ -292,6 +292,7 @@ class Primary:
 
     def _end(self, request: Request, name: str, words: str, now_ms: int) -> None:
         self.post(name, ho.Released(time_ms=now_ms, id=request.id, words=words))
+        self._asked[request.token].returned(request)
         self._queues[request.token].pop(request.id, None)
 
     def first_ms(self, token: str, now_ms: int) -> int:

@@ -26,6 +26,7 @@ class Running:
     __slots__ = (
         "book",
         "deals_ms",
+        "done",
         "flow",
         "head",
         "horizon",
@@ -56,12 +57,18 @@ class Running:
         self.flow: tuple[Ask, ...] = ()  # the requests whose hedge is under way
         self.horizon: Watch | None = None
         self.watched: TokenState | None = None  # whose horizon that is
-        self.measured: Measured | None = None
+        self.measured: Measured | None = None  # its last, and the last that is done
+        self.done: Measured | None = None
         # The last day that its rule of consolidation looked at, and whether units are to be merged since.
         self.looked_day, self.merges = 0, False
         self.why = ""
         # What was said of its rolls and instruments already, so that it is said once.
         self.told: set[str] = set()
+
+    @property
+    def last(self) -> Measured | None:
+        """The rebalance that people are told of: the one that runs, or the last that is done."""
+        return self.measured if self.measured is not None and self.measured.is_open else self.done
 
     def goes_on_under(self, spec: Spec) -> None:
         """Takes a specification; whether any leg may roll is asked with every price, so it is worked out once."""

@@ -9,14 +9,13 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite as dialect
 
 from gearing.core.journal import GENESIS, hash_of
 from gearing.store import schema
 from gearing.store.errors import BusyError, FencedError, FullError, StaleError, StoreError
-from gearing.store.records import Commit, Nav, Projected
+from gearing.store.records import Commit, NavRow, Projected
 
 Head = tuple[int, str]
 
@@ -129,7 +128,7 @@ class Appender:
         many(_LINES, [line for commit in commits for line in commit.lines])
         last: dict[str, Projected] = {state.stream: state for commit in commits for state in commit.states}
         many(_STATES, list(last.values()))
-        many(_NAVS, [_nav_row(nav) for commit in commits for nav in commit.navs])
+        many(_NAVS, [NavRow.of(nav) for commit in commits for nav in commit.navs])
         many(_REBALANCES, [row for commit in commits for row in commit.rebalances])
         many(_SNAPSHOTS, [shot for commit in commits for shot in commit.snapshots])
         many(_OUTBOX, [row for commit in commits for row in commit.outbox])
@@ -175,10 +174,6 @@ class Appender:
         lines = (line for commit in commits for line in commit.lines)
         taken = next(line for line in lines if line.seq <= self._head(line.stream)[0])
         return FencedError(f"line {taken.seq} stands already; another runner owns the stream.", stream=taken.stream)
-
-
-def _nav_row(nav: Nav) -> tuple[str, int, str, int, int, str]:
-    return (*nav[:5], msgspec.json.encode(nav.marks).decode())
 
 
 def refusal(error: sqlite3.Error) -> StoreError:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from gearing.core.book import BookError, BookState, book_step
-from gearing.core.events import FeesTaken, Launched, SpecificationChanged
+from gearing.core.events import FeesTaken, Launched, NavStruck, SpecificationChanged
 from gearing.core.holder import HolderState
 from gearing.core.holder_step import HolderError, holder_breaches, holder_step, holder_unsound
 from gearing.core.invariants import breaches, l1_double_entry
@@ -20,7 +20,16 @@ from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, StepError, step
 from gearing.core.terms import Spec
 from gearing.errors import GearingError
-from gearing.store.records import BookLine, HolderLine, Nav, Projected, RebalanceRow, Snapshot, Written
+from gearing.store.records import (
+    BookLine,
+    HolderLine,
+    NavRow,
+    Projected,
+    RebalanceRow,
+    Snapshot,
+    Written,
+    marks_text,
+)
 from gearing.store.schema import STATE_SCHEMA
 
 What = Literal["file", "sequence", "chain", "line", "double entry", "balances", "step", "invariant", "state",
@@ -87,7 +96,8 @@ class Audit:
         self.accounts: dict[str, int] = {}
         self.fees = 0
         self.shots = shots or {}
-        self.struck: dict[int, set[tuple[int, int]]] = {}
+        # Each NAV that was struck by its time: NAV, units, and the marks as they are kept.
+        self.struck: dict[int, set[tuple[int, int, str]]] = {}
         # What is measured of each rebalance, the last of them, and those that were not seen whole.
         self.measured: dict[int, Measured] = {}
         self.last: Measured | None = None
@@ -113,16 +123,13 @@ class Audit:
         elif isinstance(line, HolderLine):
             self._take_holder(line)
 
-    def close(self, projected: Projected | None, navs: Iterable[Nav], rebalances: Iterable[RebalanceRow]) -> None:
+    def close(self, projected: Projected | None, navs: Iterable[NavRow], rebalances: Iterable[RebalanceRow]) -> None:
         """Holds the end against the projection of the state, and what is published and measured against the lines."""
         if projected is None:
             self._breach(self.seq, "state", "no state", "the state after the last line")
         else:
             self._check_state(projected)
-        for nav in navs:
-            if (nav.nav, nav.units) not in self.struck.get(nav.time_ms, ()):
-                found = f"NAV {nav.nav} of {nav.units} units published at {nav.time_ms}"
-                self._breach(0, "nav", found, "a line of that time that says the same")
+        self._check_navs(navs)
         self._check_rebalances(rebalances)
         for seq in sorted(self.shots.keys()):
             self._breach(seq, "snapshot", "a snapshot", "a line that it is the state after")
@@ -158,7 +165,9 @@ class Audit:
         nav, units = nav_of(self.balances.equity, self.balances.units), self.balances.units
         if (line.nav, line.units) != (nav, units):
             self._breach(line.seq, "balances", f"NAV {line.nav} of {line.units} units", f"NAV {nav} of {units} units")
-        self.struck.setdefault(line.time_ms, set()).add((line.nav, line.units))
+        if isinstance(line.event, NavStruck):
+            marks = marks_text(line.event.prices)
+            self.struck.setdefault(line.time_ms, set()).add((line.nav, line.units, marks))
         if isinstance(line.event, FeesTaken) and line.event.how != "burn":
             self.fees += line.event.amount
         before = self.spec
@@ -276,6 +285,9 @@ class Audit:
             return
         if not self.digest:
             return
+        if not isinstance(projected.body, bytes):
+            self._breach(self.seq, "state", f"a state of type {type(projected.body).__name__}", "bytes")
+            return
         digest = state_hash(projected.body)
         if digest != self.digest:
             self._breach(self.seq, "state", f"state {digest}", f"state {self.digest}")
@@ -288,6 +300,19 @@ class Audit:
             self._check_balances(self.seq, "state", state)
         elif isinstance(state, HolderState) and state.balances != self.accounts:
             self._breach(self.seq, "balances", f"{state.balances}", f"{self.accounts}, the sums of its postings")
+
+    def _check_navs(self, navs: Iterable[NavRow]) -> None:
+        """Holds what is published against what was struck, and the other way round."""
+        published = set[int]()
+        for nav in navs:
+            published.add(nav.time_ms)
+            if (nav.nav, nav.units, nav.marks) not in self.struck.get(nav.time_ms, ()):
+                found = f"NAV {nav.nav} of {nav.units} units published at {nav.time_ms}, at marks of {nav.marks}"
+                self._breach(0, "nav", found, "a line of that time that says the same")
+        missing = [at for at, struck in self.struck.items() if at not in published and any(one[1] for one in struck)]
+        if missing:
+            found = f"nothing published at {missing[0]} and {len(missing) - 1} other times"
+            self._breach(0, "nav", found, "each NAV that was struck")
 
     def _check_rebalances(self, rows: Iterable[RebalanceRow]) -> None:
         if not self.again:

@@ -50,6 +50,27 @@ class Nav(NamedTuple):
     marks: tuple[float, ...]
 
 
+class NavRow(NamedTuple):
+    """A published NAV as it is kept: its marks are JSON."""
+
+    token: str
+    time_ms: int
+    kind: NavKind
+    nav: int
+    units: int
+    marks: str
+
+    @classmethod
+    def of(cls, nav: Nav) -> NavRow:
+        """Returns how a NAV is kept."""
+        return cls(*nav[:5], marks_text(nav.marks))
+
+
+def marks_text(marks: tuple[float, ...]) -> str:
+    """Returns the marks of a NAV as they are kept."""
+    return msgspec.json.encode(marks).decode()
+
+
 class RebalanceRow(NamedTuple):
     """What was measured of one rebalance; the last row of it counts.
 
@@ -146,6 +167,13 @@ class Request(NamedTuple):
     principal: str
     key: str
     body: bytes
+
+
+class Kept(NamedTuple):
+    """What stands in the inbox under a key, and its answer; None while it waits."""
+
+    body: bytes
+    answer: bytes | None
 
 
 class Asked(NamedTuple):

@@ -22,6 +22,7 @@ from gearing.store.errors import KeyReusedError
 from gearing.store.records import (
     Asked,
     Commit,
+    Kept,
     Mode,
     Nav,
     OutboxRow,
@@ -131,6 +132,14 @@ class Store:
         if isinstance(asked, KeyReusedError):
             raise asked
         return asked
+
+    def kept(self, principal: str, key: str) -> Kept | None:
+        """Returns what was asked under a key and its answer, None while it waits; None: nothing was asked."""
+        c = schema.inbox.c
+        wanted = sa.select(c.body, c.answer).where(c.principal == principal, c.key == key)
+        with self.engine.connect() as connection:
+            row = connection.execute(wanted).one_or_none()
+        return None if row is None else Kept(*row)
 
     def asked(self, questions: Sequence[Question]) -> dict[int, Asked | KeyReusedError]:
         """Returns what became of those of these questions that were put into the inbox before, by their place here.

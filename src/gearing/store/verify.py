@@ -21,7 +21,7 @@ from gearing.core.state import TokenState
 from gearing.store import schema
 from gearing.store.audit import Audit, Breach, book_of, holder_of
 from gearing.store.errors import DamagedError
-from gearing.store.records import Nav, Projected, RebalanceRow, Snapshot, Written
+from gearing.store.records import NavRow, Projected, RebalanceRow, Snapshot, Written
 from gearing.store.store import Store
 
 Progress = Callable[[int, int], None]
@@ -254,13 +254,13 @@ def _projected(connection: sa.Connection, stream: str) -> Projected | None:
     return None if row is None else Projected(*row)
 
 
-def _navs(connection: sa.Connection, stream: str) -> Iterator[Nav]:
-    """Yields the published NAVs of a token's stream; their marks are left as the text that they are kept as."""
+def _navs(connection: sa.Connection, stream: str) -> Iterator[NavRow]:
+    """Yields the published NAVs of a token's stream, as they are kept."""
     kind, _, name = stream.partition(":")
     if kind == "token":
         wanted = sa.select(schema.navs).where(schema.navs.c.token == name)
         for row in connection.execute(wanted, execution_options={"yield_per": _TICK}):
-            yield Nav(*row)
+            yield NavRow(*row)
 
 
 def _rebalances(connection: sa.Connection, stream: str) -> Iterator[RebalanceRow]:

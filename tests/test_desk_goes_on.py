@@ -1,0 +1,116 @@
+"""A desk that goes on: what it takes up of before, and what it takes up anew."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gearing.core.spec_text import format_token
+from gearing.desk.boot import boot, resumed_ms, why_of
+from gearing.desk.config import DeskConfig, TokenEntry
+from gearing.desk.demo import demo_tokens
+from gearing.desk.desk import prepare
+from gearing.desk.engine import Engine
+from gearing.desk.keeper import commit_of
+from gearing.desk.planned import planned
+from gearing.desk.references import counted_once, principal_of
+from gearing.desk.requests import Answered, Pay, encode
+from gearing.desk.watchdog import Watchdog
+from gearing.drive.breakers import BreakerLimits
+from gearing.drive.guard import GuardLimits
+from gearing.drive.market import Market
+from gearing.drive.outbox import Outbox
+from gearing.errors import InputError
+from gearing.store.database import init_database
+from gearing.store.records import Answer, Commit, Nav
+from gearing.store.store import Store
+from gearing.store.verify import verify
+from gearing.venues.paper.engine import Engine as PaperEngine
+from tests.test_desk_parts import Nothing, _Virtual
+
+MINUTE_MS = 60_000
+
+
+def plan_of(place, *entries, **more):
+    for token in demo_tokens():
+        (place / f"{token.symbol}.toml").write_text(format_token(token))
+    return planned(DeskConfig(database="desk.db", tokens=entries, **more), place)
+
+
+def begun(plan):
+    prepare(plan, lambda done, total: None)
+    return Store(plan.database)
+
+
+def test_a_desk_takes_up_another_token_with_a_book_of_its_own(tmp_path):
+    one, two = TokenEntry(file="BTC3L.toml"), TokenEntry(file="ETH2L.toml")
+    begun(plan_of(tmp_path, one, history_days=0.1)).close()
+    with begun(plan_of(tmp_path, one, two, history_days=0.1)) as store:
+        driver = boot(store, Market(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=store.last_ms()).driver
+        issuer = driver.primary.holders["issuer"].state
+        assert issuer.held_units("BTC3L") == issuer.held_units("ETH2L") > 0
+    assert verify(tmp_path / "desk.db").breaches == ()
+
+
+def test_a_past_is_margined_as_the_desks_file_says(tmp_path, monkeypatch):
+    """What is held cannot be put under another margin mode, and a book where that differs is halted (R5)."""
+    plan = plan_of(tmp_path, TokenEntry(file="BTC3S.toml", leverage=8.0, margin_mode="isolated"), history_days=0.5)
+    asked, ask = [], PaperEngine.ask
+
+    def seen(self, account, request):
+        asked.append(request)
+        return ask(self, account, request)
+
+    monkeypatch.setattr(PaperEngine, "ask", seen)
+    begun(plan).close()
+    kinds = [type(one).__name__ for one in asked]
+    assert kinds.index("PutSetting") < kinds.index("Place")
+    setting = next(one.setting for one in asked if type(one).__name__ == "PutSetting")
+    assert (setting.leverage, setting.margin_mode) == (8.0, "isolated")
+
+
+def test_a_breaker_counts_from_the_last_resume_over_a_restart(tmp_path):
+    with begun(plan_of(tmp_path, TokenEntry(file="BTC3L.toml"), history_days=0.1)) as store:
+        now_ms = store.last_ms()
+        driver = boot(store, Market(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=now_ms).driver
+        (running,) = driver.tokens
+        marks = tuple(leg.mark for leg in running.state.legs)
+        double = Nav("BTC3L", now_ms, "minute", 2 * running.state.nav, running.state.balances.units, marks)
+        driver.operate(running, "halt", "ann", "spike", now_ms + MINUTE_MS)
+        driver.operate(running, "pause", "bob", "quiet", now_ms + MINUTE_MS)
+        assert driver.tokens[0].why == "ann: spike"
+        store.commit([commit_of(driver.taken(), (), ()), Commit(navs=(double,))])
+        assert why_of(store, "BTC3L", "halted") == "ann: spike"
+        driver.operate(running, "resume", "ann", "fine", now_ms + 2 * MINUTE_MS)
+        store.commit([commit_of(driver.taken(), (), ())])
+        assert resumed_ms(store, "BTC3L") == now_ms + 2 * MINUTE_MS
+
+        async def made():
+            return Engine(driver, Outbox(1, 1), {}, Nothing(), _Virtual(now_ms + 3 * MINUTE_MS))
+
+        dog = Watchdog(asyncio.run(made()), store, BreakerLimits(nav_drop=0.3), now_ms + 3 * MINUTE_MS)
+        assert not dog._breakers["BTC3L"]._peaks
+
+
+def test_a_reference_counts_once_whoever_books_it_and_is_not_used_up_by_a_refusal(tmp_path):
+    init_database(tmp_path / "desk.db", "demo", 1)
+    out = Pay(holder="h1", asset="USDT", amount=-5, reference="W1", by="ann")
+    with Store(tmp_path / "desk.db") as store:
+
+        def asked(wanted, *, done):
+            found = counted_once(store, wanted)
+            number = store.ask(principal_of(wanted), found.key, encode(found.wanted)).number
+            answer = Answered(done=done, words="", time_ms=1)
+            store.commit([Commit(answers=(Answer(number, encode(answer)),))])
+            return found.key
+
+        assert asked(out, done=False) == "pay:W1"
+        assert asked(out, done=False) == "pay.2:W1"
+        again = Pay(holder="h1", asset="USDT", amount=-7, reference="W1", by="ann")
+        assert asked(again, done=True) == "pay.3:W1"
+        by_bob = Pay(holder="h1", asset="USDT", amount=-7, reference="W1", by="bob")
+        assert counted_once(store, by_bob) == (again, "pay.3:W1")
+        with pytest.raises(InputError, match=r"for something else: debited 0\.00000007 USDT, by ann"):
+            counted_once(store, out)
+        assert counted_once(store, Pay(holder="h2", asset="USDT", amount=1, reference="W1", by="ann")).key == "pay:W1"

@@ -1,0 +1,146 @@
+"""A token whose last units went is as new: the next first units begin at the initial NAV, within the same caps."""
+
+from __future__ import annotations
+
+import pytest
+
+import gearing as gr
+from gearing.core import holder as ho
+from gearing.core.dealing import bearing
+from gearing.core.money import MINOR
+from gearing.core.primary import Primary as Terms
+from gearing.core.terms import Spec
+from tests.lives import UNITS, token
+from tests.test_dealing import Dealt
+from tests.test_primary import COSTS, market
+
+
+def emptied(**more):
+    """A desk whose issuer redeemed all units."""
+    desk = market(token("A", costs=COSTS, **more))
+    desk.ask(ho.ISSUER, "redeem", UNITS)
+    desk.window()
+    assert (desk.it.state.balances.units, desk.it.state.is_flat, desk.it.state.status) == (0, True, "open")
+    desk.deposit("h1", 1_000_000)
+    return desk
+
+
+@pytest.mark.parametrize("target", [3.0, -3.0])
+def test_the_level_goes_on_over_the_first_units_and_attribution_counts_from_there(target):
+    life = Dealt(token(costs=COSTS, target=target)).opened()
+    life.trade(life.mark(90.0))
+    life.deal("redeem", UNITS)
+    life.mark(95.0)
+    before = bearing(life.spec, life.state).level
+    life.deal("subscribe", 50_000 * MINOR)
+    assert bearing(life.spec, life.state).level == pytest.approx(before, rel=1e-12)
+    life.mark(96.0)
+    assert bearing(life.spec, life.state).level == pytest.approx(before * 96.0 / 95.0, rel=1e-12)
+    # By hand: leverage x made β·(96/95 − 1) of what was invested; nothing was traded since, so nothing decayed.
+    rose = life.state.equity / (50_000 * MINOR) - 1.0
+    assert rose == pytest.approx(target * (96.0 / 95.0 - 1.0), abs=0.01)
+
+
+def test_nothing_is_published_without_units_and_the_next_first_unit_costs_the_initial_nav():
+    desk = emptied()
+    desk.lines.clear()
+    desk.quote(80.0, after_ms=60_000)
+    assert desk.effects.navs == []
+    desk.ask("h1", "subscribe", 10_000 * MINOR)
+    desk.window()
+    assert desk.nav == pytest.approx(desk.it.spec.token.initial_nav, rel=1e-3)
+    desk.quote(80.0, after_ms=60_000)
+    assert desk.effects.navs
+    assert desk.alarms == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [(gr.Limits(supply_cap=1_200.0), "the supply of T is capped at 1,200.00 units: 1,200.00 are left"),
+     (gr.Limits(largest_exposure=400_000.0), "the exposure of T is capped at 400,000: 400,000 is left"),
+     (gr.Limits(largest_order=400_000.0), "the largest order of T is 400,000, with what waits the hedge of this is "
+                                          "600,000: at most 133,333.33 USDT may wait")],
+)  # fmt: skip
+def test_the_first_units_are_within_the_caps_too(limits, words):
+    desk = emptied()
+    desk.it.spec = Spec(token("A", costs=COSTS, limits=limits))
+    assert words in desk.ask("h1", "subscribe", 200_000 * MINOR)
+    assert not isinstance(desk.ask("h1", "subscribe", 100_000 * MINOR), str)
+    desk.window()
+    assert desk.units("h1") > 0
+    assert desk.it.state.status == "open"
+
+
+def test_a_flow_whose_hedge_breaks_a_limit_is_refused_when_it_is_asked():
+    desk = market(token("A", costs=COSTS, rule=gr.Rule(deviation=9.0)))
+    desk.it.spec = Spec(token("A", costs=COSTS, limits=gr.Limits(largest_order=400_000.0)))
+    desk.deposit("h1", 1_000_000)
+    desk.ask("h1", "subscribe", 100_000 * MINOR)
+    assert "the largest order of T is 400,000, with what waits" in desk.ask("h1", "subscribe", 50_000 * MINOR)
+
+
+def test_a_flow_that_breaks_a_limit_by_the_time_it_is_dealt_is_returned_and_halts_nothing():
+    desk = market(token("A", costs=COSTS, rule=gr.Rule(deviation=9.0)))
+    desk.deposit("h1", 1_000_000)
+    desk.ask("h1", "subscribe", 150_000 * MINOR)
+    desk.it.spec = Spec(token("A", costs=COSTS, limits=gr.Limits(largest_order=400_000.0)))
+    assert desk.window() == []
+    assert desk.cash("h1") == 1_000_000 * MINOR
+    assert (desk.it.state.status, desk.units("h1")) == ("open", 0)
+    (words,) = desk.alarms
+    assert words.startswith("T: R4: the hedge of a flow was not sent: an order of 4")
+
+
+def test_what_is_below_the_venues_least_order_is_dealt_without_a_hedge():
+    desk = market(small := least(100.0))
+    desk.deposit("h1", 20)
+    desk.ask("h1", "subscribe", 20 * MINOR)
+    assert desk.window() == []
+    assert desk.units("h1") == pytest.approx(20 * MINOR / 100, rel=0.01)
+    desk.ask(ho.ISSUER, "redeem", MINOR // 4)
+    assert desk.window() == []
+    assert desk.cash(ho.ISSUER) == pytest.approx(25 * MINOR, rel=1e-3)
+    desk.ask(ho.ISSUER, "redeem", 2 * MINOR)
+    (order,) = desk.window()
+    assert abs(order.lots) * 0.001 * 100.0 > small.legs[0].min_notional
+
+
+def test_the_last_units_take_all_that_is_held_along_however_little_that_is():
+    desk = market(least(100.0))
+    desk.ask(ho.ISSUER, "redeem", UNITS - MINOR // 10)
+    desk.window()
+    assert 0 < desk.lots[0] * 0.001 * 100.0 < 100.0
+    desk.ask(ho.ISSUER, "redeem", MINOR // 10)
+    (order,) = desk.window()
+    assert (order.reduces, desk.it.state.is_flat, desk.it.state.balances.units) == (True, True, 0)
+
+
+def least(notional):
+    leg = gr.Perpetual(symbol="A", lot=0.001, min_notional=notional)
+    return gr.Token(symbol="T", target=3.0, legs=(leg,), rule=gr.Rule(deviation=0.1), costs=COSTS)
+
+
+def test_what_was_taken_back_or_returned_counts_against_no_cap():
+    desk = market(token("A", costs=COSTS, primary=Terms(holder_per_day=5_000.0, total_per_day=8_000.0)))
+    for name in ("h1", "h2"):
+        desk.deposit(name, 80_000)
+    for n in (1, 2, 3):
+        assert not isinstance(desk.ask("h1", "subscribe", 5_000 * MINOR), str)
+        assert desk.primary.release("h1", f"h1.{n}", "as asked", desk.now_ms) == ""
+    desk.ask("h1", "subscribe", 5_000 * MINOR)
+    desk.window(part=0.5)  # half of it is returned
+    assert "2,500.00 is left" in desk.ask("h1", "subscribe", 4_000 * MINOR)
+    desk.ask("h2", "subscribe", 3_000 * MINOR)
+    desk.deposit("h3", 80_000)
+    assert "of all holders in T are capped at 8,000.00 USDT a day: 2,500.00 is left" in desk.ask(
+        "h3", "subscribe", 4_000 * MINOR
+    )
+
+
+def test_whoever_is_left_in_a_closed_token_is_paid_whatever_the_day():
+    desk = market(token("A", costs=COSTS, primary=Terms(holder_per_day=100.0, largest=100.0)))
+    desk.driver.operate(desk.it, "close", "ann", "test", desk.now_ms)
+    desk.filled(desk.take())
+    desk.ask(ho.ISSUER, "redeem", UNITS)
+    desk.window()
+    assert desk.it.state.balances.units == 0
