@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from fractions import Fraction
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -43,13 +44,15 @@ class Holders(RuleBasedStateMachine):
 
     @initialize(fee=st.sampled_from([0.0, 0.002]), bad=st.sampled_from([0.0, 0.002]),
                 lot=st.sampled_from(["0.001", "5"]), beta=st.sampled_from([3.0, -2.0]),
-                capped=st.booleans())  # fmt: skip
-    def begin(self, fee, bad, lot, beta, capped):
+                capped=st.booleans(), least=st.sampled_from([0.0, 500.0]))  # fmt: skip
+    def begin(self, fee, bad, lot, beta, capped, least):
         caps = {"total_per_day": TOTAL_CAP, "largest": LARGEST} if capped else {}
         limits = gr.Limits(supply_cap=SUPPLY_CAP) if capped else gr.Limits()
         it = token("A", target=beta, costs=COSTS, limits=limits, rule=gr.Rule(deviation=0.5),
                    fees=gr.Fees(creation=fee, redemption=fee, management_per_day=0.001),
                    primary=Terms(holder_per_day=HOLDER_CAP, quote_valid="2m", **caps))  # fmt: skip
+        (leg,) = it.legs
+        it = msgspec.structs.replace(it, legs=(msgspec.structs.replace(leg, min_notional=least),))
         self.desk = Market(it, bad=bad, rate=5e-4, lot=lot)
         self.desk.opened()
         self.capped, self.brought, self.asked, self.references = capped, Counter(), Counter(), 0
@@ -149,8 +152,8 @@ class Holders(RuleBasedStateMachine):
         self.made[answer.id] = side, day, money
         for key, cap in (((name, side, day), HOLDER_CAP), ((side, day), TOTAL_CAP if self.capped else None)):
             self.asked[key] += money
-            assert cap is None or self.asked[key] <= cap * MINOR
-        assert not self.capped or money <= LARGEST * MINOR
+            assert state.status == "closed" or cap is None or self.asked[key] <= cap * MINOR
+        assert state.status == "closed" or not self.capped or money <= LARGEST * MINOR
         if side == "subscribe":
             assert (state.status, state.paused, self.desk.book.state.halted) == ("open", UNSET, "")
             assert self.desk.driver.market.is_good(("A",), self.desk.now_ms)
