@@ -510,7 +510,8 @@ def test_while_an_order_is_unknown_the_nav_is_told_both_ways():
     async def whole():
         desk = Desk()
         desk.venue.fails, desk.venue.hidden = [TimeoutError()], True
-        watchdog = Watchdog(desk.engine, SimpleNamespace(navs=lambda *asked: [], tagged=lambda *asked: []), BreakerLimits(), NOON_MS)
+        nothing = SimpleNamespace(navs=lambda *asked: [], tagged=lambda *asked: [])
+        watchdog = Watchdog(desk.engine, nothing, BreakerLimits(), NOON_MS)
         life = asyncio.ensure_future(desk.live(20.0))
         for _ in range(3):
             await asyncio.sleep(1.0)
