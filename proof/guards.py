@@ -215,7 +215,11 @@ ROLLS = (
           "test_desk_rolls::test_a_roll_that_breaks_a_limit_is_not_begun_and_keeps_its_contract"),
     Guard("P4 no price of both contracts, no roll", "drive/rolls.py", "if prices is None or unknown:", "if unknown:",
           "test_desk_rolls::test_without_a_price_of_the_next_contract_a_roll_waits_while_the_rule_goes_on"),
-    Guard("an expired contract halts", _DRIVER, "for symbol in running.spec.chains.expired(running.state, now_ms):",
+    Guard("a contract that is filled after it expired halts", _DRIVER,
+          "        self._expiries.follow(running)\n\n    def _close_if_whole", "\n    def _close_if_whole",
+          "test_desk_rolls::test_what_is_filled_of_a_contract_after_it_expired_halts_too"),
+    Guard("an expired contract halts", "drive/rolls.py",
+          "for symbol in running.spec.chains.expired(running.state, now_ms):",
           "for symbol in ():",
           "test_desk_rolls::test_a_contract_that_expires_while_it_is_held_halts_and_is_told_once"),
 )  # fmt: skip

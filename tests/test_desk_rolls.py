@@ -10,6 +10,7 @@ import pytest
 from proof.virtual import run
 
 import gearing as gr
+from gearing.core.chains import expiry_ms
 from gearing.core.money import MINOR
 from gearing.core.spec_text import format_token
 from gearing.core.terms import Spec
@@ -223,7 +224,7 @@ def test_whoever_is_killed_amid_the_roll_ends_as_if_nobody_had_been(tmp_path, un
 class Hand:
     """A driver without a venue: the test plays it."""
 
-    def __init__(self, it=None, lots=None):
+    def __init__(self, it=None, lots=None, *, opens=True):
         self.now_ms, self.alarms, self.placed = NOON_MS, [], []
         self.driver = Driver(Market(GuardLimits(age_ms_max=5 * HOUR_MS, good_samples=1)))
         self.driver.lots = dict.fromkeys(NAMES, "0.001") if lots is None else lots
@@ -232,7 +233,8 @@ class Hand:
         self.it = self.driver.launch(self.book, Spec(it or token()), ("0.001",), CAPITAL, UNITS, self.now_ms)
         self.take()
         self.quote(["BTCJAN"], after_ms=1_000)
-        self.fill()
+        if opens:
+            self.fill()
 
     def take(self):
         effects = self.driver.taken()
@@ -304,6 +306,22 @@ def test_a_contract_that_expires_while_it_is_held_halts_and_is_told_once():
     assert told == ["BTC3L: BTCJAN expired while it was held"]
     assert desk.it.state.status == "halted"
     assert desk.it.why == "guard: BTCJAN expired while it was held"
+
+
+def test_what_is_filled_of_a_contract_after_it_expired_halts_too():
+    desk = Hand(lots={}, opens=False)
+    desk.quote(["BTCJAN"], after_ms=71 * MINUTE_MS)
+    assert desk.alarms == []
+    desk.fill().quote(["BTCJAN"], after_ms=1_000)
+    assert [words for words in desk.alarms if "expired" in words] == ["BTC3L: BTCJAN expired while it was held"]
+
+
+def test_no_price_asks_for_expired_contracts_until_the_next_one_expires():
+    desk = Hand(lots={}).quote(["BTCJAN"])
+    ends_ms = [NOON_MS + 70 * MINUTE_MS, expiry_ms("2026-03-27")]
+    assert desk.driver._expiries.next_ms == ends_ms[0]
+    desk.quote(["BTCJAN"], after_ms=71 * MINUTE_MS)
+    assert desk.driver._expiries.next_ms == ends_ms[1]
 
 
 def test_what_fell_due_with_the_roll_trades_at_once_after_it():

@@ -33,7 +33,7 @@ from gearing.drive.market import Market
 from gearing.drive.merging import merge_by_rule
 from gearing.drive.primary import Primary
 from gearing.drive.reconciling import differences
-from gearing.drive.rolls import roll_now, why_not
+from gearing.drive.rolls import Expiries, roll_now, why_not
 from gearing.drive.running import Book, Running
 from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
@@ -84,7 +84,7 @@ class Driver:
         self.effects = Effects()
         self.lots: dict[str, str] = {}
         self.primary = Primary(self)
-        self._dated: list[Running] = []
+        self._expiries = Expiries()
 
     # Taking up books and tokens.
 
@@ -117,8 +117,7 @@ class Driver:
         self.by_name[running.name] = running
         book.tokens.append(running)
         book.sees_shares()
-        if any(spec.chains.expiries_ms):
-            self._dated.append(running)
+        self._expiries.follow(running)
         self.market.list_token(running.number, spec.chains.symbols)
         self.arm(running)
         return running
@@ -156,8 +155,8 @@ class Driver:
         self.tally.crossings += len(concerned)
         for number in sorted(concerned):
             self.attend(self.tokens[number])
-        for running in self._dated:
-            self._see_expiry(running, now_ms)
+        if now_ms >= self._expiries.next_ms:
+            self._see_expired(now_ms)
 
     def attend(self, running: Running) -> None:
         """Asks a token what it does at the prices it has now; a roll that is due comes before its rule."""
@@ -335,6 +334,7 @@ class Driver:
             self.publish(running, "rebalance", prices.time_ms, prices.marks)
         self.apply(running, ev.SpecificationChanged(time_ms=now_ms, token=token, by=by, reason=reason))
         running.goes_on_under(fresh)
+        self._expiries.follow(running)
         running.merges = False
         running.book.sees_shares()
         self.market.list_token(running.number, fresh.chains.symbols)
@@ -424,8 +424,8 @@ class Driver:
         before, running.symbols = running.symbols, running.spec.chains.held(running.state.legs)
         self.market.disarm(running.number, [symbol for symbol in before if symbol not in running.symbols])
 
-    def _see_expiry(self, running: Running, now_ms: int) -> None:
-        for symbol in running.spec.chains.expired(running.state, now_ms):
+    def _see_expired(self, now_ms: int) -> None:
+        for running, symbol in self._expiries.look(now_ms):
             words = f"{symbol} expired while it was held"
             if words not in running.told:
                 running.told.add(words)
@@ -479,10 +479,12 @@ class Driver:
     def fill(self, portion: Portion, trade: str, price: float, time_ms: int) -> None:
         """Books what a token has of a trade."""
         purpose = portion.share.purpose
-        self.apply(self.by_name[purpose.token], ev.Filled(
+        running = self.by_name[purpose.token]
+        self.apply(running, ev.Filled(
             time_ms=time_ms, leg=purpose.leg, epoch=purpose.epoch, slice=purpose.slice, attempt=purpose.attempt,
             trade=trade, lots=portion.lots, price=price, commission=portion.charge, paid=portion.paid,
         ))  # fmt: skip
+        self._expiries.follow(running)
 
     def _close_if_whole(self, book: Book, client_id: str, time_ms: int) -> None:
         order = book.state.live[client_id]

@@ -1,8 +1,9 @@
-"""When a token's legs move into their next contracts: the event that begins it, or what is lacking for it."""
+"""When a token's legs move into their next contracts, and which contracts have expired."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 
 from gearing.core import events as ev
 from gearing.core.state import TokenState
@@ -10,6 +11,7 @@ from gearing.core.step import step
 from gearing.core.terms import Spec
 from gearing.drive.limits import refusal
 from gearing.drive.market import Market
+from gearing.drive.running import Running
 
 
 def roll_now(
@@ -47,3 +49,31 @@ def why_not(spec: Spec, state: TokenState, event: ev.RollDue) -> str:
     """
     would = step(spec, state, event)
     return next(filter(None, (refusal(spec, would.state, order) for order in would.orders)), "")
+
+
+class Expiries:
+    """The tokens that hold contracts which expire.
+
+    Until the next of all their contracts expires, or one of them trades, a price asks none of them.
+
+    Attributes:
+        next_ms: when they are to be looked at.
+    """
+
+    def __init__(self) -> None:
+        self._dated: dict[int, Running] = {}
+        self.next_ms = math.inf
+
+    def follow(self, running: Running) -> None:
+        """Takes up a token, or that it holds something else now; it is looked at with the next price."""
+        if any(running.spec.chains.expiries_ms):
+            self._dated[running.number] = running
+            self.next_ms = 0.0
+
+    def look(self, now_ms: int) -> Iterator[tuple[Running, str]]:
+        """Names each token that holds an expired contract, and that contract."""
+        ends = [end for one in self._dated.values() for times in one.spec.chains.expiries_ms for end in times]
+        self.next_ms = min((float(end) for end in ends if end > now_ms), default=math.inf)
+        for running in self._dated.values():
+            for symbol in running.spec.chains.expired(running.state, now_ms):
+                yield running, symbol
