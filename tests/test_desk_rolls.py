@@ -319,9 +319,9 @@ def test_what_is_filled_of_a_contract_after_it_expired_halts_too():
 def test_no_price_asks_for_expired_contracts_until_the_next_one_expires():
     desk = Hand(lots={}).quote(["BTCJAN"])
     ends_ms = [NOON_MS + 70 * MINUTE_MS, expiry_ms("2026-03-27")]
-    assert desk.driver._expiries.next_ms == ends_ms[0]
+    assert desk.driver.rolls.looks_ms == ends_ms[0]
     desk.quote(["BTCJAN"], after_ms=71 * MINUTE_MS)
-    assert desk.driver._expiries.next_ms == ends_ms[1]
+    assert desk.driver.rolls.looks_ms == ends_ms[1]
 
 
 def test_what_fell_due_with_the_roll_trades_at_once_after_it():

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-import msgspec
 from msgspec import UNSET
 
 from gearing.core import book as bk
@@ -33,7 +32,7 @@ from gearing.drive.market import Market
 from gearing.drive.merging import merge_by_rule
 from gearing.drive.primary import Primary
 from gearing.drive.reconciling import differences
-from gearing.drive.rolls import Expiries, roll_now, why_not
+from gearing.drive.rolls import Rolls
 from gearing.drive.running import Book, Running
 from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
@@ -84,7 +83,7 @@ class Driver:
         self.effects = Effects()
         self.lots: dict[str, str] = {}
         self.primary = Primary(self)
-        self._expiries = Expiries()
+        self.rolls = Rolls(self)
 
     # Taking up books and tokens.
 
@@ -117,7 +116,7 @@ class Driver:
         self.by_name[running.name] = running
         book.tokens.append(running)
         book.sees_shares()
-        self._expiries.follow(running)
+        self.rolls.take_up(running)
         self.market.list_token(running.number, spec.chains.symbols)
         self.arm(running)
         return running
@@ -155,12 +154,12 @@ class Driver:
         self.tally.crossings += len(concerned)
         for number in sorted(concerned):
             self.attend(self.tokens[number])
-        if now_ms >= self._expiries.next_ms:
-            self._see_expired(now_ms)
+        if now_ms >= self.rolls.looks_ms:
+            self.rolls.see_expired(now_ms)
 
     def attend(self, running: Running) -> None:
         """Asks a token what it does at the prices it has now; a roll that is due comes before its rule."""
-        waits = self._roll(running)
+        waits = running.rolls and self.rolls.attend(running)
         prices = self.market.prices(running.symbols)
         if prices is None:  # P4: without a good price of each leg nothing is done; the next one asks again
             self.arm(running)
@@ -168,8 +167,9 @@ class Driver:
         if running.state.is_rolling and running.state.is_working:
             waits = True
         before, horizon = running.state, running.horizon
+        delays_ms = self.starts.delays_ms(running.name, prices.time_ms // DAY_MS)
         event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
-                          volumes=prices.volumes, delays_ms=self._delays_ms(running, prices.time_ms))  # fmt: skip
+                          volumes=prices.volumes, delays_ms=delays_ms)  # fmt: skip
         due = horizon is not None and prices.time_ms >= horizon.deadline_ms and not waits
         crossed = horizon is None or running.watched is not running.state or horizon.is_crossed(prices.marks)
         if due or (crossed and needs(running.spec, running.state, event)):
@@ -334,7 +334,7 @@ class Driver:
             self.publish(running, "rebalance", prices.time_ms, prices.marks)
         self.apply(running, ev.SpecificationChanged(time_ms=now_ms, token=token, by=by, reason=reason))
         running.goes_on_under(fresh)
-        self._expiries.follow(running)
+        self.rolls.take_up(running)
         running.merges = False
         running.book.sees_shares()
         self.market.list_token(running.number, fresh.chains.symbols)
@@ -369,7 +369,7 @@ class Driver:
         )  # fmt: skip
         running.state = done.state
         if running.rolls:
-            self._follow(running)
+            self.rolls.follow(running)
         running.head = self.effects.append(running.stream, running.head, event.time_ms, line, body)
         for one in measure(running.measured, running.name, running.symbols, before, done.state, event):
             running.measured = self.effects.rebalances[one.token, one.epoch] = one
@@ -401,42 +401,6 @@ class Driver:
         running.horizon, running.watched = horizon, running.state
         due_ms = min(float((running.nav_number + 1) * self.nav_ms), running.deals_ms)
         self.market.arm(running.number, running.symbols, horizon, due_ms)
-
-    def _roll(self, running: Running) -> bool:
-        """Begins the roll that is due, or goes on with one; returns whether the rule has to do without its clock."""
-        if not running.rolls:
-            return False
-        event = roll_now(running.spec, running.state, running.symbols, self.market, self.lots)
-        if isinstance(event, str):
-            self.tell(running, event)
-            return True
-        if event is None:
-            return False
-        why = running.book.state.halted or why_not(running.spec, running.state, event)
-        if why:
-            self.halt(running, "limits", f"R4: a roll was not begun: {why}", event.time_ms)
-            return True
-        self.apply(running, event)
-        return running.state.is_working
-
-    def _follow(self, running: Running) -> None:
-        """Takes the symbols of the contracts that are held now; on those that were left nothing is waited for."""
-        before, running.symbols = running.symbols, running.spec.chains.held(running.state.legs)
-        self.market.disarm(running.number, [symbol for symbol in before if symbol not in running.symbols])
-
-    def _see_expired(self, now_ms: int) -> None:
-        for running, symbol in self._expiries.look(now_ms):
-            words = f"{symbol} expired while it was held"
-            if words not in running.told:
-                running.told.add(words)
-                self.halt(running, "guard", words, now_ms)
-
-    def _delays_ms(self, running: Running, now_ms: int) -> tuple[int, int] | msgspec.UnsetType:
-        """Returns by how much times of yesterday and of today are put off; unset: not at all."""
-        if not self.starts.has_window(running.name):
-            return UNSET
-        day = now_ms // DAY_MS
-        return self.starts.delay_ms(running.name, day - 1), self.starts.delay_ms(running.name, day)
 
     def _after_deleveraging(self, running: Running, now_ms: int) -> None:
         words = "the venue deleveraged the position"
@@ -484,7 +448,7 @@ class Driver:
             time_ms=time_ms, leg=purpose.leg, epoch=purpose.epoch, slice=purpose.slice, attempt=purpose.attempt,
             trade=trade, lots=portion.lots, price=price, commission=portion.charge, paid=portion.paid,
         ))  # fmt: skip
-        self._expiries.follow(running)
+        self.rolls.take_up(running)  # what was bought may have expired before this was known
 
     def _close_if_whole(self, book: Book, client_id: str, time_ms: int) -> None:
         order = book.state.live[client_id]

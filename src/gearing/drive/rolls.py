@@ -1,9 +1,10 @@
-"""When a token's legs move into their next contracts, and which contracts have expired."""
+"""When a token's legs move into their next contracts, and what expired while it was held."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from gearing.core import events as ev
 from gearing.core.state import TokenState
@@ -12,6 +13,66 @@ from gearing.core.terms import Spec
 from gearing.drive.limits import refusal
 from gearing.drive.market import Market
 from gearing.drive.running import Running
+
+if TYPE_CHECKING:
+    from gearing.drive.driver import Driver
+
+
+class Rolls:
+    """The rolls of a driver's tokens, and what expired while it was held.
+
+    Until the next of all contracts expires, or a token that has any trades, no price asks for what has expired.
+
+    Args:
+        driver: that runs the tokens.
+
+    Attributes:
+        looks_ms: when it is looked for next.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._dated: dict[int, Running] = {}
+        self.looks_ms = math.inf
+
+    def take_up(self, running: Running) -> None:
+        """Takes up a token, or that it holds something else now; it is looked at with the next price."""
+        if any(running.spec.chains.expiries_ms):
+            self._dated[running.number] = running
+            self.looks_ms = 0.0
+
+    def attend(self, running: Running) -> bool:
+        """Begins the roll that is due, or goes on with one; returns whether the rule has to do without its clock."""
+        driver = self._driver
+        event = roll_now(running.spec, running.state, running.symbols, driver.market, driver.lots)
+        if isinstance(event, str):
+            driver.tell(running, event)
+            return True
+        if event is None:
+            return False
+        why = running.book.state.halted or why_not(running.spec, running.state, event)
+        if why:
+            driver.halt(running, "limits", f"R4: a roll was not begun: {why}", event.time_ms)
+            return True
+        driver.apply(running, event)
+        return running.state.is_working
+
+    def follow(self, running: Running) -> None:
+        """Takes the symbols of the contracts that are held now; on those that were left nothing is waited for."""
+        before, running.symbols = running.symbols, running.spec.chains.held(running.state.legs)
+        self._driver.market.disarm(running.number, [symbol for symbol in before if symbol not in running.symbols])
+
+    def see_expired(self, now_ms: int) -> None:
+        """Halts whoever holds a contract that has expired."""
+        dated = self._dated.values()
+        ends = [end for one in dated for times in one.spec.chains.expiries_ms for end in times]
+        self.looks_ms = min((float(end) for end in ends if end > now_ms), default=math.inf)
+        for running in dated:
+            for symbol in running.spec.chains.expired(running.state, now_ms):
+                words = f"{symbol} expired while it was held"
+                if words not in running.told:
+                    running.told.add(words)
+                    self._driver.halt(running, "guard", words, now_ms)
 
 
 def roll_now(
@@ -49,31 +110,3 @@ def why_not(spec: Spec, state: TokenState, event: ev.RollDue) -> str:
     """
     would = step(spec, state, event)
     return next(filter(None, (refusal(spec, would.state, order) for order in would.orders)), "")
-
-
-class Expiries:
-    """The tokens that hold contracts which expire.
-
-    Until the next of all their contracts expires, or one of them trades, a price asks none of them.
-
-    Attributes:
-        next_ms: when they are to be looked at.
-    """
-
-    def __init__(self) -> None:
-        self._dated: dict[int, Running] = {}
-        self.next_ms = math.inf
-
-    def follow(self, running: Running) -> None:
-        """Takes up a token, or that it holds something else now; it is looked at with the next price."""
-        if any(running.spec.chains.expiries_ms):
-            self._dated[running.number] = running
-            self.next_ms = 0.0
-
-    def look(self, now_ms: int) -> Iterator[tuple[Running, str]]:
-        """Names each token that holds an expired contract, and that contract."""
-        ends = [end for one in self._dated.values() for times in one.spec.chains.expiries_ms for end in times]
-        self.next_ms = min((float(end) for end in ends if end > now_ms), default=math.inf)
-        for running in self._dated.values():
-            for symbol in running.spec.chains.expired(running.state, now_ms):
-                yield running, symbol

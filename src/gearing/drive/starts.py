@@ -6,6 +6,8 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
+from msgspec import UNSET, UnsetType
+
 _BITS = 64
 
 
@@ -26,6 +28,12 @@ class Starts:
     def has_window(self, token: str) -> bool:
         """Returns whether a token's starts are put off at all."""
         return self._windows_ms.get(token, 0) > 0
+
+    def delays_ms(self, token: str, day: int) -> tuple[int, int] | UnsetType:
+        """Returns the delays of the day before and of a day; unset: its starts are not put off."""
+        if not self.has_window(token):
+            return UNSET
+        return self.delay_ms(token, day - 1), self.delay_ms(token, day)
 
     def delay_ms(self, token: str, day: int) -> int:
         """Returns the delay of a token's starts on a day, in [0, window).
