@@ -85,23 +85,26 @@ def _plainly(messages: Sequence[bytes]) -> float:
 
 
 def _ticking(tokens: int, repetitions: int) -> tuple[Row, Row]:
-    """Message bytes to decision: decoded, guarded, held against the barriers."""
+    """Message bytes to decision: decoded, guarded, held against the barriers; the messages of an instant together.
+
+    How long one takes is measured of messages that come alone.
+    """
     messages = _messages(_TICKS)
     rates, plain, worst = [], [], []
     for _ in range(repetitions):
         plain.append(_plainly(messages))
-        market, decode = _market(tokens), msgspec.json.Decoder(Quote).decode
+        driver, decode = Driver(_market(tokens)), msgspec.json.Decoder(Quote).decode
         start = time.perf_counter()
-        for message in messages:
-            quote = decode(message)
-            if market.take(quote, quote.time_ms):
+        for first in range(0, len(messages), _UNDERLYINGS):
+            quotes = [decode(message) for message in messages[first : first + _UNDERLYINGS]]
+            if driver.on_quotes(quotes, quotes[-1].time_ms):
                 raise AssertionError("a tick crossed a barrier")
         rates.append(len(messages) / (time.perf_counter() - start))
-        market, each = _market(tokens), []
+        driver, each = Driver(_market(tokens)), []
         for message in messages:
             begun = time.perf_counter_ns()
             quote = decode(message)
-            market.take(quote, quote.time_ms)
+            driver.on_quotes((quote,), quote.time_ms)
             each.append(time.perf_counter_ns() - begun)
         worst.append(float(np.quantile(each, 0.99)) * 1e-9)
     job = f"ticks, {tokens:,} tokens on {_UNDERLYINGS} underlyings"

@@ -117,8 +117,8 @@ class Engine:
 
     async def on_quotes(self, quotes: Sequence[Quote]) -> None:
         """Takes prices, and returns when what came of them is durable."""
-        self.driver.on_quotes(quotes, self.clock.now_ms())
-        await self.settle()
+        if self.driver.on_quotes(quotes, self.clock.now_ms()):
+            await self.settle()
 
     async def settle(self, answers: Answers = ()) -> None:
         """Makes durable what came of the inputs so far; only then are orders released and fills asked for.

@@ -84,6 +84,7 @@ class Driver:
         self.lots: dict[str, str] = {}
         self.primary = Primary(self)
         self.rolls = Rolls(self)
+        self._wanting: dict[str, Book] = {}  # books whose tokens want to trade together
 
     # Taking up books and tokens.
 
@@ -136,26 +137,34 @@ class Driver:
 
     def taken(self) -> Effects:
         """Returns what came of the inputs since the last call; they count as one instant, whose trades are netted."""
-        for book in self.books.values():
-            while book.wanted:
-                wanted, book.wanted = book.wanted, []
-                trade_together(self, book, wanted, self._ended)
+        while self._wanting:
+            book = self._wanting.pop(next(iter(self._wanting)))
+            wanted, book.wanted = book.wanted, []
+            trade_together(self, book, wanted, self._ended)
         effects, self.effects = self.effects, Effects()
         return effects
 
     # What comes in.
 
-    def on_quotes(self, quotes: Sequence[Quote], now_ms: int) -> None:
-        """Takes the prices of one instant: all of them first, then whoever they concern acts."""
+    def on_quotes(self, quotes: Sequence[Quote], now_ms: int) -> bool:
+        """Takes the prices of one instant: all of them first, then whoever they concern acts.
+
+        Returns whether they concerned anybody; if not, nothing came of them.
+        """
         concerned: set[int] = set()
         for quote in quotes:
-            concerned.update(self.market.take(quote, now_ms))
+            if crossed := self.market.take(quote, now_ms):
+                concerned.update(crossed)
         self.tally.ticks += len(quotes)
+        expires = now_ms >= self.rolls.looks_ms
+        if not concerned and not expires:
+            return False
         self.tally.crossings += len(concerned)
         for number in sorted(concerned):
             self.attend(self.tokens[number])
-        if now_ms >= self.rolls.looks_ms:
+        if expires:
             self.rolls.see_expired(now_ms)
+        return True
 
     def attend(self, running: Running) -> None:
         """Asks a token what it does at the prices it has now; a roll that is due comes before its rule."""
@@ -420,6 +429,7 @@ class Driver:
             wanted = Wanted(running, order, now_ms)
             if wanted.symbol in book.shares:  # what the others want at this instant is not known yet
                 book.wanted.append(wanted)
+                self._wanting[book.name] = book
                 continue
             share = wanted.share(order.lots)
             self.send(book, LiveOrder(id=order_id(book.state), symbol=wanted.symbol, lots=order.lots,
