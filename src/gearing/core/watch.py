@@ -65,16 +65,15 @@ def watch(spec: Spec, state: TokenState, delay_of: DelayOf | None = None) -> Wat
     work = Working(spec, state)
     v, x = work.arrays()
     rests = state.status != "open" or state.is_working
-    if v[FLAT] != 0.0 and not (overdue and not rests):
-        return nothing._replace(deadline_ms=deadline)
-    if overdue and not rests:
-        return Watch(deadline, (INF,) * count, (0.0,) * count)
+    every_price = Watch(deadline, (INF,) * count, (0.0,) * count)
+    if v[FLAT] != 0.0:  # it has no leverage that could be held against a condition
+        return every_price if overdue and not rests else nothing._replace(deadline_ms=deadline)
     copy_row(x, AT, MARK)
     if rests:  # no rule is asked, but equity may run out
         v[SIDE] = 1.0
     terms = spec.resting if rests else spec.terms
-    if not set_box(terms, spec.tiers, spec.legs, v, x):
-        return Watch(deadline, (INF,) * count, (0.0,) * count)
+    if not set_box(terms, spec.plans, spec.tiers, spec.legs, v, x, float(state.attended_ms)):
+        return every_price
     return Watch(deadline, tuple(x[LOW].tolist()), tuple(x[HIGH].tolist()))
 
 

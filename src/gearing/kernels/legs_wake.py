@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 
 from gearing.core.barriers import TERMS
-from gearing.core.box import set_box
+from gearing.core.box import is_overdue, set_box
 from gearing.core.decide import NONE, decide
 from gearing.core.formulas import TOUCH
 from gearing.core.legs import AT, FLAT, HIGH, LOW, PRICE, REF_MS, SIDE, SLICE_MS
@@ -67,13 +67,12 @@ def _first_left(market: LegMarket, x: Floats, start: int, stop: int) -> int:
 
 
 @compiled(numba.boolean(ROWS, FUND, _F))
-def _is_overdue(plans: Floats, v: Floats, now_ms: float) -> bool:
-    """Returns whether an interval has run out but was held back, so that any price may let it trade."""
+def _any_overdue(plans: Floats, v: Floats, now_ms: float) -> bool:
+    """Returns whether an interval has run out but was held back."""
     late = 0
     for row in range(plans.shape[0]):
-        if plans[row, 0] > 0.0 and now_ms - v[REF_MS] >= plans[row, 0]:
-            late += 1
-    return late > 0 and v[SIDE] == 0.0
+        late += is_overdue(plans, v, row, now_ms)
+    return late > 0
 
 
 @compiled(_I(ROWS, FUND, MARKET, _I))
@@ -102,14 +101,14 @@ def wake_at(
         i: the bar last looked at.
         stop: the next bar that a clock wakes it on.
     """
-    overdue = _is_overdue(plans, v, float(market.times_ms[i]))
-    if v[FLAT] != 0.0 and not overdue:
+    now_ms, is_flat = float(market.times_ms[i]), v[FLAT] != 0.0
+    if is_flat and not _any_overdue(plans, v, now_ms):
         return stop
     for k in range(x.shape[1]):
         x[AT, k] = x[PRICE, k]
     while i + 1 < stop:
         left = i + 1
-        if not overdue and set_box(t, tiers, legs, v, x):
+        if not is_flat and set_box(t, plans, tiers, legs, v, x, now_ms):
             left = _first_left(market, x, i + 1, stop)
             if left == stop:
                 return stop
