@@ -6,8 +6,11 @@ import asyncio
 
 import pytest
 
+from gearing.core.dealing import DEALING
+from gearing.core.journal import body_of
+from gearing.core.measured import Measured
 from gearing.core.spec_text import format_token
-from gearing.desk.boot import boot, resumed_ms, why_of
+from gearing.desk.boot import boot, last_done, resumed_ms, why_of
 from gearing.desk.config import DeskConfig, TokenEntry
 from gearing.desk.demo import demo_tokens
 from gearing.desk.desk import prepare
@@ -23,7 +26,7 @@ from gearing.drive.market import Market
 from gearing.drive.outbox import Outbox
 from gearing.errors import InputError
 from gearing.store.database import init_database
-from gearing.store.records import Answer, Commit, Nav
+from gearing.store.records import Answer, Commit, Nav, RebalanceRow
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.venues.paper.engine import Engine as PaperEngine
@@ -114,3 +117,17 @@ def test_a_reference_counts_once_whoever_books_it_and_is_not_used_up_by_a_refusa
         with pytest.raises(InputError, match=r"for something else: debited 0\.00000007 USDT, by ann"):
             counted_once(store, out)
         assert counted_once(store, Pay(holder="h2", asset="USDT", amount=1, reference="W1", by="ann")).key == "pay:W1"
+
+
+@pytest.mark.parametrize("hedges", [0, 1, 99, 100, 101, 350])
+def test_the_last_rebalance_is_found_behind_any_number_of_hedges(tmp_path, hedges):
+    init_database(tmp_path / "desk.db", "demo", MINUTE_MS)
+    reasons = ["band", "band", *[DEALING] * hedges]
+    of = [Measured(token="T", epoch=n, reason=reason, aim=3.0, started_ms=n, ended_ms=n, before=3.3, fills=1, legs=())
+          for n, reason in enumerate(reasons, 1)]  # fmt: skip
+    with Store(tmp_path / "desk.db", "demo") as store:
+        assert last_done(store, "T") is None
+        store.commit(
+            [Commit(rebalances=tuple(RebalanceRow("T", one.epoch, one.started_ms, body_of(one)) for one in of))]
+        )
+        assert last_done(store, "T") == of[1]

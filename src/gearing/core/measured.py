@@ -69,6 +69,11 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it ended, traded, and was the token's own: not the hedge of a flow, nor one of which nothing came."""
         return not self.is_open and self.fills > 0 and self.reason != DEALING
 
+    @staticmethod
+    def told(last: Measured | None, done: Measured | None) -> Measured | None:
+        """Returns the one that people are told of: the last while it runs, and else the last that is done."""
+        return last if last is not None and last.is_open else done
+
     @property
     def traded(self) -> int:
         """The sum of what was bought and sold, minor units."""

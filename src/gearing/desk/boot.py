@@ -32,8 +32,8 @@ from gearing.store.store import Store
 book_of = msgspec.json.Decoder(BookState).decode
 _holder_of = msgspec.json.Decoder(HolderState).decode
 _measured_of = msgspec.json.Decoder(Measured).decode
-# A last rebalance is looked for among so many, most of which may be hedges of flows.
-_LOOKED_AT = 10_000
+# Rebalances are looked through so many at a time, most of which may be hedges of flows.
+_PAGE = 100
 
 
 class Booted(NamedTuple):
@@ -142,8 +142,13 @@ def last_measured(store: Store, token: str) -> Measured | None:
 
 def last_done(store: Store, token: str) -> Measured | None:
     """Returns the last rebalance of a token that is done, see `Measured.is_done`; None: there was none."""
-    found = (_measured_of(row.body) for row in store.rebalances(token, _LOOKED_AT))
-    return next((one for one in found if one.is_done), None)
+    page = store.rebalances(token, _PAGE)
+    while page:
+        done = next((one for one in (_measured_of(row.body) for row in page) if one.is_done), None)
+        if done is not None:
+            return done
+        page = store.rebalances(token, _PAGE, before=page[-1].epoch)
+    return None
 
 
 def measured(store: Store, token: str | None = None, limit: int = 20) -> list[Measured]:

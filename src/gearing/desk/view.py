@@ -162,5 +162,5 @@ def _stored(
     return token_view(
         spec, state, book, marks=tuple(leg.mark for leg in state.legs),
         daily=tuple(known[symbol].daily for symbol in symbols), why=why_of(store, name, state.status),
-        book_halted=halted, last=last if last is not None and last.is_open else last_done(store, name), unknown=unknown,
+        book_halted=halted, last=Measured.told(last, last_done(store, name)), unknown=unknown,
     )  # fmt: skip

@@ -68,7 +68,7 @@ class Running:
     @property
     def last(self) -> Measured | None:
         """The rebalance that people are told of: the one that runs, or the last that is done."""
-        return self.measured if self.measured is not None and self.measured.is_open else self.done
+        return Measured.told(self.measured, self.done)
 
     def goes_on_under(self, spec: Spec) -> None:
         """Takes a specification; whether any leg may roll is asked with every price, so it is worked out once."""

@@ -217,10 +217,15 @@ class Store:
         with self.engine.connect() as connection:
             return connection.execute(wanted).scalar_one() or 0
 
-    def rebalances(self, token: str | None = None, limit: int = 1) -> list[RebalanceRow]:
+    def rebalances(self, token: str | None = None, limit: int = 1, *, before: int | None = None) -> list[RebalanceRow]:
         """Returns what was measured of the last rebalances, of one token or of all, the newest first.
 
         One that goes on after a roll or a flow began later than those, and was decided before them.
+
+        Args:
+            token: whose; None: of all.
+            limit: at most so many.
+            before: only epochs before this one.
         """
         c = schema.rebalances.c
         by_time = (c.started_ms.desc(), c.token, c.epoch.desc())
@@ -228,6 +233,8 @@ class Store:
         wanted = sa.select(schema.rebalances).order_by(*order).limit(limit)
         if token is not None:
             wanted = wanted.where(c.token == token)
+        if before is not None:
+            wanted = wanted.where(c.epoch < before)
         with self.engine.connect() as connection:
             return [RebalanceRow(*row) for row in connection.execute(wanted)]
 
