@@ -18,12 +18,12 @@ from gearing.core.record import DAY_MS
 from gearing.core.terms import Spec
 from gearing.core.token import Token
 from gearing.drive.breakers import OnDeleveraging
-from gearing.drive.driver import Driver, why_halted
+from gearing.drive.driver import Driver
 from gearing.drive.effects import Head
 from gearing.drive.market import Market
 from gearing.drive.outbox import Outbox
 from gearing.drive.primary import Primary
-from gearing.drive.running import Holder, Running
+from gearing.drive.running import Holder, Running, why_halted
 from gearing.drive.starts import Starts
 from gearing.store.database import read_secret
 from gearing.store.records import Projected

@@ -33,7 +33,7 @@ from gearing.drive.merging import merge_by_rule
 from gearing.drive.primary import Primary
 from gearing.drive.reconciling import differences
 from gearing.drive.rolls import Rolls
-from gearing.drive.running import Book, Running
+from gearing.drive.running import Book, Running, why_halted
 from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
 from gearing.drive.together import (
@@ -497,12 +497,3 @@ class Driver:
         state = running.state
         if state.status in {"wiped", "closing"} and state.rebalance is None and not state.is_flat:
             self.tell(running, f"its position could not be closed, its orders end {outcome}; it is tried again")
-
-
-def why_halted(event: ev.TokenEvent) -> str:
-    """Returns why a token was halted by this event, in words."""
-    if isinstance(event, ev.Operated):
-        return f"{event.by}: {event.reason}"
-    if isinstance(event, ev.OrderEnded):
-        return f"venue: orders ended {event.outcome} too often{f', {event.words}' if event.words else ''}"
-    return ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from gearing.core import events as ev
 from gearing.core.book import BookState
 from gearing.core.holder import HolderState
 from gearing.core.measured import Measured
@@ -101,3 +102,12 @@ class Holder:
     def __init__(self, name: str, state: HolderState, head: Head) -> None:
         self.name, self.state, self.head = name, state, head
         self.stream = f"holder:{name}"
+
+
+def why_halted(event: ev.TokenEvent) -> str:
+    """Returns why a token was halted by this event, in words."""
+    if isinstance(event, ev.Operated):
+        return f"{event.by}: {event.reason}"
+    if isinstance(event, ev.OrderEnded):
+        return f"venue: orders ended {event.outcome} too often{f', {event.words}' if event.words else ''}"
+    return ""
