@@ -8,15 +8,12 @@ import msgspec
 import sqlalchemy as sa
 
 from gearing.core.book import BookState
-from gearing.core.holder import HolderState
 from gearing.desk.requests import answered_of
 from gearing.store import schema
+from gearing.store.records import holder_state_of
 from gearing.store.store import Store
 from gearing.venues.paper.state import State
 from proof import crash_script as script
-
-book_of = msgspec.json.Decoder(BookState).decode
-_holder_of = msgspec.json.Decoder(HolderState).decode
 
 
 def is_book(stream: str) -> bool:
@@ -29,7 +26,7 @@ def holdings(store: Store) -> dict[str, object]:
     found: dict[str, object] = {}
     for one in store.states():
         if one.stream.startswith("holder:"):
-            state = _holder_of(one.body)
+            state = holder_state_of(one.body)
             happened = [_timeless(msgspec.json.decode(row.body)["event"]) for row in store.lines(one.stream)]
             found[one.stream] = (state.balances, state.requests, state.accepted, happened)
     return found

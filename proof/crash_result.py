@@ -7,22 +7,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import msgspec
-
 from gearing.core.book import LiveOrder, OrderPlaced, shared
 from gearing.core.events import Filled
 from gearing.core.journal import line_of, state_of
-from gearing.store.records import BookLine, Written
+from gearing.store.records import Written, book_line_of, book_state_of
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.venues.paper.file import PaperFile
 from gearing.venues.paper.state import State
 from proof import crash_script as script
-from proof.crash_holdings import answered, book_of, holdings, is_book, moved
+from proof.crash_holdings import answered, holdings, is_book, moved
 
 K = TypeVar("K", bound=Hashable)
 Key = tuple[str, int, int, int]
-_book_line = msgspec.json.Decoder(BookLine).decode
 
 
 class Filling(NamedTuple):
@@ -82,10 +79,10 @@ def result_of(place: Path) -> Result:
         if store.requests():
             wrong.append("requests are left in the inbox")
         holders, answers = holdings(store), answered(store)
-        books = {one.stream.partition(":")[2]: book_of(one.body) for one in store.states() if is_book(one.stream)}
+        books = {one.stream.partition(":")[2]: book_state_of(one.body) for one in store.states() if is_book(one.stream)}
         for name in books:
             for row in happened(store, f"book:{name}", "order_placed"):
-                placed = _book_line(row.body).event
+                placed = book_line_of(row.body).event
                 if isinstance(placed, OrderPlaced):
                     orders[placed.order.id] = placed.order
     with closing(PaperFile(place / "paper.db")) as file:

@@ -47,7 +47,7 @@ def plan(
     from gearing.store.store import Store
 
     with Store(db) as store:
-        books, holders = _books(store), _holders(store)
+        books, holders = _books(store), store.holders()
         parts = _parts(collateral or (), books)
         headroom = {one.book: one.headroom for one in stored_view(store, running=False).tokens}
     told = [_told(name, book, parts.get(name, parts.get("", _ALL)), headroom) for name, book in books.items()]
@@ -60,26 +60,17 @@ def plan(
 def _books(store: Store) -> dict[str, dict[str, Any]]:
     """Returns each book's state, and its tokens' currencies and states."""
     from gearing.core.journal import state_of
-    from gearing.desk.boot import book_of, spec_of
+    from gearing.desk.boot import spec_of
+    from gearing.store.records import book_state_of
 
     states = {one.stream: one.body for one in store.states()}
     found = {}
     for stream, body in states.items():
         if stream.startswith("book:"):
-            book = book_of(body)
+            book = book_state_of(body)
             tokens = [(spec_of(store, name).settlement, state_of(states[f"token:{name}"])) for name in book.tokens]
             found[stream.removeprefix("book:")] = {"moved": book.moved, "tokens": tokens}
     return found
-
-
-def _holders(store: Store) -> dict[str, HolderState]:
-    import msgspec
-
-    from gearing.core.holder import HolderState
-
-    read = msgspec.json.Decoder(HolderState).decode
-    return {one.stream.removeprefix("holder:"): read(one.body) for one in store.states()
-            if one.stream.startswith("holder:")}  # fmt: skip
 
 
 def _parts(given: list[str] | tuple[()], books: Mapping[str, object]) -> dict[str, Decimal]:

@@ -55,18 +55,10 @@ def _one(found: dict[str, HolderState], holder: str, db: Path) -> HolderState:
 
 
 def _stored(db: Path) -> dict[str, HolderState]:
-    import msgspec
-
-    from gearing.core.holder import HolderState
     from gearing.store.store import Store
 
-    read = msgspec.json.Decoder(HolderState).decode
     with Store(db) as store:
-        return {
-            one.stream.removeprefix("holder:"): read(one.body)
-            for one in store.states()
-            if one.stream.startswith("holder:")
-        }
+        return store.holders()
 
 
 def _sums(found: dict[str, HolderState]) -> dict[str, dict[str, int]]:

@@ -67,18 +67,13 @@ def token_merge(
 
 def _effect(store: Store, token: str, factor: float) -> str:
     """Returns what a merger does, in words, as things stand in the database."""
-    import msgspec
-
-    from gearing.core.holder import HolderState
     from gearing.core.journal import state_of
     from gearing.core.money import as_text
     from gearing.desk.boot import spec_of
     from gearing.drive.merging import merger
 
     states = {one.stream: one.body for one in store.states()}
-    state, asset = state_of(states[f"token:{token}"]), spec_of(store, token).settlement
-    read = msgspec.json.Decoder(HolderState).decode
-    holders = {name.removeprefix("holder:"): read(body) for name, body in states.items() if name.startswith("holder:")}
+    state, asset, holders = state_of(states[f"token:{token}"]), spec_of(store, token).settlement, store.holders()
     found, units = merger(holders, token, asset, state, factor, 0), state.balances.units
     nav = as_text(state.equity * 10**8 // found.units, grouped=True) if found.units else "none"
     whose = count(len(found.holders), "holder")

@@ -66,12 +66,9 @@ def statement(
 
 
 def _events(store: Store, holder: str, db: Path) -> list[HolderEvent]:
-    import msgspec
+    from gearing.store.records import holder_line_of
 
-    from gearing.store.records import HolderLine
-
-    read = msgspec.json.Decoder(HolderLine).decode
-    events = [read(row.body).event for row in store.lines(f"holder:{holder}")]
+    events = [holder_line_of(row.body).event for row in store.lines(f"holder:{holder}")]
     if not events:
         raise InputError(f"there is no holder {holder} in this database.", where=str(db),
                          fix="`gearing holders` lists them; a sub-holder's id is whole, such as EX/c1.")  # fmt: skip

@@ -7,9 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gearing.core.book import BookState
 from gearing.core.events import DealingBegun, Launched, Operated, SpecificationChanged
-from gearing.core.holder import HolderState
 from gearing.core.journal import line_of, state_of
 from gearing.core.measured import Measured
 from gearing.core.money import to_float
@@ -26,12 +24,9 @@ from gearing.drive.primary import Primary
 from gearing.drive.running import Holder, Running, why_halted
 from gearing.drive.starts import Starts
 from gearing.store.database import read_secret
-from gearing.store.records import Projected
+from gearing.store.records import Projected, book_state_of, holder_state_of, measured_of
 from gearing.store.store import Store
 
-book_of = msgspec.json.Decoder(BookState).decode
-_holder_of = msgspec.json.Decoder(HolderState).decode
-_measured_of = msgspec.json.Decoder(Measured).decode
 # Rebalances are looked through so many at a time, most of which may be hedges of flows.
 _PAGE = 100
 
@@ -68,7 +63,7 @@ def boot(
         kind, _, name = stream.partition(":")
         if kind != "book":
             continue
-        book_state = book_of(projected.body)
+        book_state = book_state_of(projected.body)
         book = driver.adopt_book(name, book_state, Head(projected.seq, projected.hash))
         for token in book_state.tokens:
             found = states.get(f"token:{token}")
@@ -98,7 +93,7 @@ def holders_of(states: Iterable[Projected]) -> Iterator[Holder]:
     for found in states:
         kind, _, name = found.stream.partition(":")
         if kind == "holder":
-            yield Holder(name, _holder_of(found.body), Head(found.seq, found.hash))
+            yield Holder(name, holder_state_of(found.body), Head(found.seq, found.hash))
 
 
 def _look(store: Store, running: Running, now_ms: int) -> None:
@@ -137,14 +132,14 @@ def flow_of(store: Store, token: str) -> tuple[Ask, ...]:
 def last_measured(store: Store, token: str) -> Measured | None:
     """Returns the last rebalance of a token, or None if there was none."""
     rows = store.rebalances(token)
-    return _measured_of(rows[0].body) if rows else None
+    return measured_of(rows[0].body) if rows else None
 
 
 def last_done(store: Store, token: str) -> Measured | None:
     """Returns the last rebalance of a token that is done, see `Measured.is_done`; None: there was none."""
     page = store.rebalances(token, _PAGE)
     while page:
-        done = next((one for one in (_measured_of(row.body) for row in page) if one.is_done), None)
+        done = next((one for one in (measured_of(row.body) for row in page) if one.is_done), None)
         if done is not None:
             return done
         page = store.rebalances(token, _PAGE, before=page[-1].epoch)
@@ -153,7 +148,7 @@ def last_done(store: Store, token: str) -> Measured | None:
 
 def measured(store: Store, token: str | None = None, limit: int = 20) -> list[Measured]:
     """Returns the last rebalances of a token, or of all, the newest first."""
-    return [_measured_of(row.body) for row in store.rebalances(token, limit)]
+    return [measured_of(row.body) for row in store.rebalances(token, limit)]
 
 
 def why_of(store: Store, token: str, status: str) -> str:

@@ -16,14 +16,12 @@ from gearing.core.measured import Measured
 from gearing.core.money import to_float
 from gearing.core.rolling import ROLL
 from gearing.drive.effects import Effects
-from gearing.store.records import BookLine, HolderLine, Written
+from gearing.store.records import Written, book_line_of, holder_line_of
 
 Level = Literal["info", "warning"]
 
 # These come by the thousand and say nothing that a figure does not.
 _QUIET = (b'"event":"nav_struck"', b'"event":"marked"', b'"event":"filled"', b'"event":"traded"', b'"event":"seeded"')
-_book_line_of = msgspec.json.Decoder(BookLine).decode
-_holder_line_of = msgspec.json.Decoder(HolderLine).decode
 _DEALER, _EXCHANGED = f"holder:{DEALER}", b'"event":"exchanged"'
 
 
@@ -64,7 +62,7 @@ def exchanged_of(line: Written) -> Exchanged | None:
     """Returns what was dealt at once, from the dealing account's line of it; None: it is no such line."""
     if line.stream != _DEALER or _EXCHANGED not in line.body:
         return None
-    event = _holder_line_of(line.body).event
+    event = holder_line_of(line.body).event
     return event if isinstance(event, Exchanged) else None
 
 
@@ -123,7 +121,7 @@ def _of_dealer(line: Written) -> Happening | None:
 
 
 def _of_book(line: Written) -> Happening | None:
-    event = _book_line_of(line.body).event
+    event = book_line_of(line.body).event
     level: Level = "info"
     match event:
         case bk.OrderPlaced(order=order):

@@ -13,11 +13,12 @@ from gearing.core.measured import Measured
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
-from gearing.desk.boot import book_of, last_done, last_measured, spec_of, why_of
+from gearing.desk.boot import last_done, last_measured, spec_of, why_of
 from gearing.desk.flows import FlowsView
 from gearing.desk.happenings import Happening
 from gearing.drive.outlook import Outlook, nav_if_filled, outlook
 from gearing.drive.volatility import Volatility
+from gearing.store.records import book_state_of
 from gearing.store.store import Store
 
 # So much of the past tells how lively a price is.
@@ -133,7 +134,7 @@ def stored_view(store: Store, *, running: bool) -> DeskView:
     for stream, projected in states.items():
         if not stream.startswith("book:"):
             continue
-        book = book_of(projected.body)
+        book = book_state_of(projected.body)
         for name in book.tokens:
             if f"token:{name}" in states:
                 state = state_of(states[f"token:{name}"].body)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
 from gearing.core.dealing import bearing
 from gearing.core.events import Launched, SpecificationChanged
 from gearing.core.holder import DEALER, Bearing
@@ -18,7 +16,7 @@ from gearing.core.terms import Spec
 from gearing.errors import InputError
 from gearing.office.cut import Cut, specification_of
 from gearing.office.table import Kind, Table
-from gearing.store.records import HolderLine
+from gearing.store.records import holder_line_of
 
 COLUMNS: dict[str, Kind] = {
     "holder": "text", "token": "text", "currency": "text", "status": "text", "since": "time", "until": "time",
@@ -26,8 +24,6 @@ COLUMNS: dict[str, Kind] = {
     **dict.fromkeys(LOT_PARTS, "amount"),
 }  # fmt: skip
 HELD, SOLD = "held", "given up"
-
-_read = msgspec.json.Decoder(HolderLine).decode
 
 
 def lot_table(cut: Cut, holders: Iterable[str]) -> Table:
@@ -47,7 +43,7 @@ def lot_table(cut: Cut, holders: Iterable[str]) -> Table:
 
 
 def _rows(cut: Cut, holder: str, stood: dict[str, tuple[Bearing, str]]) -> Iterator[tuple[object, ...]]:
-    events = [line.event for _, line in cut.lines(f"holder:{holder}", _read)]
+    events = [line.event for _, line in cut.lines(f"holder:{holder}", holder_line_of)]
     for token in tokens_of(events):
         if token not in stood:
             spec, state = state_at_end(cut, token)

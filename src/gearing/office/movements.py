@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
 from gearing.core.holder import (
     OWN,
     Collected,
@@ -23,15 +21,13 @@ from gearing.core.holder import (
 from gearing.core.money import MINOR
 from gearing.office.cut import Cut
 from gearing.office.table import Kind, Table
-from gearing.store.records import HolderLine
+from gearing.store.records import holder_line_of
 
 COLUMNS: dict[str, Kind] = {
     "time": "time", "holder": "text", "line": "whole", "what": "text", "token": "text", "units": "amount",
     "currency": "text", "cash": "amount", "fee": "amount", "value": "amount", "nav": "amount", "units_after": "amount",
     "cash_after": "amount", "request": "text", "how": "text", "other": "text", "reference": "text", "by": "text",
 }  # fmt: skip
-
-_read = msgspec.json.Decoder(HolderLine).decode
 
 
 def statements(cut: Cut, holders: Iterable[str]) -> Table:
@@ -50,7 +46,7 @@ def statements(cut: Cut, holders: Iterable[str]) -> Table:
 def _rows(cut: Cut, holder: str) -> Iterator[tuple[object, ...]]:
     stream = f"holder:{holder}"
     first, requests, own = cut.bounds(stream).first, dict[str, Request](), dict[str, int]()
-    for seq, line in cut.lines(stream, _read):
+    for seq, line in cut.lines(stream, holder_line_of):
         grew: dict[str, int] = {}
         for posting in line.entry:
             asset, _, where = posting.account.rpartition(":")

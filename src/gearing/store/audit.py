@@ -28,6 +28,10 @@ from gearing.store.records import (
     RebalanceRow,
     Snapshot,
     Written,
+    book_line_of,
+    book_state_of,
+    holder_line_of,
+    holder_state_of,
     marks_text,
 )
 from gearing.store.schema import STATE_SCHEMA
@@ -40,10 +44,6 @@ NAMED_MAX = 100
 # What is wrong from one line on is said once, where it begins.
 _ONCE = frozenset({"balances", "step"})
 
-_book_line = msgspec.json.Decoder(BookLine).decode
-book_of = msgspec.json.Decoder(BookState).decode
-_holder_line = msgspec.json.Decoder(HolderLine).decode
-holder_of = msgspec.json.Decoder(HolderState).decode
 _Faults = (
     StepError,
     BookError,
@@ -351,11 +351,11 @@ def _read(kind: str, body: bytes) -> Line | BookLine | HolderLine:
     """Returns the line of a stream of this kind."""
     if kind == "token":
         return line_of(body)
-    return _book_line(body) if kind == "book" else _holder_line(body)
+    return book_line_of(body) if kind == "book" else holder_line_of(body)
 
 
 _STATES: dict[str, Callable[[bytes], TokenState | BookState | HolderState]] = {
-    "token": state_of, "book": book_of, "holder": holder_of,
+    "token": state_of, "book": book_state_of, "holder": holder_state_of,
 }  # fmt: skip
 
 

@@ -10,9 +10,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from gearing.core.book import BookEvent
-from gearing.core.holder import HolderEvent
+from gearing.core.book import BookEvent, BookState
+from gearing.core.holder import HolderEvent, HolderState
 from gearing.core.ledger import Entry
+from gearing.core.measured import Measured
 
 Mode = Literal["demo", "paper", "shadow", "live"]
 MODES: tuple[Mode, ...] = ("demo", "paper", "shadow", "live")
@@ -256,3 +257,11 @@ class HolderLine(msgspec.Struct, frozen=True, kw_only=True):
     event: HolderEvent
     entry: Entry
     state: str
+
+
+# What a body holds, bytes of JSON; `core.journal` reads those of a token. Each raises `msgspec.DecodeError`.
+book_line_of = msgspec.json.Decoder(BookLine).decode
+book_state_of = msgspec.json.Decoder(BookState).decode
+holder_line_of = msgspec.json.Decoder(HolderLine).decode
+holder_state_of = msgspec.json.Decoder(HolderState).decode
+measured_of = msgspec.json.Decoder(Measured).decode

@@ -15,6 +15,7 @@ from typing import Self
 import msgspec
 import sqlalchemy as sa
 
+from gearing.core.holder import HolderState
 from gearing.store import schema
 from gearing.store.append import Appender, refusal
 from gearing.store.database import connect, engine_of, opened
@@ -32,6 +33,7 @@ from gearing.store.records import (
     Request,
     Snapshot,
     Written,
+    holder_state_of,
 )
 
 # What is known already is left as it is, and looked up.
@@ -176,6 +178,11 @@ class Store:
         with self.engine.connect() as connection:
             row = connection.execute(sa.select(table).where(table.c.stream == stream)).one_or_none()
         return None if row is None else Projected(*row)
+
+    def holders(self) -> dict[str, HolderState]:
+        """Returns the last state of every holder, by its name."""
+        found = ((one.stream.partition(":"), one.body) for one in self.states())
+        return {name: holder_state_of(body) for (kind, _, name), body in found if kind == "holder"}
 
     def lines(self, stream: str, since: int = 1) -> Iterator[Written]:
         """Yields the lines of a stream in order, from a number on, as they stood when it began."""

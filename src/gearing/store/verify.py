@@ -19,9 +19,17 @@ from gearing.core.holder import OWN, fees_account
 from gearing.core.journal import state_of
 from gearing.core.state import TokenState
 from gearing.store import schema
-from gearing.store.audit import Audit, Breach, book_of, holder_of
+from gearing.store.audit import Audit, Breach
 from gearing.store.errors import DamagedError
-from gearing.store.records import NavRow, Projected, RebalanceRow, Snapshot, Written
+from gearing.store.records import (
+    NavRow,
+    Projected,
+    RebalanceRow,
+    Snapshot,
+    Written,
+    book_state_of,
+    holder_state_of,
+)
 from gearing.store.store import Store
 
 Progress = Callable[[int, int], None]
@@ -181,7 +189,7 @@ def _supplies(path: str | Path, streams: Iterable[StreamVerdict]) -> list[Breach
                 if kind == "token":
                     tokens[name] = state_of(one.body)
                 elif kind == "holder":
-                    for account, amount in holder_of(one.body).balances.items():
+                    for account, amount in holder_state_of(one.body).balances.items():
                         counted, asset, where = account.split(":")
                         if counted == "units" and where in OWN:
                             units[asset] += amount
@@ -215,7 +223,7 @@ def _outboxes(path: str | Path) -> list[Breach]:
     waits: dict[str, set[str]] = {}
     for stream, body in books:
         try:
-            waits[stream] = set(book_of(body).live)
+            waits[stream] = set(book_state_of(body).live)
         except msgspec.MsgspecError:
             sent.pop(stream, None)  # its own stream says so
     return [
