@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gearing.cli import inputs
+from gearing.cli.again import command_line
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.exact import exact_payload, exactly, show_exact, write_journal
 from gearing.cli.output import JsonFlag, aligned, emit, heading, pairs, write_out
 from gearing.cli.ran_on import series_payload
-from gearing.cli.reporting import ReportOption, WindowOption, command_line, window_of
+from gearing.cli.reporting import ReportOption, WindowOption, window_of
 from gearing.cli.series import SeriesOptions
 from gearing.errors import InputError
 from gearing.numerals import MISSING, amount, decimals_for, fixed, gained, moment, number, share, summing

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gearing.cli.operate import (
+from gearing.cli.asking import (
+    DEMO,
+    Asking,
     ByOption,
     DeskOption,
     KeyOption,
@@ -15,11 +17,9 @@ from gearing.cli.operate import (
     TimeoutOption,
     TokenArgument,
     YesOption,
-    confirm,
     named,
-    request,
-    seen_token,
 )
+from gearing.cli.operate import seen_token
 from gearing.cli.output import JsonFlag, heading, say, show_table
 from gearing.errors import InputError, SpecError
 
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from gearing.drive.outlook import Barrier, Outlook
     from gearing.store.store import Store
 
-DEMO = Path("gearing-demo.db")
-
 
 def change(
+    context: typer.Context,
     token: TokenArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Its new TOML file, whole.", show_default=False)],
     reason: ReasonOption,
@@ -59,7 +58,7 @@ def change(
     from gearing.desk.requests import Change
     from gearing.store.store import Store
 
-    who = named(by, reason)
+    who, asking = named(by, reason), Asking(context, db, yes, key, timeout, as_json)
     with Store(db) as store:
         running = is_running(db)
         seen = seen_token(store, token, running=running)
@@ -71,13 +70,10 @@ def change(
         effect = _effect(store, seen, old, new) if changed else None
         if changed and not as_json:
             _show(seen, changed, effect)
-        if not yes:
-            confirm("change", "", running=running)
+        asking.confirm("", running=running)
         wanted = Change(specification=new, by=who, reason=reason)
-        again = f"gearing change {token} {file} --reason {reason!r}"
         details = {"token": token, "action": "change", "differences": [one._asdict() for one in changed]}
-        request(store, wanted, who, again, running=running, key=key, timeout=timeout, as_json=as_json,
-                details=details)  # fmt: skip
+        asking.request(store, wanted, who, details, running=running)
 
 
 def _checked(file: Path, old: Token) -> Token:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gearing.cli import inputs
+from gearing.cli.again import command_line
 from gearing.cli.backtest import NO_COSTS
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.output import (
@@ -22,7 +23,7 @@ from gearing.cli.output import (
     say,
     show_table,
 )  # fmt: skip
-from gearing.cli.reporting import ReportOption, command_line
+from gearing.cli.reporting import ReportOption
 from gearing.cli.series import SeriesOptions
 from gearing.errors import InputError, SpecError
 from gearing.numerals import MISSING, amount, fixed, moment, share

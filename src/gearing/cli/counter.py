@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import shlex
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from gearing.cli.operate import DEMO, ByOption, DeskOption, KeyOption, TimeoutOption, YesOption, confirm, request
+from gearing.cli.asking import (
+    DEMO,
+    Asking,
+    ByOption,
+    DeskOption,
+    KeyOption,
+    TimeoutOption,
+    TokenArgument,
+    YesOption,
+    named,
+)
 from gearing.cli.output import JsonFlag, note
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
     from gearing.core.dealing import Side
-    from gearing.desk.requests import HandOn, Pay, Wanted
+    from gearing.desk.requests import Answered, Wanted
 
 HolderArgument = Annotated[str, typer.Argument(metavar="HOLDER", help="Its opaque id.", show_default=False)]
-TokenArgument = Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)]
 MoneyArgument = Annotated[str, typer.Argument(metavar="AMOUNT", help="Of money.", show_default=False)]
 AssetOption = Annotated[str, typer.Option(help="The currency.")]
 ReferenceOption = Annotated[
@@ -30,6 +39,7 @@ InstantOption = Annotated[
 
 
 def deposit(
+    context: typer.Context,
     holder: HolderArgument,
     amount: MoneyArgument,
     reference: ReferenceOption,
@@ -41,10 +51,11 @@ def deposit(
     as_json: JsonFlag = False,
 ) -> None:
     """Credits money that a holder paid in. Gearing moves none: it books what you say has come."""
-    _pay(holder, minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
+    _pay(holder, minor(amount, "AMOUNT"), asset, reference, by, Asking(context, db, yes, None, timeout, as_json))
 
 
 def withdraw(
+    context: typer.Context,
     holder: HolderArgument,
     amount: MoneyArgument,
     reference: ReferenceOption,
@@ -56,10 +67,11 @@ def withdraw(
     as_json: JsonFlag = False,
 ) -> None:
     """Debits money that a holder is paid out. It never goes below what is free."""
-    _pay(holder, -minor(amount, "AMOUNT"), asset, reference, db, by, yes=yes, timeout=timeout, as_json=as_json)
+    _pay(holder, -minor(amount, "AMOUNT"), asset, reference, by, Asking(context, db, yes, None, timeout, as_json))
 
 
 def subscribe(
+    context: typer.Context,
     holder: HolderArgument,
     token: TokenArgument,
     amount: MoneyArgument,
@@ -75,12 +87,11 @@ def subscribe(
 
     wanted = Deal(holder=holder, token=token, side="subscribe", amount=minor(amount, "AMOUNT"), instant=instant)
     effect = f"{holder} pays up to {amount} for units of {token}; what cannot be hedged is returned."
-    again = f"gearing subscribe {holder} {token} {amount}{' --instant' * instant}"
-    _ask(wanted, f"holder:{holder}", again, effect, db, yes=yes, key=key, timeout=timeout, as_json=as_json,
-         details={"holder": holder, "token": token})  # fmt: skip
+    _ask(wanted, holder, effect, {"token": token}, Asking(context, db, yes, key, timeout, as_json))
 
 
 def redeem(
+    context: typer.Context,
     holder: HolderArgument,
     token: TokenArgument,
     units: Annotated[str, typer.Argument(metavar="UNITS", help="How many, or all.", show_default=False)],
@@ -93,17 +104,18 @@ def redeem(
 ) -> None:
     """Gives units back for money: dealt when the token's window ends, at the price of its own hedge."""
     from gearing.cli.holders import free_units
+    from gearing.core.money import as_text
     from gearing.desk.requests import Deal
 
     amount = free_units(db, holder, token) if units == "all" else minor(units, "UNITS")
     wanted = Deal(holder=holder, token=token, side="redeem", amount=amount, instant=instant)
     effect = f"{holder} gives back {units} units of {token}; what cannot be hedged is returned."
-    again = f"gearing redeem {holder} {token} {units}{' --instant' * instant}"
-    _ask(wanted, f"holder:{holder}", again, effect, db, yes=yes, key=key, timeout=timeout, as_json=as_json,
-         details={"holder": holder, "token": token})  # fmt: skip
+    asking = Asking(context, db, yes, key, timeout, as_json)
+    _ask(wanted, holder, effect, {"token": token}, asking, units=as_text(amount))  # "all" would be another number then
 
 
 def quote(
+    context: typer.Context,
     holder: HolderArgument,
     token: TokenArgument,
     side: Annotated[str, typer.Argument(metavar="SIDE", help="subscribe or redeem.", show_default=False)],
@@ -119,13 +131,13 @@ def quote(
     if side not in {"subscribe", "redeem"}:
         raise InputError(f"{side!r} is no side.", where="SIDE", fix="Say subscribe or redeem.")
     wanted = AskQuote(holder=holder, token=token, side=cast("Side", side), amount=minor(amount, "AMOUNT"))
-    _ask(wanted, f"holder:{holder}", f"gearing quote {holder} {token} {side} {amount}", "", db, yes=True, key=key,
-         timeout=timeout, as_json=as_json,
-         details={"holder": holder, "token": token})  # fmt: skip
-    note(f"It is taken by: gearing take {holder} QUOTE --db {db}")
+    asking = Asking(context, db, True, key, timeout, as_json)
+    answered = _ask(wanted, holder, "", {"token": token}, asking)
+    note(f"It is taken by: {shlex.join(['gearing', 'take', holder, answered.id, '--db', str(db)])}")
 
 
 def take(
+    context: typer.Context,
     holder: HolderArgument,
     quote_id: Annotated[str, typer.Argument(metavar="QUOTE", help="Its id.", show_default=False)],
     db: DeskOption = DEMO,
@@ -137,12 +149,12 @@ def take(
     """Deals by a quote that was given to this holder, if it is not void by now."""
     from gearing.desk.requests import TakeQuote
 
-    _ask(TakeQuote(holder=holder, id=quote_id), f"holder:{holder}", f"gearing take {holder} {quote_id}",
-         f"{holder} deals by quote {quote_id}.", db, yes=yes, key=key, timeout=timeout, as_json=as_json,
-         details={"holder": holder})  # fmt: skip
+    asking = Asking(context, db, yes, key, timeout, as_json)
+    _ask(TakeQuote(holder=holder, id=quote_id), holder, f"{holder} deals by quote {quote_id}.", {}, asking)
 
 
 def cancel(
+    context: typer.Context,
     holder: HolderArgument,
     request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="Its id.", show_default=False)],
     db: DeskOption = DEMO,
@@ -154,13 +166,12 @@ def cancel(
     """Takes a request back, as long as it is not being dealt."""
     from gearing.desk.requests import Cancel
 
-    wanted = Cancel(holder=holder, id=request_id)
-    _ask(wanted, f"holder:{holder}", f"gearing cancel {holder} {request_id}", f"{request_id} is taken back.", db,
-         yes=yes, key=key, timeout=timeout, as_json=as_json,
-         details={"holder": holder})  # fmt: skip
+    asking = Asking(context, db, yes, key, timeout, as_json)
+    _ask(Cancel(holder=holder, id=request_id), holder, f"{request_id} is taken back.", {}, asking)
 
 
 def transfer(
+    context: typer.Context,
     holder: HolderArgument,
     other: Annotated[str, typer.Argument(metavar="TO", help="The other holder's id.", show_default=False)],
     amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Of units, or of money.", show_default=False)],
@@ -179,47 +190,35 @@ def transfer(
     wanted = HandOn(holder=holder, other=other, token=token, asset="" if token else asset,
                     amount=minor(amount, "AMOUNT"), reference=reference)  # fmt: skip
     effect = f"{holder} hands {amount} {token or asset} to {other}."
-    _ask(wanted, f"holder:{holder}", f"gearing transfer {holder} {other} {amount} --reference {reference!r}", effect,
-         db, yes=yes, once=True, timeout=timeout, as_json=as_json,
-         details={"holder": holder, "other": other})  # fmt: skip
+    _ask(wanted, holder, effect, {"other": other}, Asking(context, db, yes, None, timeout, as_json))
 
 
-def _pay(
-    holder: str, amount: int, asset: str, reference: str, db: Path, by: str | None, *, yes: bool, timeout: float,
-    as_json: bool,
-) -> None:  # fmt: skip
-    from gearing.cli.operate import named
+def _pay(holder: str, amount: int, asset: str, reference: str, by: str | None, asking: Asking) -> None:
     from gearing.desk.requests import Pay
 
     reference = _said(reference)
-    word = "deposit" if amount > 0 else "withdraw"
     wanted = Pay(holder=holder, asset=asset, amount=amount, reference=reference, by=named(by, reference))
     effect = f"{holder} is {'credited' if amount > 0 else 'debited'} {abs(amount) / 10**8:,.2f} {asset}."
-    again = f"gearing {word} {holder} {abs(amount) / 10**8:.8f} --reference {reference!r}"
-    _ask(wanted, f"holder:{holder}", again, effect, db, yes=yes, once=True, timeout=timeout,
-         as_json=as_json, details={"holder": holder, "asset": asset, "reference": reference})  # fmt: skip
+    _ask(wanted, holder, effect, {"asset": asset, "reference": reference}, asking)
 
 
 def _ask(
-    wanted: Wanted, principal: str, again: str, effect: str, db: Path, *, yes: bool, key: str | None = None,
-    once: bool = False, timeout: float, as_json: bool, details: dict[str, object],
-) -> None:  # fmt: skip
-    """Shows what a request does, asks, puts it into the inbox, and waits for the answer.
-
-    What counts `once` does so by its reference.
-    """
+    wanted: Wanted, holder: str, effect: str, details: dict[str, object], asking: Asking, **instead: str
+) -> Answered:
+    """Shows what a request does, asks, puts it into the inbox, and waits for the answer; a reference counts once."""
     from gearing.desk.lock import is_running
     from gearing.desk.references import counted_once
+    from gearing.desk.requests import HandOn, Pay
     from gearing.store.store import Store
 
-    with Store(db) as store:
-        running = is_running(db)
-        if once:
-            wanted, key = counted_once(store, cast("Pay | HandOn", wanted))
-        if not yes:
-            confirm(again.split()[1], effect, running=running)
-        request(store, wanted, principal, again, running=running, key=key, timeout=timeout, as_json=as_json,
-                details=details)  # fmt: skip
+    with Store(asking.db) as store:
+        running = is_running(asking.db)
+        if isinstance(wanted, (HandOn, Pay)):
+            wanted, key = counted_once(store, wanted)
+            asking = asking._replace(key=key)
+        asking.confirm(effect, running=running)
+        return asking.request(store, wanted, f"holder:{holder}", {"holder": holder, **details}, running=running,
+                              **instead)  # fmt: skip
 
 
 def _said(reference: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gearing.cli.operate import DEMO, DeskOption
+from gearing.cli.asking import DEMO, DeskOption
 from gearing.cli.output import FAULT_FOUND, JsonFlag, count, emit, note, pairs, say
 from gearing.cli.watching import bar
 from gearing.errors import InputError

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gearing.cli.operate import (
+from gearing.cli.asking import (
     DEMO,
+    Asking,
     ByOption,
     DeskOption,
     KeyOption,
@@ -16,9 +17,7 @@ from gearing.cli.operate import (
     TimeoutOption,
     TokenArgument,
     YesOption,
-    confirm,
     named,
-    request,
 )
 from gearing.cli.output import Column, JsonFlag, emit, say, show_table
 from gearing.errors import InputError
@@ -47,6 +46,7 @@ def show(
 
 @fees_app.command()
 def take(
+    context: typer.Context,
     token: TokenArgument,
     amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Of money, or all.", show_default=False)],
     reason: ReasonOption,
@@ -77,17 +77,15 @@ def take(
     from gearing.store.store import Store
 
     chosen, wanted = _how(how), 0 if amount == "all" else minor(amount, "AMOUNT")
-    who = named(by, reason)
+    who, asking = named(by, reason), Asking(context, db, yes, key, timeout, as_json)
     with Store(db) as store:
         running = is_running(db)
         names = [one.stream.removeprefix("token:") for one in store.states() if one.stream.startswith("token:")]
         (name,) = _known(names, token, db)
         if not yes:
-            confirm("fees take", _effect(_told(store, name), wanted, chosen), running=running)
-        again = f"gearing fees take {token} {amount} --how {how} --reason {reason!r}"
-        request(store, TakeFees(token=token, amount=wanted, how=chosen, by=who, reason=reason), who, again,
-                running=running, key=key, timeout=timeout, as_json=as_json,
-                details={"token": token, "action": "fees", "how": how})  # fmt: skip
+            asking.confirm(_effect(_told(store, name), wanted, chosen), running=running)
+        asking.request(store, TakeFees(token=token, amount=wanted, how=chosen, by=who, reason=reason), who,
+                       {"token": token, "action": "fees", "how": how}, running=running)  # fmt: skip
 
 
 def _known(names: list[str], token: str, db: Path) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gearing.cli.operate import DEMO, DeskOption
+from gearing.cli.asking import DEMO, DeskOption
 from gearing.cli.output import Column, JsonFlag, emit, heading, say, show_table
 from gearing.errors import InputError
 

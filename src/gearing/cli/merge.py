@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gearing.cli.operate import (
+from gearing.cli.asking import (
     DEMO,
+    Asking,
     ByOption,
     DeskOption,
     KeyOption,
@@ -15,11 +16,9 @@ from gearing.cli.operate import (
     TimeoutOption,
     TokenArgument,
     YesOption,
-    confirm,
     named,
-    request,
-    seen_token,
 )
+from gearing.cli.operate import seen_token
 from gearing.cli.output import JsonFlag, count
 from gearing.errors import InputError
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def token_merge(
+    context: typer.Context,
     token: TokenArgument,
     factor: Annotated[float, typer.Option(help="So many units become one; above 1.", show_default=False)],
     reason: ReasonOption,
@@ -53,16 +53,14 @@ def token_merge(
 
     if not 1.0 < factor < float("inf"):
         raise InputError(f"units cannot be merged by {factor:g}.", where="--factor", fix="Give a number above 1.")
-    who = named(by, reason)
+    who, asking = named(by, reason), Asking(context, db, yes, key, timeout, as_json)
     with Store(db) as store:
         running = is_running(db)
         seen_token(store, token, running=running)
         if not yes:
-            confirm("token merge", _effect(store, token, factor), running=running)
-        again = f"gearing token merge {token} --factor {factor:g} --reason {reason!r}"
-        request(store, Merge(token=token, factor=factor, by=who, reason=reason), who, again, running=running, key=key,
-                timeout=timeout, as_json=as_json,
-                details={"token": token, "action": "merge", "factor": factor})  # fmt: skip
+            asking.confirm(_effect(store, token, factor), running=running)
+        asking.request(store, Merge(token=token, factor=factor, by=who, reason=reason), who,
+                       {"token": token, "action": "merge", "factor": factor}, running=running)  # fmt: skip
 
 
 def _effect(store: Store, token: str, factor: float) -> str:

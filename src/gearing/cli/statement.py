@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gearing.cli.operate import DEMO, DeskOption
+from gearing.cli.asking import DEMO, DeskOption
 from gearing.cli.output import Column, JsonFlag, emit, heading, say, show_table
 from gearing.errors import InputError
 

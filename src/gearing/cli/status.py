@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gearing.cli.operate import DeskOption
+from gearing.cli.asking import DEMO, DeskOption
 from gearing.cli.output import Column, JsonFlag, emit, heading, pairs, say, show_table
 from gearing.cli.public import DISCLOSED, show_public
 from gearing.errors import InputError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from gearing.desk.view import DeskView, TokenView
     from gearing.drive.outlook import Barrier
 
-DEMO = Path("gearing-demo.db")
 # Turns of a token's life that are shown; the JSON has all of them.
 _TURNS = 10
 

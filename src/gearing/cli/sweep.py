@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gearing.cli import inputs
+from gearing.cli.again import command_line
 from gearing.cli.backtest import cost_line, fee_line, rule_line
 from gearing.cli.compare import sorted_by
 from gearing.cli.compiling import ensure_compiled
@@ -25,7 +26,7 @@ from gearing.cli.output import (
     pairs,
     show_table,
 )  # fmt: skip
-from gearing.cli.reporting import ReportOption, command_line
+from gearing.cli.reporting import ReportOption
 from gearing.cli.series import SeriesOptions
 from gearing.errors import InputError
 from gearing.numerals import amount, fixed, number, share

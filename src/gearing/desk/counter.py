@@ -77,6 +77,8 @@ def _deal(driver: Driver, wanted: Deal, now_ms: int) -> Answered:
     if isinstance(accepted, str):
         return Answered(done=False, words=accepted, time_ms=now_ms, status=status)
     place = "the next to be dealt" if accepted.place == 1 else f"number {accepted.place} of those that wait"
+    if running is not None and (running.state.status == "halted" or running.book.state.halted):
+        place += f", once {wanted.token} is resumed"
     return Answered(done=True, words=f"{why}{accepted.id} is accepted; it is {place}.", time_ms=now_ms, status=status,
                     id=accepted.id, place=accepted.place)  # fmt: skip
 

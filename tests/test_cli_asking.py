@@ -1,0 +1,117 @@
+"""What is asked at a terminal: it is kept until a desk takes it, and the line that asks again is the same request."""
+
+from __future__ import annotations
+
+import shlex
+
+import msgspec
+import pytest
+
+from gearing.cli.main import main
+from gearing.core.money import MINOR
+from gearing.desk.counter import answer
+from gearing.desk.keeper import commit_of
+from gearing.desk.requests import AskQuote, Deal, encode, wanted_of
+from gearing.store.records import Answer
+from tests.test_primary import market
+from tests.test_store_dealing import busy, kept
+
+__all__ = ["kept"]
+
+ASKED = [
+    ["deposit", "h1", "5,000.5", "--reference", "D 17", "--asset", "EUR", "--by", "ann"],
+    ["withdraw", "h1", "1", "--reference", "it's out"],
+    ["subscribe", "h1", "T", "100", "--instant"],
+    ["redeem", "h2", "T", "all"],
+    ["redeem", "h2", "T", "0.5", "--instant"],
+    ["quote", "h1", "T", "subscribe", "100"],
+    ["take", "h1", "h1.q1"],
+    ["cancel", "h1", "h1.7"],
+    ["transfer", "h2", "h1", "0.25", "--token", "T", "--reference", "t"],
+    ["transfer", "h2", "h1", "0.25", "--reference", "t"],
+    ["halt", "T", "--reason", "it's odd", "--by", "ann"],
+    ["resume", "T", "--reason", "r"],
+    ["close", "T", "--reason", "r"],
+    ["rebalance", "T", "--reason", "r"],
+    ["pause", "T", "--reason", "r"],
+    ["unpause", "T", "--reason", "r", "--timeout", "0.1"],
+    ["token", "merge", "T", "--factor", "10", "--reason", "r", "--by", "ann"],
+    ["fees", "take", "T", "all", "--how", "cash", "--reason", "r"],
+]
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
+def typed(desk, words):
+    """Runs a command on a desk's database; nobody is asked first."""
+    asks = words[0] == "quote"
+    return main([*words, "--db", str(desk.path), *(() if asks else ("--yes",))])
+
+
+@pytest.mark.parametrize("words", ASKED, ids=lambda words: " ".join(words[:2]))
+def test_the_line_that_asks_again_is_the_same_request(kept, capsys, words):
+    busy(kept)
+    assert typed(kept, words) == 4
+    (request,) = kept.store.requests()
+    line = capsys.readouterr().err.partition("To ask again: ")[2]
+    program, *again = shlex.split(line)
+    assert program == "gearing"
+    assert main(again) == 4  # with what it says and nothing else
+    assert [one.number for one in kept.store.requests()] == [request.number]
+
+
+def test_all_units_are_those_that_were_free_when_it_was_asked_first(kept, capsys):
+    busy(kept)
+    has = kept.units("h2")
+    assert typed(kept, ["redeem", "h2", "T", "all", "--key", "k"]) == 4
+    again = shlex.split(capsys.readouterr().err.partition("To ask again: ")[2])[1:]
+    kept.ask("h2", "redeem", 3 * MINOR)  # now it is less
+    kept.take()
+    assert kept.units("h2") == has - 3 * MINOR
+    assert main(again) == 4
+    assert [wanted_of(one.body).amount for one in kept.store.requests()] == [has]
+
+
+def test_a_quote_says_how_it_is_taken(kept, capsys):
+    busy(kept)
+    wanted = AskQuote(holder="h1", token="T", side="subscribe", amount=100 * MINOR)
+    asked = kept.store.ask("holder:h1", "k", encode(wanted))
+    given = msgspec.json.encode({"done": True, "words": "h1.q7: terms.", "time_ms": 1, "status": "open", "id": "h1.q7"})
+    kept.store.commit([commit_of(None, (), (Answer(asked.number, given),))])
+    assert typed(kept, ["quote", "h1", "T", "subscribe", "100", "--key", "k"]) == 0
+    out = capsys.readouterr()
+    assert out.out == "h1.q7: terms.\n"
+    assert f"gearing take h1 h1.q7 --db {kept.path}" in out.err
+
+
+def test_a_refusal_is_told_as_one(kept, capsys):
+    busy(kept)
+    asked = kept.store.ask("holder:h1", "k", encode(Deal(holder="h1", token="T", side="subscribe", amount=MINOR)))
+    refused = msgspec.json.encode({"done": False, "words": "T is halted", "time_ms": 1, "status": "halted"})
+    kept.store.commit([commit_of(None, (), (Answer(asked.number, refused),))])
+    assert typed(kept, ["subscribe", "h1", "T", "1", "--key", "k"]) == 2
+    out = capsys.readouterr()
+    assert (out.out, out.err) == ("", "error: the desk refused: T is halted.\n")
+
+
+def test_without_a_terminal_nobody_can_be_asked(kept, capsys):
+    busy(kept)
+    assert main(["token", "merge", "T", "--factor", "10", "--reason", "r", "--db", str(kept.path)]) == 2
+    assert "token merge: there is no terminal to ask at" in capsys.readouterr().err
+    assert kept.store.requests() == []
+
+
+@pytest.mark.parametrize("where", ["token", "book"])
+def test_who_waits_for_a_halted_token_is_told_so(where):
+    desk = market()
+    if where == "token":
+        desk.driver.operate(desk.it, "halt", "ann", "test", desk.now_ms)
+    else:
+        desk.it.book.state = msgspec.structs.replace(desk.it.book.state, halted="C1: a difference")
+    redeem = Deal(holder="issuer", token="T", side="redeem", amount=MINOR)
+    first, second = (answer(desk.driver, redeem, desk.now_ms) for _ in range(2))
+    assert first.words == "issuer.1 is accepted; it is the next to be dealt, once T is resumed."
+    assert second.words == "issuer.2 is accepted; it is number 2 of those that wait, once T is resumed."
