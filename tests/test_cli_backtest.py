@@ -413,6 +413,22 @@ def test_money_in_significant_digits(value: float, text: str) -> None:
     assert numerals.amount(value) == text
 
 
+@pytest.mark.parametrize(
+    ("lots", "lot", "text"),
+    [
+        (713_292_471_300_761, "1E-13", "+71.32924713"),
+        (-5, "0.001", "-0.005"),
+        (120, "1", "+120"),
+        (3, "10", "+30"),
+        (-1_234_000, "0.001", "-1,234"),
+        (1_234_567, "0.01", "+12,345.67"),
+        (0, "0.001", "+0"),
+    ],
+)
+def test_a_position_is_told_in_contracts(lots: int, lot: str, text: str) -> None:
+    assert numerals.contracts(lots, lot) == text
+
+
 def test_printed_parts_add_up_and_stay_near() -> None:
     generator = np.random.default_rng(5)
     for _ in range(200):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 
 MISSING = "–"
 
@@ -74,6 +75,12 @@ def amount(value: float, digits: int = 6) -> str:
     if decimals > _DECIMALS_MAX + digits:
         return f"{value:.{digits - 1}e}".replace("-", "−")
     return fixed(value, max(decimals, 0))
+
+
+def contracts(lots: int, lot: str) -> str:
+    """Returns a position in contracts, as +71.329: exactly, but for what is beyond 8 decimals."""
+    whole, dot, rest = f"{round(lots * Decimal(lot), 8):+,f}".partition(".")
+    return f"{whole}{dot}{rest}".rstrip("0").rstrip(".") if dot else whole
 
 
 def moment(text: str) -> str:

@@ -21,6 +21,7 @@ from gearing.cli.asking import (
 )
 from gearing.cli.output import JsonFlag
 from gearing.errors import InputError
+from gearing.numerals import contracts
 
 if TYPE_CHECKING:
     from gearing.core.events import Action
@@ -91,8 +92,8 @@ def seen_token(store: Store, token: str, *, running: bool) -> TokenView:
 def _effect(action: Action, seen: TokenView) -> str:
     """Returns what a request does to a token, in words."""
     now = seen.outlook
-    held = ", ".join(f"{leg.lots:+,} lots of {leg.symbol} ({leg.notional:+,.0f})" for leg in now.legs if leg.lots)
-    held = held or "nothing"
+    legs = [f"{contracts(leg.lots, leg.lot)} {leg.symbol} ({leg.notional:+,.0f})" for leg in now.legs if leg.lots]
+    held = ", ".join(legs) or "nothing"
     head = f"{now.token} is {now.status} at {now.leverage:+.3f} times, and holds {held}, in {seen.settlement}."
     if action == "halt":
         return f"{head} Halted, it keeps that and sends no order, whatever the price does, until it is resumed."

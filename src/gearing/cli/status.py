@@ -13,6 +13,7 @@ from gearing.cli.asking import DEMO, DeskOption
 from gearing.cli.output import Column, JsonFlag, emit, heading, pairs, say, show_table
 from gearing.cli.public import DISCLOSED, show_public
 from gearing.errors import InputError
+from gearing.numerals import contracts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,9 +216,9 @@ def _show_token(
     show_fees(token.fees, token.target)
     heading("Position")
     show_table(
-        ("instrument", Column("lots", "right"), Column("mark", "right"), Column("value", "right"),
+        ("instrument", Column("contracts", "right"), Column("mark", "right"), Column("value", "right"),
          Column("below", "right"), Column("above", "right"), Column("equity gone at", "right")),
-        [(leg.symbol, f"{leg.lots:+,} × {leg.lot}", f"{leg.mark:,.6g}", f"{leg.notional:+,.0f}", _price(leg.below),
+        [(leg.symbol, contracts(leg.lots, leg.lot), f"{leg.mark:,.6g}", f"{leg.notional:+,.0f}", _price(leg.below),
           _price(leg.above), _price(leg.zero)) for leg in now.legs],
     )  # fmt: skip
     heading("Ledger (debits positive)")
