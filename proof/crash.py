@@ -139,6 +139,7 @@ async def launch(place: Path, *, together: bool = False) -> None:
                 lots = tuple(rules[leg.symbol].lot for leg in token.legs)
                 driver.launch(book, Spec(token), lots, script.AMOUNT, script.UNITS, script.START_MS)
             await client.close()
+            await control.control(rq.Give(account=name, asset="USDT", amount=script.GIFT))
         await InLoopKeeper(store).keep(driver.taken())
     await control.close()
 

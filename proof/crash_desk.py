@@ -50,13 +50,13 @@ AMID = "commit.amid"
 # What a commit holds, by a mark of it in the bytes of its lines.
 _LINES = {
     "dealing": b'"event":"dealing_begun"', "matched": b'"event":"flow_matched"',
-    "settled": b'"event":"dealing_settled"', "cash": b'"event":"cash_moved"',
+    "settled": b'"event":"dealing_settled"', "cash": b'"event":"cash_moved"', "given": b'"event":"received"',
     "fill": b'"event":"traded"', "end": b'"event":"order_closed"', "funding": b'"event":"funding_settled"',
     "reconcile": b'"event":"reconciled"', "nav": b'"event":"nav_struck"',
 }  # fmt: skip
 _ASKED: dict[type, str] = {
     rq.Place: "send", rq.Query: "query", rq.Fills: "fills", rq.GetStatement: "statement", rq.Payments: "payments",
-    rq.ForcedTrades: "forced", rq.Transfer: "transfer",
+    rq.ForcedTrades: "forced", rq.Unasked: "unasked", rq.Transfer: "transfer",
 }  # fmt: skip
 
 

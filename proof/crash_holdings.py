@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import UNSET
 
 from gearing.core.book import BookState
 from gearing.desk.requests import answered_of
@@ -55,12 +56,19 @@ def moved(state: State, books: dict[str, BookState]) -> tuple[dict[str, object],
             wrong.append(f"{name} moved {book.moved}, and {arrived} arrived")
         if len(transfers) != book.moves + len(book.tokens):
             wrong.append(f"{name} made {book.moves} moves, the exchange {len(transfers)} with its capital")
+        if unasked_of(book) != {"USDT": script.GIFT}:
+            wrong.append(f"{name} booked {book.received} of what came unasked")
         if book.halted:
             wrong.append(f"{name} is halted: {book.halted}")
         account = state.account(name)
         held = {symbol: one.lots for symbol, one in account.positions.items()}
         found[name] = (book.moved, account.wallet, held)
     return found, wrong
+
+
+def unasked_of(book: BookState) -> dict[str, int]:
+    """Returns what came into a book's account unasked, minor units by asset."""
+    return {} if book.received is UNSET else book.received
 
 
 def _timeless(event: Any) -> Any:

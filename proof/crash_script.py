@@ -22,6 +22,7 @@ AFTER_MS = (0, 2 * MINUTE_MS, 20 * MINUTE_MS)
 MOMENTS = len(AFTER_MS) * STEPS
 WINDOW_MS, VISIBILITY_MS = 2_000, 1_000
 AMOUNT, UNITS = 1_000_000 * MINOR, 10_000 * MINOR
+GIFT = 77 * MINOR  # sent to each account unasked, before the desk begins
 COSTS = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
 PRICES = {
     "BTCUSDT": (64_000.0, 64_900.0, 63_700.0, 63_950.0, 65_010.0, 65_020.0, 62_980.0),

@@ -7,7 +7,7 @@ from collections import Counter
 from msgspec import UNSET
 
 from gearing.drive.driver import Driver
-from gearing.drive.reconciling import differences
+from gearing.drive.reconciling import differences, unasked
 from gearing.drive.running import Book, Running
 from gearing.venues.paper.engine import Engine as PaperEngine
 from proof.swarm import Trouble
@@ -61,6 +61,11 @@ class Judge:
                 found.append(f"{name}: orders are open at the end: {sorted(book.state.live)}")
             differs = differences(book, self.venue.statement(name))
             found += [f"{name}: {d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differs]
+            given, booked = Counter[str](), unasked([book])
+            for one in self.venue.state.received.get(name, []):
+                given[one.asset] += one.amount
+            if given != booked:
+                found.append(f"{name}: {dict(given)} came unasked, {dict(booked)} is booked")
             for running in book.tokens:
                 found += self._token(running) + self._holders(running)
         return found

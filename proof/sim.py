@@ -127,6 +127,9 @@ class _Simulation:
         # Holders draw on their own, so that a seed's faults are what they were without them.
         self.visits = random.Random(seed ^ 0x464C4F57)
         self.is_visited = self.visits.random() < 0.6
+        # So does whoever sends money that nobody asked for.
+        self.gifts = random.Random(f"gifts {seed}")
+        self.is_given = self.gifts.random() < 0.3
         self.told: set[str] = set()
         self.seen: Counter[str] = Counter(together=int(self.together))
         self.alarms: list[str] = []
@@ -156,6 +159,8 @@ class _Simulation:
             self.publish(self.clock.now_ms())
             if step < self.steps and self.is_visited and self.visits.random() < 0.15:
                 await self.visit()
+            if step < self.steps and self.is_given and self.gifts.random() < 0.03:
+                self.give()
             if self.is_due(self.trouble.clock, step) or self.is_due(self.trouble.stale, step):
                 await self.killed(desk)
                 desk = await self.afterwards()
@@ -226,6 +231,12 @@ class _Simulation:
             await self.engine.settle()
         except StoreError:
             self.seen["asked amid a kill"] += 1
+
+    def give(self) -> None:
+        """Lets somebody send money into an account that nobody asked for, in an asset of the desk's or another one."""
+        account, asset = self.gifts.choice(list(self.engine.driver.books)), self.gifts.choice(["USDT", "USDT", "BNB"])
+        self.hub.control(rq.Give(account=account, asset=asset, amount=self.gifts.randrange(1, 10**13)))
+        self.seen["gifts"] += 1
 
     @staticmethod
     def is_due(what: tuple[int, Any] | None, step: int) -> bool:

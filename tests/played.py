@@ -25,7 +25,8 @@ class Venue:
 
     def __init__(self, log):
         self.log, self.fails, self.hidden, self.orders, self.arrives = log, [], False, {}, True
-        self.statements, self.lot = [], "0.001"
+        self.statements, self.lot, self.gifts = [], "0.001", []
+        self.moved = {}
         self.settings, self.obeys = [Setting(leverage=20.0, margin_mode="cross")], True
 
     async def setting(self, symbol):
@@ -76,11 +77,19 @@ class Venue:
         lots = sum(order.lots for order in self.orders.values())
         positions, costs = {"A": lots} if lots else {}, {"USDT": 0}
         return found or Statement(
-            time_ms=NOON_MS, positions=positions, wallet={"USDT": CAPITAL}, maintenance={}, costs=costs
+            time_ms=NOON_MS, positions=positions, wallet=self.wallet(), maintenance={}, costs=costs
         )
+
+    def wallet(self):
+        """The capital, with what came unasked and what was moved."""
+        found = {"USDT": CAPITAL}
+        for asset, amount in [(one.asset, one.amount) for one in self.gifts] + list(self.moved.values()):
+            found[asset] = found.get(asset, 0) + amount
+        return found
 
     async def transfer(self, asset, amount, reference):
         self.log.append(("transfer", asset, amount, reference))
+        self.moved[reference] = (asset, amount)
 
     async def instruments(self):
         return [InstrumentRules(symbol="A", asset="USDT", lot=self.lot)]
@@ -90,6 +99,9 @@ class Venue:
 
     async def forced_trades(self, since_ms):
         return []
+
+    async def received(self, since_ms):
+        return [one for one in self.gifts if one.time_ms > since_ms]
 
     async def reports(self):
         await asyncio.Event().wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import UNSET
 
 from gearing.core import book as bk
 from gearing.core.book import BookError, BookState, LiveOrder, Purpose, book_step, order_id
@@ -98,6 +99,30 @@ def test_what_the_venue_did_by_itself_is_booked_once():
     for n in range(300):
         state = book_step(state, bk.ForcedTold(time_ms=3, trade=f"g{n}", symbol="A", lots=-1, deleveraged=True))
     assert len(state.forced) <= 256
+
+
+def test_money_that_came_unasked_is_booked_once_however_much_of_it_comes():
+    state, several = opened(), [bk.Received(time_ms=n, id=f"in{n}", asset="USDT", amount=2) for n in range(1_000)]
+    for event in several:
+        state = book_step(state, event)
+    assert state.received == {"USDT": 2_000}
+    for event in (several[0], several[-1]):
+        with pytest.raises(BookError, match="booked already"):
+            book_step(state, event)
+    state = book_step(state, bk.Reconciled(time_ms=998, differences=()))
+    assert state.arrivals == {"in998": 998, "in999": 999}  # those of the statement's own time may be told again
+    state = book_step(state, bk.Reconciled(time_ms=2_000, differences=()))
+    assert (state.arrivals, state.received) == (UNSET, {"USDT": 2_000})
+    with pytest.raises(BookError, match="cannot have come in"):
+        book_step(state, bk.Received(time_ms=3, id="x", asset="USDT", amount=0))
+
+
+def test_what_is_due_is_what_flows_brought_less_what_was_moved_and_what_came_unasked():
+    state = book_step(opened(), bk.Received(time_ms=3, id="in1", asset="BNB", amount=5))
+    state = book_step(state, bk.CashMoved(time_ms=4, asset="USDT", amount=30, reference="m1"))
+    assert state.due({"USDT": 100}) == {"USDT": 70, "BNB": -5}
+    state = book_step(state, bk.CashMoved(time_ms=4, asset="BNB", amount=-5, reference="m2"))
+    assert state.due({"USDT": 30}) == {}
 
 
 def test_a_halt_keeps_its_first_reason_until_it_is_resumed():

@@ -8,7 +8,9 @@ from decimal import Decimal
 import pytest
 
 from gearing.cli.main import main
+from gearing.core import book as bk
 from gearing.core import holder as ho
+from gearing.core.book import BookState
 from gearing.core.money import MINOR
 from gearing.drive.cash import Account, accounts
 from gearing.drive.reconciling import due_cash
@@ -33,20 +35,36 @@ def test_by_default_what_is_due_is_to_be_moved(kept, capsys):
     own = kept.primary.holders[ho.ISSUER].state
     assert found["reserve"] == {"USDT": {
         "holders": sum(one.cash("USDT") + one.cash("USDT", ho.HELD) for one in holders),
-        "issuer": own.cash("USDT") + own.cash("USDT", ho.HELD),
+        "issuer": own.cash("USDT") + own.cash("USDT", ho.HELD), "unasked": 0,
     }}  # fmt: skip
 
 
 def test_a_smaller_part_frees_the_rest(kept):
     busy(kept)
     state = kept.it.state
-    (one,) = accounts([("USDT", state)], {"USDT": 5}, Decimal("0.4"))
+    (one,) = accounts([("USDT", state)], BookState(moved={"USDT": 5}), Decimal("0.4"))
     assert one.due == state.brought - 5
     assert 0 <= one.target - Decimal("0.4") * one.worth < 1
     assert one.at_venue + one.due == one.worth
     assert one.at_venue + one.to_move == one.target
-    assert accounts([("USDT", state), ("USDC", state), ("USDT", state)], {}, Decimal(1))[1].worth == 2 * one.worth
+    assert (
+        accounts([("USDT", state), ("USDC", state), ("USDT", state)], BookState(), Decimal(1))[1].worth == 2 * one.worth
+    )
     assert Account("USDT", -7, 0, 0).to_move == 7  # what is lacking is to be brought
+
+
+def test_what_came_unasked_goes_to_the_reserve(kept, capsys):
+    busy(kept)
+    before = json.loads(told(capsys, "cash", "plan", "--db", kept.path, "--json"))["books"][0]
+    for n, asset in enumerate(("USDT", "BNB", "USDT")):
+        kept.driver.note(kept.book, bk.Received(time_ms=kept.now_ms, id=f"in{n}", asset=asset, amount=7 * MINOR))
+    kept.take()
+    found = json.loads(told(capsys, "cash", "plan", "--db", kept.path, "--json"))
+    other, book = found["books"]
+    assert (other["currency"], other["worth"], other["at_venue"], other["to_move"]) == ("BNB", 0, 7 * MINOR, -7 * MINOR)
+    assert (book["worth"], book["due"]) == (before["worth"], before["due"] - 14 * MINOR)
+    assert found["reserve"]["USDT"]["unasked"] == 14 * MINOR
+    assert "14.00 that came unasked" in told(capsys, "cash", "plan", "--db", kept.path)
 
 
 @pytest.mark.parametrize(

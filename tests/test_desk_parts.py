@@ -210,18 +210,21 @@ def test_the_reserve_pays_in_the_order_in_which_it_was_needed_and_what_came_back
         return name, "USDT", TokenState(status="wiped", covers=tuple(Cover(*cover) for cover in covers))
 
     first, second = wiped("B", (1, 60)), wiped("A", (2, 50), (4, -50))
-    paid, unpaid = payments([second, first], 100)
+    paid, unpaid = payments([second, first], 100, {})
     assert [due.reference for due in paid] == ["reserve1xB"]
     assert [due.reference for due in unpaid] == ["reserve1xA", "reserve2xA"]
     third = wiped("C", (5, 45))
-    paid, unpaid = payments([second, third, wiped("B", (1, 60), (3, -10))], 100)
+    # What came unasked is the reserve's, each currency for itself.
+    assert payments([second, first], 100, {"USDT": 10**9, "EUR": 5})[1] == []
+    assert payments([second, first], 100, {"EUR": 10**9}) == payments([second, first], 100, {})
+    paid, unpaid = payments([second, third, wiped("B", (1, 60), (3, -10))], 100, {})
     assert [(due.reference, due.amount) for due in paid] == [
         ("reserve1xB", 60),
         ("reserve2xB", -10),
         ("reserve1xC", 45),
     ]
     assert [due.token for due in unpaid] == ["A", "A"]
-    paid, unpaid = payments([wiped("D", (1, 100)), ("E", "EUR", wiped("E", (1, 100))[2])], 100)
+    paid, unpaid = payments([wiped("D", (1, 100)), ("E", "EUR", wiped("E", (1, 100))[2])], 100, {})
     assert unpaid == []  # of each currency
 
 
@@ -230,7 +233,7 @@ def test_what_comes_back_by_a_late_report_is_taken_after_what_it_comes_back_of()
     covers = (Cover(20, 500), Cover(30, 40), Cover(10, -60), Cover(25, 5))
     late = "B", "USDT", TokenState(status="wiped", covers=covers)
     other = "A", "USDT", TokenState(status="wiped", covers=(Cover(25, 7),))
-    paid, unpaid = payments([late, other], 1_000)
+    paid, unpaid = payments([late, other], 1_000, {})
     assert unpaid == []
     assert [(due.reference, due.amount) for due in paid] == [
         ("reserve1xB", 500), ("reserve1xA", 7), ("reserve2xB", 40), ("reserve3xB", -60), ("reserve4xB", 5),

@@ -22,7 +22,7 @@ from gearing.drive.market import Market
 from gearing.store.database import connect, init_database
 from gearing.store.errors import BusyError
 from gearing.store.store import Store
-from gearing.venues.protocol import GatewayError, RefusedError, Statement
+from gearing.venues.protocol import GatewayError, Received, RefusedError, Statement
 from tests.lives import CAPITAL, NOON_MS, UNITS, token
 from tests.played import VISIBILITY_MS, WINDOW_MS, Desk, Keeper, lived
 
@@ -217,3 +217,57 @@ def test_while_an_order_is_unknown_the_nav_is_told_both_ways():
     assert seen[2].nav_filled is not None
     assert seen[2].health == f"an order is unknown: if it was filled, NAV is {seen[2].nav_filled:,.4f}"
     assert (seen[3].nav_filled, seen[3].health) == (None, "ok")
+
+
+def gift(number, amount, asset="USDT", time_ms=NOON_MS):
+    return Received(id=f"in{number}", time_ms=time_ms, asset=asset, amount=amount)
+
+
+def test_money_that_came_unasked_is_the_reserves_and_nobodys_nav():
+    """However much an attacker gives: no NAV moves, nothing is halted, and the venue has what the ledger says."""
+    given = [gift(1, CAPITAL), gift(2, 7, "BNB"), gift(3, 5)]
+    desk, plain = lived(lambda desk: desk.venue.gifts.extend(given)), lived()
+    state, other = desk.running.state, plain.running.state
+    assert (state.nav, state.balances, state.legs) == (other.nav, other.balances, other.legs)
+    assert desk.book.state.halted == ""
+    assert sorted(entry[1:3] for entry in desk.named("transfer")) == [("BNB", -7), ("USDT", -CAPITAL - 5)]
+    assert desk.venue.wallet() == {"USDT": CAPITAL, "BNB": 0}
+    assert desk.book.state.received == {"USDT": CAPITAL + 5, "BNB": 7}
+
+
+def test_each_arrival_is_told_and_booked_once():
+    alarms = []
+
+    def prepare(desk):
+        desk.engine.on_alarm = alarms.append
+        desk.engine.reconcile_ms = 1_000
+        # Of the time of the statement: it may have come after it, and is told again by the venue.
+        desk.venue.gifts.append(gift(1, 7_50000000))
+
+    desk = lived(prepare)
+    assert len(desk.named("statement")) > 10
+    assert desk.book.state.received == {"USDT": 7_50000000}
+    words = "T: 7.50000000 USDT came into its account unasked; it goes to the reserve"
+    assert [one for one in alarms if "unasked" in one] == [words]
+
+
+def test_a_difference_that_nobody_explains_still_halts():
+    desk = lived(lambda desk: desk.venue.moved.update(x=("USDT", 5)))
+    assert desk.book.state.halted.startswith("reconciliation: C1: cash USDT")
+
+
+def test_what_came_in_the_millisecond_of_a_statement_is_not_missed():
+    """It came after the statement that agreed, and bears its time."""
+
+    async def whole():
+        desk = Desk()
+        desk.engine.reconcile_ms = 1_000
+        living = asyncio.ensure_future(desk.live(5.0))
+        while desk.book.state.reconciled_ms == 0:
+            await asyncio.sleep(0.01)
+        desk.venue.gifts.append(gift(1, 5, time_ms=desk.book.state.reconciled_ms))
+        await living
+        return desk
+
+    desk = run(whole())
+    assert desk.book.state.received == {"USDT": 5}

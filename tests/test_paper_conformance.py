@@ -136,6 +136,10 @@ async def set_nothing(self, sound, symbol, setting):
     return None
 
 
+async def received_nothing(self, sound, since_ms):
+    return []
+
+
 async def transfer_again(self, sound, asset, amount, reference):
     self.seen.append(1)
     await sound.transfer(asset, amount, f"{reference}x{len(self.seen)}")
@@ -203,6 +207,7 @@ BUGS = {
     "C27": ("sent twice under one reference", {"transfer": transfer_again}),
     "C28": ("the formula gives", {"funding_payments": funding_turned}),
     "C30": ("was told 0 times", {"settlements": settlements_of_nothing}),
+    "C34": ("it told [", {"received": received_nothing}),
     "C29": ("below the least notional", {"instruments": rules_of_nothing}),
     "C31": ("dated back", {"quotes": quotes_dated_back}),
     "C32": ("none of the fills", {"reports": reports_double}),

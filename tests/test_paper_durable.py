@@ -27,7 +27,7 @@ def picture(exchange):
     state = exchange.engine.state
     return (
         state.stood(), state.listings, state.quotes, state.accounts, list(state.orders.values()), state.live,
-        state.rates, state.payments, state.forced, state.transfers,
+        state.rates, state.payments, state.forced, state.transfers, state.received,
     )  # fmt: skip
 
 
@@ -45,6 +45,8 @@ def busy(desk, steps=60):
             desk.take(desk.now_ms + 1_000, round(price * (1 + 0.02 * draws.uniform()), 2), symbol)
         if n % 9 == 3:
             desk.control(rq.SetRate(rate=Rate(symbol="BTC", settlement_ms=desk.now_ms + 1_500, rate=1e-4)))
+        if n % 20 == 7:
+            desk.control(rq.Give(account="main", asset="USDT", amount=n))
         if n == 40:
             desk.control(rq.Resize(symbol="ETH", lot="0.001"))
         desk.send(rq.Place(order=order(f"n{desk.now_ms}", draws.below(81) - 40, desk.now_ms, ("BTC", "ETH")[n % 2])))

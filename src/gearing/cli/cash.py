@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from gearing.cli.output import Column, JsonFlag, emit, heading, pairs, say, show
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
+    from gearing.core.book import BookState
     from gearing.core.holder import HolderState
     from gearing.store.store import Store
 
@@ -51,7 +52,7 @@ def plan(
         parts = _parts(collateral or (), books)
         headroom = {one.book: one.headroom for one in stored_view(store, running=False).tokens}
     told = [_told(name, book, parts.get(name, parts.get("", _ALL)), headroom) for name, book in books.items()]
-    kept = _kept(holders)
+    kept = _kept(holders, [book["state"] for book in books.values()])
     shown = [one for book in told for one in book]
     emit({"database": str(db), "books": shown, "reserve": kept}, "gearing.cash-plan/1", as_json,
          lambda: _show(shown, kept))  # fmt: skip
@@ -69,7 +70,7 @@ def _books(store: Store) -> dict[str, dict[str, Any]]:
         if stream.startswith("book:"):
             book = book_state_of(body)
             tokens = [(spec_of(store, name).settlement, state_of(states[f"token:{name}"])) for name in book.tokens]
-            found[stream.removeprefix("book:")] = {"moved": book.moved, "tokens": tokens}
+            found[stream.removeprefix("book:")] = {"state": book, "tokens": tokens}
     return found
 
 
@@ -103,21 +104,27 @@ def _told(name: str, book: dict[str, Any], part: Decimal, headroom: Mapping[str,
         {"book": name, "currency": one.asset, "worth": one.worth, "at_venue": one.at_venue, "due": one.due,
          "collateral": part, "target": one.target, "to_move": one.to_move,
          "headroom": None if now is None else now * float(part)}
-        for one in accounts(book["tokens"], book["moved"], part)
+        for one in accounts(book["tokens"], book["state"], part)
     ]  # fmt: skip
 
 
-def _kept(holders: Mapping[str, HolderState]) -> dict[str, dict[str, int]]:
-    """Returns what is kept for holders, by currency, and what of it is the issuer's own; minor units."""
+def _kept(holders: Mapping[str, HolderState], books: Iterable[BookState]) -> dict[str, dict[str, int]]:
+    """Returns what is kept, by currency: for holders, the issuer's own, and what came in unasked; minor units."""
+    from msgspec import UNSET
+
     from gearing.core.holder import ISSUER, OWN
 
     found: dict[str, dict[str, int]] = {}
+    for book in books:
+        for asset, amount in {} if book.received is UNSET else book.received.items():
+            mine = found.setdefault(asset, {"holders": 0, "issuer": 0, "unasked": 0})
+            mine["unasked"] += amount
     for name, state in holders.items():
         for account, amount in state.balances.items():
             kind, asset, where = account.split(":")
             if kind == "cash" and where in OWN:
                 whose = "issuer" if name == ISSUER else "holders"
-                mine = found.setdefault(asset, {"holders": 0, "issuer": 0})
+                mine = found.setdefault(asset, {"holders": 0, "issuer": 0, "unasked": 0})
                 mine[whose] += amount
     return found
 
@@ -139,8 +146,10 @@ def _show(books: list[dict[str, Any]], kept: Mapping[str, Mapping[str, int]]) ->
     show_table(("book", *right), rows)
     if kept:
         heading("In the reserve")
+        words = {"holders": "for holders", "issuer": "the issuer's own", "unasked": "that came unasked"}
         pairs([
-            (asset, f"{to_float(one['holders']):,.2f} for holders, {to_float(one['issuer']):,.2f} the issuer's own")
+            (asset, ", ".join(f"{to_float(one[whose]):,.2f} {words[whose]}" for whose in words
+                              if one[whose] or whose != "unasked"))
             for asset, one in sorted(kept.items())
         ])  # fmt: skip
     typer.echo()

@@ -9,7 +9,7 @@ mark and is never sent, and what is left is one order, of which each has a share
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -106,6 +106,8 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
         moved: of each asset, what was moved to the venue's account in all.
         move: the last of these: asset, amount and reference; whoever begins anew makes sure of it.
         crossings: how often tokens traded with each other; unset: never.
+        received: of each asset, what came into the account unasked, in all; it is no token's. Unset: nothing.
+        arrivals: when each of these came that the venue may still tell of, ms by its id; unset: none.
     """
 
     number: int = 0
@@ -120,6 +122,23 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     moved: dict[str, int] = {}
     move: tuple[str, int, str] | None = None
     crossings: int | UnsetType = UNSET
+    received: dict[str, int] | UnsetType = UNSET
+    arrivals: dict[str, int] | UnsetType = UNSET
+
+    def has_booked(self, arrival: str) -> bool:
+        """Returns whether money that came in unasked is booked already, by the venue's id of it."""
+        return self.arrivals is not UNSET and arrival in self.arrivals
+
+    def due(self, brought: Mapping[str, int]) -> dict[str, int]:
+        """Returns what is to be moved to the venue's account (from it: < 0), minor units by asset.
+
+        Args:
+            brought: what flows brought to its tokens in all, by asset.
+        """
+        gone = [self.moved] if self.received is UNSET else [self.moved, self.received]
+        assets = dict.fromkeys([*brought, *(asset for one in gone for asset in one)])
+        left = {asset: brought.get(asset, 0) - sum(one.get(asset, 0) for one in gone) for asset in assets}
+        return {asset: amount for asset, amount in left.items() if amount}
 
 
 class BookOpened(Event, frozen=True, kw_only=True, tag="book_opened"):
@@ -221,6 +240,20 @@ class Reconciled(Event, frozen=True, kw_only=True, tag="reconciled"):
     differences: tuple[Difference, ...]
 
 
+class Received(Event, frozen=True, kw_only=True, tag="received"):
+    """Money came into the account that nobody asked for: it is the reserve's, and no token's NAV has it.
+
+    Args:
+        id: the venue's.
+        asset: of what.
+        amount: minor units; > 0.
+    """
+
+    id: str
+    asset: str
+    amount: int
+
+
 class CashMoved(Event, frozen=True, kw_only=True, tag="cash_moved"):
     """Money of flows is moved to the venue's account (from it: < 0); whoever moves it names this reference."""
 
@@ -247,6 +280,7 @@ BookEvent = (
     | BookHalted
     | BookResumed
     | Reconciled
+    | Received
     | CashMoved
     | MoveRefused
 )
@@ -326,6 +360,8 @@ def book_step(state: BookState, event: BookEvent) -> BookState:
             return msgspec.structs.replace(state, halted=state.halted or f"{event.by}: {event.reason}")
         case BookResumed():
             return msgspec.structs.replace(state, halted="")
+        case Received():
+            return _received(state, event)
         case CashMoved(asset=asset, amount=amount):
             moved = {**state.moved, asset: state.moved.get(asset, 0) + amount}
             last = (asset, amount, event.reference)
@@ -337,7 +373,7 @@ def book_step(state: BookState, event: BookEvent) -> BookState:
             moved = {**state.moved, asset: state.moved[asset] - amount}
             return msgspec.structs.replace(state, moved=moved, move=None)
         case Reconciled():
-            return state if event.differences else msgspec.structs.replace(state, reconciled_ms=event.time_ms)
+            return state if event.differences else _reconciled(state, event.time_ms)
 
 
 def _traded(order: LiveOrder, event: Traded) -> LiveOrder:
@@ -351,6 +387,22 @@ def _traded(order: LiveOrder, event: Traded) -> LiveOrder:
         split = zip(parts, order.split(event.lots), strict=True)
         parts = tuple(msgspec.structs.replace(part, filled=part.filled + lots) for part, lots in split)
     return msgspec.structs.replace(order, filled=filled, trades=(*order.trades, event.trade), parts=parts)
+
+
+def _received(state: BookState, event: Received) -> BookState:
+    if event.amount <= 0 or state.has_booked(event.id):
+        raise BookError(f"{event.amount} of {event.asset} under {event.id} cannot have come in, or is booked already")
+    before = {} if state.received is UNSET else state.received
+    arrivals = {} if state.arrivals is UNSET else state.arrivals
+    received = {**before, event.asset: before.get(event.asset, 0) + event.amount}
+    return msgspec.structs.replace(state, received=received, arrivals={**arrivals, event.id: event.time_ms})
+
+
+def _reconciled(state: BookState, time_ms: int) -> BookState:
+    """Returns the book after its venue's statement agreed; the venue is not asked again for what was before that."""
+    arrivals = {} if state.arrivals is UNSET else state.arrivals
+    later = {key: came_ms for key, came_ms in arrivals.items() if came_ms >= time_ms}
+    return msgspec.structs.replace(state, reconciled_ms=time_ms, arrivals=later or UNSET)
 
 
 def _crossings(state: BookState) -> int:

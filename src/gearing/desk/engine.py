@@ -22,7 +22,7 @@ from gearing.drive.driver import Driver
 from gearing.drive.effects import Effects
 from gearing.drive.margining import MarginChoice
 from gearing.drive.outbox import Ask, Outbox, row_of
-from gearing.drive.reconciling import differences, due_cash
+from gearing.drive.reconciling import differences, due_cash, take_unasked, unasked
 from gearing.drive.reserve import payments
 from gearing.drive.running import Book
 from gearing.drive.together import unbooked
@@ -258,6 +258,8 @@ class Engine:
         since_ms = min((leg.funded_ms for token in book.tokens for leg in token.state.legs), default=0)
         for forced in await venue.forced_trades(book.state.reconciled_ms):
             self.driver.on_forced(book, forced)
+        for arrival in await venue.received(book.state.reconciled_ms - 1):  # those of the same ms may have come later
+            take_unasked(self.driver, book, arrival)
         settled = [one for symbol in sorted(book.shares) for one in await venue.settlements(symbol, since_ms)]
         payments = await venue.funding_payments(since_ms)
         payments += unbooked(book, settled, payments)
@@ -270,7 +272,7 @@ class Engine:
     async def _settle_reserve(self, book: Book) -> None:
         """Brings to the venue what the reserve owes for tokens that were wiped out, and takes back what came later."""
         tokens = [(one.name, one.spec.token.settlement, one.state) for one in self.driver.tokens]
-        paid, unpaid = payments(tokens, self.reserve)
+        paid, unpaid = payments(tokens, self.reserve, unasked(self.driver.books.values()))
         for due in paid:
             if self.driver.by_name[due.token].book is book and due.reference not in self._paid:
                 await self.venues[book.name].transfer(due.asset, due.amount, due.reference)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
 from msgspec import UNSET
 
+from gearing.core.book import BookState
 from gearing.core.money import fraction_of
 from gearing.core.state import TokenState
 
@@ -18,7 +19,8 @@ class Account(NamedTuple):
     Args:
         asset: the currency.
         worth: wallet and unrealised profit of its tokens, fees owed among them.
-        due: of that, what flows brought in (took out: < 0) and was not moved to the venue yet.
+        due: of that, what flows brought in (took out: < 0) and was not moved to the venue yet, less what came in
+            unasked and was not moved to the reserve yet.
         target: what is to be at the venue.
     """
 
@@ -39,13 +41,13 @@ class Account(NamedTuple):
 
 
 def accounts(
-    tokens: Iterable[tuple[str, TokenState]], moved: Mapping[str, int], collateral: Decimal
+    tokens: Iterable[tuple[str, TokenState]], book: BookState, collateral: Decimal
 ) -> list[Account]:  # fmt: skip
     """Returns a book's account by currency.
 
     Args:
         tokens: the settlement currency and the state of each of its tokens.
-        moved: what was moved to the venue in all, by currency, minor units.
+        book: what was moved to the venue and what came in unasked.
         collateral: the part of what the account is worth that is to be at the venue, 0 to 1; rounded up.
     """
     worth: dict[str, int] = {}
@@ -53,7 +55,8 @@ def accounts(
     for asset, state in tokens:
         worth[asset] = worth.get(asset, 0) + state.balances.wallet + state.balances.unrealised
         brought[asset] = brought.get(asset, 0) + (0 if state.brought is UNSET else state.brought)
+    due = book.due(brought)
     return [
-        Account(asset, amount, brought[asset] - moved.get(asset, 0), fraction_of(max(amount, 0), collateral))
-        for asset, amount in sorted(worth.items())
+        Account(asset, amount, due.get(asset, 0), fraction_of(max(amount, 0), collateral))
+        for asset, amount in sorted((dict.fromkeys(due, 0) | worth).items())
     ]

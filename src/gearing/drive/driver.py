@@ -52,10 +52,6 @@ from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, Ord
 
 _MINUTE_MS = 60_000
 
-_OUTCOMES: dict[str, ev.Outcome] = {
-    "filled": "filled", "cancelled": "cancelled", "expired": "cancelled", "rejected": "rejected",
-}  # fmt: skip
-
 
 class Driver:
     """Runs books and their tokens.
@@ -228,7 +224,7 @@ class Driver:
         order = book.state.live.get(status.client_id)
         if order is None or status.word == "open":
             return
-        outcome = _OUTCOMES[status.word]
+        outcome: ev.Outcome = "cancelled" if status.word == "expired" else status.word
         if order.ends is None:
             self.note(book, bk.EndTold(time_ms=status.time_ms, id=order.id, outcome=outcome, filled=status.filled,
                                        words=status.reason))  # fmt: skip

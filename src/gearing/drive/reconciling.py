@@ -1,12 +1,21 @@
-"""What a book's account at the venue should hold by its ledgers, and where the venue's statement differs. Pure."""
+"""What a book's account at the venue should hold by its ledgers, where its statement differs, what is no token's."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from msgspec import UNSET
 
+from gearing.core import book as bk
 from gearing.core.book import Difference
+from gearing.core.money import as_text
 from gearing.drive.running import Book
-from gearing.venues.protocol import Statement
+from gearing.venues.protocol import Received, Statement
+
+if TYPE_CHECKING:
+    from gearing.drive.driver import Driver
 
 
 def differences(book: Book, statement: Statement) -> tuple[Difference, ...]:
@@ -34,8 +43,25 @@ def differences(book: Book, statement: Statement) -> tuple[Difference, ...]:
 
 def due_cash(book: Book) -> dict[str, int]:
     """Returns what is still to be moved to a book's account at the venue (from it: < 0), minor units by asset."""
-    due: dict[str, int] = {}
+    brought: dict[str, int] = {}
     for running in book.tokens:
-        asset, brought = running.spec.token.settlement, running.state.brought
-        due[asset] = due.get(asset, 0) + (0 if brought is UNSET else brought)
-    return {asset: left for asset, amount in due.items() if (left := amount - book.state.moved.get(asset, 0))}
+        asset, mine = running.spec.token.settlement, running.state.brought
+        brought[asset] = brought.get(asset, 0) + (0 if mine is UNSET else mine)
+    return book.state.due(brought)
+
+
+def take_unasked(driver: Driver, book: Book, arrival: Received) -> None:
+    """Books money that came into a book's account unasked, once: it goes to the reserve, and no token's NAV has it."""
+    if book.state.has_booked(arrival.id) or arrival.amount <= 0:
+        return
+    driver.note(book, bk.Received(time_ms=arrival.time_ms, id=arrival.id, asset=arrival.asset, amount=arrival.amount))
+    money = f"{as_text(arrival.amount, grouped=True)} {arrival.asset}"
+    driver.effects.alarms.append(f"{book.name}: {money} came into its account unasked; it goes to the reserve")
+
+
+def unasked(books: Iterable[Book]) -> Counter[str]:
+    """Returns what came into the accounts of books unasked, in all, minor units by asset."""
+    found: Counter[str] = Counter()
+    for book in books:
+        found.update({} if book.state.received is UNSET else book.state.received)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from gearing.core.state import TokenState
@@ -36,12 +36,15 @@ def _covers(state: TokenState) -> Iterator[tuple[int, int, int]]:
         yield time_ms, number, cover.amount
 
 
-def payments(tokens: Iterable[tuple[str, str, TokenState]], reserve: int) -> tuple[list[Payment], list[Payment]]:
+def payments(
+    tokens: Iterable[tuple[str, str, TokenState]], reserve: int, more: Mapping[str, int]
+) -> tuple[list[Payment], list[Payment]]:
     """Returns what the reserve pays, in the order in which it was needed, and what it has no money for.
 
     Args:
         tokens: the name, the settlement currency and the state of every token that shares the reserve.
         reserve: of each currency, minor units.
+        more: what it has besides, by currency: what came into accounts unasked.
     """
     dues = sorted(
         (time_ms, name, number, asset, amount)
@@ -53,7 +56,7 @@ def payments(tokens: Iterable[tuple[str, str, TokenState]], reserve: int) -> tup
     unpaid: list[Payment] = []
     for _, name, number, asset, amount in dues:
         due = Payment(name, asset, amount, f"reserve{number}x{name}")
-        if spent[asset] + amount > reserve or any(other.token == name for other in unpaid):
+        if spent[asset] + amount > reserve + more.get(asset, 0) or any(other.token == name for other in unpaid):
             unpaid.append(due)
             continue
         spent[asset] += amount

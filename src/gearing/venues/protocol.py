@@ -144,6 +144,20 @@ class Settled(_Data, frozen=True, kw_only=True):
     mark: float
 
 
+class Received(_Data, frozen=True, kw_only=True):
+    """Money that came into the account, and that nobody asked for by `transfer`.
+
+    Args:
+        id: the venue's, which no other has.
+        amount: minor units; > 0.
+    """
+
+    id: str
+    time_ms: int
+    asset: str
+    amount: int
+
+
 class Quote(_Data, frozen=True, kw_only=True, gc=False):
     """A price of one instrument.
 
@@ -265,6 +279,10 @@ class Venue(Protocol):
 
     async def forced_trades(self, since_ms: int) -> list[Forced]:
         """Returns what the venue closed by itself after a time."""
+        ...
+
+    async def received(self, since_ms: int) -> list[Received]:
+        """Returns the money that came in unasked after a time."""
         ...
 
     async def setting(self, symbol: str) -> Setting:

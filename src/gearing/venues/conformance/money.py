@@ -114,6 +114,26 @@ async def transfers(stage: Stage) -> None:
     expect(now == before, f"after taking them out the wallet differs by {now - before}")
 
 
+@card("C34", "money that came unasked is told, once")
+async def unasked(stage: Stage) -> None:
+    """With what came and an id of its own; what was moved in by a transfer is not among it."""
+    if stage.give is None:
+        raise NotApplicableError("nobody here can send money into the account")
+    asset, before = await stage.asset(), await stage.venue.statement()
+    await stage.venue.transfer(asset, 12_345, stage.client_id())
+    for amount in (777, 888):
+        await stage.wait(1_000)
+        await stage.give(amount)
+    told = [it for it in await stage.venue.received(before.time_ms) if it.asset == asset]
+    expect([it.amount for it in told] == [777, 888], f"of 777 and 888 minor units it told {told}")
+    expect(len({it.id for it in told}) == 2, "two arrivals have one id")
+    later = await stage.venue.received(told[0].time_ms)
+    expect([it.id for it in later] == [told[1].id], "those after the first are not the second alone")
+    now = wallet_of(await stage.venue.statement(), asset) - wallet_of(before, asset)
+    expect(now == 12_345 + 777 + 888, f"the wallet changed by {now}")
+    await stage.venue.transfer(asset, -now, stage.client_id())
+
+
 @card("C28", "funding is size times mark times rate")
 async def funding(stage: Stage) -> None:
     """Within a minor unit, on the size held, once per settlement, and longs pay where the rate is above 0."""

@@ -55,16 +55,17 @@ class Stage:
         now_ms: the venue's time.
         wait: lets so many ms of the venue's time pass; prices come meanwhile.
         settle: makes a settlement of funding happen; None: it comes when it comes, and the card is left out.
+        give: lets somebody send so many minor units of the settlement currency into the account; None likewise.
         prefix: of the client ids, different for each run.
     """
 
     def __init__(
         self, venue: Venue, symbol: str, lots: int, *, now_ms: Callable[[], int],
         wait: Callable[[int], Awaitable[None]], settle: Callable[[], Awaitable[None]] | None = None,
-        prefix: str = "card",
+        give: Callable[[int], Awaitable[None]] | None = None, prefix: str = "card",
     ) -> None:  # fmt: skip
         self.venue, self.symbol, self.lots = venue, symbol, lots
-        self.now_ms, self.wait, self.settle = now_ms, wait, settle
+        self.now_ms, self.wait, self.settle, self.give = now_ms, wait, settle, give
         self._prefix, self._count = prefix, count(1)
 
     def client_id(self) -> str:

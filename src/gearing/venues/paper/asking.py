@@ -16,6 +16,7 @@ from gearing.venues.protocol import (
     OrderRequest,
     OrderStatus,
     Quote,
+    Received,
     Report,
     Setting,
     Settled,
@@ -127,6 +128,11 @@ class Asking(ABC):
     async def forced_trades(self, since_ms: int) -> list[Forced]:
         """See `Venue`."""
         found: list[Forced] = await self.ask(rq.ForcedTrades(since_ms=since_ms))
+        return found
+
+    async def received(self, since_ms: int) -> list[Received]:
+        """See `Venue`."""
+        found: list[Received] = await self.ask(rq.Unasked(since_ms=since_ms))
         return found
 
     async def setting(self, symbol: str) -> Setting:

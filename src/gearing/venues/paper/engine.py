@@ -270,6 +270,9 @@ _ANSWERS: dict[type, Callable[[Engine, str, Any], Any]] = {
     rq.ForcedTrades: lambda engine, account, request: [
         it for it in engine.state.forced.get(account, []) if it.time_ms > request.since_ms
     ],
+    rq.Unasked: lambda engine, account, request: [
+        it for it in engine.state.received.get(account, []) if it.time_ms > request.since_ms
+    ],
     rq.GetSetting: lambda engine, account, request: engine.setting(account, request.symbol),
     rq.PutSetting: lambda engine, account, request: engine.put_setting(account, request.symbol, request.setting),
     rq.Transfer: lambda engine, account, it: engine.transfer(account, it.asset, it.amount, it.reference),
@@ -282,4 +285,5 @@ _CONTROLS: dict[type, Callable[[Engine, Any], None]] = {
     rq.List: lambda engine, request: engine.list(request.listing),
     rq.Delist: lambda engine, request: engine.delist(request.symbol, request.at_ms),
     rq.Resize: lambda engine, request: happening.resize(engine.state, request.symbol, request.lot),
+    rq.Give: lambda engine, request: engine.state.keep_received(request.account, request.asset, request.amount),
 }

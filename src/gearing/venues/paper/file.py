@@ -12,7 +12,7 @@ from gearing.errors import InputError
 from gearing.venues.paper.records import Account, Clock, Moved, Order, Rate
 from gearing.venues.paper.setup import Listing, Setup
 from gearing.venues.paper.state import Key, State
-from gearing.venues.protocol import Forced, FundingPayment, Quote, Settled
+from gearing.venues.protocol import Forced, FundingPayment, Quote, Received, Settled
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, key))
@@ -24,7 +24,8 @@ _VERSION = 1
 
 _KINDS: dict[str, type] = {
     "account": Account, "listing": Listing, "order": Order, "rate": Rate, "transfer": Moved,
-    "payment": FundingPayment, "settled": Settled, "forced": Forced, "clock": Clock, "quote": Quote,
+    "payment": FundingPayment, "settled": Settled, "forced": Forced, "received": Received, "clock": Clock,
+    "quote": Quote,
 }  # fmt: skip
 
 
@@ -118,6 +119,8 @@ def _put_back(state: State, key: str, record: object) -> None:
             state.payments.setdefault(key.split("/", maxsplit=1)[0], []).append(record)
         case Settled():
             state.settled.setdefault(record.symbol, []).append(record)
+        case Received():
+            state.received.setdefault(key.split("/", maxsplit=1)[0], []).append(record)
         case Forced():
             state.forced.setdefault(key.split("/", maxsplit=1)[0], []).append(record)
         case Clock():

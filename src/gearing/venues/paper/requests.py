@@ -15,6 +15,7 @@ from gearing.venues.protocol import (
     OrderRequest,
     OrderStatus,
     Quote,
+    Received,
     Setting,
     Settled,
     Statement,
@@ -81,6 +82,12 @@ class ForcedTrades(_Request, frozen=True, kw_only=True, tag="forced"):
     since_ms: int
 
 
+class Unasked(_Request, frozen=True, kw_only=True, tag="received"):
+    """Money that came in unasked after a time."""
+
+    since_ms: int
+
+
 class GetSetting(_Request, frozen=True, kw_only=True, tag="get_setting"):
     """How is an instrument margined?"""
 
@@ -104,13 +111,14 @@ class Transfer(_Request, frozen=True, kw_only=True, tag="transfer"):
 
 Request = (
     Instruments | Place | Cancel | Query | Fills | OpenOrders | GetStatement | Payments | Settlements | ForcedTrades
-    | GetSetting | PutSetting | Transfer
+    | Unasked | GetSetting | PutSetting | Transfer
 )  # fmt: skip
 
 ANSWERS: dict[type, Any] = {
     Instruments: list[InstrumentRules], Place: OrderStatus, Cancel: None, Query: OrderStatus | None,
     Fills: list[Trade], OpenOrders: list[OrderStatus], GetStatement: Statement, Payments: list[FundingPayment],
-    Settlements: list[Settled], ForcedTrades: list[Forced], GetSetting: Setting, PutSetting: None, Transfer: None,
+    Settlements: list[Settled], ForcedTrades: list[Forced], Unasked: list[Received], GetSetting: Setting,
+    PutSetting: None, Transfer: None,
 }  # fmt: skip
 """What each request is answered with."""
 
@@ -153,10 +161,18 @@ class Resize(_Request, frozen=True, kw_only=True, tag="resize"):
     lot: str
 
 
+class Give(_Request, frozen=True, kw_only=True, tag="give"):
+    """Somebody sends money into an account, unasked."""
+
+    account: str
+    asset: str
+    amount: int
+
+
 class Outage(_Request, frozen=True, kw_only=True, tag="outage"):
     """The venue cannot be reached for so long."""
 
     length_ms: int
 
 
-Control = TakeQuotes | Advance | SetRate | List | Delist | Resize | Outage
+Control = TakeQuotes | Advance | SetRate | List | Delist | Resize | Give | Outage

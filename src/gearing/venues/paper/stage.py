@@ -51,10 +51,11 @@ class PaperMarket:
 
     Args:
         control: gives the exchange what it is told.
+        account: that is played on.
     """
 
-    def __init__(self, control: Callable[[rq.Control], Awaitable[None]]) -> None:
-        self._control = control
+    def __init__(self, control: Callable[[rq.Control], Awaitable[None]], account: str) -> None:
+        self._control, self._account = control, account
         self.now_ms = _START_MS
         self._settled_ms = _START_MS
 
@@ -75,14 +76,25 @@ class PaperMarket:
         await self._control(rq.SetRate(rate=Rate(symbol=SYMBOL, settlement_ms=self.now_ms + 500, rate=1.37e-4)))
         await self.wait(1_000)
 
+    async def give(self, amount: int) -> None:
+        """Lets somebody send money into the account."""
+        await self._control(rq.Give(account=self._account, asset=ASSET, amount=amount))
+
 
 async def stage_of(venue: Asking, control: Callable[[rq.Control], Awaitable[None]]) -> Stage:
     """Returns the stage of an account at a paper exchange that was set up by `stage_setup`."""
-    market = PaperMarket(control)
+    market = PaperMarket(control, venue.account)
     await market.wait(1)
     await venue.transfer(ASSET, _CAPITAL, "capital")
     return Stage(
-        venue, SYMBOL, _LOTS, now_ms=lambda: market.now_ms, wait=market.wait, settle=market.settle, prefix="card"
+        venue,
+        SYMBOL,
+        _LOTS,
+        now_ms=lambda: market.now_ms,
+        wait=market.wait,
+        settle=market.settle,
+        give=market.give,
+        prefix="card",
     )
 
 

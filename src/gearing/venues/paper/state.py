@@ -11,7 +11,7 @@ from gearing.venues.paper.books import FLAT, Margin, decimal_of, traded
 from gearing.venues.paper.draws import Draws
 from gearing.venues.paper.records import Account, Clock, Moved, Order, Position, Rate
 from gearing.venues.paper.setup import Listing, Setup
-from gearing.venues.protocol import Forced, FundingPayment, OrderWord, Quote, Report, Settled
+from gearing.venues.protocol import Forced, FundingPayment, OrderWord, Quote, Received, Report, Settled
 
 NEVER_MS = 2**63 - 1
 
@@ -45,6 +45,7 @@ class State:
         self.payments: dict[str, list[FundingPayment]] = {}
         self.forced: dict[str, list[Forced]] = {}
         self.transfers: dict[str, Moved] = {}
+        self.received: dict[str, list[Received]] = {}
         self.changed: dict[Key, msgspec.Struct | None] = {}
         self.reports: list[tuple[str, Report]] = []
         self.margin = Margin(self.listings, self.mark_of, setup.leverage)
@@ -169,6 +170,15 @@ class State:
         self.payments.setdefault(account, []).append(payment)
         self.pay(account, self.listings[payment.symbol].rules.asset, payment.amount)
         self.tell(account, payment)
+
+    def keep_received(self, account: str, asset: str, amount: int) -> None:
+        """Takes money that nobody asked for into a wallet."""
+        it = Received(
+            id=f"in{len(self.received.get(account, ())) + 1}", time_ms=self.now_ms, asset=asset, amount=amount
+        )
+        self.changed["received", f"{account}/{it.id}"] = it
+        self.received.setdefault(account, []).append(it)
+        self.pay(account, asset, amount)
 
     def keep_forced(self, account: str, forced: Forced) -> None:
         """Notes what the venue closed by itself, and reports it."""
