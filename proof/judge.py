@@ -66,6 +66,7 @@ class Judge:
                 given[one.asset] += one.amount
             if given != booked:
                 found.append(f"{name}: {dict(given)} came unasked, {dict(booked)} is booked")
+            found += self._ended(book)
             for running in book.tokens:
                 found += self._token(running) + self._holders(running)
         return found
@@ -96,6 +97,17 @@ class Judge:
         sent = [key for key in self.venue.state.orders if key.startswith(f"{book.name}/{incarnation}")]
         found = [] if book.state.halted.startswith("restore: ") else [f"{book.name}: is not halted after a restoration"]
         return found + ([f"{book.name}: sent {sent} after a restoration"] if sent else [])
+
+    def _ended(self, book: Book) -> list[str]:
+        """Returns who still holds something of an instrument in which trading has ended."""
+        state = self.venue.state
+        ended = {name for name, it in state.listings.items() if 0 < it.rules.delisted_ms <= state.now_ms}
+        return [
+            f"{token.name}: holds {leg.lots} lots of {symbol}, which has ended"
+            for token in book.tokens
+            for symbol, leg in zip(token.symbols, token.state.legs, strict=True)
+            if symbol in ended and leg.lots
+        ]
 
     def _is_resized(self, book: Book) -> bool:
         return any(self._holds_resized(token) for token in book.tokens)

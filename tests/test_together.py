@@ -31,10 +31,11 @@ from gearing.store.recompute import Portfolio, follow, recompute
 from gearing.store.records import BookLine
 from gearing.store.store import Store
 from gearing.store.verify import verify
-from gearing.venues.protocol import FundingPayment, Quote, Setting, Settled
+from gearing.venues.protocol import FundingPayment, InstrumentRules, Quote, Setting, Settled
 from tests.desks import Desk, stated
 from tests.lives import HOUR_MS, NOON_MS, token
 
+RULES = InstrumentRules(symbol="A", asset="USDT", lot="0.001")
 LOTS = some.lists(some.integers(-(10**12), 10**12), min_size=1, max_size=6)
 
 
@@ -240,6 +241,46 @@ def test_what_the_venue_closes_is_taken_from_the_side_of_the_sum():
     assert held(desk) == [14_999_999, 5_000_000, -10_000_000]
     assert spent(desk) == before - value_of(-20_000_001, Decimal("0.001"), 99.9, CEILING) - 101
     assert len(desk.alarms) == 2
+
+
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_what_they_hold_against_each_other_ends_with_the_instrument(comes_first):
+    """The venue closes their sum; the rest could be traded away by nobody, and would move with a mark that is none."""
+    desk = Desk(named("L", 3.0), named("M", 1.0), named("S", -1.5)).opened()
+    assert held(desk) == [30_000_000, 10_000_000, -15_000_000]
+    desk.quote(101.0)
+    before, ends = spent(desk), msgspec.structs.replace(RULES, delisted_ms=desk.now_ms)
+    forced = desk.forced(-25_000_000, price=101.0)
+    if comes_first:
+        desk.driver.on_forced(desk.book, forced)
+    desk.driver.on_rules(desk.book, [msgspec.structs.replace(ends, delisted_ms=desk.now_ms + 1)], desk.now_ms)
+    assert held(desk)[2] == -15_000_000  # not before it has ended
+    for _ in range(2):
+        desk.driver.on_rules(desk.book, [ends], desk.now_ms)
+    if not comes_first:
+        desk.driver.on_forced(desk.book, forced)
+    desk.take()
+    assert held(desk) == [0, 0, 0]
+    assert spent(desk) == before - value_of(-25_000_000, Decimal("0.001"), 101.0, CEILING)
+    assert desk.book.state.crossings == 2  # with that of their opening
+    # Nothing of it depended on who was first: each has what it would have at the last mark.
+    assert [one.state.nav for one in desk.tokens] == [103 * MINOR, 101 * MINOR, 98_50000000]
+    assert [one.state.status for one in desk.tokens] == ["halted"] * 3
+    assert sum("which has ended, was closed with the other tokens of its book at 101" in it for it in desk.alarms) == 3
+    assert differences(desk.book, stated(desk, {})) == ()
+
+
+def test_what_ended_is_not_closed_while_an_order_on_it_may_still_be_filled():
+    desk = two(3.0, -1.0)
+    (order,) = desk.quote(100.0)
+    ends = msgspec.structs.replace(RULES, delisted_ms=desk.now_ms)
+    desk.driver.on_rules(desk.book, [ends], desk.now_ms)
+    desk.take()
+    assert held(desk) == [10_000_000, -10_000_000]
+    desk.hear(desk.status(order, "cancelled", filled=0))
+    desk.driver.on_rules(desk.book, [ends], desk.now_ms)
+    desk.take()
+    assert held(desk) == [0, 0]
 
 
 def test_the_statement_is_held_against_their_sum():

@@ -39,6 +39,7 @@ from gearing.drive.tally import Tally
 from gearing.drive.together import (
     Portion,
     Wanted,
+    close_ended,
     funding_shares,
     held_at,
     positions,
@@ -309,6 +310,9 @@ class Driver:
     def on_rules(self, book: Book, rules: Sequence[InstrumentRules], now_ms: int) -> None:
         """Takes the venue's rules: lots of another size halt the book, an instrument that ended halts its token."""
         self.lots |= {rule.symbol: rule.lot for rule in rules}
+        for rule in rules:
+            if rule.symbol in book.shares and 0 < rule.delisted_ms <= now_ms:
+                close_ended(self, book, rule.symbol, now_ms)
         for running in book.tokens:
             asset, state = running.spec.token.settlement, running.state
             leaves = running.spec.chains.leaves(state)

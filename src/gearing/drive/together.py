@@ -8,6 +8,7 @@ venue closes by itself is taken from those on whose side the sum stands. Every s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import UNSET, UnsetType
 
 from gearing.core import book as bk
+from gearing.core import events as ev
 from gearing.core.book import LiveOrder, Purpose, Share, crossing_id, met, order_id, shared
 from gearing.core.events import Outcome
 from gearing.core.money import CEILING, accrued_of, value_of
@@ -92,13 +94,49 @@ def trade_together(
 def _cross(driver: Driver, book: Book, symbol: str, parts: Sequence[Share], now_ms: int) -> None:
     price, key = driver.market.price(symbol), crossing_id(book.state)
     driver.note(book, bk.Crossed(time_ms=now_ms, id=key, symbol=symbol, price=price, parts=tuple(parts)))
-    size = positions(book, symbol)[0].leg.lot_size
-    for side in (1, -1):  # what the buyers pay is what the sellers get
-        mine = [part for part in parts if part.lots * side > 0]
-        worth = value_of(sum(abs(part.lots) for part in mine), size, price, CEILING) * side
-        part_paid = shared(worth, [part.lots for part in mine])
-        for part, paid in zip(mine, part_paid, strict=True):
-            driver.fill(Portion(part, part.lots, 0, paid), key, price, now_ms)
+    for part, paid in zip(parts, _exchanged(parts, positions(book, symbol)[0].leg.lot_size, price), strict=True):
+        driver.fill(Portion(part, part.lots, 0, paid), key, price, now_ms)
+
+
+def _exchanged(parts: Sequence[Share], size: Decimal, price: float) -> list[int]:
+    """Returns what each pays of what changes hands, minor units: what the buyers pay is what the sellers get."""
+    found = [0] * len(parts)
+    for side in (1, -1):
+        mine = [k for k, part in enumerate(parts) if part.lots * side > 0]
+        lots = [parts[k].lots for k in mine]
+        worth = value_of(sum(map(abs, lots)), size, price, CEILING) * side
+        for k, paid in zip(mine, shared(worth, lots), strict=True):
+            found[k] = paid
+    return found
+
+
+def close_ended(driver: Driver, book: Book, symbol: str, now_ms: int) -> None:
+    """Closes what tokens of a book hold against each other of an instrument in which trading has ended.
+
+    The venue closes their sum alone: without this the rest of it could never be traded away again. It changes hands at
+    the last mark, free of charge.
+    """
+    at = [one for one in positions(book, symbol) if one.leg.lots]
+    crossed = met([-one.leg.lots for one in at])
+    if not any(crossed) or any(order.symbol == symbol for order in book.state.live.values()):
+        return
+    price, key = driver.market.price(symbol), crossing_id(book.state)
+    price = at[0].leg.mark if math.isnan(price) else price
+    gone = [(one, n) for one, n in zip(at, crossed, strict=True) if n]
+    parts = [
+        Share(
+            purpose=Purpose(token=one.running.name, leg=one.k, epoch=one.running.state.epoch, slice=0, attempt=0),
+            lots=n,
+        )
+        for one, n in gone
+    ]
+    driver.note(book, bk.Crossed(time_ms=now_ms, id=key, symbol=symbol, price=price, parts=tuple(parts)))
+    for (one, n), paid in zip(gone, _exchanged(parts, at[0].leg.lot_size, price), strict=True):
+        driver.effects.alarms.append(f"{one.running.name}: what it held of {symbol}, which has ended, was closed "
+                                     f"with the other tokens of its book at {price:,g}")  # fmt: skip
+        driver.apply(one.running, ev.Liquidated(time_ms=now_ms, leg=one.k, lots=n, price=price, charge=0, trade=key,
+                                                paid=paid))  # fmt: skip
+        driver.arm(one.running)
 
 
 def _send(driver: Driver, book: Book, symbol: str, wanted: Sequence[tuple[Wanted, int]], now_ms: int) -> None:
