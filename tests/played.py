@@ -25,7 +25,7 @@ class Venue:
 
     def __init__(self, log):
         self.log, self.fails, self.hidden, self.orders, self.arrives = log, [], False, {}, True
-        self.statements, self.lot, self.gifts = [], "0.001", []
+        self.statements, self.lot, self.gifts, self.forced = [], "0.001", [], []
         self.moved = {}
         self.settings, self.obeys = [Setting(leverage=20.0, margin_mode="cross")], True
 
@@ -74,7 +74,7 @@ class Venue:
         found = self.statements.pop(0) if self.statements else None
         if isinstance(found, Exception):
             raise found
-        lots = sum(order.lots for order in self.orders.values())
+        lots = sum(order.lots for order in self.orders.values()) + sum(one.lots for one in self.forced)
         positions, costs = {"A": lots} if lots else {}, {"USDT": 0}
         return found or Statement(
             time_ms=NOON_MS, positions=positions, wallet=self.wallet(), maintenance={}, costs=costs
@@ -98,7 +98,7 @@ class Venue:
         return []
 
     async def forced_trades(self, since_ms):
-        return []
+        return [one for one in self.forced if one.time_ms > since_ms]
 
     async def received(self, since_ms):
         return [one for one in self.gifts if one.time_ms > since_ms]

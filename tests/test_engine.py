@@ -6,6 +6,7 @@ import asyncio
 from contextlib import closing
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from proof.virtual import run
 
@@ -22,7 +23,7 @@ from gearing.drive.market import Market
 from gearing.store.database import connect, init_database
 from gearing.store.errors import BusyError
 from gearing.store.store import Store
-from gearing.venues.protocol import GatewayError, Received, RefusedError, Statement
+from gearing.venues.protocol import Forced, GatewayError, Received, RefusedError, Statement
 from tests.lives import CAPITAL, NOON_MS, UNITS, token
 from tests.played import VISIBILITY_MS, WINDOW_MS, Desk, Keeper, lived
 
@@ -256,8 +257,8 @@ def test_a_difference_that_nobody_explains_still_halts():
     assert desk.book.state.halted.startswith("reconciliation: C1: cash USDT")
 
 
-def test_what_came_in_the_millisecond_of_a_statement_is_not_missed():
-    """It came after the statement that agreed, and bears its time."""
+def lived_on(happens):
+    """A desk after five seconds; what happens comes right after the first statement that agreed, and bears its time."""
 
     async def whole():
         desk = Desk()
@@ -265,9 +266,21 @@ def test_what_came_in_the_millisecond_of_a_statement_is_not_missed():
         living = asyncio.ensure_future(desk.live(5.0))
         while desk.book.state.reconciled_ms == 0:
             await asyncio.sleep(0.01)
-        desk.venue.gifts.append(gift(1, 5, time_ms=desk.book.state.reconciled_ms))
+        happens(desk.venue, desk.book.state.reconciled_ms)
         await living
         return desk
 
-    desk = run(whole())
+    return run(whole())
+
+
+def test_what_came_in_the_millisecond_of_a_statement_is_not_missed():
+    desk = lived_on(lambda venue, now_ms: venue.gifts.append(gift(1, 5, time_ms=now_ms)))
     assert desk.book.state.received == {"USDT": 5}
+
+
+def test_what_was_closed_in_the_millisecond_of_a_statement_is_not_missed():
+    closed = Forced(trade_id="f1", symbol="A", lots=-10_000_000, price=100.0, charge=0, realised=0, time_ms=0,
+                    deleveraged=False)  # fmt: skip
+    desk = lived_on(lambda venue, now_ms: venue.forced.append(msgspec.structs.replace(closed, time_ms=now_ms)))
+    assert desk.book.state.forced == ("f1",)
+    assert desk.book.state.halted == ""

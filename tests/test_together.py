@@ -28,7 +28,7 @@ from gearing.drive.reconciling import differences
 from gearing.drive.together import funding_shares, unbooked
 from gearing.store.export import write_export
 from gearing.store.recompute import Portfolio, follow, recompute
-from gearing.store.records import BookLine
+from gearing.store.records import book_line_of
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.venues.protocol import FundingPayment, InstrumentRules, Quote, Setting, Settled
@@ -37,9 +37,6 @@ from tests.lives import HOUR_MS, NOON_MS, token
 
 RULES = InstrumentRules(symbol="A", asset="USDT", lot="0.001")
 LOTS = some.lists(some.integers(-(10**12), 10**12), min_size=1, max_size=6)
-
-
-book_line = msgspec.json.Decoder(BookLine).decode
 
 
 def named(symbol, target, **more):
@@ -61,7 +58,7 @@ def spent(desk):
 
 
 def book_events(desk, effects=None):
-    return [book_line(line.body).event for line in (effects or desk.effects).lines if line.stream == "book:main"]
+    return [book_line_of(line.body).event for line in (effects or desk.effects).lines if line.stream == "book:main"]
 
 
 @given(LOTS)
@@ -170,6 +167,35 @@ def test_an_order_that_would_raise_the_sum_is_not_sent_as_one_that_only_lowers()
     desk.driver.operate(desk.tokens[0], "close", "test", "test", desk.now_ms)
     (order,) = desk.take()
     assert (order.lots, order.reduces) == (-30_000_000, True)
+
+
+def test_two_that_close_one_after_the_other_may_only_lower_both():
+    """What the venue closed meanwhile, and did not tell, must not be sold a second time."""
+    desk = two(3.0, 1.0).opened()
+    for running in desk.tokens:
+        desk.driver.operate(running, "close", "test", "test", desk.now_ms)
+        desk.take()
+    first, second = desk.placed[-2:]
+    assert (first.lots, first.reduces, second.lots, second.reduces) == (-30_000_000, True, -10_000_000, True)
+    desk.hear(desk.trade(first), desk.status(first))
+    desk.driver.on_forced(desk.book, desk.forced(-4_000_000))
+    desk.hear(desk.trade(second, -6_000_000), desk.status(second, "cancelled", -6_000_000))
+    assert held(desk) == [0, 0]
+
+
+def test_what_lowers_beside_another_is_not_more_than_what_is_left():
+    def closed(desk, *tokens):
+        orders = []
+        for k in tokens:
+            desk.driver.operate(desk.tokens[k], "close", "test", "test", desk.now_ms)
+            orders += desk.take()
+        return [(order.lots, order.reduces) for order in orders]
+
+    desk = Desk(named("L", 1.0), named("M", 1.0), named("S", -0.5)).opened()
+    assert closed(desk, 0, 1) == [(-10_000_000, True), (-10_000_000, False)]
+    # What is bought beside it may be filled later, and until then 30 would be more than the 25 that are held.
+    desk = Desk(named("L", 3.0), named("M", 1.0), named("S", -1.5)).opened()
+    assert closed(desk, 2, 0) == [(15_000_000, False), (-30_000_000, False)]
 
 
 def settled(desk, lots, amount, *, rate=1e-4, mark=100.0, at_ms=NOON_MS + HOUR_MS):
@@ -367,7 +393,7 @@ def test_a_book_of_several_tokens_lives_for_weeks_and_everything_adds_up(tmp_pat
     verdict = verify(plan.database)
     assert verdict.breaches == ()
     with Store(plan.database) as store:
-        events = [book_line(line.body).event for line in store.lines("book:ONE")]
+        events = [book_line_of(line.body).event for line in store.lines("book:ONE")]
         assert any(isinstance(event, bk.Crossed) for event in events)
         assert any(isinstance(event, bk.OrderPlaced) and event.order.parts is not UNSET for event in events)
         checked = [event for event in events if isinstance(event, bk.Reconciled)]

@@ -71,6 +71,11 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[Share, ...] | UnsetType = UNSET
 
     @property
+    def rest(self) -> int:
+        """The lots that may still be filled, as far as the venue told."""
+        return (self.lots if self.ends is None else self.ends[1]) - self.filled
+
+    @property
     def shares(self) -> tuple[Share, ...]:
         """What each token has of it."""
         if self.parts is UNSET:

@@ -256,9 +256,10 @@ class Engine:
         """Asks for what the reports may have lost: settlements, and trades the venue made by itself."""
         book, venue = self.driver.books[name], self.venues[name]
         since_ms = min((leg.funded_ms for token in book.tokens for leg in token.state.legs), default=0)
-        for forced in await venue.forced_trades(book.state.reconciled_ms):
+        since_last_ms = book.state.reconciled_ms - 1  # what came in the millisecond of a statement may have come later
+        for forced in await venue.forced_trades(since_last_ms):
             self.driver.on_forced(book, forced)
-        for arrival in await venue.received(book.state.reconciled_ms - 1):  # those of the same ms may have come later
+        for arrival in await venue.received(since_last_ms):
             take_unasked(self.driver, book, arrival)
         settled = [one for symbol in sorted(book.shares) for one in await venue.settlements(symbol, since_ms)]
         payments = await venue.funding_payments(since_ms)

@@ -145,8 +145,8 @@ def _send(driver: Driver, book: Book, symbol: str, wanted: Sequence[tuple[Wanted
     shares, lots = tuple(one.share(n) for one, n in wanted), sum(n for _, n in wanted)
     # What lowers a token's position may raise the sum of them, which is all that the venue knows.
     held = sum(at.leg.lots for at in positions(book, symbol))
-    alone = not any(order.symbol == symbol for order in book.state.live.values())
-    lowers = alone and held * lots < 0 and abs(lots) <= abs(held)
+    live = [order.rest for order in book.state.live.values() if order.symbol == symbol]
+    lowers = held * lots < 0 and min((n * lots for n in live), default=0) >= 0 and abs(sum(live, lots)) <= abs(held)
     order = LiveOrder(id=order_id(book.state), symbol=symbol, lots=lots, purpose=shares[0].purpose,
                       reduces=lowers and all(one.order.reduces for one, _ in wanted))  # fmt: skip
     driver.send(book, order.among(shares), now_ms)
