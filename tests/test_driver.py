@@ -185,6 +185,14 @@ def test_what_the_venue_closed_by_itself_is_booked_once_and_told():
     assert order.lots == 10_000_000
 
 
+def test_what_the_venue_closed_of_what_no_token_holds_is_told():
+    desk = Desk().opened()
+    desk.driver.on_forced(desk.book, desk.forced(-10_000_000, symbol="B"))
+    desk.take()
+    assert desk.lots == [30_000_000]
+    assert desk.alarms == ["main: liquidated -10000000 lots of B, held by no token"]
+
+
 def test_a_difference_halts_the_book_is_journalled_and_traded_away_by_nobody():
     desk = Desk().opened()
     good = stated(desk, {"A": 30_000_000})

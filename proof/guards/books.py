@@ -36,6 +36,8 @@ BOOKS = (
     Guard("what comes in the same millisecond is not missed", _ENGINE, "received(since_last_ms)",
           "received(book.state.reconciled_ms)",
           "test_engine::test_what_came_in_the_millisecond_of_a_statement_is_not_missed"),
+    Guard("what is closed of what nobody holds is told", _DRIVER, "if not positions(book, forced.symbol):",
+          "if False:", "test_driver::test_what_the_venue_closed_of_what_no_token_holds_is_told"),
     Guard("what is closed in the same millisecond is not missed", _ENGINE, "forced_trades(since_last_ms)",
           "forced_trades(book.state.reconciled_ms)",
           "test_engine::test_what_was_closed_in_the_millisecond_of_a_statement_is_not_missed"),
