@@ -56,7 +56,7 @@ def test_nothing_is_published_without_units_and_the_next_first_unit_costs_the_in
 
 @pytest.mark.parametrize(
     ("limits", "words"),
-    [(gr.Limits(supply_cap=1_200.0), "the supply of T is capped at 1,200.00 units: 1,200.00 are left"),
+    [(gr.Limits(supply_cap=1_200.0), "the supply of T is capped at 1,200.00 units: 1,200.00000000 are left"),
      (gr.Limits(largest_exposure=400_000.0), "the exposure of T is capped at 400,000: 400,000 is left"),
      (gr.Limits(largest_order=400_000.0), "the largest order of T is 400,000, with what waits the hedge of this is "
                                           "600,000: at most 133,333.33 USDT may wait")],
@@ -129,10 +129,10 @@ def test_what_was_taken_back_or_returned_counts_against_no_cap():
         assert desk.primary.release("h1", f"h1.{n}", "as asked", desk.now_ms) == ""
     desk.ask("h1", "subscribe", 5_000 * MINOR)
     desk.window(part=0.5)  # half of it is returned
-    assert "2,500.00 is left" in desk.ask("h1", "subscribe", 4_000 * MINOR)
+    assert "2,500.00000000 is left" in desk.ask("h1", "subscribe", 4_000 * MINOR)
     desk.ask("h2", "subscribe", 3_000 * MINOR)
     desk.deposit("h3", 80_000)
-    assert "of all holders in T are capped at 8,000.00 USDT a day: 2,500.00 is left" in desk.ask(
+    assert "of all holders in T are capped at 8,000.00 USDT a day: 2,500.00000000 is left" in desk.ask(
         "h3", "subscribe", 4_000 * MINOR
     )
 

@@ -146,11 +146,12 @@ def test_a_request_can_be_taken_back_until_it_is_dealt():
 @pytest.mark.parametrize(
     ("terms", "amount", "words"),
     [
-        ({}, 90_000, "has 80,000.00 USDT free, and asks to pay 90,000.00"),
+        ({}, 90_000, "has 80,000.00000000 USDT free, and asks to pay 90,000.00000000"),
         ({"least": 100.0}, 50, "the least subscription of T is 100.00 USDT"),
-        ({"largest": 1_000.0}, 2_000, "the largest subscription of T is 1,000.00 USDT, this is 2,000.00"),
+        ({"largest": 1_000.0}, 2_000, "the largest subscription of T is 1,000.00 USDT, this is 2,000.00000000"),
         ({"holder_per_day": 5_000.0}, 6_000,
-         "of one holder in T are capped at 5,000.00 USDT a day: 5,000.00 is left, this is 6,000.00; it begins anew at"),
+         "of one holder in T are capped at 5,000.00 USDT a day: 5,000.00000000 is left, this is "
+         "6,000.00000000; it begins anew at"),
         ({"total_per_day": 5_000.0}, 6_000, "of all holders in T are capped at 5,000.00 USDT a day"),
     ],
 )  # fmt: skip
@@ -166,9 +167,8 @@ def test_caps_of_a_day_count_what_was_asked_and_begin_anew():
     for name in ("h1", "h2"):
         desk.deposit(name, 80_000)
         assert not isinstance(desk.ask(name, "subscribe", 4_000 * MINOR), str)
-    assert "1,000.00 is left, this is 2,000.00; it begins anew at 2026-01-02 00:00 UTC" in desk.ask(
-        "h1", "subscribe", 2_000 * MINOR
-    )
+    left = "1,000.00000000 is left, this is 1,000.00000001; it begins anew at 2026-01-02 00:00 UTC"
+    assert left in desk.ask("h1", "subscribe", 1_000 * MINOR + 1)
     assert "of all holders in T are capped" in desk.ask("h1", "subscribe", 1_000 * MINOR)
     desk.window()
     desk.quote(100.0, after_ms=12 * HOUR_MS)
@@ -177,7 +177,7 @@ def test_caps_of_a_day_count_what_was_asked_and_begin_anew():
 
 @pytest.mark.parametrize(
     ("limits", "words"),
-    [(gr.Limits(supply_cap=10_500.0), "the supply of T is capped at 10,500.00 units: 500.00 are left"),
+    [(gr.Limits(supply_cap=10_500.0), "the supply of T is capped at 10,500.00 units: 500.00000000 are left"),
      (gr.Limits(largest_exposure=3_100_000.0), "the exposure of T is capped at 3,100,000: 100,000 is left")],
 )  # fmt: skip
 def test_a_token_grows_to_its_caps_and_no_further(limits, words):

@@ -197,7 +197,7 @@ def test_who_wants_both_ways_at_once_loses_swing_and_fee():
     [
         (lambda desk: operate(desk, "halt"), "T is halted, and gives no quotes"),
         (lambda desk: desk.quote(106.0, after_ms=1_000), "T is trading, and gives no quotes until it has"),
-        (lambda desk: None, "h1 has 50,000.00 USDT free"),
+        (lambda desk: None, "h1 has 50,000.00000000 USDT free"),
     ],
 )  # fmt: skip
 def test_there_is_no_quote_while_something_stands_against_it(prepare, words):
@@ -223,7 +223,7 @@ def test_caps_count_what_was_dealt_at_once():
     desk = dealing(holder_per_day=12_000.0)
     taken(desk, quoted(desk))
     refused = quoted(desk)
-    assert "capped at 12,000.00 USDT a day: 2,000.00 is left" in refused
+    assert "capped at 12,000.00 USDT a day: 2,000.00000000 is left" in refused
     desk.window()
     assert quoted(desk) == refused  # the dealing account's own request is nobody's
 

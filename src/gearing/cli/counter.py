@@ -194,11 +194,13 @@ def transfer(
 
 
 def _pay(holder: str, amount: int, asset: str, reference: str, by: str | None, asking: Asking) -> None:
+    from gearing.core.money import as_text
     from gearing.desk.requests import Pay
 
     reference = _said(reference)
     wanted = Pay(holder=holder, asset=asset, amount=amount, reference=reference, by=named(by, reference))
-    effect = f"{holder} is {'credited' if amount > 0 else 'debited'} {abs(amount) / 10**8:,.2f} {asset}."
+    money = f"{as_text(abs(amount), grouped=True)} {asset}"
+    effect = f"{holder} is {'credited' if amount > 0 else 'debited'} {money}."
     _ask(wanted, holder, effect, {"asset": asset, "reference": reference}, asking)
 
 

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from gearing.core.dealing import Side, hedge_lots, worth
 from gearing.core.holder import Day, HolderState, Request
 from gearing.core.measured import exposure_of
-from gearing.core.money import to_float
+from gearing.core.money import MINOR, as_decimal, as_text, to_float
 from gearing.core.record import DAY_MS
 from gearing.drive.limits import maintenance
 from gearing.drive.running import Running
@@ -91,18 +91,23 @@ def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, mon
     asset = running.spec.token.settlement
     amount, noun = to_float(money), "subscription" if side == "subscribe" else "redemption"
     if terms.largest is not None and amount > terms.largest:
-        return f"the largest {noun} of {name} is {terms.largest:,.2f} {asset}, this is {amount:,.2f}"
+        return f"the largest {noun} of {name} is {terms.largest:,.2f} {asset}, this is {as_text(money, grouped=True)}"
     caps = (
         (terms.holder_per_day, of_day(holder.asked.get(name), now_ms, side), "of one holder"),
         (terms.total_per_day, asked.so_far(now_ms, side), "of all holders"),
     )
     for cap, used, whose in caps:
         if cap is not None and to_float(used) + amount > cap:
-            left = max(cap - to_float(used), 0.0)
             anew = datetime.fromtimestamp((now_ms // DAY_MS + 1) * 86_400, UTC)
-            return (f"{noun}s {whose} in {name} are capped at {cap:,.2f} {asset} a day: {left:,.2f} is left, "
-                    f"this is {amount:,.2f}; it begins anew at {anew:%Y-%m-%d %H:%M} UTC")  # fmt: skip
+            left, this = _left(cap - to_float(used)), as_text(money, grouped=True)
+            return (f"{noun}s {whose} in {name} are capped at {cap:,.2f} {asset} a day: {left} is left, this is "
+                    f"{this}; it begins anew at {anew:%Y-%m-%d %H:%M} UTC")  # fmt: skip
     return ""
+
+
+def _left(amount: float) -> str:
+    """Returns what is left of a cap, rounded down: so much may be asked for."""
+    return as_text(int(as_decimal(max(amount, 0.0)) * MINOR), grouped=True)
 
 
 def _too_big(running: Running, money: int) -> str:
@@ -113,9 +118,8 @@ def _too_big(running: Running, money: int) -> str:
         return ""
     limits, comes = spec.token.limits, worth(spec, state, (), "subscribe").units_for(money)
     if limits.supply_cap is not None and units + to_float(comes) > limits.supply_cap:
-        left = max(limits.supply_cap - units, 0.0)
-        return (f"the supply of {name} is capped at {limits.supply_cap:,.2f} units: {left:,.2f} are left, "
-                f"with what waits this is {to_float(comes):,.2f}")  # fmt: skip
+        return (f"the supply of {name} is capped at {limits.supply_cap:,.2f} units: {_left(limits.supply_cap - units)} "
+                f"are left, with what waits this is {as_text(comes, grouped=True)}")  # fmt: skip
     hedge = hedge_lots(spec, state, "subscribe", money, comes)
     sizes = [n * float(leg.lot) * leg.mark for n, leg in zip(hedge, state.legs, strict=True)]
     largest = max(map(abs, sizes), default=0.0)

@@ -20,7 +20,7 @@ from gearing.core.dealing import Side, bearing, worth
 from gearing.core.holder import Dealt, HolderEvent, HolderState, Kind, Request
 from gearing.core.holder_step import holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
-from gearing.core.money import MINOR, to_float
+from gearing.core.money import MINOR, as_text
 from gearing.core.netting import Ask, Given, Rates, match, settlement
 from gearing.core.step import BEHAVIOUR, why_not_dealt
 from gearing.drive.caps import Asked, why_refused
@@ -374,8 +374,9 @@ def _lacks(name: str, state: HolderState, running: Running, side: Side, amount: 
         return "a request is for more than nothing"
     asset = running.spec.token.settlement
     if side == "subscribe" and state.cash(asset) < amount:
-        return f"{name} has {to_float(state.cash(asset)):,.2f} {asset} free, and asks to pay {to_float(amount):,.2f}"
+        has, asks = as_text(state.cash(asset), grouped=True), as_text(amount, grouped=True)
+        return f"{name} has {has} {asset} free, and asks to pay {asks}"
     if side == "redeem" and state.units(running.name) < amount:
-        has = to_float(state.units(running.name))
-        return f"{name} has {has:,.8f} units of {running.name} free, and asks to redeem {to_float(amount):,.8f}"
+        has, asks = as_text(state.units(running.name), grouped=True), as_text(amount, grouped=True)
+        return f"{name} has {has} units of {running.name} free, and asks to redeem {asks}"
     return ""
