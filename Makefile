@@ -25,8 +25,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $(STAMP)
 
 run: setup ## Runs the demo: four tokens on an invented market, in a live table; Ctrl-C stops it, again goes on
-	@mkdir -p $(OUT)
-	@$(BIN)/gearing up --db $(OUT)/gearing-demo.db
+	@$(BIN)/gearing up
 
 study: setup ## Generates a year of BTC minute bars with funding, backtests the example token, writes its report
 	@mkdir -p $(OUT)

@@ -137,7 +137,9 @@ def standing(path: str | Path, kind: type[InputError] = InputError) -> Path:
     try:
         found = os.stat(path)
     except FileNotFoundError:
-        raise kind("there is no such file.", where=place, fix="Check the path.") from None
+        raise kind(
+            "there is no such file.", where=place, fix="`gearing up` makes a desk's; --db names another one."
+        ) from None
     except PermissionError:
         raise kind("no permission to read this file.", where=place, fix="Change its permissions.") from None
     except (OSError, ValueError) as error:
