@@ -101,9 +101,10 @@ class Holders(RuleBasedStateMachine):
 
     @rule(name=ANYBODY, share=st.integers(1, 130))
     def withdraw(self, name, share):
-        amount = self.desk.cash(name) * share // 100 if self.known(name) else 1
+        has = self.desk.cash(name) if self.known(name) else 0
+        amount = has * share // 100 if self.known(name) else 1
         done = self.say(Pay(holder=name, asset="USDT", amount=-amount, reference=self.reference(), by="ann"))
-        assert done is (amount > 0 and share <= 100 and self.known(name))
+        assert done is (0 < amount <= has)  # a hundredth more than a few minor units is no more
         self.brought[name] -= amount if done else 0
 
     @rule(name=WHO, share=SHARES)
@@ -176,11 +177,12 @@ class Holders(RuleBasedStateMachine):
     def hand_on(self, name, other, share, of_units):
         if not self.known(name):
             return
-        amount = (self.desk.units(name) if of_units else self.desk.cash(name)) * share // 100
+        has = self.desk.units(name) if of_units else self.desk.cash(name)
+        amount = has * share // 100
         wanted = HandOn(holder=name, other=other, token="T" if of_units else "", asset="" if of_units else "USDT",
                         amount=amount, reference=self.reference())  # fmt: skip
         done = self.say(wanted)
-        assert done is (amount > 0 and share <= 100 and name != other)
+        assert done is (0 < amount <= has and name != other)
         if done and not of_units:
             self.brought[name] -= amount
             self.brought[other] += amount
