@@ -190,7 +190,7 @@ def test_what_the_venue_closed_of_what_no_token_holds_is_told():
     desk.driver.on_forced(desk.book, desk.forced(-10_000_000, symbol="B"))
     desk.take()
     assert desk.lots == [30_000_000]
-    assert desk.alarms == ["main: liquidated -10000000 lots of B, held by no token"]
+    assert desk.alarms == ["main: the venue liquidated -10000000 lots of B, held by no token"]
 
 
 def test_a_difference_halts_the_book_is_journalled_and_traded_away_by_nobody():

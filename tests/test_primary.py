@@ -175,6 +175,16 @@ def test_caps_of_a_day_count_what_was_asked_and_begin_anew():
     assert not isinstance(desk.ask("h1", "subscribe", 4_000 * MINOR), str)
 
 
+def test_a_large_cap_is_kept_to_the_last_minor_unit():
+    """Of so much money a float64 no longer tells one minor unit."""
+    cap = 300_000_000
+    desk = market(token("A", primary=Terms(holder_per_day=float(cap))))
+    desk.deposit("h1", 2 * cap)
+    left = f"{cap:,}.00000000 is left, this is {cap:,}.00000001"
+    assert left in desk.ask("h1", "subscribe", cap * MINOR + 1)
+    assert not isinstance(desk.ask("h1", "subscribe", cap * MINOR), str)
+
+
 @pytest.mark.parametrize(
     ("limits", "words"),
     [(gr.Limits(supply_cap=10_500.0), "the supply of T is capped at 10,500.00 units: 500.00000000 are left"),

@@ -90,7 +90,7 @@ def test_one_stream_goes_to_stdout_as_it_stands(path, capfdbinary):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["journal", "verify", "none.db"], "none.db: there is no such file. `gearing up` makes a desk's; --db names"),
+        (["journal", "verify", "none.db"], "none.db: there is no such file. Check the path; `gearing up` starts"),
         (["journal", "verify", "text.db"], "text.db: this is no database of Gearing."),
         (["journal", "export", "desk.db", "--stream", "token:X"], "there is no stream 'token:X'. There are: book:main"),
         (["journal", "recompute", "none.jsonl"], "none.jsonl: there is no such file."),

@@ -138,7 +138,7 @@ def standing(path: str | Path, kind: type[InputError] = InputError) -> Path:
         found = os.stat(path)
     except FileNotFoundError:
         raise kind(
-            "there is no such file.", where=place, fix="`gearing up` makes a desk's; --db names another one."
+            "there is no such file.", where=place, fix="Check the path; `gearing up` starts a desk and makes one."
         ) from None
     except PermissionError:
         raise kind("no permission to read this file.", where=place, fix="Change its permissions.") from None

@@ -89,37 +89,38 @@ def why_refused(
 def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, money: int, now_ms: int) -> str:
     terms, name = running.spec.token.primary, running.name
     asset = running.spec.token.settlement
-    amount, noun = to_float(money), "subscription" if side == "subscribe" else "redemption"
-    if terms.largest is not None and amount > terms.largest:
-        return f"the largest {noun} of {name} is {terms.largest:,.2f} {asset}, this is {as_text(money, grouped=True)}"
+    this, noun = as_text(money, grouped=True), "subscription" if side == "subscribe" else "redemption"
+    if terms.largest is not None and money > _minor(terms.largest):
+        return f"the largest {noun} of {name} is {terms.largest:,.2f} {asset}, this is {this}"
     caps = (
         (terms.holder_per_day, of_day(holder.asked.get(name), now_ms, side), "of one holder"),
         (terms.total_per_day, asked.so_far(now_ms, side), "of all holders"),
     )
     for cap, used, whose in caps:
-        if cap is not None and to_float(used) + amount > cap:
+        if cap is not None and used + money > _minor(cap):
             anew = datetime.fromtimestamp((now_ms // DAY_MS + 1) * 86_400, UTC)
-            left, this = _left(cap - to_float(used)), as_text(money, grouped=True)
+            left = as_text(max(_minor(cap) - used, 0), grouped=True)
             return (f"{noun}s {whose} in {name} are capped at {cap:,.2f} {asset} a day: {left} is left, this is "
                     f"{this}; it begins anew at {anew:%Y-%m-%d %H:%M} UTC")  # fmt: skip
     return ""
 
 
-def _left(amount: float) -> str:
-    """Returns what is left of a cap, rounded down: so much may be asked for."""
-    return as_text(int(as_decimal(max(amount, 0.0)) * MINOR), grouped=True)
+def _minor(cap: float) -> int:
+    """Returns a cap in minor units, rounded down; it may be more than the ledger holds."""
+    return int(as_decimal(cap) * MINOR)
 
 
 def _too_big(running: Running, money: int) -> str:
     """Returns why a token is not to grow by so much money: supply, hedge, exposure, or margin as they would be."""
     state, spec, name = running.state, running.spec, running.name
-    units, equity = to_float(state.balances.units), to_float(state.equity)
+    units, equity = state.balances.units, to_float(state.equity)
     if units and equity <= 0:
         return ""
     limits, comes = spec.token.limits, worth(spec, state, (), "subscribe").units_for(money)
-    if limits.supply_cap is not None and units + to_float(comes) > limits.supply_cap:
-        return (f"the supply of {name} is capped at {limits.supply_cap:,.2f} units: {_left(limits.supply_cap - units)} "
-                f"are left, with what waits this is {as_text(comes, grouped=True)}")  # fmt: skip
+    if limits.supply_cap is not None and units + comes > _minor(limits.supply_cap):
+        rest = as_text(max(_minor(limits.supply_cap) - units, 0), grouped=True)
+        return (f"the supply of {name} is capped at {limits.supply_cap:,.2f} units: {rest} are left, with what waits "
+                f"this is {as_text(comes, grouped=True)}")  # fmt: skip
     hedge = hedge_lots(spec, state, "subscribe", money, comes)
     sizes = [n * float(leg.lot) * leg.mark for n, leg in zip(hedge, state.legs, strict=True)]
     largest = max(map(abs, sizes), default=0.0)

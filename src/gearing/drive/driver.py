@@ -284,16 +284,16 @@ class Driver:
             return
         self.note(book, bk.ForcedTold(time_ms=forced.time_ms, trade=forced.trade_id, symbol=forced.symbol,
                                       lots=forced.lots, deleveraged=forced.deleveraged))  # fmt: skip
-        kind = "deleveraged" if forced.deleveraged else "liquidated"
+        did = f"the venue {'deleveraged' if forced.deleveraged else 'liquidated'}"
         if not positions(book, forced.symbol):
-            self.effects.alarms.append(f"{book.name}: {kind} {forced.lots} lots of {forced.symbol}, held by no token")
+            self.effects.alarms.append(f"{book.name}: {did} {forced.lots} lots of {forced.symbol}, held by no token")
         for at, lots, charge, paid in split_forced(book, forced):
             running = at.running
             self.apply(running, ev.Liquidated(
                 time_ms=forced.time_ms, leg=at.k, lots=lots, price=forced.price, charge=charge, trade=forced.trade_id,
                 deleveraged=forced.deleveraged, paid=paid,
             ))  # fmt: skip
-            self.effects.alarms.append(f"{running.name}: the venue {kind} {lots} lots of {forced.symbol}")
+            self.effects.alarms.append(f"{running.name}: {did} {lots} lots of {forced.symbol}")
             if forced.deleveraged:
                 self._after_deleveraging(running, forced.time_ms)
             self.arm(running)

@@ -146,7 +146,7 @@ def _send(driver: Driver, book: Book, symbol: str, wanted: Sequence[tuple[Wanted
     # What lowers a token's position may raise the sum of them, which is all that the venue knows.
     held = sum(at.leg.lots for at in positions(book, symbol))
     live = [order.rest for order in book.state.live.values() if order.symbol == symbol]
-    lowers = held * lots < 0 and min((n * lots for n in live), default=0) >= 0 and abs(sum(live, lots)) <= abs(held)
+    lowers = held * lots < 0 and all(n * lots >= 0 for n in live) and abs(sum(live, lots)) <= abs(held)
     order = LiveOrder(id=order_id(book.state), symbol=symbol, lots=lots, purpose=shares[0].purpose,
                       reduces=lowers and all(one.order.reduces for one, _ in wanted))  # fmt: skip
     driver.send(book, order.among(shares), now_ms)
