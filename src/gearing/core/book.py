@@ -20,6 +20,7 @@ from gearing.core.money import apportioned
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _FORCED_KEPT = 255
+_FAILURES_KEPT = 255
 
 
 class Purpose(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +114,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
         crossings: how often tokens traded with each other; unset: never.
         received: of each asset, what came into the account unasked, in all; it is no token's. Unset: nothing.
         arrivals: when each of these came that the venue may still tell of, ms by its id; unset: none.
+        failures: inputs that could not be processed since the book was last resumed, ms by their digest; unset: none.
     """
 
     number: int = 0
@@ -129,6 +131,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     crossings: int | UnsetType = UNSET
     received: dict[str, int] | UnsetType = UNSET
     arrivals: dict[str, int] | UnsetType = UNSET
+    failures: dict[str, int] | UnsetType = UNSET
 
     def has_booked(self, arrival: str) -> bool:
         """Returns whether money that came in unasked is booked already, by the venue's id of it."""
@@ -219,6 +222,22 @@ class BookHalted(Event, frozen=True, kw_only=True, tag="book_halted"):
     reason: str
 
 
+class InputFailed(Event, frozen=True, kw_only=True, tag="input_failed"):
+    """An input could not be processed. Nothing of it was booked, and the book is halted until a person resumes it.
+
+    Args:
+        source: what kind of input, such as "trade" or "price".
+        digest: identifies the input, which is not processed again before the book is resumed.
+        input: as JSON, cut off where it is long.
+        error: what was raised.
+    """
+
+    source: str
+    digest: str
+    input: str
+    error: str
+
+
 class BookResumed(Event, frozen=True, kw_only=True, tag="book_resumed"):
     """A person looked, and lets the book trade again."""
 
@@ -283,6 +302,7 @@ BookEvent = (
     | OrderClosed
     | ForcedTold
     | BookHalted
+    | InputFailed
     | BookResumed
     | Reconciled
     | Received
@@ -363,8 +383,13 @@ def book_step(state: BookState, event: BookEvent) -> BookState:
             return msgspec.structs.replace(state, forced=(*state.forced[-_FORCED_KEPT:], event.trade))
         case BookHalted():
             return msgspec.structs.replace(state, halted=state.halted or f"{event.by}: {event.reason}")
+        case InputFailed(digest=digest):
+            failures = {} if state.failures is UNSET else state.failures
+            kept = dict(list(failures.items())[-_FAILURES_KEPT:])
+            halted = state.halted or f"fault: a {event.source} could not be processed ({event.error})"
+            return msgspec.structs.replace(state, halted=halted, failures={**kept, digest: event.time_ms})
         case BookResumed():
-            return msgspec.structs.replace(state, halted="")
+            return msgspec.structs.replace(state, halted="", failures=UNSET)
         case Received():
             return _received(state, event)
         case CashMoved(asset=asset, amount=amount):

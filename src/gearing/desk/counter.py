@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from gearing.core import holder as ho
 from gearing.core.dealing import bearing
 from gearing.core.holder import HolderState, Quote
 from gearing.core.holder_step import HolderError
 from gearing.core.money import as_text
-from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote
+from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote, is_rejected
 from gearing.drive.driver import Driver
 
 # Ids are opaque: names and addresses live elsewhere.
@@ -19,7 +20,11 @@ _ASSET = re.compile(r"[A-Za-z0-9]{1,32}")
 
 
 def answer(driver: Driver, wanted: AtCounter, now_ms: int) -> Answered:
-    """Steps what is asked, and returns the answer; what is refused leaves everything as it is."""
+    """Runs a command of a holder whole or not at all: what is rejected leaves every stream as it was."""
+    return driver.atomically(partial(_answer, driver, wanted, now_ms), is_rejected)
+
+
+def _answer(driver: Driver, wanted: AtCounter, now_ms: int) -> Answered:
     for name in (wanted.holder, wanted.other) if isinstance(wanted, HandOn) else (wanted.holder,):
         if not _ID.fullmatch(name):
             return _no("a holder's id is 1 to 64 letters, digits, - and _, and may have a sub-holder's after a /, not "
@@ -127,8 +132,7 @@ def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:
     if has < wanted.amount:
         return _no(f"{wanted.holder} has {as_text(has)} {wanted.token or wanted.asset} free", now_ms)
     stands = None if running is None else bearing(running.spec, running.state)
-    # Who receives comes first: only that can be refused, and then nothing was taken from anybody.
-    for name, sign, other in ((wanted.other, 1, wanted.holder), (wanted.holder, -1, wanted.other)):
+    for name, sign, other in ((wanted.holder, -1, wanted.other), (wanted.other, 1, wanted.holder)):
         amount = sign * wanted.amount
         units, cash = (amount, 0) if wanted.token else (0, amount)
         driver.primary.post(name, ho.Handed(time_ms=now_ms, token=wanted.token, units=units, asset=wanted.asset,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -26,8 +28,10 @@ from gearing.desk.requests import (
     Merge,
     Operate,
     TakeFees,
+    Wanted,
     answered_of,
     encode,
+    is_rejected,
     wanted_of,
 )
 from gearing.drive.running import Running
@@ -35,6 +39,8 @@ from gearing.errors import GearingError
 from gearing.store.errors import StoreError
 from gearing.store.records import Answer, NavKind, PutIn, Question, Request
 from gearing.store.store import Store, digest_of
+
+LOG = logging.getLogger("gearing.desk")
 
 # The database is looked at so often for what other processes ask; they wait about half of it.
 _POLL_S = 0.1
@@ -191,12 +197,25 @@ class Inbox:
         return running is not None and any(math.isnan(market.price(symbol)) for symbol in running.symbols)
 
     def carry_out(self, request: Request) -> Answered:
-        """Steps what a request asks for, and returns its answer."""
-        now_ms = self._engine.clock.now_ms()
+        """Runs a command whole or not at all, and returns its answer; whatever it raises is a rejection."""
+        now_ms, driver = self._engine.clock.now_ms(), self._engine.driver
         try:
             wanted = wanted_of(request.body)
-        except (msgspec.DecodeError, GearingError) as error:
+        except (msgspec.DecodeError, GearingError, OverflowError) as error:
             return Answered(done=False, words=f"the request cannot be read: {error}", time_ms=now_ms)
+        try:
+            return driver.atomically(partial(self._run, wanted, now_ms), is_rejected)
+        except GearingError as error:
+            return Answered(done=False, words=str(error), time_ms=now_ms)
+        except Exception as error:  # one command must not stop the desk
+            LOG.exception("a command failed: %r", wanted)
+            words = f"{type(error).__name__}: {error}"
+            driver.effects.alarms.append(f"internal error in a command of {request.principal}, which was rejected and "
+                                         f"changed nothing: {words}")  # fmt: skip
+            return Answered(done=False, words=f"Internal error ({words}). Nothing was changed. Report it to the "
+                            "operator of the desk, with the command.", time_ms=now_ms)  # fmt: skip
+
+    def _run(self, wanted: Wanted, now_ms: int) -> Answered:
         if isinstance(wanted, (TakeFees, Merge)):
             return issuer.answer(self._engine.driver, wanted, now_ms)
         if not isinstance(wanted, (Operate, Change)):

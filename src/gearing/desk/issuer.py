@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gearing.core.events import FeesHow
 from gearing.core.money import as_text
 from gearing.core.step import StepError
-from gearing.desk.requests import Answered, Merge, TakeFees
+from gearing.desk.requests import Answered, Merge, TakeFees, is_rejected
 from gearing.drive.driver import Driver
 from gearing.drive.fees import Taken, take_fees
 from gearing.drive.merging import Merger, merge
@@ -19,7 +21,11 @@ _DONE: dict[FeesHow, str] = {
 
 
 def answer(driver: Driver, wanted: TakeFees | Merge, now_ms: int) -> Answered:
-    """Carries out what the issuer asks for, and returns the answer; what is refused leaves holders as they are."""
+    """Runs a command of the issuer whole or not at all: what is rejected leaves every stream as it was."""
+    return driver.atomically(partial(_answer, driver, wanted, now_ms), is_rejected)
+
+
+def _answer(driver: Driver, wanted: TakeFees | Merge, now_ms: int) -> Answered:
     running = driver.by_name.get(wanted.token)
     if running is None:
         known = ", ".join(driver.by_name)

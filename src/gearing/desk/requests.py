@@ -183,6 +183,11 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     quote: Quote | None = None
 
 
+def is_rejected(answered: Answered) -> bool:
+    """Returns whether a command was rejected; nothing of it may stay."""
+    return not answered.done
+
+
 encode = msgspec.json.Encoder(order="deterministic").encode
 wanted_of = msgspec.json.Decoder(Wanted).decode
 answered_of = msgspec.json.Decoder(Answered).decode

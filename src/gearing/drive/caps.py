@@ -16,10 +16,13 @@ from gearing.core.money import MINOR, as_decimal, as_text, to_float
 from gearing.core.record import DAY_MS
 from gearing.drive.limits import maintenance
 from gearing.drive.running import Running
+from gearing.drive.undo import Restorable
 
 
-class Asked:
+class Asked(Restorable):
     """What all holders together asked of a token on the last day that anything was asked."""
+
+    __slots__ = ("day",)
 
     def __init__(self) -> None:
         self.day = Day(0)

@@ -6,30 +6,31 @@ makes an input's effects durable before anything of them is sent, and before the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from msgspec import UNSET
 
 from gearing.core import book as bk
 from gearing.core import events as ev
-from gearing.core.book import BookState, LiveOrder, Share, book_step, order_id
+from gearing.core.book import BookState, book_step
 from gearing.core.invariants import breaches
 from gearing.core.journal import Line, state_body, state_hash
 from gearing.core.measured import measure
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
-from gearing.core.step import BEHAVIOUR, StepError, step
+from gearing.core.step import BEHAVIOUR, step
 from gearing.core.terms import Spec
 from gearing.core.token import Token
-from gearing.core.trading import Order
 from gearing.core.watch import Watch, needs, watch
 from gearing.drive.breakers import OnDeleveraging, after_deleveraging
 from gearing.drive.effects import START, Effects, Head
-from gearing.drive.limits import refusal
+from gearing.drive.faults import isolated, run_isolated
 from gearing.drive.listing import findings
 from gearing.drive.market import Market
 from gearing.drive.merging import merge_by_rule
+from gearing.drive.orders import Orders
 from gearing.drive.primary import Primary
 from gearing.drive.reconciling import differences
 from gearing.drive.rolls import Rolls
@@ -37,8 +38,6 @@ from gearing.drive.running import Book, Running, why_halted
 from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
 from gearing.drive.together import (
-    Portion,
-    Wanted,
     close_ended,
     funding_shares,
     held_at,
@@ -48,10 +47,13 @@ from gearing.drive.together import (
     split_forced,
     trade_together,
 )
+from gearing.drive.undo import UndoLog
 from gearing.store.records import BookLine, Nav, NavKind
 from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, OrderStatus, Quote, Statement, Trade
 
 _MINUTE_MS = 60_000
+
+Result = TypeVar("Result")
 
 
 class Driver:
@@ -73,15 +75,17 @@ class Driver:
     ) -> None:  # fmt: skip
         self.starts = starts or Starts()
         self.market, self.nav_ms, self.on_deleveraging = market, nav_ms, on_deleveraging
+        self.undo = UndoLog()
         self.tally = Tally()
         self.tokens: list[Running] = []
         self.books: dict[str, Book] = {}
         self.by_name: dict[str, Running] = {}
         self.effects = Effects()
         self.lots: dict[str, str] = {}
+        self.orders = Orders(self)
         self.primary = Primary(self)
         self.rolls = Rolls(self)
-        self._wanting: dict[str, Book] = {}  # books whose tokens want to trade together
+        self.netting: dict[str, Book] = {}  # books whose tokens want to trade together
 
     # Taking up books and tokens.
 
@@ -116,7 +120,7 @@ class Driver:
         book.sees_shares()
         self.rolls.take_up(running)
         self.market.list_token(running.number, spec.chains.symbols)
-        self.arm(running)
+        run_isolated(self, book, "horizon", running.name, partial(self.arm, running))
         return running
 
     def launch(self, book: Book, spec: Spec, lots: tuple[str, ...], amount: int, units: int, now_ms: int) -> Running:
@@ -134,12 +138,51 @@ class Driver:
 
     def taken(self) -> Effects:
         """Returns what came of the inputs since the last call; they count as one instant, whose trades are netted."""
-        while self._wanting:
-            book = self._wanting.pop(next(iter(self._wanting)))
-            wanted, book.wanted = book.wanted, []
-            trade_together(self, book, wanted, self._ended)
+        while self.netting:
+            book = self.netting.pop(next(iter(self.netting)))
+            wanted, book.wanted = book.wanted, ()
+            if not run_isolated(self, book, "netting", [one.order for one in wanted],
+                                partial(trade_together, self, book, wanted, self.orders.ended)):  # fmt: skip
+                for running in dict.fromkeys(one.running for one in wanted):
+                    mine = [one.order for one in wanted if one.running is running]
+                    self.orders.withhold(running, mine, book.state.halted, wanted[0].time_ms)
         effects, self.effects = self.effects, Effects()
         return effects
+
+    # Units of work.
+
+    def atomically(self, work: Callable[[], Result], is_void: Callable[[Result], bool] = lambda _: False) -> Result:
+        """Runs a unit of work whole or not at all: if it raises, or its result is void, everything is as before.
+
+        Args:
+            work: changes tokens, books, holders and queues.
+            is_void: whether a result says that nothing was done, such as a rejection.
+        """
+        outer, self.effects = self.effects, Effects()
+        self.undo.begin()
+        is_kept = False
+        try:
+            result = work()
+            is_kept = not is_void(result)
+        finally:
+            inner, self.effects = self.effects, outer
+            if is_kept:
+                self.undo.commit()
+                outer.extend(inner)
+            else:
+                self.undo.rollback()
+        return result
+
+    def remember(self, running: Running) -> None:
+        """Records a token as it is, before a unit of work changes it."""
+        self.undo.remember(running, partial(self._rearm, running))
+
+    def _rearm(self, running: Running) -> None:
+        """Sets the barriers of a token that was put back."""
+        names = [name for name in running.spec.chains.symbols if name not in running.symbols]
+        self.market.disarm(running.number, names)
+        if running.horizon is not None:
+            self._set(running, running.horizon)
 
     # What comes in.
 
@@ -158,7 +201,9 @@ class Driver:
             return False
         self.tally.crossings += len(concerned)
         for number in sorted(concerned):
-            self.attend(self.tokens[number])
+            running = self.tokens[number]
+            if not run_isolated(self, running.book, "price", running.name, partial(self.attend, running), retries=True):
+                self._rearm(running)
         if expires:
             self.rolls.see_expired(now_ms)
         return True
@@ -184,6 +229,7 @@ class Driver:
         number = prices.time_ms // self.nav_ms
         publishes = number > running.nav_number
         if publishes:
+            self.remember(running)
             running.nav_number = number
             self.publish(running, "minute", prices.time_ms, prices.marks)
         struck = running.state
@@ -207,6 +253,7 @@ class Driver:
         if state.balances.units:
             self.effects.navs.append(Nav(running.name, time_ms, kind, state.nav, state.balances.units, marks))
 
+    @isolated
     def on_trade(self, book: Book, trade: Trade) -> None:
         """Books a fill, once."""
         order = book.state.live.get(trade.client_id)
@@ -215,11 +262,12 @@ class Driver:
         self.note(book, bk.Traded(time_ms=trade.time_ms, id=order.id, trade=trade.trade_id, lots=trade.lots,
                                   price=trade.price, commission=trade.commission))  # fmt: skip
         for portion in split_fill(book, order, trade):
-            self.fill(portion, trade.trade_id, trade.price, trade.time_ms)
-        self._close_if_whole(book, trade.client_id, trade.time_ms)
+            self.orders.fill(portion, trade.trade_id, trade.price, trade.time_ms)
+        self.orders.close_if_whole(book, trade.client_id, trade.time_ms)
         for share in order.shares:
             self.arm(self.by_name[share.purpose.token])
 
+    @isolated
     def on_status(self, book: Book, status: OrderStatus) -> None:
         """Takes the venue's word on an order; one that ended is closed once all its fills are booked."""
         order = book.state.live.get(status.client_id)
@@ -229,21 +277,24 @@ class Driver:
         if order.ends is None:
             self.note(book, bk.EndTold(time_ms=status.time_ms, id=order.id, outcome=outcome, filled=status.filled,
                                        words=status.reason))  # fmt: skip
-        self._close_if_whole(book, order.id, status.time_ms)
+        self.orders.close_if_whole(book, order.id, status.time_ms)
         if order.id in book.state.live:
             self.effects.fetches.append(order.id)
 
+    @isolated
     def on_refused(self, book: Book, client_id: str, words: str, now_ms: int) -> None:
         """Takes the venue's refusal: the order does not exist."""
         if client_id in book.state.live:
-            self._close(book, client_id, "rejected", words, now_ms)
+            self.orders.close(book, client_id, "rejected", words, now_ms)
 
+    @isolated
     def on_lost(self, book: Book, client_id: str, now_ms: int) -> None:
         """Takes it that an order never arrived: the venue knows none of its id, and it can no longer come."""
         order = book.state.live.get(client_id)
         if order is not None and order.filled == 0:
-            self._close(book, client_id, "lost", "", now_ms)
+            self.orders.close(book, client_id, "lost", "", now_ms)
 
+    @isolated
     def on_funding(self, book: Book, payment: FundingPayment, now_ms: int, *, is_asked: bool = True) -> None:
         """Books a settlement, once, on the size held at that instant.
 
@@ -278,6 +329,7 @@ class Driver:
             ))  # fmt: skip
             self.arm(running)
 
+    @isolated
     def on_forced(self, book: Book, forced: Forced) -> None:
         """Books what the venue closed by itself, once."""
         if forced.trade_id in book.state.forced:
@@ -298,6 +350,7 @@ class Driver:
                 self._after_deleveraging(running, forced.time_ms)
             self.arm(running)
 
+    @isolated
     def on_statement(self, book: Book, statement: Statement) -> None:
         """Journals how the venue's statement compares with the ledger: a difference halts (C1), none is traded (C2)."""
         found = differences(book, statement)
@@ -308,6 +361,7 @@ class Driver:
             self.note(book, bk.BookHalted(time_ms=statement.time_ms, by="reconciliation", reason=f"C1: {words}"))
             self.effects.alarms.append(f"{book.name}: halted, {words}")
 
+    @isolated
     def on_rules(self, book: Book, rules: Sequence[InstrumentRules], now_ms: int) -> None:
         """Takes the venue's rules: lots of another size halt the book, an instrument that ended halts its token."""
         self.lots |= {rule.symbol: rule.lot for rule in rules}
@@ -343,9 +397,11 @@ class Driver:
         if prices is not None and not running.state.is_working:
             self.publish(running, "rebalance", prices.time_ms, prices.marks)
         self.apply(running, ev.SpecificationChanged(time_ms=now_ms, token=token, by=by, reason=reason))
+        self.remember(running)
         running.goes_on_under(fresh)
         self.rolls.take_up(running)
         running.merges = False
+        self.undo.remember(running.book)
         running.book.sees_shares()
         self.market.list_token(running.number, fresh.chains.symbols)
         self.arm(running)
@@ -359,7 +415,8 @@ class Driver:
     def tell(self, running: Running, words: str) -> None:
         """Has a person read what concerns a token, once."""
         if words not in running.told:
-            running.told.add(words)
+            self.remember(running)
+            running.told |= {words}
             self.effects.alarms.append(f"{running.name}: {words}")
 
     # What goes out.
@@ -367,11 +424,8 @@ class Driver:
     def apply(self, running: Running, event: ev.TokenEvent) -> None:
         """Steps a token, journals what came of it, and places the orders it wants."""
         before = running.state
-        try:
-            done = step(running.spec, before, event)
-        except StepError as error:
-            self.effects.alarms.append(f"{running.name}: {error}")
-            raise
+        done = step(running.spec, before, event)
+        self.remember(running)
         body = state_body(done.state)
         line = Line(
             stream=running.stream, seq=running.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
@@ -390,11 +444,13 @@ class Driver:
         if broken:
             self.halt(running, "invariants", "; ".join(broken), event.time_ms)
         if done.orders:
-            self._place(running, done.orders, event.time_ms)
+            self.orders.place(running, done.orders, event.time_ms)
 
     def note(self, book: Book, event: bk.BookEvent) -> None:
         """Steps a book and journals it."""
-        book.state = book_step(book.state, event)
+        after = book_step(book.state, event)
+        self.undo.remember(book)
+        book.state = after
         body = state_body(book.state)
         line = BookLine(
             stream=book.stream, seq=book.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
@@ -408,6 +464,7 @@ class Driver:
         self._set(running, watch(running.spec, running.state, delay_of))
 
     def _set(self, running: Running, horizon: Watch) -> None:
+        self.remember(running)
         running.horizon, running.watched = horizon, running.state
         due_ms = min(float((running.nav_number + 1) * self.nav_ms), running.deals_ms)
         self.market.arm(running.number, running.symbols, horizon, due_ms)
@@ -418,83 +475,3 @@ class Driver:
             self.operate(running, "rebalance", "breaker", words, now_ms)
         else:
             self.halt(running, "breaker", words, now_ms)
-
-    def _place(self, running: Running, orders: Sequence[Order], now_ms: int) -> None:
-        """Sends what a step wants, or nothing of it: no basket is left with some of its legs."""
-        book, state = running.book, running.state
-        why = book.state.halted or next(filter(None, (refusal(running.spec, state, one) for one in orders)), "")
-        if why:
-            self._withhold(running, orders, why, now_ms)
-            return
-        for order in orders:
-            wanted = Wanted(running, order, now_ms)
-            if wanted.symbol in book.shares:  # what the others want at this instant is not known yet
-                book.wanted.append(wanted)
-                self._wanting[book.name] = book
-                continue
-            share = wanted.share(order.lots)
-            self.send(book, LiveOrder(id=order_id(book.state), symbol=wanted.symbol, lots=order.lots,
-                                      reduces=order.reduces, purpose=share.purpose), now_ms)  # fmt: skip
-
-    def _withhold(self, running: Running, orders: Sequence[Order], why: str, now_ms: int) -> None:
-        """Ends orders that must not be sent (R4). A flow is returned by that, anything else halts the token."""
-        if running.state.dealing is UNSET:
-            self.halt(running, "limits", f"R4: an order was not sent: {why}", now_ms)
-        elif running.state.status == "open":
-            self.effects.alarms.append(f"{running.name}: R4: the hedge of a flow was not sent: {why}")
-        for order in orders:
-            self._end(running, order.leg, order.epoch, order.slice, order.attempt, "withheld", why, now_ms)
-        self.primary.after(running, now_ms)
-
-    def send(self, book: Book, order: LiveOrder, now_ms: int) -> None:
-        """Intends an order; whoever runs the driver sends it once that is durable."""
-        self.note(book, bk.OrderPlaced(time_ms=now_ms, order=order))
-        self.effects.placed.append(order)
-
-    def fill(self, portion: Portion, trade: str, price: float, time_ms: int) -> None:
-        """Books what a token has of a trade."""
-        purpose = portion.share.purpose
-        running = self.by_name[purpose.token]
-        self.apply(running, ev.Filled(
-            time_ms=time_ms, leg=purpose.leg, epoch=purpose.epoch, slice=purpose.slice, attempt=purpose.attempt,
-            trade=trade, lots=portion.lots, price=price, commission=portion.charge, paid=portion.paid,
-        ))  # fmt: skip
-        self.rolls.take_up(running)  # what was bought may have expired before this was known
-
-    def _close_if_whole(self, book: Book, client_id: str, time_ms: int) -> None:
-        order = book.state.live[client_id]
-        if order.ends is not None and order.filled == order.ends[1]:
-            self._close(book, client_id, order.ends[0], order.ends[2], time_ms)
-
-    def _close(self, book: Book, client_id: str, outcome: ev.Outcome, words: str, time_ms: int) -> None:
-        order = book.state.live[client_id]
-        self.note(book, bk.OrderClosed(time_ms=time_ms, id=client_id, outcome=outcome, words=words))
-        self.effects.closed.append(client_id)
-        self.tally.orders[outcome] += 1
-        for share in order.shares:
-            self._ended(share, outcome, words, time_ms)
-
-    def _ended(self, share: Share, outcome: ev.Outcome, words: str, time_ms: int) -> None:
-        """Takes an order off its token, and goes on with what waited for that."""
-        p = share.purpose
-        running = self.by_name[p.token]
-        rolled = running.state.is_rolling
-        self._end(running, p.leg, p.epoch, p.slice, p.attempt, outcome, words, time_ms)
-        self.primary.after(running, time_ms)
-        if rolled and not running.state.is_rolling:  # what fell due with the roll was put off until now
-            self.attend(running)
-        else:
-            self.arm(running)
-
-    def _end(
-        self, running: Running, leg: int, epoch: int, slice_: int, attempt: int, outcome: ev.Outcome, words: str,
-        time_ms: int,
-    ) -> None:  # fmt: skip
-        before = running.state.status
-        self.apply(running, ev.OrderEnded(time_ms=time_ms, leg=leg, epoch=epoch, slice=slice_, attempt=attempt,
-                                          outcome=outcome, words=words))  # fmt: skip
-        if (before, running.state.status) == ("open", "halted"):
-            self.effects.alarms.append(f"{running.name}: halted, its orders ended {outcome} too often {words}".strip())
-        state = running.state
-        if state.status in {"wiped", "closing"} and state.rebalance is None and not state.is_flat:
-            self.tell(running, f"its position could not be closed, its orders end {outcome}; it is tried again")

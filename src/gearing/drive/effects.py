@@ -52,6 +52,17 @@ class Effects:
     def __bool__(self) -> bool:
         return bool(self.lines or self.fetches or self.alarms)
 
+    def extend(self, later: Effects) -> None:
+        """Adds what came of work that followed."""
+        self.lines += later.lines
+        self.states.update(later.states)
+        self.navs += later.navs
+        self.rebalances.update(later.rebalances)
+        self.placed += later.placed
+        self.closed += later.closed
+        self.fetches += later.fetches
+        self.alarms += later.alarms
+
     def append(self, stream: str, before: Head, time_ms: int, line: msgspec.Struct, state: bytes) -> Head:
         """Adds a line and the body of the state after it; returns the stream's new head."""
         body = body_of(line)

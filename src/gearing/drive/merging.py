@@ -123,6 +123,7 @@ def merge_by_rule(driver: Driver, running: Running, time_ms: int) -> None:
     rule, state = running.spec.token.consolidation, running.state
     if not state.balances.units:
         return
+    driver.remember(running)
     if time_ms // DAY_MS > running.looked_day:
         running.looked_day = time_ms // DAY_MS
         running.merges = rule is not None and 0.0 < to_float(state.nav) < rule.below

@@ -8,7 +8,7 @@ that one settlement gives, to the token and to each holder, is one transaction.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +27,7 @@ from gearing.drive.caps import Asked, why_refused
 from gearing.drive.effects import START
 from gearing.drive.quotes import Quotes
 from gearing.drive.running import Holder, Running
+from gearing.drive.undo import Restorable
 from gearing.store.records import HolderLine
 
 if TYPE_CHECKING:
@@ -47,6 +48,43 @@ class Accepted(NamedTuple):
     place: int
 
 
+class Waiting(NamedTuple):
+    """A request in a token's queue: its place among all requests of the desk, and whose it is."""
+
+    turn: int
+    holder: str
+
+
+class RequestQueue(Restorable):
+    """The requests that wait for one token, in the order of their turns.
+
+    Attributes:
+        waiting: by request id; changed in place, through the driver's undo log.
+        money: that its subscriptions set aside, minor units.
+    """
+
+    __slots__ = ("money", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, Waiting] = {}
+        self.money = 0
+
+    def sort(self) -> None:
+        """Puts the requests back in order, after some were added out of turn."""
+        by_turn = sorted(self.waiting.items(), key=lambda item: item[1].turn)
+        self.waiting.clear()
+        self.waiting.update(by_turn)
+
+
+class _Progress(Restorable):
+    """The last turn that was given out, and how many requests were dealt at the last instant of a dealing."""
+
+    __slots__ = ("dealt", "dealt_ms", "turn")
+
+    def __init__(self) -> None:
+        self.turn, self.dealt_ms, self.dealt = 0, 0, 0
+
+
 class Primary:
     """The primary market of all tokens of a driver.
 
@@ -56,19 +94,16 @@ class Primary:
     """
 
     def __init__(self, driver: Driver, holders: Iterable[Holder] = ()) -> None:
-        self._driver = driver
+        self._driver, self._undo = driver, driver.undo
         self.holders: dict[str, Holder] = {}
         self.supply: dict[str, int] = {}
-        self._queues: dict[str, dict[str, str]] = {}
+        self._queues: defaultdict[str, RequestQueue] = defaultdict(RequestQueue)
         self._asked: defaultdict[str, Asked] = defaultdict(Asked)
-        self._waits: Counter[str] = Counter()  # money of the subscriptions that wait, by token
-        self._turn = 0
-        self._given_ms, self._given = 0, 0  # how many were given something at that instant
+        self._progress = _Progress()
         for holder in holders:
             self._take_up(holder)
-        for token, queue in self._queues.items():
-            by_turn = sorted(queue.items(), key=lambda item: self._request(*item).turn)
-            self._queues[token] = dict(by_turn)
+        for queue in self._queues.values():
+            queue.sort()
         self.quotes = Quotes(driver, self)
 
     # What comes in.
@@ -86,8 +121,10 @@ class Primary:
             stream=holder.stream, seq=holder.head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR, event=event,
             entry=done.entry, state=state_hash(body),
         )  # fmt: skip
+        self._undo.remember(holder)
+        if name not in self.holders:
+            self._undo.set_item(self.holders, name, holder)
         before, holder.state = holder.state, done.state
-        self.holders[name] = holder
         holder.head = self._driver.effects.append(holder.stream, holder.head, event.time_ms, line, body)
         if isinstance(event, (ho.Requested, ho.Dealt, ho.Released)):
             request_id = event.request.id if isinstance(event, ho.Requested) else event.id
@@ -131,7 +168,7 @@ class Primary:
         if lacks:
             return lacks
         good = self._driver.market.is_good(running.symbols, now_ms)
-        asked, waits = self._asked[running.name], self._waits[running.name]
+        asked, waits = self._asked[running.name], self._queues[running.name].money
         lent = -self.quotes.stands(running)
         if lent > 0:
             waits += lent * running.state.nav // MINOR
@@ -148,20 +185,23 @@ class Primary:
             money: what counts against the caps of the day, minor units.
             now_ms: the time.
         """
-        self._turn += 1
+        self._undo.remember(self._progress)
+        self._progress.turn += 1
         made = Request(id=f"{name}.{self.state_of(name).accepted + 1}", token=running.name, side=side,
-                       asset=running.spec.token.settlement, amount=amount, turn=self._turn,
+                       asset=running.spec.token.settlement, amount=amount, turn=self._progress.turn,
                        accepted_ms=now_ms, money=money)  # fmt: skip
         self.post(name, ho.Requested(time_ms=now_ms, request=made, money=money))
         self.count(running, side, money, now_ms)
-        queue = self._queues.setdefault(running.name, {})
-        queue[made.id] = name
+        queue = self._queues[running.name].waiting
+        self._undo.set_item(queue, made.id, Waiting(made.turn, name))
         self.call(running, now_ms)
         return Accepted(made.id, len(queue))
 
     def count(self, running: Running, side: Side, money: int, now_ms: int) -> None:
         """Counts what was asked against the day's caps of a token."""
-        self._asked[running.name].count(now_ms, side, money)
+        asked = self._asked[running.name]
+        self._undo.remember(asked)
+        asked.count(now_ms, side, money)
 
     def state_of(self, name: str) -> HolderState:
         """Returns a holder's state; of one that never came, an empty one."""
@@ -191,14 +231,14 @@ class Primary:
             return
         if not running.book.state.live:
             self.quotes.square(running, now_ms)
-        sides = {self._request(*item).side for item in self._queues.get(running.name, {}).items()}
+        sides = {request.side for request in self._requests(running.name)}
         open_to = [side for side in sides if not why_not_dealt(running.state, side)]
         if (running.book.state.live or running.state.is_working) and sides:  # orders end soon; the next price asks
             return
         if running.book.state.halted or not open_to:
             self.call(running, now_ms)
             return
-        if self._given_ms == now_ms and self._given >= _ENOUGH:
+        if self._progress.dealt_ms == now_ms and self._progress.dealt >= _ENOUGH:
             return
         self._deal(running, prices, open_to, now_ms)
 
@@ -212,6 +252,7 @@ class Primary:
         asks, rates = running.flow, _rates(running)
         done = settlement(running.spec, running.state, asks, rates)
         self._driver.apply(running, ev.DealingSettled(time_ms=now_ms, units=done.units, cash=done.cash, fee=done.fee))
+        self._driver.remember(running)
         running.flow = ()
         self._give(running, done.given, "hedged", now_ms)
         for ask in asks:  # what was not hedged is returned
@@ -226,6 +267,7 @@ class Primary:
         driver.publish(running, "dealing", prices.time_ms, prices.marks, accrues=True)
         if running.state.status != "open":
             return
+        driver.remember(running)
         running.deals_ms = math.inf
         accrued = self.run_up(running, prices)
         asks = [ask for ask in self._asks(running.name) if ask.side in open_to]
@@ -255,6 +297,7 @@ class Primary:
     def _finish(self, running: Running, now_ms: int) -> None:
         """Ends what waits for a token that ended: redemptions of a closed one are paid out, all else is released."""
         asks, rates = self._asks(running.name), _rates(running)
+        self._driver.remember(running)
         running.deals_ms = math.inf
         for ask in asks:
             request = self._request(ask.id, ask.holder)
@@ -275,43 +318,58 @@ class Primary:
 
     def _give(self, running: Running, given: Sequence[Given], kind: Kind, now_ms: int) -> None:
         stands = bearing(running.spec, running.state)
-        self._given = len(given) + (self._given if self._given_ms == now_ms else 0)
-        self._given_ms = now_ms
+        progress = self._progress
+        self._undo.remember(progress)
+        progress.dealt = len(given) + (progress.dealt if progress.dealt_ms == now_ms else 0)
+        progress.dealt_ms = now_ms
         for one in given:
             ask = one.ask
             event = Dealt(time_ms=now_ms, id=ask.id, kind=kind, units=one.units, cash=one.cash, fee=one.fee,
                           bearing=stands)  # fmt: skip
             self.post(ask.holder, event)
             if ask.id not in self.holders[ask.holder].state.requests:
-                self._queues[running.name].pop(ask.id, None)
+                self._leave(running.name, ask.id)
 
     def _count(self, state: HolderState, request_id: str, sign: int) -> None:
         request = state.requests.get(request_id)
         if request is not None and request.side == "subscribe":
-            self._waits[request.token] += sign * request.amount
+            queue = self._queues[request.token]
+            self._undo.remember(queue, queue.sort)
+            queue.money += sign * request.amount
 
     def _end(self, request: Request, name: str, words: str, now_ms: int) -> None:
         self.post(name, ho.Released(time_ms=now_ms, id=request.id, words=words))
-        self._asked[request.token].returned(request)
-        self._queues[request.token].pop(request.id, None)
+        asked = self._asked[request.token]
+        self._undo.remember(asked)
+        asked.returned(request)
+        self._leave(request.token, request.id)
+
+    def _leave(self, token: str, request_id: str) -> None:
+        """Takes a request off its queue; if that is undone, the queue is put in order again."""
+        queue = self._queues[token]
+        self._undo.remember(queue, queue.sort)
+        self._undo.delete_item(queue.waiting, request_id)
 
     def first_ms(self, token: str, now_ms: int) -> int:
         """Returns when the first of a token's requests that wait was accepted; its window goes on over a restart."""
-        waits = (self._request(*item).accepted_ms for item in self._queues.get(token, {}).items())
-        return min(waits, default=now_ms)
+        return min((request.accepted_ms for request in self._requests(token)), default=now_ms)
 
     def call(self, running: Running, now_ms: int) -> None:
         """Sets when a token's flows are dealt next: at the end of the window, if anything waits."""
         window_ms = running.spec.token.primary.window_ms
-        waits = bool(self._queues.get(running.name)) or self.quotes.is_open(running)
+        waits = bool(self._queues[running.name].waiting) or self.quotes.is_open(running)
         deals_ms = float((now_ms // window_ms + 1) * window_ms) if waits else math.inf
         if deals_ms != running.deals_ms:
+            self._driver.remember(running)
             running.deals_ms = deals_ms
             self._driver.arm(running)
 
     def _asks(self, token: str) -> list[Ask]:
-        found = (self._request(*item) for item in self._queues.get(token, {}).items())
-        return [Ask(self._queues[token][one.id], one.id, one.side, one.amount) for one in found]
+        waiting = self._queues[token].waiting
+        return [Ask(waiting[one.id].holder, one.id, one.side, one.amount) for one in self._requests(token)]
+
+    def _requests(self, token: str) -> list[Request]:
+        return [self._request(name, one.holder) for name, one in self._queues[token].waiting.items()]
 
     def _request(self, request_id: str, name: str) -> Request:
         return self.holders[name].state.requests[request_id]
@@ -340,25 +398,24 @@ class Primary:
 
     def drop_ended(self, running: Running) -> None:
         """Takes off the queue what has ended by itself: a redemption of which a merger left nothing."""
-        queue = self._queues.get(running.name, {})
-        self._queues[running.name] = {
-            request: name for request, name in queue.items() if request in self.holders[name].state.requests
-        }
+        queue = self._queues[running.name].waiting
+        for request_id in [key for key, one in queue.items() if key not in self.holders[one.holder].state.requests]:
+            self._leave(running.name, request_id)
 
     def _count_units(self, account: str, amount: int) -> None:
         if account.startswith(_UNITS):
             _, token, where = account.split(":")
             if where in ho.OWN:
-                self.supply[token] = self.supply.get(token, 0) + amount
+                self._undo.set_item(self.supply, token, self.supply.get(token, 0) + amount)
 
     def _take_up(self, holder: Holder) -> None:
         self.holders[holder.name] = holder
         for account, amount in holder.state.balances.items():
             self._count_units(account, amount)
         for request in holder.state.requests.values():
-            self._queues.setdefault(request.token, {})[request.id] = holder.name
+            self._queues[request.token].waiting[request.id] = Waiting(request.turn, holder.name)
             self._count(holder.state, request.id, 1)
-            self._turn = max(self._turn, request.turn)
+            self._progress.turn = max(self._progress.turn, request.turn)
         for token, day in holder.state.asked.items():
             self._asked[token].add(day)
 

@@ -72,7 +72,8 @@ class Quotes:
             now_ms: the time.
         """
         state = self._primary.state_of(name)
-        self._given = {key: one for key, one in self._given.items() if one.until_ms >= now_ms}
+        for key in [key for key, one in self._given.items() if one.until_ms < now_ms]:
+            self._driver.undo.delete_item(self._given, key)
         own = [key for key in self._given if state.quote(key) is not None]
         if len(own) >= _OPEN_MAX:
             return f"{name} has {len(own)} quotes open; take one, or wait until one has ended"
@@ -85,7 +86,7 @@ class Quotes:
         if why or isinstance(quote, str):
             return why
         self._primary.post(name, Quoted(time_ms=now_ms, quote=quote))
-        self._given[quote.id] = quote
+        self._driver.undo.set_item(self._given, quote.id, quote)
         return quote
 
     def take(self, name: str, quote_id: str, now_ms: int) -> Quote | str:
@@ -248,7 +249,7 @@ class Quotes:
                          bearing=priced.bearing)  # fmt: skip
         theirs = msgspec.structs.replace(mine, id="", units=-mine.units, cash=-mine.cash, other=name, money=0,
                                          lends=True)  # fmt: skip
-        self._given.pop(quote_id, None)
+        self._driver.undo.delete_item(self._given, quote_id)
         self._primary.post(name, mine)
         self._primary.post(DEALER, theirs)
         self._primary.count(running, quote.side, money, now_ms)

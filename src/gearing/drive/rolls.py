@@ -71,7 +71,8 @@ class Rolls:
             for symbol in running.spec.chains.expired(running.state, now_ms):
                 words = f"{symbol} expired while it was held"
                 if words not in running.told:
-                    running.told.add(words)
+                    self._driver.remember(running)
+                    running.told |= {words}
                     self._driver.halt(running, "guard", words, now_ms)
 
 

@@ -16,12 +16,13 @@ from gearing.core.state import TokenState
 from gearing.core.terms import Spec
 from gearing.core.watch import Watch
 from gearing.drive.effects import Head
+from gearing.drive.undo import Restorable
 
 if TYPE_CHECKING:
     from gearing.drive.together import Wanted
 
 
-class Running:
+class Running(Restorable):
     """A token as the driver runs it."""
 
     __slots__ = (
@@ -64,7 +65,7 @@ class Running:
         self.looked_day, self.merges = 0, False
         self.why = ""
         # What was said of its rolls and instruments already, so that it is said once.
-        self.told: set[str] = set()
+        self.told: frozenset[str] = frozenset()
 
     @property
     def last(self) -> Measured | None:
@@ -76,7 +77,7 @@ class Running:
         self.spec, self.rolls = spec, any(spec.chains.leaves_ms)
 
 
-class Book:
+class Book(Restorable):
     """A venue account as the driver runs it."""
 
     __slots__ = ("head", "name", "shares", "state", "stream", "tokens", "wanted")
@@ -86,7 +87,7 @@ class Book:
         self.stream = f"book:{name}"
         self.tokens: list[Running] = []
         self.shares: set[str] = set()  # instruments that more than one of its tokens holds, or may hold
-        self.wanted: list[Wanted] = []  # what they want of those at this instant
+        self.wanted: tuple[Wanted, ...] = ()  # what they want of those at this instant
 
     def sees_shares(self) -> None:
         """Takes which instruments more than one of its tokens may hold."""
@@ -94,7 +95,7 @@ class Book:
         self.shares = {name for name in names if names.count(name) > 1}
 
 
-class Holder:
+class Holder(Restorable):
     """A holder as the driver runs it."""
 
     __slots__ = ("head", "name", "state", "stream")

@@ -95,7 +95,7 @@ def _cross(driver: Driver, book: Book, symbol: str, parts: Sequence[Share], now_
     price, key = driver.market.price(symbol), crossing_id(book.state)
     driver.note(book, bk.Crossed(time_ms=now_ms, id=key, symbol=symbol, price=price, parts=tuple(parts)))
     for part, paid in zip(parts, _exchanged(parts, positions(book, symbol)[0].leg.lot_size, price), strict=True):
-        driver.fill(Portion(part, part.lots, 0, paid), key, price, now_ms)
+        driver.orders.fill(Portion(part, part.lots, 0, paid), key, price, now_ms)
 
 
 def _exchanged(parts: Sequence[Share], size: Decimal, price: float) -> list[int]:
@@ -149,7 +149,7 @@ def _send(driver: Driver, book: Book, symbol: str, wanted: Sequence[tuple[Wanted
     lowers = held * lots < 0 and all(n * lots >= 0 for n in live) and abs(sum(live, lots)) <= abs(held)
     order = LiveOrder(id=order_id(book.state), symbol=symbol, lots=lots, purpose=shares[0].purpose,
                       reduces=lowers and all(one.order.reduces for one, _ in wanted))  # fmt: skip
-    driver.send(book, order.among(shares), now_ms)
+    driver.orders.send(book, order.among(shares), now_ms)
 
 
 class Portion(NamedTuple):
