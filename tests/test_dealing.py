@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import gearing as gr
 from gearing.core import events as ev
-from gearing.core.dealing import bounds
+from gearing.core.dealing import worth
+from gearing.core.flow_result import flow_result
 from gearing.core.money import MINOR
 from gearing.core.record import DAY_MS
 from gearing.core.step import StepError
@@ -18,6 +19,11 @@ from tests.lives import HOUR_MS, UNITS, Life, token
 
 BAD, RATE = 0.001, 5e-4
 COSTS = gr.Costs(half_spread=BAD, taker_fee=RATE)
+
+
+def result_of(life, taken=None):
+    dealing = life.state.dealing
+    return flow_result(life.state, worth(life.spec, life.state, dealing.accrued, dealing.side), taken)
 
 
 class Dealt(Life):
@@ -44,7 +50,7 @@ class Dealt(Life):
 
     def settle(self, fee=0):
         """Gives the flow all that it is worth; returns the event."""
-        most, dealing = bounds(self.spec, self.state), self.state.dealing
+        most, dealing = result_of(self), self.state.dealing
         if dealing.side == "subscribe":
             event = ev.DealingSettled(time_ms=self.now_ms, units=most.gives, fee=fee,
                                       cash=most.accepted if most.gives else 0)  # fmt: skip
@@ -149,7 +155,7 @@ def test_nobody_takes_out_what_is_in_on_the_way():
 def test_more_than_a_flow_is_worth_is_given_to_nobody(more):
     life = Dealt().opened()
     life.hedge(life.begin("subscribe", 10_000 * MINOR))
-    most = bounds(life.spec, life.state)
+    most = result_of(life)
     units, cash = more
     with pytest.raises(StepError, match="is worth"):
         life.do(ev.DealingSettled(time_ms=life.now_ms, units=most.gives + units, cash=most.accepted + cash, fee=0))

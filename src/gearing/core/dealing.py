@@ -25,10 +25,11 @@ from msgspec import UNSET
 
 from gearing.core import attribution as att
 from gearing.core import events as ev
-from gearing.core.formulas import TOUCH, whole_lots
+from gearing.core.flow_result import FlowResult, can_trade, covered_pnl, excess_lots, flow_result
+from gearing.core.formulas import whole_lots
 from gearing.core.holder import Bearing
 from gearing.core.ledger import CAPITAL, DEALT, FEES, FLOWS, HELD, ISSUED, RESERVE, WALLET
-from gearing.core.legs import EQUITY, LEAST, LOT, WEIGHT
+from gearing.core.legs import EQUITY, LOT, WEIGHT
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import CEILING, FLOOR, MINOR, accrued_of, share_of, to_float, to_minor
 from gearing.core.portfolio import exposure, index_at
@@ -61,18 +62,6 @@ class Worth(NamedTuple):
     def money_for(self, units: int) -> int:
         """Returns the money that units are worth, rounded down."""
         return units * self.equity // self.units
-
-
-class Bounds(NamedTuple):
-    """The most that a hedged flow is given, from which every part of it is rounded down.
-
-    Args:
-        accepted: money (without fees) or units of the flow that were hedged; the rest is returned.
-        gives: units created, or money paid out before fees.
-    """
-
-    accepted: int
-    gives: int
 
 
 def run_up(spec: Spec, state: TokenState, accrued: tuple[float, ...], rounding: str) -> int:
@@ -131,7 +120,7 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
     if any(crossed):
         work.traded_within()
     rest = tuple(
-        lots - here if ends or _can_trade(spec, work, k, lots - here) else 0
+        lots - here if ends or can_trade(spec, work.legs[k], k, lots - here) else 0
         for k, (lots, here) in enumerate(zip(sought, crossed, strict=True))
     )
     wanted = tuple(here + lots for here, lots in zip(crossed, rest, strict=True))
@@ -148,15 +137,7 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
     )
     if not attempts:
         return work.finished(dealings=number, rebalance=None), ()
-    v, x = work.arrays()
-    held = float(exposure(x, MARK) / v[EQUITY]) if v[EQUITY] > 0.0 else spec.terms.target
-    running = Rebalance(
-        epoch=state.epoch + 1, reason=DEALING, aim=held, edge=0.0, side=0.0, restores=False,
-        decided_ms=event.time_ms, prices=tuple(leg.mark for leg in work.legs), cut=False, attempts=attempts,
-    )  # fmt: skip
-    rolls = (0 if state.rolls is UNSET else state.rolls) + 1
-    after = work.finished(dealings=number, rebalance=running, epoch=running.epoch, rolls=rolls)
-    return after, orders_of(after)
+    return _trade_hedge(spec, work, attempts, event.time_ms, dealings=number)
 
 
 def hedged(work: Working, k: int, lots: int) -> None:
@@ -168,51 +149,54 @@ def hedged(work: Working, k: int, lots: int) -> None:
     work.dealing = msgspec.structs.replace(dealing, lots=traded)
 
 
-def bounds(spec: Spec, state: TokenState, taken: int | None = None) -> Bounds:
-    """Returns the most that the flow under way is given at the marks of now, once its hedge has ended.
+def begin_unwinding(spec: Spec, work: Working, now_ms: int) -> tuple[TokenState, tuple[Order, ...]]:
+    """Begins to trade back what was filled beyond the part of a flow that is dealt.
 
-    Args:
-        spec, state: the token, with a flow whose orders have all ended.
-        taken: money without fees that is taken in the end, where some of what was hedged is returned all the same,
-            since its share would not be worth a unit; None: all that was hedged.
+    Raises:
+        ValueError: there is nothing to unwind.
     """
-    dealing = state.dealing
-    if dealing is UNSET or state.is_working:
-        raise ValueError("no flow has been hedged")
-    made = -state.balances.flows - (dealing.amount if dealing.side == "subscribe" else 0)
-    part = filled_part(dealing)
-    price = worth(spec, state, dealing.accrued, dealing.side)
-    if state.status in {"wiped", "closed"} or price.equity <= 0 or part == 0:
-        return Bounds(0, 0)
-    if dealing.side == "subscribe":
-        accepted = -(-dealing.amount * part.numerator // part.denominator)
-        accepted = accepted if taken is None else min(taken, accepted)
-        return Bounds(accepted, price.units_for(accepted + made))
-    accepted = dealing.amount * part.numerator // part.denominator
-    if accepted == state.balances.units:  # nobody is left to whom anything could be owed
-        return Bounds(accepted, max(state.equity + made, 0))
-    return Bounds(accepted, max(price.money_for(accepted) + made, 0))
+    excess, dealing = excess_lots(spec, work.state), work.dealing
+    if dealing is UNSET or not any(excess):
+        raise ValueError("there is nothing to unwind")
+    work.dealing = msgspec.structs.replace(dealing, unwinds=True)
+    attempts = tuple(Attempt(leg=k, number=0, lots=-lots) for k, lots in enumerate(excess) if lots)
+    return _trade_hedge(spec, work, attempts, now_ms)
 
 
-def filled_part(dealing: Dealing) -> Fraction:
-    """Returns which part of a flow was hedged: that of the leg that lags."""
-    parts = [Fraction(lots, wanted) for lots, wanted in zip(dealing.lots, dealing.wanted, strict=True) if wanted]
-    return min(parts, default=Fraction(1))
+def _trade_hedge(
+    spec: Spec, work: Working, attempts: tuple[Attempt, ...], now_ms: int, **changed: object
+) -> tuple[TokenState, tuple[Order, ...]]:
+    """Returns the state with these orders of a flow's hedge, and the orders."""
+    state = work.state
+    v, x = work.arrays()
+    held = float(exposure(x, MARK) / v[EQUITY]) if v[EQUITY] > 0.0 else spec.terms.target
+    running = Rebalance(
+        epoch=state.epoch + 1, reason=DEALING, aim=held, edge=0.0, side=0.0, restores=False, decided_ms=now_ms,
+        prices=tuple(leg.mark for leg in work.legs), cut=False, attempts=attempts,
+    )  # fmt: skip
+    rolls = (0 if state.rolls is UNSET else state.rolls) + 1
+    after = work.finished(rebalance=running, epoch=running.epoch, rolls=rolls, **changed)
+    return after, orders_of(after)
 
 
 def settle_dealing(spec: Spec, work: Working, event: ev.DealingSettled) -> TokenState:
-    """Creates or burns units for what was hedged, within what the flow is worth; returns the rest of its money.
+    """Creates or burns units for what was dealt, within what the flow is worth; returns the rest of its money.
 
-    Where nothing of it could be hedged, the issuer bears what was lost in trying.
+    What the hedge lost beyond what the flow can pay, the issuer bears.
     """
     state, dealing = work.state, work.dealing
     if dealing is UNSET:
         raise ValueError("there is no flow to be settled")
-    _check_given(state, dealing, bounds(spec, state, event.cash if dealing.side == "subscribe" else None), event)
+    price = worth(spec, state, dealing.accrued, dealing.side)
+    subscribes = dealing.side == "subscribe"
+    deals = event.units > 0 and (subscribes or event.cash + event.fee > 0)
+    taken = (event.cash if subscribes else event.units) if deals else 0
+    _check_result(subscribes, flow_result(state, price, taken), event)
     if work.equity > 0:
         work.close_stretch()
     made = made_by_unit(state, work)
-    if dealing.side == "subscribe":
+    borne = covered_pnl(state, price, event.cash, event.units)
+    if subscribes:
         work.bring(event.cash - dealing.amount, FLOWS)
         work.post(event.cash, FLOWS, CAPITAL)
         work.bring(event.fee, CAPITAL)
@@ -221,7 +205,8 @@ def settle_dealing(spec: Spec, work: Working, event: ev.DealingSettled) -> Token
         work.bring(-event.cash, CAPITAL)
         work.post(event.units, ISSUED, HELD)
     work.post(event.fee, DEALT, FEES)
-    work.post(work.balances.flows, DEALT if event.units else FEES, FLOWS)
+    work.post(-borne, DEALT, FLOWS)
+    work.post(work.balances.flows, FEES, FLOWS)
     work.dealing = UNSET
     changed: dict[str, object] = {"opened": state.opened or any(dealing.lots)}
     if dealing.first and event.units:
@@ -327,15 +312,17 @@ def after_flow(work: Working, made: Made | None, now_ms: int, **changed: object)
     return work.finished(**changed)
 
 
-def _check_given(state: TokenState, dealing: Dealing, most: Bounds, event: ev.DealingSettled) -> None:
-    """Refuses what is more than the flow is worth."""
-    gives = event.units if dealing.side == "subscribe" else event.cash + event.fee
-    takes = event.cash if dealing.side == "subscribe" else event.units
-    fits = gives <= most.gives and takes == (most.accepted if gives else 0)
-    if dealing.side == "subscribe" and state.status == "wiped":  # what its hedge lost is lost, the rest returned
-        fits = event.units == 0 and takes == min(max(dealing.amount + state.balances.flows, 0), dealing.amount)
+def _check_result(subscribes: bool, most: FlowResult, event: ev.DealingSettled) -> None:
+    """Rejects a settlement that gives more than the flow is worth, or takes something else than it owes."""
+    if most.gives:
+        gives, takes = (event.units, event.cash) if subscribes else (event.cash + event.fee, event.units)
+        fits = 0 < gives <= most.gives and takes == most.accepted
+    else:
+        gives, takes = 0, event.cash if subscribes else event.units
+        fits = takes == most.cost and event.fee == 0
     if not fits or min(event.units, event.cash, event.fee) < 0:
-        raise ValueError(f"{gives} given for {takes}, where the flow is worth {most.gives} for {most.accepted}")
+        raise ValueError(f"{gives} given for {takes}, where the flow is worth {most.gives} for {most.accepted} and "
+                         f"its hedge cost {most.cost}")  # fmt: skip
 
 
 def hedge_lots(spec: Spec, state: TokenState, side: Side, amount: int, units: int) -> tuple[int, ...]:
@@ -356,12 +343,6 @@ def hedge_lots(spec: Spec, state: TokenState, side: Side, amount: int, units: in
         )
     sign = 1 if side == "subscribe" else -1
     return tuple(sign * share_of(leg.lots, units, state.balances.units) for leg in state.legs)
-
-
-def _can_trade(spec: Spec, work: Working, k: int, lots: int) -> bool:
-    """Returns whether so many lots of a leg are worth an order at the venue."""
-    leg = work.legs[k]
-    return abs(lots) * float(leg.lot) * leg.mark >= float(spec.legs[LEAST, k]) * (1.0 - TOUCH)
 
 
 def _crossed(spec: Spec, work: Working, wanted: tuple[int, ...]) -> tuple[int, ...]:

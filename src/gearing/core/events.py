@@ -244,8 +244,26 @@ class DealingBegun(Event, frozen=True, kw_only=True, tag="dealing_begun"):
     accrued: tuple[float, ...]
 
 
+class UnwindingBegun(Event, frozen=True, kw_only=True, tag="unwinding_begun"):
+    """What was filled beyond the part of a flow that all legs were filled for begins to be traded back.
+
+    Args:
+        prices: the guarded mark of each leg.
+    """
+
+    prices: tuple[float, ...]
+
+
+class DealingAborted(Event, frozen=True, kw_only=True, tag="dealing_aborted"):
+    """A flow that cannot be completed is given up: its hedge is unwound, and what is left of it is returned."""
+
+    reason: str
+
+
 class DealingSettled(Event, frozen=True, kw_only=True, tag="dealing_settled"):
     """Units were created or burned for what was hedged; the rest was returned.
+
+    Money taken for no units, and units burned for no money, paid for a hedge that was lost on.
 
     Args:
         units: created or burned.
@@ -307,6 +325,8 @@ TokenEvent = (
     | SpecificationChanged
     | FlowMatched
     | DealingBegun
+    | UnwindingBegun
+    | DealingAborted
     | DealingSettled
     | Redeemed
     | FeesTaken

@@ -18,7 +18,7 @@ from msgspec import UNSET, UnsetType
 from gearing.core.events import Event, FeesHow
 
 Side = Literal["subscribe", "redeem"]
-Kind = Literal["matched", "hedged", "final"]
+Kind = Literal["matched", "hedged", "final", "unwound"]
 
 # Who issues: its units are those a token is seeded with. And the issuer's dealing account, which is on the other side
 # of instant dealings.
@@ -244,8 +244,9 @@ class Dealt(Event, frozen=True, kw_only=True, tag="dealt"):
 
     Args:
         id: the request.
-        kind: against requests of the other side, against a hedge of its own, or the final redemption of a token.
-        units: created for the holder, or burned, > 0.
+        kind: against requests of the other side, against a hedge of its own, the final redemption of a token, or
+            unwound: nothing was dealt, and this is what the hedge that failed cost the request.
+        units: created for the holder, or burned; of an unwound subscription, none.
         cash: paid by the holder (fee included), or paid out to the holder (fee taken off), ≥ 0, minor units.
         fee: that part of it which the issuer charged, or took off.
         bearing: where the token stood.

@@ -33,9 +33,11 @@ from gearing.core.holder import (
     fees_account,
 )
 from gearing.core.ledger import Entry, Posting
-from gearing.core.money import INT64_MAX
+from gearing.core.money import INT64_MAX, as_text
 from gearing.core.record import DAY_MS
 
+# What a holder or an operator asks for leaves room on every account for what is dealt without asking.
+_ASKED, _ASKED_MAX = (Deposited, Withdrawn, Requested, Handed, Exchanged), INT64_MAX // 4
 _HELD = f":{HELD}"
 _OWN = (f":{FREE}", _HELD)
 
@@ -63,7 +65,7 @@ def holder_step(state: HolderState, event: HolderEvent) -> HolderStep:
     """
     change = _Change(state)
     _HANDLERS[type(event)](change, event)
-    return change.finished()
+    return change.finished(_ASKED_MAX if isinstance(event, _ASKED) else INT64_MAX)
 
 
 class _Change:
@@ -115,7 +117,7 @@ class _Change:
         left = msgspec.structs.replace(request, amount=amount, money=money)
         self.requests = rest | {request.id: left} if amount else rest
 
-    def finished(self) -> HolderStep:
+    def finished(self, limit: int) -> HolderStep:
         balances = dict(self.state.balances)
         for line in self.entry:
             balances[line.account] = balances.get(line.account, 0) + line.amount
@@ -126,8 +128,10 @@ class _Change:
             if amount < 0 and line.account.endswith(_OWN):
                 kind, asset, where = line.account.split(":")
                 raise HolderError(f"{-line.amount} of {kind} {asset} is more than is {where}")
-            if abs(amount) > INT64_MAX:
-                raise HolderError(f"{amount} of {line.account} is more than an account holds")
+            if abs(amount) > limit and abs(amount) > abs(self.state.balances.get(line.account, 0)):
+                most = f"the most is {as_text(limit, grouped=True)}"
+                raise HolderError(f"{as_text(amount, grouped=True)} of {line.account} is more than an account holds; "
+                                  f"{most}")  # fmt: skip
             if amount == 0:
                 del balances[line.account]
         after = HolderState(balances=balances, requests=self.requests, accepted=self.accepted,
@@ -183,7 +187,8 @@ def _released(change: _Change, event: Released) -> None:
 
 def _dealt(change: _Change, event: Dealt) -> None:
     request = change.request(event.id)
-    _check(event.units > 0 and event.cash >= 0 and event.fee >= 0, "what is dealt is more than nothing")
+    counts = event.cash if event.kind == "unwound" and request.side == "subscribe" else event.units
+    _check(counts > 0 and min(event.units, event.cash, event.fee) >= 0, "what is dealt is more than nothing")
     cash, units = f"cash:{request.asset}", f"units:{request.token}"
     if request.side == "subscribe":
         _check(event.cash <= request.amount, f"{event.cash} is more than request {request.id} set aside")

@@ -81,6 +81,9 @@ def holding_of(events: Iterable[HolderEvent], token: str) -> Holding:
         match event:
             case Requested(request=request):
                 sides[request.id] = request.side if request.token == token else ""
+            case Dealt(units=0) if sides.get(event.id) == "subscribe":  # what a hedge that failed cost
+                lost = Lot(0, event.cash, event.time_ms, event.bearing)
+                sold.append(Sold(lot=lost, proceeds=0, time_ms=event.time_ms, bearing=event.bearing))
             case Dealt() if sides.get(event.id) == "subscribe":
                 lots.append(Lot(event.units, event.cash, event.time_ms, event.bearing))
             case Dealt() if sides.get(event.id) == "redeem":

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from gearing.core.dealing import Side, Worth, bounds
+from gearing.core.dealing import Side, Worth, worth
+from gearing.core.flow_result import flow_result
 from gearing.core.money import apportioned, as_decimal, fraction_of
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
@@ -79,7 +80,8 @@ NOTHING = Match((), 0, 0, 0)
 def match(asks: Sequence[Ask], price: Worth, rates: Rates) -> Match:
     """Returns what subscriptions and redemptions give each other at a token's worth.
 
-    The smaller side is met whole, the larger in proportion. A request that a share would bring no unit is left out.
+    The smaller side is met whole, the larger in proportion. A request whose share would bring no unit, or no money, is
+    left out.
 
     Args:
         asks: of one token.
@@ -100,8 +102,11 @@ def match(asks: Sequence[Ask], price: Worth, rates: Rates) -> Match:
             gone = apportioned(sum(units), [ask.amount for ask in sells])
             gross = apportioned(sum(cash), gone)
         empty = {ask.id for ask, got in zip(buys, units, strict=True) if got == 0}
-        if empty:
+        sold = zip(sells, gone, gross, strict=True)
+        worthless = {ask.id for ask, left, paid in sold if left and paid <= rates.fee_on(paid)}
+        if empty or worthless:
             buys = [ask for ask in buys if ask.id not in empty]
+            sells = [ask for ask in sells if ask.id not in worthless]
             continue
         given = [_bought(ask, got, paid, one) for ask, got, paid, one in zip(buys, units, cash, money, strict=True)] + [
             _sold(ask, left, paid, rates) for ask, left, paid in zip(sells, gone, gross, strict=True) if left
@@ -130,7 +135,7 @@ def shared_out(asks: Sequence[Ask], accepted: int, gives: int, rates: Rates) -> 
             given.append(_bought(ask, got, part, weight))
         else:
             given.append(_sold(ask, part, got, rates))
-    return tuple(one for one in given if one.units)
+    return tuple(one for one in given if one.units and (one.ask.side == "subscribe" or one.cash > 0))
 
 
 def left_over(ask: Ask, given: Sequence[Given]) -> Ask:
@@ -167,22 +172,36 @@ def settlement(spec: Spec, state: TokenState, asks: Sequence[Ask], rates: Rates)
         asks: that were hedged, with what they had set aside then.
         rates: of the issuer's fees.
     """
-    dealing = state.dealing
+    dealing, whole = state.dealing, asks
     if dealing is UNSET:
         raise ValueError("there is no flow to be settled")
-    if state.status == "wiped" and dealing.side == "subscribe":
-        return Settlement((), 0, min(max(dealing.amount + state.balances.flows, 0), dealing.amount), 0)
-    most = bounds(spec, state)
-    given = shared_out(asks, most.accepted, most.gives, rates)
-    if dealing.side == "redeem":
-        cash = sum(one.cash for one in given)
-        return Settlement(given, most.accepted if given else 0, cash, sum(one.fee for one in given))
-    taken = sum(one.cash - one.fee for one in given)
-    if taken < most.accepted:  # who would get no unit pays nothing, and bears nothing
+    price, subscribes = worth(spec, state, dealing.accrued, dealing.side), dealing.side == "subscribe"
+    result = flow_result(state, price)
+    given = shared_out(asks, result.accepted, result.gives, rates)
+    taken = sum(_taken(one) for one in given)
+    if taken < result.accepted:  # a request whose share comes to nothing is returned, and bears nothing
         asks = [one.ask for one in given]
-        most = bounds(spec, state, taken)
-        given = shared_out(asks, taken, most.gives, rates)
-        taken = sum(one.cash - one.fee for one in given)
-        if taken < most.accepted:
-            given, taken = (), 0
-    return Settlement(given, sum(one.units for one in given), taken, sum(one.fee for one in given))
+        result = flow_result(state, price, taken)
+        given = shared_out(asks, taken, result.gives, rates) if result.gives else ()
+        if sum(_taken(one) for one in given) < taken:
+            given = ()
+    if given:
+        cash = sum(one.cash - one.fee if subscribes else one.cash for one in given)
+        return Settlement(given, sum(one.units for one in given), cash, sum(one.fee for one in given))
+    cost = flow_result(state, price, 0).cost
+    return Settlement(_charged(whole, cost), 0 if subscribes else cost, cost if subscribes else 0, 0)
+
+
+def _taken(one: Given) -> int:
+    """Returns what was dealt of a request: its money without the fee, or its units."""
+    return one.cash - one.fee if one.ask.side == "subscribe" else one.units
+
+
+def _charged(asks: Sequence[Ask], cost: int) -> tuple[Given, ...]:
+    """Returns what each request pays, by its size, for a hedge that came to nothing; the parts sum to the cost."""
+    parts = apportioned(cost, [ask.amount for ask in asks]) if cost else []
+    return tuple(
+        Given(ask, 0, part, 0) if ask.side == "subscribe" else Given(ask, part, 0, 0)
+        for ask, part in zip(asks, parts, strict=False)
+        if part
+    )

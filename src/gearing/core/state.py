@@ -149,6 +149,8 @@ class Dealing(msgspec.Struct, frozen=True, kw_only=True):
         wanted: the lots of each leg that hedge it.
         lots: what was traded of them.
         paused: the rebalance between two slices that goes on after it.
+        aborted: nothing of it is dealt; all that was hedged is unwound.
+        unwinds: whether what was filled beyond the part that is dealt was traded back, or is being so.
     """
 
     number: int
@@ -160,6 +162,8 @@ class Dealing(msgspec.Struct, frozen=True, kw_only=True):
     wanted: tuple[int, ...]
     lots: tuple[int, ...]
     paused: Rebalance | UnsetType = UNSET
+    aborted: bool | UnsetType = UNSET
+    unwinds: bool | UnsetType = UNSET
 
 
 class Made(msgspec.Struct, frozen=True, array_like=True):

@@ -23,19 +23,20 @@ from gearing.core.delays import at_event, fixed_at
 from gearing.core.formulas import equity_after_fee
 from gearing.core.ledger import CAPITAL, FLOWS, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET, Entry
 from gearing.core.legs import PRICE as MARK
-from gearing.core.money import FLOOR, to_float, to_minor
+from gearing.core.money import FLOOR, INT64_MAX, to_float, to_minor
 from gearing.core.portfolio import exposure, index_at
 from gearing.core.record import DAY_MS
 from gearing.core.state import LegState, TokenState
 from gearing.core.terms import Spec
 from gearing.core.trading import Order
 from gearing.core.working import Working
+from gearing.errors import InputError
 
 # The reason of a rebalance that a person, or a rehedge after auto-deleveraging, asked for.
 ASKED = "asked"
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 7
+BEHAVIOUR = 8
 
 
 class Step(NamedTuple):
@@ -63,7 +64,14 @@ def step(spec: Spec, state: TokenState, event: ev.TokenEvent) -> Step:
     """
     if state.status == "draft" and not isinstance(event, ev.Launched):
         raise StepError(f"{type(event).__name__} before the launch")
-    return _HANDLERS[type(event)](spec, state, event)
+    try:
+        done = _HANDLERS[type(event)](spec, state, event)
+    except InputError as error:
+        raise StepError(str(error)) from error
+    for line in done.entry:
+        if abs(getattr(done.state.balances, line.account)) > INT64_MAX:
+            raise StepError(f"the account {line.account} would leave the range of the ledger")
+    return done
 
 
 def _launched(spec: Spec, state: TokenState, event: ev.Launched) -> Step:
@@ -247,9 +255,15 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
 
 
 def _hedge_ended(state: TokenState, running: Any, event: ev.OrderEnded) -> Step:
-    """Takes an order off a flow's hedge; once all have ended, the flow is settled for what was filled."""
+    """Takes an order off a flow's hedge; once all have ended, the flow is settled for what was filled.
+
+    Where the unwinding of an excess was given up, a person has to look: the flow waits until the token is resumed.
+    """
     again = state.status == "open" and event.outcome != "withheld"
-    running, _, orders = trading.ended(running, event.leg, state.legs[event.leg], again=again)
+    running, rest, orders = trading.ended(running, event.leg, state.legs[event.leg], again=again)
+    unwinds = state.dealing is not UNSET and state.dealing.unwinds is True
+    if rest and not orders and unwinds and state.status == "open":
+        state = msgspec.structs.replace(state, status="halted")
     return Step(msgspec.structs.replace(state, rebalance=running if running.attempts else None), (), orders)
 
 
@@ -334,6 +348,26 @@ def _dealing_begun(spec: Spec, state: TokenState, event: ev.DealingBegun) -> Ste
     after, orders = dealing.begin_dealing(spec, work, event)
     charged = max(event.time_ms, state.charged_until_ms)
     return Step(msgspec.structs.replace(after, charged_ms=charged), tuple(work.entry), orders)
+
+
+def _unwinding_begun(spec: Spec, state: TokenState, event: ev.UnwindingBegun) -> Step:
+    if state.status != "open" or state.is_working:
+        raise StepError(f"a token that is {state.status} or is trading unwinds nothing")
+    work = Working(spec, state)
+    work.mark(event.prices)
+    if _is_lost(work):
+        return _wipe_out(work, event.time_ms)
+    try:
+        after, orders = dealing.begin_unwinding(spec, work, event.time_ms)
+    except ValueError as error:
+        raise StepError(str(error)) from error
+    return Step(after, tuple(work.entry), orders)
+
+
+def _dealing_aborted(spec: Spec, state: TokenState, event: ev.DealingAborted) -> Step:
+    if state.dealing is UNSET or state.is_working:
+        raise StepError("no flow has been hedged")
+    return Step(msgspec.structs.replace(state, dealing=msgspec.structs.replace(state.dealing, aborted=True)))
 
 
 def _dealing_settled(spec: Spec, state: TokenState, event: ev.DealingSettled) -> Step:
@@ -462,6 +496,8 @@ _HANDLERS: dict[type, Callable[[Spec, TokenState, Any], Step]] = {
     ev.SpecificationChanged: _specification_changed,
     ev.FlowMatched: _flow_matched,
     ev.DealingBegun: _dealing_begun,
+    ev.UnwindingBegun: _unwinding_begun,
+    ev.DealingAborted: _dealing_aborted,
     ev.DealingSettled: _dealing_settled,
     ev.Redeemed: _redeemed,
     ev.FeesTaken: _fees_taken,

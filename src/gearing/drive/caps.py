@@ -10,13 +10,18 @@ from datetime import UTC, datetime
 from msgspec import UNSET
 
 from gearing.core.dealing import Side, hedge_lots, worth
+from gearing.core.flow_result import fits
 from gearing.core.holder import Day, HolderState, Request
 from gearing.core.measured import exposure_of
 from gearing.core.money import MINOR, as_decimal, as_text, to_float
+from gearing.core.netting import Rates
 from gearing.core.record import DAY_MS
 from gearing.drive.limits import maintenance
 from gearing.drive.running import Running
 from gearing.drive.undo import Restorable
+
+# What is accepted must still be countable after the NAV has fallen, or risen, by this factor.
+HEADROOM = 8
 
 
 class Asked(Restorable):
@@ -74,7 +79,11 @@ def why_refused(
     if state.status == "wiped":
         return f"{name} was wiped out; its units are worth nothing"
     if side == "redeem":  # whoever is left in a closed token is paid out, whatever the day
-        return "" if state.status == "closed" else _beyond(running, holder, asked, side, money, now_ms)
+        return (
+            ""
+            if state.status == "closed"
+            else _worthless(running, money) or _beyond(running, holder, asked, side, money, now_ms)
+        )
     if state.status != "open":
         return f"{name} is {state.status}, and creates no units"
     if state.paused is True:
@@ -87,6 +96,15 @@ def why_refused(
     if to_float(money) < terms.least:
         return f"the least subscription of {name} is {terms.least:,.2f} {asset}"
     return _beyond(running, holder, asked, side, money, now_ms) or _too_big(running, money + waits)
+
+
+def _worthless(running: Running, money: int) -> str:
+    """Returns that a redemption would pay nothing; empty: it pays something."""
+    fees, asset = running.spec.token.fees, running.spec.token.settlement
+    if money > Rates(fees.creation, fees.redemption).fee_on(money):
+        return ""
+    return (f"at the last NAV of {running.name} these units are worth {as_text(money)} {asset}, which leaves nothing "
+            f"after the redemption fee; redeem more of them")  # fmt: skip
 
 
 def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, money: int, now_ms: int) -> str:
@@ -120,6 +138,10 @@ def _too_big(running: Running, money: int) -> str:
     if units and equity <= 0:
         return ""
     limits, comes = spec.token.limits, worth(spec, state, (), "subscribe").units_for(money)
+    if not fits(state, comes * HEADROOM, money * HEADROOM):
+        return (f"{name} cannot count it: with what waits this is {as_text(comes, grouped=True)} units for "
+                f"{as_text(money, grouped=True)}, and the ledger must hold {HEADROOM} times as many beside the "
+                f"{as_text(units, grouped=True)} that there are, in case the price moves")  # fmt: skip
     if limits.supply_cap is not None and units + comes > _minor(limits.supply_cap):
         rest = as_text(max(_minor(limits.supply_cap) - units, 0), grouped=True)
         return (f"the supply of {name} is capped at {limits.supply_cap:,.2f} units: {rest} are left, with what waits "

@@ -388,7 +388,11 @@ class Driver:
 
     def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
         """Halts, resumes or closes a token, as a person asked."""
+        if action == "close" and running.state.dealing is not UNSET and not running.state.is_working:
+            self.primary.complete(running, now_ms)  # what the hedge of a flow holds is closed with the rest
         self.apply(running, ev.Operated(time_ms=now_ms, action=action, by=by, reason=reason))
+        if action == "resume":  # a flow may wait for its excess to be unwound
+            self.primary.after(running, now_ms)
         self.arm(running)
 
     def change(self, running: Running, token: Token, by: str, reason: str, now_ms: int) -> None:

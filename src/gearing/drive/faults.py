@@ -50,7 +50,7 @@ def run_isolated(
         work: processes it.
         retries: whether an input that failed is processed again, such as the next price of the same token.
     """
-    failed = book.state.failures is not msgspec.UNSET and input_digest(source, said) in book.state.failures
+    failed = is_set_aside(book, source, said)
     if failed and not retries:
         return False
     try:
@@ -60,6 +60,12 @@ def run_isolated(
             set_aside(driver, book, source, said, error)
         return False
     return True
+
+
+def is_set_aside(book: Book, source: str, said: object) -> bool:
+    """Returns whether an input failed since its book was last resumed."""
+    failures = book.state.failures
+    return failures is not msgspec.UNSET and input_digest(source, said) in failures
 
 
 def set_aside(driver: Driver, book: Book, source: str, said: object, error: Exception) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET
@@ -17,6 +18,7 @@ from msgspec import UNSET
 from gearing.core import events as ev
 from gearing.core import holder as ho
 from gearing.core.dealing import Side, bearing, worth
+from gearing.core.flow_result import excess_lots, fits
 from gearing.core.holder import Dealt, HolderEvent, HolderState, Kind, Request
 from gearing.core.holder_step import holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
@@ -25,6 +27,7 @@ from gearing.core.netting import Ask, Given, Rates, match, settlement
 from gearing.core.step import BEHAVIOUR, why_not_dealt
 from gearing.drive.caps import Asked, why_refused
 from gearing.drive.effects import START
+from gearing.drive.faults import is_set_aside, run_isolated, set_aside
 from gearing.drive.quotes import Quotes
 from gearing.drive.running import Holder, Running
 from gearing.drive.undo import Restorable
@@ -224,6 +227,9 @@ class Primary:
 
     def attend(self, running: Running, prices: Prices | None, now_ms: int) -> None:
         """Deals in what waits for a token, if its window has ended and nothing stands against it."""
+        self.after(running, now_ms)
+        if running.state.dealing is not UNSET:
+            return
         if running.state.status in {"wiped", "closed"}:
             self._finish(running, now_ms)
             return
@@ -240,21 +246,65 @@ class Primary:
             return
         if self._progress.dealt_ms == now_ms and self._progress.dealt >= _ENOUGH:
             return
-        self._deal(running, prices, open_to, now_ms)
+        said = [running.name, [ask.id for ask in self._asks(running.name)]]
+        if not run_isolated(self._driver, running.book, "dealing", said,
+                            partial(self._deal, running, prices, open_to, now_ms)):  # fmt: skip
+            for ask in self._asks(running.name):
+                words = "it could not be dealt, an internal error"
+                self._end(self._request(ask.id, ask.holder), ask.holder, words, now_ms)
+            self.call(running, now_ms)
 
     def after(self, running: Running, now_ms: int) -> None:
-        """Settles a flow whose hedge has ended."""
-        if running.state.dealing is UNSET or running.state.is_working:
+        """Completes the flow under way once the orders of its hedge have ended.
+
+        What was filled beyond the part that is dealt is unwound first; of a halted token or book, once it is resumed.
+        """
+        state = running.state
+        if state.dealing is UNSET or state.is_working:
             return
+        if state.status in {"open", "halted"} and any(excess_lots(running.spec, state)):
+            if state.status == "open" and not running.book.state.halted:
+                marks = self._marks(running)
+                self._driver.apply(running, ev.UnwindingBegun(time_ms=now_ms, prices=marks))
+                if running.state.status == "wiped":
+                    self.after(running, now_ms)
+            else:
+                self.call(running, now_ms)
+            return
+        self.complete(running, now_ms)
+
+    def complete(self, running: Running, now_ms: int) -> None:
+        """Settles the flow under way as it stands; one that cannot be settled is given up, and its book is halted."""
+        driver, dealing = self._driver, running.state.dealing
+        try:
+            driver.atomically(partial(self._settle, running, now_ms))
+        except Exception as error:
+            book, said = running.book, [running.name, [ask.id for ask in running.flow]]
+            if dealing is not UNSET and dealing.aborted is not True:
+                reason = f"{type(error).__name__}: {error}"
+                driver.apply(running, ev.DealingAborted(time_ms=now_ms, reason=reason))
+            if not is_set_aside(book, "settlement of a flow", said):
+                set_aside(driver, book, "settlement of a flow", said, error)
+
+    def _marks(self, running: Running) -> tuple[float, ...]:
+        """Returns the marks of now, or the last ones where there is no good price."""
         prices = self._driver.market.prices(running.symbols)
-        marks = tuple(leg.mark for leg in running.state.legs) if prices is None else prices.marks
+        return tuple(leg.mark for leg in running.state.legs) if prices is None else prices.marks
+
+    def _settle(self, running: Running, now_ms: int) -> None:
+        marks = self._marks(running)
         self._driver.publish(running, "dealing", now_ms, marks)
         asks, rates = running.flow, _rates(running)
         done = settlement(running.spec, running.state, asks, rates)
+        if not fits(running.state, done.units, done.cash):
+            self._driver.apply(running, ev.DealingAborted(time_ms=now_ms, reason="more than the ledger can count"))
+            self.after(running, now_ms)
+            return
         self._driver.apply(running, ev.DealingSettled(time_ms=now_ms, units=done.units, cash=done.cash, fee=done.fee))
         self._driver.remember(running)
         running.flow = ()
-        self._give(running, done.given, "hedged", now_ms)
+        dealt = any(one.units and (one.cash or one.fee) for one in done.given)
+        self._give(running, done.given, "hedged" if dealt else "unwound", now_ms)
         for ask in asks:  # what was not hedged is returned
             request = self.holders[ask.holder].state.requests.get(ask.id)
             if request is not None:
