@@ -14,7 +14,7 @@ from gearing.core import events as ev
 from gearing.core.changes import change_problems, differences
 from gearing.core.journal import line_of
 from gearing.core.spec_text import format_token
-from gearing.core.step import StepError
+from gearing.core.step_result import StepError
 from gearing.core.terms import Spec
 from gearing.core.working import attribution_now
 from gearing.desk.boot import boot, spec_of

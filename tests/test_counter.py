@@ -10,7 +10,7 @@ from gearing.core import holder as ho
 from gearing.core.dealing import bearing
 from gearing.core.holder_step import HolderError
 from gearing.core.money import INT64_MAX, MINOR
-from gearing.core.step import StepError
+from gearing.core.step_result import StepError
 from gearing.desk.counter import answer
 from gearing.desk.requests import Cancel, Deal, HandOn, Pay
 from tests.lives import UNITS, token

@@ -14,7 +14,7 @@ from gearing.core.dealing import worth
 from gearing.core.flow_result import flow_result
 from gearing.core.money import MINOR
 from gearing.core.record import DAY_MS
-from gearing.core.step import StepError
+from gearing.core.step_result import StepError
 from tests.lives import HOUR_MS, UNITS, Life, token
 
 BAD, RATE = 0.001, 5e-4

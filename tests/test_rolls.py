@@ -9,7 +9,7 @@ import gearing as gr
 from gearing.core import events as ev
 from gearing.core.journal import state_body, state_of
 from gearing.core.money import MINOR
-from gearing.core.step import StepError
+from gearing.core.step_result import StepError
 from gearing.core.terms import Spec, desk_problems
 from gearing.core.watch import needs, watch
 from tests.lives import HOUR_MS, MINUTE_MS, NOON_MS, Life

@@ -9,7 +9,8 @@ import gearing as gr
 from gearing.core import events as ev
 from gearing.core.journal import Line, body_of, line_of, state_body, state_of
 from gearing.core.state import TokenState
-from gearing.core.step import StepError, step
+from gearing.core.step import step
+from gearing.core.step_result import StepError
 from gearing.core.terms import Spec
 from gearing.core.trading import ATTEMPTS_MAX
 from gearing.core.watch import CLOSE_AGAIN_MS, needs, watch

@@ -18,7 +18,8 @@ from gearing.core.flow_result import excess_lots, filled_part, flow_result
 from gearing.core.invariants import breaches
 from gearing.core.measured import exposure_of
 from gearing.core.money import INT64_MAX, MINOR
-from gearing.core.step import StepError, step
+from gearing.core.step import step
+from gearing.core.step_result import StepError
 from tests.lives import UNITS, token
 from tests.test_primary import COSTS, Market, market
 

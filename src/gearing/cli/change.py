@@ -96,7 +96,7 @@ def _checked(file: Path, old: Token) -> Token:
 def _effect(store: Store, seen: TokenView, old: Token, new: Token) -> Effect | None:
     """Returns what the change would do at the last marks; None: that cannot be said now."""
     from gearing.core.journal import state_of
-    from gearing.core.step import StepError
+    from gearing.core.step_result import StepError
     from gearing.core.terms import Spec
     from gearing.drive.effect import effect_of
 

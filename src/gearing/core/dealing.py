@@ -33,6 +33,7 @@ from gearing.core.legs import EQUITY, LOT, WEIGHT
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import CEILING, FLOOR, MINOR, accrued_of, share_of, to_float, to_minor
 from gearing.core.portfolio import exposure, index_at
+from gearing.core.positions import History, with_trade
 from gearing.core.state import Attempt, Cover, Dealing, Made, Rebalance, TokenState
 from gearing.core.terms import Spec
 from gearing.core.trading import Order, orders_of
@@ -127,7 +128,7 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
     number = (0 if state.dealings is UNSET else state.dealings) + 1
     dealing = Dealing(
         number=number, side=event.side, amount=event.amount, units=units, first=state.balances.units == 0,
-        accrued=event.accrued, wanted=wanted, lots=crossed,
+        accrued=event.accrued, wanted=wanted, lots=crossed, past=_opened(crossed, event.time_ms),
         paused=UNSET if state.rebalance is None else state.rebalance,
     )  # fmt: skip
     work.dealing = dealing
@@ -140,13 +141,21 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
     return _trade_hedge(spec, work, attempts, event.time_ms, dealings=number)
 
 
-def hedged(work: Working, k: int, lots: int) -> None:
+def _opened(crossed: tuple[int, ...], time_ms: int) -> tuple[History, ...]:
+    return tuple(with_trade((), 0, lots, time_ms) if lots else () for lots in crossed)
+
+
+def hedged(work: Working, k: int, lots: int, time_ms: int) -> None:
     """Notes a fill of the flow's hedge."""
     dealing = work.dealing
     if dealing is UNSET:
         raise ValueError("there is no flow that a hedge could be of")
     traded = tuple(n + lots if n_leg == k else n for n_leg, n in enumerate(dealing.lots))
-    work.dealing = msgspec.structs.replace(dealing, lots=traded)
+    past = tuple(
+        with_trade(one, dealing.lots[n_leg], lots, time_ms) if n_leg == k else one
+        for n_leg, one in enumerate(dealing.past)
+    )
+    work.dealing = msgspec.structs.replace(dealing, lots=traded, past=past)
 
 
 def begin_unwinding(spec: Spec, work: Working, now_ms: int) -> tuple[TokenState, tuple[Order, ...]]:

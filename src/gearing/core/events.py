@@ -110,6 +110,22 @@ class FundingSettled(Event, frozen=True, kw_only=True, tag="funding_settled"):
     prices: tuple[float, ...]
 
 
+class FundingAccrued(Event, frozen=True, kw_only=True, tag="funding_accrued"):
+    """A settlement passed whose booking is not known yet; until it is, equity contains it at the predicted rate.
+
+    Args:
+        leg: which.
+        settlement_ms: when it was.
+        rate: the last prediction, a positive rate is paid by longs; 0 where there was none.
+        prices: the guarded mark of each leg.
+    """
+
+    leg: int
+    settlement_ms: int
+    rate: float
+    prices: tuple[float, ...]
+
+
 class Filled(Event, frozen=True, kw_only=True, tag="filled"):
     """A part of an order was traded.
 
@@ -317,6 +333,7 @@ TokenEvent = (
     | RollDue
     | NavStruck
     | FundingSettled
+    | FundingAccrued
     | Filled
     | OrderEnded
     | Liquidated

@@ -13,7 +13,8 @@ import msgspec
 
 # What the token has, and what it owes: fees to the issuer, and to who comes in or goes out what was paid in for units
 # that are not created yet, with all that the hedge of it gained and cost.
-WALLET, UNREALISED, FEES, FLOWS = "wallet", "unrealised", "fees", "flows"
+# Funding accrues at a predicted rate from a settlement on until the venue's booking is known.
+WALLET, UNREALISED, FEES, FLOWS, ACCRUED = "wallet", "unrealised", "fees", "flows", "accrued"
 # Whose it is, and where it came from; gains stand as credits, that is negative.
 # Capital is what holders paid in less what they were paid out, and `dealt` what coming and going cost them of it.
 CAPITAL, PRICE, SPREAD, COMMISSION, FUNDING, MANAGEMENT, LIQUIDATION, RESERVE, DEALT = (
@@ -23,7 +24,7 @@ CAPITAL, PRICE, SPREAD, COMMISSION, FUNDING, MANAGEMENT, LIQUIDATION, RESERVE, D
 ISSUED, HELD = "issued", "held"
 
 PROFITS = (PRICE, SPREAD, COMMISSION, FUNDING, MANAGEMENT, LIQUIDATION, RESERVE, DEALT)
-MONEY = (WALLET, UNREALISED, FEES, FLOWS, CAPITAL, *PROFITS)
+MONEY = (WALLET, UNREALISED, ACCRUED, FEES, FLOWS, CAPITAL, *PROFITS)
 UNITS = (ISSUED, HELD)
 
 
@@ -42,6 +43,7 @@ class Balances(msgspec.Struct, frozen=True, kw_only=True):
 
     wallet: int = 0
     unrealised: int = 0
+    accrued: int = 0
     fees: int = 0
     flows: int = 0
     capital: int = 0
@@ -58,8 +60,8 @@ class Balances(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def equity(self) -> int:
-        """Wallet and unrealised profit less fees owed and the flow being dealt, minor units: what its holders have."""
-        return self.wallet + self.unrealised + self.fees + self.flows
+        """Wallet, unrealised profit and accrued funding less fees and flows owed, minor units."""
+        return self.wallet + self.unrealised + self.accrued + self.fees + self.flows
 
     @property
     def units(self) -> int:

@@ -15,8 +15,25 @@ from msgspec import UNSET, UnsetType
 from gearing.core.delays import Fixed
 from gearing.core.ledger import Balances
 from gearing.core.money import nav_of
+from gearing.core.positions import History, held_at
 
 Status = Literal["draft", "open", "halted", "closing", "closed", "wiped"]
+
+
+class Accrual(msgspec.Struct, frozen=True, array_like=True):
+    """Funding that was accrued at the predicted rate when its settlement passed, until the venue's booking is known.
+
+    Args:
+        settlement_ms: of the settlement.
+        mark: of the instrument then.
+        own: received by the token (paid < 0), minor units.
+        flow: received by the hedge of a flow, minor units.
+    """
+
+    settlement_ms: int
+    mark: float
+    own: int
+    flow: int
 
 
 class LegState(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,10 +47,9 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
         ref: the price at the last completed rebalance; moves are measured from it.
         index_ref: the price when the weights were last restored.
         funded_ms: the last settlement that was booked.
+        accruals: provisional funding of settlements that passed and are not booked yet, by time.
         changed_ms: when the position last changed.
-        hour_ms: the last full hour up to that; funding is settled at full hours.
-        hour_lots: what was held before it.
-        hour_after: what was held once everything of that very millisecond had happened.
+        past: what was held at the full hours around its trades.
         contract: which contract of its chain it holds, counted from 0; left out: the first, or no chain.
         leg: of a position that a roll is opening: the leg that it will be.
         wanted: of such a position: the lots it is to have.
@@ -46,10 +62,9 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
     ref: float
     index_ref: float
     funded_ms: int = 0
+    accruals: tuple[Accrual, ...] = ()
     changed_ms: int = 0
-    hour_ms: int = 0
-    hour_lots: int = 0
-    hour_after: int = 0
+    past: History = ()
     contract: int | UnsetType = UNSET
     leg: int | UnsetType = UNSET
     wanted: int | UnsetType = UNSET
@@ -60,17 +75,10 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
         return 0 if self.contract is UNSET else self.contract
 
     def lots_at(self, time_ms: int) -> range | None:
-        """Returns what was held at a full hour; None: not known.
-
-        Nobody knows what a venue does first within one millisecond, so it may be anything from the position before
-        that instant to the one after it.
-        """
+        """Returns what was held at a settlement; None: not known."""
         if time_ms > self.changed_ms:
             return range(self.lots, self.lots + 1)
-        if time_ms != self.hour_ms:
-            return None
-        low, high = sorted((self.hour_lots, self.hour_after))
-        return range(low, high + 1)
+        return held_at(self.past, self.lots, time_ms)
 
     @property
     def lot_size(self) -> Decimal:
@@ -148,6 +156,7 @@ class Dealing(msgspec.Struct, frozen=True, kw_only=True):
             owe it.
         wanted: the lots of each leg that hedge it.
         lots: what was traded of them.
+        past: what the hedge held of each leg at the full hours around its trades.
         paused: the rebalance between two slices that goes on after it.
         aborted: nothing of it is dealt; all that was hedged is unwound.
         unwinds: whether what was filled beyond the part that is dealt was traded back, or is being so.
@@ -161,6 +170,7 @@ class Dealing(msgspec.Struct, frozen=True, kw_only=True):
     accrued: tuple[float, ...]
     wanted: tuple[int, ...]
     lots: tuple[int, ...]
+    past: tuple[History, ...] = ()
     paused: Rebalance | UnsetType = UNSET
     aborted: bool | UnsetType = UNSET
     unwinds: bool | UnsetType = UNSET
@@ -236,6 +246,11 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     def nav(self) -> int:
         """NAV in minor units per whole unit."""
         return nav_of(self.balances.equity, self.balances.units)
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether equity contains funding that was accrued at a predicted rate and is not booked yet."""
+        return any(leg.accruals for leg in self.legs)
 
     @property
     def is_flat(self) -> bool:

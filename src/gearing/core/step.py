@@ -7,28 +7,35 @@ mark, funding, fee, rule.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from gearing.core import attribution as att
-from gearing.core import dealing, rolling, trading
+from gearing.core import dealing, rolling, step_flows, trading
 from gearing.core import events as ev
 from gearing.core.changes import change_problems
 from gearing.core.decide import NONE, SCHEDULED, Decision
 from gearing.core.delays import at_event, fixed_at
-from gearing.core.formulas import equity_after_fee
-from gearing.core.ledger import CAPITAL, FLOWS, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET, Entry
+from gearing.core.ledger import CAPITAL, FLOWS, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET
 from gearing.core.legs import PRICE as MARK
-from gearing.core.money import FLOOR, INT64_MAX, to_float, to_minor
-from gearing.core.portfolio import exposure, index_at
+from gearing.core.money import CEILING, INT64_MAX, accrued_of, to_float
+from gearing.core.portfolio import index_at
 from gearing.core.record import DAY_MS
-from gearing.core.state import LegState, TokenState
+from gearing.core.state import Accrual, LegState, TokenState
+from gearing.core.step_result import (
+    Step,
+    StepError,
+    charge_days,
+    charge_to_now,
+    go_on_closing,
+    is_lost,
+    is_over,
+    wipe_out,
+)
 from gearing.core.terms import Spec
-from gearing.core.trading import Order
 from gearing.core.working import Working
 from gearing.errors import InputError
 
@@ -37,18 +44,6 @@ ASKED = "asked"
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
 BEHAVIOUR = 8
-
-
-class Step(NamedTuple):
-    """What one event did: the state after it, the ledger entry, the orders to send."""
-
-    state: TokenState
-    entry: Entry = ()
-    orders: tuple[Order, ...] = ()
-
-
-class StepError(Exception):
-    """An event that cannot happen in this state: the journal, or who made the event, is wrong."""
 
 
 def step(spec: Spec, state: TokenState, event: ev.TokenEvent) -> Step:
@@ -109,12 +104,12 @@ def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
         # to the reserve once the position is flat, not to and fro with every price until then.
         if state.status == "wiped" and work.equity < 0:
             work.cover(event.time_ms)
-        again = _closed(work, event.time_ms)
+        again = go_on_closing(work, event.time_ms)
         return again._replace(state=msgspec.structs.replace(again.state, attended_ms=event.time_ms))
-    if _is_over(state):
+    if is_over(state):
         return Step(work.finished(), tuple(work.entry))
-    if _is_lost(work) or not _charged(spec, work, event.time_ms):
-        return _wipe_out(work, event.time_ms)
+    if is_lost(work) or not charge_days(spec, work, event.time_ms):
+        return wipe_out(work, event.time_ms)
     if state.is_rolling:  # what else fell due waits until the roll is complete
         return Step(work.finished(charged_ms=event.time_ms), tuple(work.entry))
     delays = at_event(state.delays, state.attended_ms, event.delays_ms, event.time_ms)
@@ -139,51 +134,19 @@ def _roll_due(spec: Spec, state: TokenState, event: ev.RollDue) -> Step:
         raise StepError("there is no roll to go on with")
     work = Working(spec, state)
     work.mark(event.prices)
-    if _is_lost(work) or not _charged(spec, work, event.time_ms):
-        return _wipe_out(work, event.time_ms)
+    if is_lost(work) or not charge_days(spec, work, event.time_ms):
+        return wipe_out(work, event.time_ms)
     after, orders = rolling.begin_roll(spec, work, event)
     return Step(after, tuple(work.entry), orders)
-
-
-def _charged(spec: Spec, work: Working, now_ms: int) -> bool:
-    """Charges the fee of the days that ended since it last was; returns whether there is equity left."""
-    days = now_ms // DAY_MS - work.state.charged_until_ms // DAY_MS
-    if days > 0 and work.balances.units:
-        _charge(spec, work, float(days) - work.charged_share)
-        work.charged_share = 0.0
-        return work.equity > 0
-    return True
-
-
-def _charged_to_now(spec: Spec, work: Working, now_ms: int) -> bool:
-    """Charges the fee up to this very moment, so that nobody comes in or goes out between two days' ends for free."""
-    share = now_ms % DAY_MS / DAY_MS
-    if _charged(spec, work, now_ms) and work.balances.units and share > work.charged_share:
-        _charge(spec, work, share - work.charged_share)
-        work.charged_share = share
-    return work.equity > 0 or not work.balances.units
-
-
-def _charge(spec: Spec, work: Working, days: float) -> None:
-    """Books the management fee of the days that ended, rounded down: what is left of a minor unit stays."""
-    t = spec.terms
-    _, x = work.arrays()
-    equity = to_float(work.equity)
-    held = exposure(x, MARK)
-    after = equity_after_fee(equity, held, days, t.fee_per_day, t.fee_per_year, t.fee_on_exposure)
-    fee = to_minor(equity - after, FLOOR)
-    if fee > 0:
-        work.close_stretch()
-        work.owe_fee(fee)
 
 
 def _nav_struck(spec: Spec, state: TokenState, event: ev.NavStruck) -> Step:
     work = Working(spec, state)
     work.mark(event.prices)
-    if event.accrues is not True or _is_over(state) or not work.balances.units:
+    if event.accrues is not True or is_over(state) or not work.balances.units:
         return Step(work.finished(), tuple(work.entry))
-    if _is_lost(work) or not _charged_to_now(spec, work, event.time_ms):
-        return _wipe_out(work, event.time_ms)
+    if is_lost(work) or not charge_to_now(spec, work, event.time_ms):
+        return wipe_out(work, event.time_ms)
     return Step(work.finished(charged_ms=max(event.time_ms, state.charged_until_ms)), tuple(work.entry))
 
 
@@ -193,17 +156,38 @@ def _funding_settled(spec: Spec, state: TokenState, event: ev.FundingSettled) ->
         raise StepError(f"the settlement of {event.settlement_ms} on leg {event.leg} is booked already")
     work = Working(spec, state)
     work.mark(event.prices)
-    if event.amount:
+    if event.amount or leg.accruals:
         # The venue moves the money whatever became of the token, so a frozen one's wallet moves too.
         work.close_stretch()
-        work.settle_funding(event.amount, event.leg)
+        own = work.reverse_accruals(event.leg, event.settlement_ms)
+        work.settle_funding(event.amount, event.leg, event.lots, event.settlement_ms, own)
     work.legs[event.leg] = msgspec.structs.replace(work.legs[event.leg], funded_ms=event.settlement_ms)
-    if _is_lost(work) and not _is_over(state):
-        return _wipe_out(work, event.time_ms)
+    if is_lost(work) and not is_over(state):
+        return wipe_out(work, event.time_ms)
     if not work.balances.units and state.dealings is not UNSET:
         dealing.sweep(work, event.time_ms)
     if state.status == "wiped" and work.is_flat and not state.is_working:
         work.cover(event.time_ms)
+    return Step(work.finished(), tuple(work.entry))
+
+
+def _funding_accrued(spec: Spec, state: TokenState, event: ev.FundingAccrued) -> Step:
+    """Accrues funding at the predicted rate. A prediction alone never wipes a token out."""
+    leg = state.legs[event.leg]
+    last_ms = max((one.settlement_ms for one in leg.accruals), default=leg.funded_ms)
+    if event.settlement_ms <= last_ms:
+        raise StepError(f"the settlement of {event.settlement_ms} on leg {event.leg} is accrued or booked already")
+    work = Working(spec, state)
+    work.mark(event.prices)
+    work.close_stretch()
+    mine, mark = work.flow_lots_at(event.leg, event.settlement_ms), event.prices[event.leg]
+    held = leg.lots_at(event.settlement_ms) or range(leg.lots, leg.lots + 1)
+    own, flow = (
+        -accrued_of(lots, leg.lot_size, mark, event.rate, CEILING) if event.rate else 0
+        for lots in (held[0] - mine, mine)
+    )
+    own = 0 if spec.all_in or work.equity + own <= 0 else own
+    work.accrue_funding(Accrual(event.settlement_ms, mark, own, flow), event.leg)
     return Step(work.finished(), tuple(work.entry))
 
 
@@ -216,7 +200,7 @@ def _filled(spec: Spec, state: TokenState, event: ev.Filled) -> Step:
     work = Working(spec, state)
     if running.reason == dealing.DEALING:
         work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, FLOWS, paid=event.paid)
-        dealing.hedged(work, event.leg, event.lots)
+        dealing.hedged(work, event.leg, event.lots, event.time_ms)
     else:
         rolls = running.reason == rolling.ROLL
         work.trade(event.leg, event.lots, event.price, event.commission, event.time_ms, SPREAD, rolls=rolls,
@@ -244,9 +228,9 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
     work = Working(spec, state)
     if closes:
         waits = lacks and again
-        return Step(msgspec.structs.replace(state, rebalance=None)) if waits else _closed(work, event.time_ms)
-    if _is_lost(work):
-        return _wipe_out(work, event.time_ms)
+        return Step(msgspec.structs.replace(state, rebalance=None)) if waits else go_on_closing(work, event.time_ms)
+    if is_lost(work):
+        return wipe_out(work, event.time_ms)
     if lacks:  # what was traded stands; once resumed, the rule is asked anew
         return Step(work.finished(rebalance=None))
     if running.reason == rolling.ROLL:
@@ -276,10 +260,10 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
     work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION, paid=event.paid)
     if not event.deleveraged:
         rolling.leave_as_is(work)
-    if _is_lost(work) and not _is_over(state):
-        return _wipe_out(work, event.time_ms)
+    if is_lost(work) and not is_over(state):
+        return wipe_out(work, event.time_ms)
     if state.status in {"wiped", "closing"} and work.is_flat and not state.is_working:
-        return _closed(work, event.time_ms)
+        return go_on_closing(work, event.time_ms)
     kept = state.rebalance if state.is_working else None
     return Step(work.finished(rebalance=kept), tuple(work.entry))
 
@@ -287,7 +271,7 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
 def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
     if not event.by or not event.reason:
         raise StepError("an operator's action needs a name and a reason")
-    if _is_over(state):
+    if is_over(state):
         raise StepError(f"a token that is {state.status} stays so")
     if event.action == "resume":
         return Step(msgspec.structs.replace(state, status="open") if state.status == "halted" else state)
@@ -302,7 +286,7 @@ def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
         return Step(work.finished(status="closing"))
     after, orders = trading.begin_close(work, trading.CLOSING, event.time_ms, status="closing")
     if not orders:
-        return _closed(Working(spec, after), event.time_ms)
+        return go_on_closing(Working(spec, after), event.time_ms)
     return Step(after, (), orders)
 
 
@@ -318,111 +302,13 @@ def _rebalance_now(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
     return Step(msgspec.structs.replace(after, opened=True), tuple(work.entry), orders)
 
 
-def _consolidated(spec: Spec, state: TokenState, event: ev.Consolidated) -> Step:
-    """Merges units."""
-    if not math.isfinite(event.factor) or event.factor <= 1:
-        raise StepError("units are merged by a factor above 1")
-    if state.dealing is not UNSET:
-        raise StepError("units are merged between two dealings")
-    work = Working(spec, state)
-    return _done(work, dealing.merge_units, work, event)
-
-
-def _flow_matched(spec: Spec, state: TokenState, event: ev.FlowMatched) -> Step:
-    work = Working(spec, state)
-    return _done(work, dealing.match_flow, spec, work, event)
-
-
-def _dealing_begun(spec: Spec, state: TokenState, event: ev.DealingBegun) -> Step:
-    why = why_not_dealt(state, event.side)
-    if why:
-        raise StepError(why)
-    if event.amount <= 0 or (event.side == "redeem" and event.amount > state.balances.units):
-        raise StepError(f"a flow of {event.amount} cannot be")
-    work = Working(spec, state)
-    work.mark(event.prices)
-    if not _charged_to_now(spec, work, event.time_ms):
-        return _wipe_out(work, event.time_ms)
-    if work.balances.units:
-        work.close_stretch()
-    after, orders = dealing.begin_dealing(spec, work, event)
-    charged = max(event.time_ms, state.charged_until_ms)
-    return Step(msgspec.structs.replace(after, charged_ms=charged), tuple(work.entry), orders)
-
-
-def _unwinding_begun(spec: Spec, state: TokenState, event: ev.UnwindingBegun) -> Step:
-    if state.status != "open" or state.is_working:
-        raise StepError(f"a token that is {state.status} or is trading unwinds nothing")
-    work = Working(spec, state)
-    work.mark(event.prices)
-    if _is_lost(work):
-        return _wipe_out(work, event.time_ms)
-    try:
-        after, orders = dealing.begin_unwinding(spec, work, event.time_ms)
-    except ValueError as error:
-        raise StepError(str(error)) from error
-    return Step(after, tuple(work.entry), orders)
-
-
-def _dealing_aborted(spec: Spec, state: TokenState, event: ev.DealingAborted) -> Step:
-    if state.dealing is UNSET or state.is_working:
-        raise StepError("no flow has been hedged")
-    return Step(msgspec.structs.replace(state, dealing=msgspec.structs.replace(state.dealing, aborted=True)))
-
-
-def _dealing_settled(spec: Spec, state: TokenState, event: ev.DealingSettled) -> Step:
-    if state.dealing is UNSET or state.is_working:
-        raise StepError("no flow has been hedged")
-    work = Working(spec, state)
-    done = _done(work, dealing.settle_dealing, spec, work, event)
-    if done.state.status in {"wiped", "closing"}:
-        again = _closed(Working(spec, done.state), event.time_ms)
-        return again._replace(entry=(*done.entry, *again.entry))
-    return done
-
-
-def _redeemed(spec: Spec, state: TokenState, event: ev.Redeemed) -> Step:
-    if state.status != "closed" or not state.is_flat:
-        raise StepError(f"a token that is {state.status} is not redeemed without a hedge")
-    work = Working(spec, state)
-    return _done(work, dealing.redeem_closed, work, event)
-
-
-def _fees_taken(spec: Spec, state: TokenState, event: ev.FeesTaken) -> Step:
-    if not event.by or state.dealing is not UNSET:
-        raise StepError("fees are taken by somebody, between two dealings")
-    work = Working(spec, state)
-    return _done(work, dealing.take_fees, spec, work, event)
-
-
-def why_not_dealt(state: TokenState, side: dealing.Side) -> str:
-    """Returns why no flow of this side can be hedged now; empty: one can."""
-    if state.status != "open":
-        return f"a token that is {state.status} deals in nothing"
-    if side == "subscribe" and state.paused is True:
-        return "creations are paused"
-    if state.dealing is not UNSET:
-        return "a flow is being hedged already"
-    if state.is_working or state.is_rolling:
-        return "the token is trading"
-    return ""
-
-
-def _done(work: Working, does: Callable[..., TokenState], *arguments: Any) -> Step:
-    """Returns what a dealing did; what it refuses cannot happen."""
-    try:
-        return Step(does(*arguments), tuple(work.entry))
-    except ValueError as error:
-        raise StepError(str(error)) from error
-
-
 def _specification_changed(spec: Spec, state: TokenState, event: ev.SpecificationChanged) -> Step:
     """Books all that was under the former specification; clocks and weights of the new one count from here on."""
     if not event.by or not event.reason:
         raise StepError("a change needs a name and a reason")
     if state.is_working or state.is_rolling:
         raise StepError("the specification is changed between rebalances")
-    if _is_over(state) or state.status == "closing":
+    if is_over(state) or state.status == "closing":
         raise StepError(f"a token that is {state.status} keeps its specification")
     problems = change_problems(spec.token, event.token)
     if problems:
@@ -435,41 +321,6 @@ def _specification_changed(spec: Spec, state: TokenState, event: ev.Specificatio
     index = index_at(spec.legs, v, x, MARK)
     work.legs = [msgspec.structs.replace(leg, index_ref=leg.mark) for leg in work.legs]
     return Step(work.finished(rebalance=None, index=index, attended_ms=max(event.time_ms, state.attended_ms)))
-
-
-def _wipe_out(work: Working, now_ms: int) -> Step:
-    """Equity is gone: closes what is held, takes what is missing out of the reserve, and freezes the token."""
-    att.post_wipe_out(work.parts)
-    if work.state.is_working:
-        return Step(work.finished(status="wiped"), tuple(work.entry))
-    after, orders = trading.begin_close(work, trading.WIPED_OUT, now_ms, status="wiped")
-    if orders:
-        return Step(after, tuple(work.entry), orders)
-    rolling.settle_roll(work)
-    work.cover(now_ms)
-    return Step(work.finished(status="wiped", rebalance=None), tuple(work.entry))
-
-
-def _closed(work: Working, now_ms: int) -> Step:
-    """All orders of a closing have ended: what is still held is asked for again, else the token is at rest."""
-    status = work.state.status
-    if not work.is_flat and status in {"wiped", "closing"}:
-        after, orders = trading.begin_close(work, trading.CLOSING, now_ms)
-        return Step(after, tuple(work.entry), orders)
-    rolling.settle_roll(work)
-    if status == "wiped":
-        work.cover(now_ms)
-        return Step(work.finished(rebalance=None), tuple(work.entry))
-    return Step(work.finished(rebalance=None, status="closed" if status == "closing" else status), tuple(work.entry))
-
-
-def _is_lost(work: Working) -> bool:
-    """Returns whether those who hold units have nothing left."""
-    return work.equity <= 0 and work.balances.units > 0
-
-
-def _is_over(state: TokenState) -> bool:
-    return state.status in {"wiped", "closed"}
 
 
 def _running(state: TokenState, event: ev.Filled | ev.OrderEnded) -> Any:
@@ -488,17 +339,18 @@ _HANDLERS: dict[type, Callable[[Spec, TokenState, Any], Step]] = {
     ev.RollDue: _roll_due,
     ev.NavStruck: _nav_struck,
     ev.FundingSettled: _funding_settled,
+    ev.FundingAccrued: _funding_accrued,
     ev.Filled: _filled,
     ev.OrderEnded: _order_ended,
     ev.Liquidated: _liquidated,
     ev.Operated: _operated,
-    ev.Consolidated: _consolidated,
+    ev.Consolidated: step_flows.consolidated,
     ev.SpecificationChanged: _specification_changed,
-    ev.FlowMatched: _flow_matched,
-    ev.DealingBegun: _dealing_begun,
-    ev.UnwindingBegun: _unwinding_begun,
-    ev.DealingAborted: _dealing_aborted,
-    ev.DealingSettled: _dealing_settled,
-    ev.Redeemed: _redeemed,
-    ev.FeesTaken: _fees_taken,
+    ev.FlowMatched: step_flows.flow_matched,
+    ev.DealingBegun: step_flows.dealing_begun,
+    ev.UnwindingBegun: step_flows.unwinding_begun,
+    ev.DealingAborted: step_flows.dealing_aborted,
+    ev.DealingSettled: step_flows.dealing_settled,
+    ev.Redeemed: step_flows.redeemed,
+    ev.FeesTaken: step_flows.fees_taken,
 }

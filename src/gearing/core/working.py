@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from gearing.core import attribution as att
 from gearing.core.ledger import (
+    ACCRUED,
     COMMISSION,
     FEES,
     FLOWS,
@@ -51,10 +52,9 @@ from gearing.core.legs import (
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import CEILING, FLOOR, share_of, to_float, value_of
 from gearing.core.portfolio import index_at
-from gearing.core.state import Cover, LegState, TokenState
+from gearing.core.positions import held_at, with_trade
+from gearing.core.state import Accrual, Cover, LegState, TokenState
 from gearing.core.terms import Spec
-
-_HOUR_MS = 3_600_000
 
 
 class Working:
@@ -110,26 +110,52 @@ class Working:
         if amount:
             self.brought = amount + (0 if self.brought is UNSET else self.brought)
 
-    def settle_funding(self, amount: int, leg: int) -> None:
+    def settle_funding(self, amount: int, leg: int, lots: int, settlement_ms: int, reversed_own: int) -> None:
         """Books funding received (paid < 0) in the wallet.
 
         Where the fee is all in, the issuer bears it: what it is owed falls by what was paid. Of what is paid on the
-        hedge of a flow, the flow bears its part, by size.
+        hedge of a flow, the flow bears its part, by the sizes held at the settlement.
 
         Args:
             amount: minor units.
             leg: on which it was settled.
+            lots: held at the settlement.
+            settlement_ms: when that was.
+            reversed_own: what was accrued for the token itself, and was just taken back.
         """
-        mine = self.flow_lots(leg)
+        mine = self.flow_lots_at(leg, settlement_ms)
         if mine:
-            part = share_of(amount, mine, self.legs[leg].lots) if self.legs[leg].lots else 0
+            part = share_of(amount, mine, lots) if lots else 0
             self.post(part, WALLET, FLOWS)
             amount -= part
         if self.spec.all_in:
             self.post(amount, WALLET, FEES)
             return
-        self._attribute(att.FUNDING, amount)
+        self._attribute(att.FUNDING, amount - reversed_own)
         self.post(amount, WALLET, FUNDING)
+
+    def accrue_funding(self, accrual: Accrual, leg: int) -> None:
+        """Books funding that the venue is expected to settle; what is borne by the issuer is not accrued."""
+        self._attribute(att.FUNDING, accrual.own)
+        self.post(accrual.own, ACCRUED, FUNDING)
+        self.post(accrual.flow, ACCRUED, FLOWS)
+        state = self.legs[leg]
+        self.legs[leg] = msgspec.structs.replace(state, accruals=(*state.accruals, accrual))
+
+    def reverse_accruals(self, leg: int, settlement_ms: int) -> int:
+        """Takes back what was accrued up to a settlement that is booked now; returns the token's own part of it."""
+        state = self.legs[leg]
+        ended = [one for one in state.accruals if one.settlement_ms <= settlement_ms]
+        own = sum(one.own for one in ended)
+        self.post(-own, ACCRUED, FUNDING)
+        # A flow that ended without waiting for its settlement has no account any more; the issuer bears the difference.
+        self.post(-sum(one.flow for one in ended), ACCRUED, FEES if self.dealing is UNSET else FLOWS)
+        left = tuple(one for one in state.accruals if one.settlement_ms > settlement_ms)
+        self.legs[leg] = msgspec.structs.replace(state, accruals=left)
+        if self.dealing is not UNSET:  # what ran up until then is settled, and no part of the price any more
+            fresh = tuple(0.0 if k == leg else rate for k, rate in enumerate(self.dealing.accrued))
+            self.dealing = msgspec.structs.replace(self.dealing, accrued=fresh)
+        return own
 
     def owe_fee(self, amount: int) -> None:
         """Books a management fee, ≥ 0, as owed to the issuer."""
@@ -190,15 +216,9 @@ class Working:
             # The part of the trade that closes, and the part of the basis that goes with it.
             proceeds = -paid if closed == -lots else -value_of(-closed, leg.lot_size, price, CEILING)
             realised = proceeds - share_of(leg.basis, closed, leg.lots)
-        basis, hour_ms = leg.basis + paid + realised, now_ms // _HOUR_MS * _HOUR_MS
-        hour = (leg.hour_ms, leg.hour_lots, leg.hour_after)
-        if leg.changed_ms < hour_ms:
-            hour = (hour_ms, leg.lots, leg.lots)
-        # A fill that is told late may have happened before the hour, or at it.
-        at_ms, before, after = hour
         self.legs[k] = msgspec.structs.replace(
-            leg, lots=leg.lots + lots, basis=basis, changed_ms=max(now_ms, leg.changed_ms), hour_ms=at_ms,
-            hour_lots=before + (lots if now_ms < at_ms else 0), hour_after=after + (lots if now_ms <= at_ms else 0),
+            leg, lots=leg.lots + lots, basis=leg.basis + paid + realised, changed_ms=max(now_ms, leg.changed_ms),
+            past=with_trade(leg.past, leg.lots, lots, now_ms),
         )  # fmt: skip
         self.post(realised, WALLET, UNREALISED)
         lost = self.balances.unrealised - self._unrealised()
@@ -252,6 +272,13 @@ class Working:
     def flow_lots(self, k: int) -> int:
         """Returns the lots of leg k's position that a flow's hedge traded."""
         return 0 if self.dealing is UNSET or k >= len(self.dealing.lots) else self.dealing.lots[k]
+
+    def flow_lots_at(self, k: int, time_ms: int) -> int:
+        """Returns the lots of leg k's position that a flow's hedge held at a settlement."""
+        if self.dealing is UNSET or k >= len(self.dealing.past):
+            return self.flow_lots(k)
+        at = held_at(self.dealing.past[k], self.dealing.lots[k], time_ms)
+        return self.flow_lots(k) if at is None else at[0]
 
     def _flow_worth(self) -> int:
         if self.dealing is UNSET:

@@ -16,7 +16,7 @@ import msgspec
 from gearing.core import book as bk
 from gearing.core.changes import change_problems, differences
 from gearing.core.money import MINOR
-from gearing.core.step import StepError
+from gearing.core.step_result import StepError
 from gearing.desk import issuer
 from gearing.desk.counter import answer
 from gearing.desk.engine import Engine

@@ -6,7 +6,7 @@ from functools import partial
 
 from gearing.core.events import FeesHow
 from gearing.core.money import as_text
-from gearing.core.step import StepError
+from gearing.core.step_result import StepError
 from gearing.desk.requests import Answered, Merge, TakeFees, is_rejected
 from gearing.drive.driver import Driver
 from gearing.drive.fees import Taken, take_fees

@@ -13,7 +13,7 @@ from gearing.core.events import FeesHow
 from gearing.core.holder import Collected, HolderState
 from gearing.core.holder_step import HolderError, holder_step
 from gearing.core.money import as_text
-from gearing.core.step import why_not_dealt
+from gearing.core.step_flows import why_not_dealt
 from gearing.drive.driver import Driver
 from gearing.drive.running import Running
 

@@ -20,7 +20,7 @@ from gearing.core.holder_step import HolderError, holder_step
 from gearing.core.money import as_text, to_float
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
-from gearing.core.step import StepError
+from gearing.core.step_result import StepError
 from gearing.drive.running import Running
 
 if TYPE_CHECKING:

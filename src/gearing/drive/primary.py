@@ -24,7 +24,8 @@ from gearing.core.holder_step import holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
 from gearing.core.money import MINOR, as_text
 from gearing.core.netting import Ask, Given, Rates, match, settlement
-from gearing.core.step import BEHAVIOUR, why_not_dealt
+from gearing.core.step import BEHAVIOUR
+from gearing.core.step_flows import why_not_dealt
 from gearing.drive.caps import Asked, why_refused
 from gearing.drive.effects import START
 from gearing.drive.faults import is_set_aside, run_isolated, set_aside

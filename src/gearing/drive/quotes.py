@@ -20,7 +20,8 @@ from gearing.core.holder import DEALER, SHORT, Bearing, Exchanged, Quote, Quoted
 from gearing.core.money import MINOR, as_decimal, to_float
 from gearing.core.netting import Ask, Rates
 from gearing.core.state import TokenState
-from gearing.core.step import StepError, step
+from gearing.core.step import step
+from gearing.core.step_result import StepError
 from gearing.drive.running import Running
 
 if TYPE_CHECKING:

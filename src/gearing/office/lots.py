@@ -11,7 +11,8 @@ from gearing.core.journal import line_of, state_body, state_hash, state_of
 from gearing.core.lots import LOT_PARTS, holding_of, parts_of_lot, parts_of_sold, tokens_of
 from gearing.core.money import MINOR
 from gearing.core.state import TokenState
-from gearing.core.step import StepError, step
+from gearing.core.step import step
+from gearing.core.step_result import StepError
 from gearing.core.terms import Spec
 from gearing.errors import InputError
 from gearing.office.cut import Cut, specification_of

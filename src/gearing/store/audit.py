@@ -17,7 +17,8 @@ from gearing.core.ledger import Balances, posted
 from gearing.core.measured import Measured, measure
 from gearing.core.money import nav_of
 from gearing.core.state import TokenState
-from gearing.core.step import BEHAVIOUR, StepError, step
+from gearing.core.step import BEHAVIOUR, step
+from gearing.core.step_result import StepError
 from gearing.core.terms import Spec
 from gearing.errors import GearingError
 from gearing.store.records import (

@@ -10,10 +10,11 @@ It needs Python 3.11 and nothing else, so that a stranger can read it and run it
    funding and the profit of what was closed; unrealised profit is the positions at their marks less what they cost.
    While a leg rolls, the contract it leaves and the next one are two positions.
 
-    NAV = (wallet + unrealised profit + fees owed + flows owed) / units, rounded down
+    NAV = (wallet + unrealised profit + accrued funding + fees owed + flows owed) / units, rounded down
 
-Fees owed, what is owed to units that are just being created or burned, and what a reserve paid in are what the issuer
-booked; they are taken from the postings. Money that comes in or goes out for units is what the event says.
+Accrued funding is what a settlement is expected to bring until the venue has booked it; it is then taken back. Fees
+owed, what is owed to units that are just being created or burned, and what a reserve paid in are what the issuer
+booked; all these are taken from the postings. Money that comes in or goes out for units is what the event says.
 Money and units are integers of 1e-8, sizes are whole lots, prices are the decimals of the file. Exit code 3: something
 differs.
 """
@@ -42,8 +43,8 @@ _PART_MOST = 2
 # Wide enough for every product here; what would not be exact is an error.
 _EXACT = Context(prec=120, traps=[Inexact])
 _MONEY = frozenset(
-    ("wallet", "unrealised", "fees", "flows", "capital", "price", "spread", "commission", "funding", "management",
-     "liquidation", "reserve", "dealt")
+    ("wallet", "unrealised", "accrued", "fees", "flows", "capital", "price", "spread", "commission", "funding",
+     "management", "liquidation", "reserve", "dealt")
 )  # fmt: skip
 _UNITS = frozenset(("issued", "held"))
 
@@ -118,8 +119,9 @@ class Portfolio:
 
     @property
     def equity(self) -> int:
-        """Wallet and unrealised profit, less fees and flows owed, which stand as negative balances."""
-        return self.wallet + self.unrealised + self.ledger["fees"] + self.ledger["flows"]
+        """Wallet, unrealised profit and accrued funding, less fees and flows owed, which are negative balances."""
+        ledger = self.ledger
+        return self.wallet + self.unrealised + ledger["accrued"] + ledger["fees"] + ledger["flows"]
 
     @property
     def nav(self) -> int:
