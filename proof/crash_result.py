@@ -7,9 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from gearing.core.book import LiveOrder, OrderPlaced, shared
+from gearing.core.book import LiveOrder, OrderPlaced
 from gearing.core.events import Filled
 from gearing.core.journal import line_of, state_of
+from gearing.core.sharing import shared
 from gearing.store.records import Written, book_line_of, book_state_of
 from gearing.store.store import Store
 from gearing.store.verify import verify

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import gearing as gr
 from gearing.core import events as ev
 from gearing.core.journal import Line, body_of, line_of, state_body, state_of
+from gearing.core.positions import held_at, with_trade
 from gearing.core.state import TokenState
 from gearing.core.step import step
 from gearing.core.step_result import StepError
@@ -95,13 +98,36 @@ def test_funding_is_booked_once_for_a_settlement():
         life.fund(-500, settlement_ms=life.now_ms - HOUR_MS)
 
 
-def test_what_was_held_at_a_full_hour_is_remembered_over_one_trade():
+def test_what_was_held_at_full_hours_is_remembered_over_trades():
     life = Life().opened()
     leg = life.state.legs[0]
-    assert life.now_ms > leg.hour_ms
+    hour_ms = life.now_ms // HOUR_MS * HOUR_MS
+    assert life.now_ms > hour_ms
     assert leg.lots_at(life.now_ms + 1) == range(leg.lots, leg.lots + 1)
-    assert leg.lots_at(leg.hour_ms) == range(1)
-    assert leg.lots_at(leg.hour_ms - HOUR_MS) is None
+    assert leg.lots_at(hour_ms) == leg.lots_at(hour_ms - HOUR_MS) == range(1)
+    assert leg.lots_at(hour_ms + 1) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40 * 4), st.integers(-5, 5).filter(bool)), max_size=60), st.randoms())
+def test_a_positions_history_is_what_a_list_of_all_trades_says(trades, random):
+    """Trades at quarters of an hour, reported in any order, against the sum of all of them up to each hour."""
+    past, held, order = (), 0, list(trades)
+    random.shuffle(order)
+    for quarter, lots in order:
+        past = with_trade(past, held, lots, quarter * HOUR_MS // 4)
+        held += lots
+    hours = {quarter // 4 for quarter, _ in trades}
+    for hour in range(42):
+        before = sum(lots for quarter, lots in trades if quarter < hour * 4)
+        at = sum(lots for quarter, lots in trades if quarter == hour * 4)
+        found = held_at(past, held, hour * HOUR_MS)
+        if found is None:
+            assert len(hours) >= 26
+            assert hour < sorted(hours)[-26]
+        else:
+            low, high = sorted((before, before + at))
+            assert found == range(low, high + 1)
 
 
 def test_within_one_millisecond_anything_between_before_and_after_may_have_been_held():

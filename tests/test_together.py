@@ -15,9 +15,10 @@ from msgspec import UNSET
 import gearing as gr
 from gearing.core import book as bk
 from gearing.core import holder as ho
-from gearing.core.book import BookError, BookState, Share, book_step, met, order_id, shared
+from gearing.core.book import BookError, BookState, Share, book_step, order_id
 from gearing.core.journal import line_of, state_of
 from gearing.core.money import CEILING, MINOR, value_of
+from gearing.core.sharing import met, shared
 from gearing.core.spec_text import format_token
 from gearing.core.state import LegState
 from gearing.desk.config_text import parse_desk

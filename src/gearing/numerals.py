@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 MISSING = "–"
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 _DECIMALS_MAX = 12
 
@@ -113,3 +114,12 @@ def summing(parts: Sequence[float], decimals: int) -> tuple[list[str], str]:
     for k in by_remainder[: total - sum(whole)]:
         whole[k] += 1
     return [fixed(units / scale, decimals, sign=True) for units in whole], fixed(total / scale, decimals, sign=True)
+
+
+def base36(number: int, width: int) -> str:
+    """Returns a number ≥ 0 in digits and small letters, as wide as asked; what does not fit is cut off in front."""
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, 36)
+        digits.append(DIGITS[digit])
+    return "".join(reversed(digits))

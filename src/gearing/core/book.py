@@ -9,16 +9,16 @@ mark and is never sent, and what is left is one order, of which each has a share
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from gearing.core.events import Event, Outcome
-from gearing.core.money import apportioned
+from gearing.core.sharing import shared
+from gearing.numerals import base36
 
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _FORCED_KEPT = 255
 _FAILURES_KEPT = 255
 
@@ -96,6 +96,13 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
         return shared(lots, [share.lots - share.filled for share in self.shares])
 
 
+class Assumed(msgspec.Struct, frozen=True, array_like=True):
+    """Funding that was booked by hand: its asset, and minor units received (paid < 0)."""
+
+    asset: str
+    amount: int
+
+
 class BookState(msgspec.Struct, frozen=True, kw_only=True):
     """A book between two events.
 
@@ -114,6 +121,8 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
         crossings: how often tokens traded with each other; unset: never.
         received: of each asset, what came into the account unasked, in all; it is no token's. Unset: nothing.
         arrivals: when each of these came that the venue may still tell of, ms by its id; unset: none.
+        assumed: settlements that were booked by hand and that the venue has not reported yet, by symbol and time;
+            unset: none.
         failures: inputs that could not be processed since the book was last resumed, ms by their digest; unset: none.
     """
 
@@ -132,6 +141,11 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     received: dict[str, int] | UnsetType = UNSET
     arrivals: dict[str, int] | UnsetType = UNSET
     failures: dict[str, int] | UnsetType = UNSET
+    assumed: dict[str, Assumed] | UnsetType = UNSET
+
+    def assumption(self, symbol: str, settlement_ms: int) -> Assumed | None:
+        """Returns what was booked by hand for a settlement that the venue has not reported; None: nothing was."""
+        return None if self.assumed is UNSET else self.assumed.get(f"{symbol} {settlement_ms}")
 
     def has_booked(self, arrival: str) -> bool:
         """Returns whether money that came in unasked is booked already, by the venue's id of it."""
@@ -278,6 +292,39 @@ class Received(Event, frozen=True, kw_only=True, tag="received"):
     amount: int
 
 
+class FundingAssumed(Event, frozen=True, kw_only=True, tag="funding_assumed"):
+    """A settlement that the venue did not report was booked by hand, at its published rate.
+
+    Args:
+        symbol, settlement_ms: which.
+        asset: the currency it is settled in.
+        amount: received by the account (paid < 0), minor units.
+        rate: a positive one is paid by longs.
+        by, reason: who booked it, and why.
+    """
+
+    symbol: str
+    settlement_ms: int
+    asset: str
+    amount: int
+    rate: float
+    by: str
+    reason: str
+
+
+class FundingCorrected(Event, frozen=True, kw_only=True, tag="funding_corrected"):
+    """The venue reported a settlement that was booked by hand; the difference is the reserve's.
+
+    Args:
+        symbol, settlement_ms: which.
+        amount: received beyond what was booked (less: < 0), minor units.
+    """
+
+    symbol: str
+    settlement_ms: int
+    amount: int
+
+
 class CashMoved(Event, frozen=True, kw_only=True, tag="cash_moved"):
     """Money of flows is moved to the venue's account (from it: < 0); whoever moves it names this reference."""
 
@@ -306,6 +353,8 @@ BookEvent = (
     | BookResumed
     | Reconciled
     | Received
+    | FundingAssumed
+    | FundingCorrected
     | CashMoved
     | MoveRefused
 )
@@ -317,33 +366,12 @@ class BookError(Exception):
 
 def order_id(state: BookState) -> str:
     """Returns the id of the book's next order: incarnation, book, count; at most 32 letters and digits."""
-    return f"{state.incarnation}{_base36(state.number, 4)}{_base36(state.orders + 1, 10)}"
+    return f"{state.incarnation}{base36(state.number, 4)}{base36(state.orders + 1, 10)}"
 
 
 def crossing_id(state: BookState) -> str:
     """Returns the id of the book's next crossing; no order has one like it."""
-    return f"{state.incarnation}{_base36(state.number, 4)}x{_base36(_crossings(state) + 1, 9)}"
-
-
-def shared(total: int, weights: Sequence[int]) -> tuple[int, ...]:
-    """Returns a signed total in parts that sum to it, by the size of weights, the largest remainder first."""
-    sizes = [abs(weight) for weight in weights]
-    sign = -1 if total < 0 else 1
-    return tuple(sign * part for part in apportioned(abs(total), sizes))
-
-
-def met(wanted: Sequence[int]) -> tuple[int, ...]:
-    """Returns what of signed lots that tokens want of one instrument meets lots of the other side, of each.
-
-    All of the smaller side is met; of the larger one each has its part, by size.
-    """
-    bought, sold = sum(max(lots, 0) for lots in wanted), sum(max(-lots, 0) for lots in wanted)
-    least = min(bought, sold)
-    if least == 0:
-        return (0,) * len(wanted)
-    buys = apportioned(least, [max(lots, 0) for lots in wanted])
-    sells = apportioned(least, [max(-lots, 0) for lots in wanted])
-    return tuple(buy - sell for buy, sell in zip(buys, sells, strict=True))
+    return f"{state.incarnation}{base36(state.number, 4)}x{base36(_crossings(state) + 1, 9)}"
 
 
 def book_step(state: BookState, event: BookEvent) -> BookState:
@@ -392,6 +420,14 @@ def book_step(state: BookState, event: BookEvent) -> BookState:
             return msgspec.structs.replace(state, halted="", failures=UNSET)
         case Received():
             return _received(state, event)
+        case FundingAssumed():
+            assumed = {} if state.assumed is UNSET else state.assumed
+            key = f"{event.symbol} {event.settlement_ms}"
+            if key in assumed or not (event.by and event.reason):
+                raise BookError(f"the settlement of {key} is booked already, or nobody says why it should be")
+            return msgspec.structs.replace(state, assumed={**assumed, key: Assumed(event.asset, event.amount)})
+        case FundingCorrected():
+            return _corrected(state, event)
         case CashMoved(asset=asset, amount=amount):
             moved = {**state.moved, asset: state.moved.get(asset, 0) + amount}
             last = (asset, amount, event.reference)
@@ -428,6 +464,16 @@ def _received(state: BookState, event: Received) -> BookState:
     return msgspec.structs.replace(state, received=received, arrivals={**arrivals, event.id: event.time_ms})
 
 
+def _corrected(state: BookState, event: FundingCorrected) -> BookState:
+    assumed = state.assumption(event.symbol, event.settlement_ms)
+    if assumed is None or state.assumed is UNSET:
+        raise BookError(f"no settlement of {event.symbol} at {event.settlement_ms} was booked by hand")
+    left = {key: one for key, one in state.assumed.items() if key != f"{event.symbol} {event.settlement_ms}"}
+    before = {} if state.received is UNSET else state.received
+    received = {**before, assumed.asset: before.get(assumed.asset, 0) + event.amount}
+    return msgspec.structs.replace(state, assumed=left or UNSET, received=received)
+
+
 def _reconciled(state: BookState, time_ms: int) -> BookState:
     """Returns the book after its venue's statement agreed; the venue is not asked again for what was before that."""
     arrivals = {} if state.arrivals is UNSET else state.arrivals
@@ -447,11 +493,3 @@ def _live(state: BookState, key: str) -> LiveOrder:
 
 def _with(state: BookState, order: LiveOrder) -> BookState:
     return msgspec.structs.replace(state, live={**state.live, order.id: order})
-
-
-def _base36(number: int, width: int) -> str:
-    digits = []
-    for _ in range(width):
-        number, digit = divmod(number, 36)
-        digits.append(DIGITS[digit])
-    return "".join(reversed(digits))

@@ -65,8 +65,8 @@ class Worth(NamedTuple):
         return units * self.equity // self.units
 
 
-def run_up(spec: Spec, state: TokenState, accrued: tuple[float, ...], rounding: str) -> int:
-    """Returns the funding that has run up on what the token itself holds, minor units; > 0: it owes it.
+def accrued_funding(spec: Spec, state: TokenState, accrued: tuple[float, ...], rounding: str) -> int:
+    """Returns the funding that has accrued on what the token itself holds, minor units; > 0: it owes it.
 
     Args:
         spec, state: the token; where its fee is all in, the issuer owes it.
@@ -87,17 +87,17 @@ def worth(spec: Spec, state: TokenState, accrued: tuple[float, ...], side: Side 
 
     Args:
         spec, state: the token at the marks of now; with no units, its first unit costs the initial NAV.
-        accrued: see `run_up`.
+        accrued: see `accrued_funding`.
         side: None: matched, nothing is traded.
     """
     equity, units = state.equity, state.balances.units
     if units == 0:
         return Worth(to_minor(spec.token.initial_nav, CEILING), MINOR)
     if side is None:
-        return Worth(equity - run_up(spec, state, accrued, CEILING), units)
+        return Worth(equity - accrued_funding(spec, state, accrued, CEILING), units)
     if side == "subscribe":
-        return Worth(max(equity, equity - run_up(spec, state, accrued, FLOOR)), units)
-    return Worth(min(equity, equity - run_up(spec, state, accrued, CEILING)), units)
+        return Worth(max(equity, equity - accrued_funding(spec, state, accrued, FLOOR)), units)
+    return Worth(min(equity, equity - accrued_funding(spec, state, accrued, CEILING)), units)
 
 
 def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[TokenState, tuple[Order, ...]]:

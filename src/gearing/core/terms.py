@@ -41,6 +41,8 @@ class Spec:
         self.rounds_away = bool(self.legs[LOT].sum() + self.legs[LEAST].sum() > 0)
         self.all_in = token.fees.all_in
         self.chains = Chains(token.legs)
+        # Which legs pay funding; a dated future pays none.
+        self.is_funded = tuple(isinstance(leg, Perpetual) for leg in token.legs)
 
     @cached_property
     def resting(self) -> Terms:

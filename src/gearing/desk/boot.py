@@ -40,7 +40,7 @@ class Booted(NamedTuple):
 
 def boot(
     store: Store, market: Market, *, window_ms: int, visibility_ms: int, now_ms: int, nav_ms: int = 60_000,
-    on_deleveraging: OnDeleveraging = "freeze", windows_ms: Mapping[str, int] | None = None,
+    on_deleveraging: OnDeleveraging = "freeze", windows_ms: Mapping[str, int] | None = None, patience_ms: int = 60_000,
 ) -> Booted:  # fmt: skip
     """Returns the driver and the outbox that go on where the journal ends.
 
@@ -52,11 +52,11 @@ def boot(
         market: for the prices.
         window_ms, visibility_ms: of the venue, see `Outbox`.
         now_ms: the time.
-        nav_ms, on_deleveraging: see `Driver`.
+        nav_ms, on_deleveraging, patience_ms: see `Driver`.
         windows_ms: within how long scheduled starts are put off, by token, see `Starts`.
     """
     starts = Starts(read_secret(store.path), windows_ms)
-    driver = Driver(market, nav_ms=nav_ms, on_deleveraging=on_deleveraging, starts=starts)
+    driver = Driver(market, nav_ms=nav_ms, on_deleveraging=on_deleveraging, starts=starts, patience_ms=patience_ms)
     outbox = Outbox(window_ms, visibility_ms)
     states = {projected.stream: projected for projected in store.states()}
     for stream, projected in states.items():

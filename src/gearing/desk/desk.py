@@ -138,7 +138,7 @@ class Desk:
             booted = boot(store, Market(plan.guard), window_ms=plan.pace.window_ms, visibility_ms=VISIBILITY_MS,
                           now_ms=now_ms, nav_ms=plan.pace.nav_ms,
                           on_deleveraging=plan.config.breakers.on_deleveraging,
-                          windows_ms=plan.windows_ms)  # fmt: skip
+                          windows_ms=plan.windows_ms, patience_ms=plan.pace.patience_ms)  # fmt: skip
             booted.driver.tally = self.tally
             venues: dict[str, Venue] = {name: PaperVenue(self._hub, name) for name in booted.driver.books}
             keeper = TimedKeeper(StoreKeeper(writer), self.measures, time.perf_counter)

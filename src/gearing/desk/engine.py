@@ -12,6 +12,8 @@ import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from gearing.core.book import LiveOrder
 from gearing.core.money import to_float
 from gearing.desk.clock import Clock
@@ -25,6 +27,7 @@ from gearing.drive.outbox import Ask, Outbox, row_of
 from gearing.drive.reconciling import differences, due_cash, take_unasked, unasked
 from gearing.drive.reserve import payments
 from gearing.drive.running import Book
+from gearing.drive.settling import never_settled
 from gearing.drive.together import unbooked
 from gearing.store.records import OutboxChange, OutboxRow
 from gearing.venues.protocol import (
@@ -256,14 +259,20 @@ class Engine:
         """Asks for what the reports may have lost: settlements, and trades the venue made by itself."""
         book, venue = self.driver.books[name], self.venues[name]
         since_ms = min((leg.funded_ms for token in book.tokens for leg in token.state.legs), default=0)
+        assumed = {} if book.state.assumed is UNSET else book.state.assumed
+        since_ms = min([since_ms, *(int(key.rpartition(" ")[2]) - 1 for key in assumed)])
         since_last_ms = book.state.reconciled_ms - 1  # what came in the millisecond of a statement may have come later
         for forced in await venue.forced_trades(since_last_ms):
             self.driver.on_forced(book, forced)
         for arrival in await venue.received(since_last_ms):
             take_unasked(self.driver, book, arrival)
-        settled = [one for symbol in sorted(book.shares) for one in await venue.settlements(symbol, since_ms)]
+        waiting = {symbol for token in book.tokens for symbol, leg in zip(token.symbols, token.state.legs, strict=True)
+                   if leg.accruals}  # fmt: skip
+        settled = {symbol: await venue.settlements(symbol, since_ms) for symbol in sorted(book.shares | waiting)}
         payments = await venue.funding_payments(since_ms)
-        payments += unbooked(book, settled, payments)
+        payments += unbooked(book, [one for symbol in sorted(book.shares) for one in settled[symbol]], payments)
+        payments += [one for symbol in sorted(waiting)
+                     for one in never_settled(book, symbol, settled[symbol], payments)]  # fmt: skip
         for payment in sorted(payments, key=lambda one: one.settlement_ms):
             self.driver.on_funding(book, payment, self.clock.now_ms())
         await self.settle()

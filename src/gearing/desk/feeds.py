@@ -43,6 +43,8 @@ class Feed(Protocol):
     last_ms: float
     # The usual time between two prices.
     every_ms: int
+    # Whether its prices predict the rate of the next funding settlement.
+    predicts_funding: bool
 
     def quotes_at(self, time_ms: int) -> list[Quote]:
         """Returns the last price of every symbol known at a time, dated with that time."""
@@ -66,7 +68,7 @@ class SyntheticFeed:
     """
 
     def __init__(self, market: EndlessMarket, every_ms: int) -> None:
-        self.market, self.every_ms = market, every_ms
+        self.market, self.every_ms, self.predicts_funding = market, every_ms, True
         self.symbols = tuple(coin.symbol for coin in market.coins)
         self._volumes = tuple(coin.volume for coin in market.coins)
         self._predicted = lru_cache(maxsize=1)(self._rates_of)
@@ -121,10 +123,13 @@ class ReplayFeed:
         self._volumes = [_daily_volume(one) for one in prices]
         self._settlements = sorted(settlements, key=lambda one: one.time_ms)
         self._due = [one.time_ms for one in self._settlements]
+        self._due_of = {
+            symbol: [one.time_ms for one in self._settlements if one.symbol == symbol] for symbol in self.symbols
+        }
         self.starts_ms = {one.symbol: int(one.times_ms[0]) for one in prices}
         self.first_ms = max(self.starts_ms.values())
         self.last_ms = float(max(times[-1] for times in self._times))
-        self.every_ms = max(spacing_ms(times) for times in self._times)
+        self.every_ms, self.predicts_funding = max(spacing_ms(times) for times in self._times), False
         self._all: list[int] = np.unique(np.concatenate(self._times)).tolist()
 
     def quotes_at(self, time_ms: int) -> list[Quote]:
@@ -148,10 +153,13 @@ class ReplayFeed:
             ]
 
     def _quote(self, k: int, row: int, time_ms: int) -> Quote:
-        # What a record says is taken for what it is, as a backtest takes it: there is no second source to ask.
-        mark = float(self._closes[k][row])
-        return Quote(symbol=self.symbols[k], time_ms=time_ms, mark=mark, index=mark,
-                     volume_24h=float(self._volumes[k][row]))  # fmt: skip
+        # What a record says is taken for what it is, as a backtest takes it: there is no second source to ask. It says
+        # when funding is settled next, and predicts no rate: nobody knew it then.
+        mark, symbol = float(self._closes[k][row]), self.symbols[k]
+        due = self._due_of[symbol]
+        following = bisect_right(due, time_ms)
+        return Quote(symbol=symbol, time_ms=time_ms, mark=mark, index=mark, volume_24h=float(self._volumes[k][row]),
+                     funding_ms=due[following] if following < len(due) else 0)  # fmt: skip
 
 
 def read_replay(prices: Path, funding: Path | None, symbol: str) -> ReplayFeed:

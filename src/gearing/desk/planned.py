@@ -65,6 +65,11 @@ class Pace(NamedTuple):
     window_ms: int
     slack_ms: int
 
+    @property
+    def patience_ms(self) -> int:
+        """How long the venue may take to report a funding settlement."""
+        return max(_MINUTE_MS, self.slack_ms)
+
 
 class Planned(NamedTuple):
     """A desk that can be started."""

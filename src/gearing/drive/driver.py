@@ -35,9 +35,11 @@ from gearing.drive.primary import Primary
 from gearing.drive.reconciling import differences
 from gearing.drive.rolls import Rolls
 from gearing.drive.running import Book, Running, why_halted
+from gearing.drive.settling import accrue, correct, next_settlement_ms
 from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
 from gearing.drive.together import (
+    Position,
     close_ended,
     funding_shares,
     held_at,
@@ -64,6 +66,8 @@ class Driver:
         nav_ms: NAVs are published so often, in the market's time.
         on_deleveraging: what follows when the venue closed a part of a position by auto-deleveraging.
         starts: by how much scheduled starts are put off; by default not at all.
+        patience_ms: how long the venue may take to report a funding settlement; ten times as long until an operator
+            may book it by hand.
 
     Attributes:
         lots: the size of one lot of each instrument that a roll may open, as the venue lists it.
@@ -71,9 +75,9 @@ class Driver:
 
     def __init__(
         self, market: Market, *, nav_ms: int = _MINUTE_MS, on_deleveraging: OnDeleveraging = "freeze",
-        starts: Starts | None = None,
+        starts: Starts | None = None, patience_ms: int = _MINUTE_MS,
     ) -> None:  # fmt: skip
-        self.starts = starts or Starts()
+        self.starts, self.patience_ms = starts or Starts(), patience_ms
         self.market, self.nav_ms, self.on_deleveraging = market, nav_ms, on_deleveraging
         self.undo = UndoLog()
         self.tally = Tally()
@@ -217,6 +221,7 @@ class Driver:
             return
         if running.state.is_rolling and running.state.is_working:
             waits = True
+        accrue(self, running, prices.time_ms, prices.marks)
         before, horizon = running.state, running.horizon
         delays_ms = self.starts.delays_ms(running.name, prices.time_ms // DAY_MS)
         event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
@@ -305,8 +310,10 @@ class Driver:
             is_asked: whether everything that changes a position was asked for before it; of a mere report, a size
                 that does not fit is no proof, and the payment is asked for again.
         """
+        if correct(self, book, payment, now_ms):
+            return
         at = [one for one in positions(book, payment.symbol) if payment.settlement_ms > one.leg.funded_ms]
-        if not at:
+        if not at or (not is_asked and any(_waits_before(one, payment.settlement_ms) for one in at)):
             return
         sizes, words = sizes_at(at, payment), ""
         if any(one.leg.lots_at(payment.settlement_ms) is None for one in at):
@@ -316,6 +323,8 @@ class Driver:
             if not is_asked or any(one.symbol == payment.symbol for one in book.state.live.values()):
                 return  # what changed the size may not be booked yet; the payment is asked for again
             words = f"F2: funding was paid on {payment.lots} lots, held were {held_at(at, payment)}"
+        if sizes is None and payment.rate == payment.amount == 0:  # the venue says that there was no settlement
+            sizes, words = [0] * len(at), ""
         if sizes is None:
             sizes = [payment.lots] if len(at) == 1 else [one.leg.lots for one in at]
         for one, lots, amount in zip(at, sizes, funding_shares(sizes, at[0].leg, payment), strict=True):
@@ -327,6 +336,7 @@ class Driver:
                 time_ms=now_ms, leg=one.k, settlement_ms=payment.settlement_ms, lots=lots, rate=payment.rate,
                 amount=amount, prices=prices,
             ))  # fmt: skip
+            self.primary.after(running, now_ms)
             self.arm(running)
 
     @isolated
@@ -365,6 +375,8 @@ class Driver:
     def on_rules(self, book: Book, rules: Sequence[InstrumentRules], now_ms: int) -> None:
         """Takes the venue's rules: lots of another size halt the book, an instrument that ended halts its token."""
         self.lots |= {rule.symbol: rule.lot for rule in rules}
+        for rule in rules:
+            self.market.set_interval(rule.symbol, rule.funding_interval_ms)
         for rule in rules:
             if rule.symbol in book.shares and 0 < rule.delisted_ms <= now_ms:
                 close_ended(self, book, rule.symbol, now_ms)
@@ -470,7 +482,8 @@ class Driver:
     def _set(self, running: Running, horizon: Watch) -> None:
         self.remember(running)
         running.horizon, running.watched = horizon, running.state
-        due_ms = min(float((running.nav_number + 1) * self.nav_ms), running.deals_ms)
+        settles_ms = next_settlement_ms(self, running, self.market.now_ms)
+        due_ms = min(float((running.nav_number + 1) * self.nav_ms), running.deals_ms, settles_ms)
         self.market.arm(running.number, running.symbols, horizon, due_ms)
 
     def _after_deleveraging(self, running: Running, now_ms: int) -> None:
@@ -479,3 +492,8 @@ class Driver:
             self.operate(running, "rebalance", "breaker", words, now_ms)
         else:
             self.halt(running, "breaker", words, now_ms)
+
+
+def _waits_before(at: Position, settlement_ms: int) -> bool:
+    """Returns whether an earlier settlement of a position is not booked yet, which has to be asked for first."""
+    return any(one.settlement_ms < settlement_ms for one in at.leg.accruals)

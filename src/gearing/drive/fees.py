@@ -16,6 +16,7 @@ from gearing.core.money import as_text
 from gearing.core.step_flows import why_not_dealt
 from gearing.drive.driver import Driver
 from gearing.drive.running import Running
+from gearing.drive.settling import why_dealing_waits
 
 
 class Taken(NamedTuple):
@@ -42,6 +43,9 @@ def take_fees(
         now_ms: the time.
     """
     accrued: tuple[float, ...] = ()
+    waits = why_dealing_waits(driver, running, now_ms)
+    if waits:
+        return waits
     if how != "cash":
         prices = driver.market.prices(running.symbols)
         why = why_not_dealt(running.state, "redeem") or ("its book trades" if running.book.state.live else "")
@@ -52,7 +56,7 @@ def take_fees(
         now_ms = prices.time_ms
         driver.publish(running, "dealing", now_ms, prices.marks, accrues=True)
         accrued = tuple(
-            driver.market.run_up(symbol, leg.funded_ms, now_ms)
+            driver.market.accrued_rate(symbol, leg.funded_ms, now_ms)
             for symbol, leg in zip(running.symbols, running.state.legs, strict=True)
         )
     elif running.state.dealing is not UNSET:

@@ -9,10 +9,8 @@ from typing import NamedTuple
 from gearing.core.watch import Watch
 from gearing.drive.barriers import Lane
 from gearing.drive.guard import Guard, GuardLimits
+from gearing.drive.schedule import FundingSchedule, Settlement
 from gearing.venues.protocol import Quote
-
-# How long a funding period is where no settlement of a day before is known.
-_DAY_MS, _FUNDING_MS = 86_400_000, 28_800_000
 
 
 class Prices(NamedTuple):
@@ -25,10 +23,10 @@ class Prices(NamedTuple):
 
 
 class _Instrument:
-    __slots__ = ("guard", "lane")
+    __slots__ = ("guard", "lane", "schedule")
 
     def __init__(self, limits: GuardLimits) -> None:
-        self.guard, self.lane = Guard(limits), Lane()
+        self.guard, self.lane, self.schedule = Guard(limits), Lane(), FundingSchedule()
 
 
 class Market:
@@ -58,8 +56,11 @@ class Market:
             it = self._instruments[quote.symbol]
         except KeyError:
             it = self._instruments[quote.symbol] = _Instrument(self._limits)
+        before = it.guard.good
         if not it.guard.admits(quote, now_ms):
             return ()
+        if quote.funding_ms != it.schedule.next_ms:
+            it.schedule.announce(before, quote)
         mark, time_ms, lane = quote.mark, quote.time_ms, it.lane
         if lane.low <= mark <= lane.high and time_ms < lane.deadline_ms:
             return ()
@@ -98,24 +99,33 @@ class Market:
         marks, volumes = [guard.good.mark for guard in guards], [guard.good.volume_24h for guard in guards]
         return Prices(tuple(marks), now_ms, before_ms, tuple(volumes))
 
-    def run_up(self, symbol: str, since_ms: int, now_ms: int) -> float:
-        """Returns the part of the predicted funding rate that has run up since the last settlement; 0 if unknown.
+    def accrued_rate(self, symbol: str, since_ms: int, now_ms: int) -> float:
+        """Returns the part of the predicted funding rate that has accrued since the last settlement; 0 if unknown.
 
         Args:
             symbol: of the instrument.
-            since_ms: the last settlement that was booked; one that is long ago is not taken for the last.
+            since_ms: the last settlement that was booked.
             now_ms: the time.
         """
         it = self._instruments.get(symbol)
-        if it is None:
+        rate = None if it is None else it.guard.good.funding_rate
+        if it is None or not rate:
             return 0.0
-        good = it.guard.good
-        if not good.funding_rate or good.funding_ms <= now_ms:
-            return 0.0
-        length_ms = good.funding_ms - since_ms
-        if length_ms > _DAY_MS:
-            length_ms = _FUNDING_MS
-        return good.funding_rate * max(1.0 - (good.funding_ms - now_ms) / length_ms, 0.0)
+        return rate * it.schedule.accrued_share(since_ms, now_ms)
+
+    def last_settlement(self, symbol: str, now_ms: int) -> Settlement:
+        """Returns the last funding settlement of an instrument; its time is 0 if none is known."""
+        it = self._instruments.get(symbol)
+        return Settlement(0, None) if it is None else it.schedule.last(it.guard.good, now_ms)
+
+    def next_settlement_ms(self, symbol: str, now_ms: int) -> float:
+        """Returns the next funding settlement of an instrument after a time; ∞ if none is known."""
+        it = self._instruments.get(symbol)
+        return math.inf if it is None else it.schedule.following_ms(now_ms)
+
+    def set_interval(self, symbol: str, interval_ms: int) -> None:
+        """Sets how often an instrument settles funding, by the venue's rules; 0: never."""
+        self._instruments.setdefault(symbol, _Instrument(self._limits)).schedule.interval_ms = interval_ms
 
     def age_ms(self, symbol: str, now_ms: int) -> int:
         """Returns how long ago the last good price of an instrument was received; since ever if there was none."""

@@ -22,6 +22,7 @@ from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
 from gearing.core.step_result import StepError
 from gearing.drive.running import Running
+from gearing.drive.settling import why_dealing_waits
 
 if TYPE_CHECKING:
     from gearing.drive.driver import Driver
@@ -83,6 +84,9 @@ def merge(driver: Driver, running: Running, factor: float, by: str, reason: str,
     prices = driver.market.prices(running.symbols)
     if prices is None or not driver.market.is_good(running.symbols, now_ms):
         return "it has no good price now"
+    waits = why_dealing_waits(driver, running, now_ms)
+    if waits:
+        return waits
     now_ms = prices.time_ms
     driver.publish(running, "dealing", now_ms, prices.marks, accrues=True)
     if running.state.equity <= 0:

@@ -31,6 +31,7 @@ from gearing.drive.effects import START
 from gearing.drive.faults import is_set_aside, run_isolated, set_aside
 from gearing.drive.quotes import Quotes
 from gearing.drive.running import Holder, Running
+from gearing.drive.settling import is_overdue, unbooked, why_dealing_waits
 from gearing.drive.undo import Restorable
 from gearing.store.records import HolderLine
 
@@ -171,6 +172,8 @@ class Primary:
         lacks = _lacks(name, state, running, side, amount)
         if lacks:
             return lacks
+        if side == "subscribe" and is_overdue(self._driver, running, now_ms):
+            return f"{why_dealing_waits(self._driver, running, now_ms)}; {running.name} creates no units until it is"
         good = self._driver.market.is_good(running.symbols, now_ms)
         asked, waits = self._asked[running.name], self._queues[running.name].money
         lent = -self.quotes.stands(running)
@@ -234,7 +237,7 @@ class Primary:
         if running.state.status in {"wiped", "closed"}:
             self._finish(running, now_ms)
             return
-        if now_ms < running.deals_ms or prices is None:
+        if now_ms < running.deals_ms or prices is None or why_dealing_waits(self._driver, running, now_ms):
             return
         if not running.book.state.live:
             self.quotes.square(running, now_ms)
@@ -262,6 +265,9 @@ class Primary:
         """
         state = running.state
         if state.dealing is UNSET or state.is_working:
+            return
+        if state.status in {"open", "halted"} and unbooked(self._driver, running, now_ms):
+            self.call(running, now_ms)
             return
         if state.status in {"open", "halted"} and any(excess_lots(running.spec, state)):
             if state.status == "open" and not running.book.state.halted:
@@ -320,7 +326,7 @@ class Primary:
             return
         driver.remember(running)
         running.deals_ms = math.inf
-        accrued = self.run_up(running, prices)
+        accrued = self.accrued_rates(running, prices)
         asks = [ask for ask in self._asks(running.name) if ask.side in open_to]
         price = worth(running.spec, running.state, accrued, None)
         if price.equity > 0 and running.state.balances.units:
@@ -425,10 +431,10 @@ class Primary:
     def _request(self, request_id: str, name: str) -> Request:
         return self.holders[name].state.requests[request_id]
 
-    def run_up(self, running: Running, prices: Prices) -> tuple[float, ...]:
-        """Returns the funding that has run up on each leg at the predicted rate, a fraction of its value."""
+    def accrued_rates(self, running: Running, prices: Prices) -> tuple[float, ...]:
+        """Returns the funding that has accrued on each leg at the predicted rate, a fraction of its value."""
         return tuple(
-            self._driver.market.run_up(symbol, leg.funded_ms, prices.time_ms)
+            self._driver.market.accrued_rate(symbol, leg.funded_ms, prices.time_ms)
             for symbol, leg in zip(running.symbols, running.state.legs, strict=True)
         )
 

@@ -23,6 +23,7 @@ from gearing.core.state import TokenState
 from gearing.core.step import step
 from gearing.core.step_result import StepError
 from gearing.drive.running import Running
+from gearing.drive.settling import dealt_until_ms, why_dealing_waits
 
 if TYPE_CHECKING:
     from gearing.drive.driver import Driver
@@ -210,8 +211,9 @@ class Quotes:
             cash = gross - fee
         if units <= 0 or cash <= 0:
             return "that is too little for a quote"
+        until_ms = int(min(now_ms + terms.quote_ms, dealt_until_ms(self._driver, running, now_ms) - 1))
         return Quote(id=quote_id, token=running.name, side=side, asset=running.spec.token.settlement, units=units,
-                     cash=cash, fee=fee, until_ms=now_ms + terms.quote_ms, marks=priced.prices.marks)  # fmt: skip
+                     cash=cash, fee=fee, until_ms=until_ms, marks=priced.prices.marks)  # fmt: skip
 
     def _now(self, running: Running, now_ms: int) -> Priced | str:
         """Returns the token as it would be dealt in at the prices of now, or why it gives no quotes."""
@@ -225,6 +227,9 @@ class Quotes:
         prices = self._driver.market.prices(running.symbols)
         if prices is None:
             return f"{name} has no good price now, and gives no quotes without one"
+        waits = why_dealing_waits(self._driver, running, now_ms)
+        if waits:
+            return f"{name} gives no quotes now: {waits}"
         known = self._priced.get(name)
         if known is not None and known[0] is state and known[1].prices == prices:
             return known[1]
@@ -235,7 +240,7 @@ class Quotes:
             return f"{name} cannot be priced: {error}"
         if after.status != "open" or after.equity <= 0:
             return f"{name} has nothing left, and gives no quotes"
-        priced = Priced(after, self._primary.run_up(running, prices), prices, bearing(running.spec, after))
+        priced = Priced(after, self._primary.accrued_rates(running, prices), prices, bearing(running.spec, after))
         self._priced[name] = (state, priced)
         return priced
 

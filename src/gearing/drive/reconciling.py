@@ -27,6 +27,8 @@ def differences(book: Book, statement: Statement) -> tuple[Difference, ...]:
             positions[symbol] = positions.get(symbol, 0) + leg.lots
         asset, state = running.spec.token.settlement, running.state
         cash[asset] = cash.get(asset, 0) + state.balances.wallet - sum(leg.basis for leg in state.legs)
+    for one in ({} if book.state.assumed is UNSET else book.state.assumed).values():  # not reported by the venue yet
+        cash[one.asset] = cash.get(one.asset, 0) - one.amount
     for asset, amount in due_cash(book).items():  # what flows brought in is at the venue once it was moved
         cash[asset] = cash.get(asset, 0) - amount
     found = [

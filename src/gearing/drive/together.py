@@ -17,9 +17,10 @@ from msgspec import UNSET, UnsetType
 
 from gearing.core import book as bk
 from gearing.core import events as ev
-from gearing.core.book import LiveOrder, Purpose, Share, crossing_id, met, order_id, shared
+from gearing.core.book import LiveOrder, Purpose, Share, crossing_id, order_id
 from gearing.core.events import Outcome
 from gearing.core.money import CEILING, accrued_of, value_of
+from gearing.core.sharing import met, shared
 from gearing.core.state import LegState
 from gearing.core.trading import Order
 from gearing.drive.running import Book, Running

@@ -166,7 +166,7 @@ class Quote(_Data, frozen=True, kw_only=True, gc=False):
         mark: the price positions are marked at.
         index: the price of the underlying that the mark is held against; NaN: unknown.
         volume_24h: traded in the 24 h before, units of the underlying; 0: unknown.
-        funding_rate: predicted for the next settlement; a positive one is paid by longs.
+        funding_rate: predicted for the next settlement; a positive one is paid by longs. None: nothing is predicted.
         funding_ms: when that is; 0: unknown.
     """
 
@@ -175,7 +175,7 @@ class Quote(_Data, frozen=True, kw_only=True, gc=False):
     mark: float
     index: float
     volume_24h: float = 0.0
-    funding_rate: float = 0.0
+    funding_rate: float | None = None
     funding_ms: int = 0
 
 

@@ -1,0 +1,176 @@
+"""Funding settlements and the primary market: who deals around a settlement, at what price, and when.
+
+A settlement is paid by those who held at its time, at a rate that is certain only once the venue has booked it. So what
+falls due from one dealing window before a settlement waits until it is booked: dealing, quotes, fees taken, and reverse
+splits. Trading and NAVs go on; a NAV in between contains the funding at the predicted rate, and is provisional. A
+settlement counts as booked by the venue's payment, by its word that there was none, or because nothing was held.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from gearing.core import book as bk
+from gearing.core import events as ev
+from gearing.core.money import CEILING, accrued_of, as_text
+from gearing.drive.running import Book, Running
+from gearing.drive.together import Position, positions
+from gearing.venues.protocol import FundingPayment, Settled
+
+if TYPE_CHECKING:
+    from gearing.drive.driver import Driver
+
+
+class Unbooked(NamedTuple):
+    """A settlement that passed and is not booked yet: of which leg, its symbol, its time, and the predicted rate."""
+
+    k: int
+    symbol: str
+    time_ms: int
+    rate: float | None
+
+
+def unbooked(driver: Driver, running: Running, now_ms: int) -> list[Unbooked]:
+    """Returns the settlements of a token's legs that passed while something was held and are not booked yet."""
+    found = []
+    for k, symbol in funded(running):
+        leg, last = running.state.legs[k], driver.market.last_settlement(symbol, now_ms)
+        if last.time_ms > leg.funded_ms and leg.lots_at(last.time_ms) != range(1):
+            found.append(Unbooked(k, symbol, *last))
+    return found
+
+
+def accrue(driver: Driver, running: Running, now_ms: int, marks: tuple[float, ...]) -> None:
+    """Accrues the funding of settlements that passed, once each, until the venue's booking is known."""
+    for it in unbooked(driver, running, now_ms):
+        leg = running.state.legs[it.k]
+        if all(one.settlement_ms < it.time_ms for one in leg.accruals):
+            driver.apply(running, ev.FundingAccrued(time_ms=now_ms, leg=it.k, settlement_ms=it.time_ms,
+                                                    rate=it.rate or 0.0, prices=marks))  # fmt: skip
+        if now_ms - it.time_ms >= driver.patience_ms:
+            driver.tell(running, f"the venue has not reported the funding of {it.symbol} at {_clock(it.time_ms)}; "
+                                 f"subscriptions are rejected and redemptions wait until it is booked")  # fmt: skip
+
+
+def why_dealing_waits(driver: Driver, running: Running, now_ms: int) -> str:
+    """Returns why nothing is dealt in a token now; empty: funding is no reason."""
+    waiting = unbooked(driver, running, now_ms)
+    if waiting:
+        return f"the funding of {waiting[0].symbol} at {_clock(waiting[0].time_ms)} is not booked yet"
+    until_ms = dealt_until_ms(driver, running, now_ms)
+    if now_ms >= until_ms:
+        following = next_settlement_ms(driver, running, now_ms)
+        return f"funding is settled at {_clock(int(following))}; dealing goes on once it is booked"
+    return ""
+
+
+def dealt_until_ms(driver: Driver, running: Running, now_ms: int) -> float:
+    """Returns until when a token is dealt in before its next settlement; ∞ if none is known."""
+    return next_settlement_ms(driver, running, now_ms) - running.spec.token.primary.window_ms
+
+
+def next_settlement_ms(driver: Driver, running: Running, now_ms: int) -> float:
+    """Returns the next settlement of any of a token's legs; ∞ if none is known."""
+    return min((driver.market.next_settlement_ms(symbol, now_ms) for _, symbol in funded(running)), default=math.inf)
+
+
+def funded(running: Running) -> list[tuple[int, str]]:
+    """Returns the legs of a token that pay funding, with their symbols."""
+    pays = running.spec.is_funded
+    return [(k, symbol) for k, symbol in enumerate(running.symbols) if k < len(pays) and pays[k]]
+
+
+def is_overdue(driver: Driver, running: Running, now_ms: int) -> bool:
+    """Returns whether the venue has not reported a settlement for too long."""
+    return any(now_ms - it.time_ms >= driver.patience_ms for it in unbooked(driver, running, now_ms))
+
+
+def never_settled(book: Book, symbol: str, settled: Iterable[Settled], payments: Iterable[FundingPayment]) -> list[
+    FundingPayment
+]:  # fmt: skip
+    """Returns empty payments for settlements that were waited for and of which the venue's own list knows none.
+
+    The list says so once it names a later settlement of the instrument.
+
+    Args:
+        book: whose tokens wait.
+        symbol: the instrument.
+        settled: the venue's settlements of it.
+        payments: those that it booked in the account.
+    """
+    known = {it.settlement_ms for it in settled} | {it.settlement_ms for it in payments if it.symbol == symbol}
+    latest = max(known, default=0)
+    waiting = {(one.settlement_ms, one.mark) for at in positions(book, symbol) for one in at.leg.accruals}
+    return [
+        FundingPayment(symbol=symbol, settlement_ms=time_ms, rate=0.0, mark=mark, lots=0, amount=0)
+        for time_ms, mark in sorted(waiting)
+        if time_ms < latest and time_ms not in known
+    ]
+
+
+def book_by_hand(
+    driver: Driver, book: Book, symbol: str, settlement_ms: int, rate: float, by: str, reason: str, now_ms: int
+) -> str:  # fmt: skip
+    """Books a settlement that the venue has not reported, at the rate that it published.
+
+    If it reports the settlement after all, the difference goes to the reserve.
+
+    Args:
+        driver: that runs the book.
+        book: whose.
+        symbol: the instrument.
+        settlement_ms: the venue's time of it.
+        rate: a positive one is paid by longs; 0: there was none.
+        by, reason: who books it, and why.
+        now_ms: the time.
+
+    Returns:
+        Why it is not booked; empty: it is.
+    """
+    at = [one for one in positions(book, symbol) if _waits(one, settlement_ms)]
+    if not at:
+        waiting = {f"{name} at {_clock(a.settlement_ms)} ({a.settlement_ms})" for running in book.tokens
+                   for name, leg in zip(running.symbols, running.state.legs, strict=True)
+                   for a in leg.accruals}  # fmt: skip
+        return (f"no settlement of {symbol} at {settlement_ms} waits to be booked in {book.name}; waiting: "
+                f"{', '.join(sorted(waiting)) or 'none'}")  # fmt: skip
+    least_ms = settlement_ms + 10 * driver.patience_ms
+    if now_ms < least_ms:
+        return f"the venue may still report it; it can be booked by hand from {_clock(least_ms)} on"
+    mark = next(one.mark for one in at[0].leg.accruals if one.settlement_ms == settlement_ms)
+    spans = [one.leg.lots_at(settlement_ms) or range(one.leg.lots, one.leg.lots + 1) for one in at]
+    sizes = [span[0] for span in spans]
+    amount = sum(-accrued_of(lots, one.leg.lot_size, mark, rate, CEILING)
+                 for lots, one in zip(sizes, at, strict=True))  # fmt: skip
+    asset = at[0].running.spec.token.settlement
+    driver.note(book, bk.FundingAssumed(time_ms=now_ms, symbol=symbol, settlement_ms=settlement_ms, asset=asset,
+                                        amount=amount, rate=rate, by=by, reason=reason))  # fmt: skip
+    driver.on_funding(book, FundingPayment(symbol=symbol, settlement_ms=settlement_ms, rate=rate, mark=mark,
+                                           lots=sum(sizes), amount=amount), now_ms)  # fmt: skip
+    return ""
+
+
+def correct(driver: Driver, book: Book, payment: FundingPayment, now_ms: int) -> bool:
+    """Books the difference of a settlement that was booked by hand and is reported now; returns whether it is one."""
+    assumed = book.state.assumption(payment.symbol, payment.settlement_ms)
+    if assumed is None:
+        return False
+    difference = payment.amount - assumed.amount
+    driver.note(book, bk.FundingCorrected(time_ms=now_ms, symbol=payment.symbol, settlement_ms=payment.settlement_ms,
+                                          amount=difference))  # fmt: skip
+    driver.effects.alarms.append(
+        f"{book.name}: the venue reports the funding of {payment.symbol} at {_clock(payment.settlement_ms)}, which was "
+        f"booked by hand; the difference of {as_text(difference, grouped=True)} {assumed.asset} goes to the reserve"
+    )
+    return True
+
+
+def _waits(at: Position, settlement_ms: int) -> bool:
+    return any(one.settlement_ms == settlement_ms for one in at.leg.accruals)
+
+
+def _clock(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
