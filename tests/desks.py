@@ -18,6 +18,7 @@ class Desk:
     def __init__(self, *tokens, limits=None, lot="0.001"):
         given = tokens or (token("A"),)
         self.now_ms, self.lot = NOON_MS, lot
+        self.funding = {}  # what prices announce: rate and time of the next settlement
         self.driver = Driver(Market(limits or GuardLimits()))
         self.symbols = sorted({leg.symbol for it in given for leg in it.legs})
         for number, it in enumerate(given):
@@ -46,7 +47,10 @@ class Desk:
     def quote(self, *marks, after_ms=1_000):
         self.now_ms += after_ms
         self.driver.on_quotes(
-            [Quote(symbol=s, time_ms=self.now_ms, mark=m, index=m) for s, m in zip(self.symbols, marks, strict=True)],
+            [
+                Quote(symbol=s, time_ms=self.now_ms, mark=m, index=m, **self.funding)
+                for s, m in zip(self.symbols, marks, strict=True)
+            ],
             self.now_ms,
         )
         return self.take() if after_ms else []

@@ -212,6 +212,8 @@ class Quotes:
         if units <= 0 or cash <= 0:
             return "that is too little for a quote"
         until_ms = int(min(now_ms + terms.quote_ms, dealt_until_ms(self._driver, running, now_ms) - 1))
+        if until_ms <= now_ms:
+            return "a funding settlement is too close for a quote; forward applies"
         return Quote(id=quote_id, token=running.name, side=side, asset=running.spec.token.settlement, units=units,
                      cash=cash, fee=fee, until_ms=until_ms, marks=priced.prices.marks)  # fmt: skip
 
