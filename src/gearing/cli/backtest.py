@@ -11,7 +11,7 @@ from gearing.cli import inputs
 from gearing.cli.again import command_line
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.exact import exact_payload, exactly, show_exact, write_journal
-from gearing.cli.output import JsonFlag, aligned, emit, heading, pairs, write_out
+from gearing.cli.output import ForceOption, JsonFlag, aligned, emit, heading, pairs, write_out
 from gearing.cli.ran_on import series_payload
 from gearing.cli.reporting import ReportOption, WindowOption, window_of
 from gearing.cli.series import SeriesOptions
@@ -66,6 +66,7 @@ def backtest(
         Path | None, typer.Option(help="Write the exact run's journal: .jsonl.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the answer as JSON.")] = None,
+    force: ForceOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Runs a token over a price path and says what it did, and where the result came from."""
@@ -85,7 +86,7 @@ def backtest(
         "--journal": (journal, (".jsonl",)),
         "--out": (out, ()),
     }
-    inputs.check_outputs(outputs, (token, *series.files()))
+    inputs.check_study_outputs(outputs, (token, *series.files()), force=force)
     market = series.load([tried])
     chosen = choice.token(market.nameless)
     ensure_compiled(legs=exact or market.needs_legs([chosen]))
@@ -96,15 +97,15 @@ def backtest(
     twin = exactly(chosen, market, equity) if exact else None
     if twin is not None:
         answer["exact"] = exact_payload(twin, result)
-        write_journal(twin, journal)
-    _write(result, nav, rebalances, plot)
+        write_journal(twin, journal, force=force)
+    _write(result, nav, rebalances, plot, force=force)
     if report is not None:
         from gearing.study.report import write_backtest
 
-        write_backtest(result, report, window=chosen_window, command=command_line(context))
+        write_backtest(result, report, window=chosen_window, command=command_line(context), force=force)
         typer.echo(f"wrote {report}", err=True)
     if out is not None:
-        write_out(out, inputs.json_text(answer, schema))
+        write_out(out, inputs.json_text(answer, schema), "json", force=force)
 
     def shown() -> None:
         show(result)
@@ -114,14 +115,16 @@ def backtest(
     emit(answer, schema, as_json, shown)
 
 
-def _write(result: Result, nav: Path | None, rebalances: Path | None, plot: Path | None) -> None:
+def _write(
+    result: Result, nav: Path | None, rebalances: Path | None, plot: Path | None, *, force: bool
+) -> None:  # fmt: skip
     """Writes the tables and the figure that were asked for."""
     if nav is not None:
-        inputs.write_table(nav, result.nav)
+        inputs.write_table(nav, result.nav, force=force)
     if rebalances is not None:
-        inputs.write_table(rebalances, result.rebalances)
+        inputs.write_table(rebalances, result.rebalances, force=force)
     if plot is not None:
-        inputs.write_figure(plot, result)
+        inputs.write_figure(plot, result, force=force)
 
 
 def payload(result: Result) -> dict[str, Any]:
