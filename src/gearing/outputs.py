@@ -209,10 +209,9 @@ def is_database(path: str | Path) -> bool:
 
     A file with SQLite's side files or a desk's lock next to it is a database in use, and is not opened.
     """
-    real = os.path.realpath(path)
-    lowered = real.lower()
-    owners = (real[: -len(suffix)] for suffix in SIDE_SUFFIXES if lowered.endswith(suffix))
-    return any(_holds_database(place) for place in (real, *owners))
+    names = _names_of(os.path.realpath(path))
+    owners = (name[: -len(suffix)] for name in names for suffix in SIDE_SUFFIXES if name.lower().endswith(suffix))
+    return any(_holds_database(name) for name in (*names, *owners))
 
 
 def kinds_at(path: str | Path) -> tuple[str, ...]:
@@ -228,6 +227,18 @@ def _holds_database(real: str) -> bool:
     if any(os.path.lexists(f"{real}{suffix}") for suffix in _IN_USE):
         return True
     return kinds_of(_head(real)) == ("database",)
+
+
+def _names_of(real: str) -> list[str]:
+    """Returns the names that a file has in its directory: an empty lock, hard linked, shows nothing but its names."""
+    found, directory = _stat(real), os.path.dirname(real)
+    if found is None or found.st_nlink == 1 or not stat.S_ISREG(found.st_mode):
+        return [real]
+    with suppress(OSError), os.scandir(directory) as entries:
+        # An entry's inode alone does not tell a file that is mounted there.
+        same = [entry.path for entry in entries if entry.inode() == found.st_ino and entry.is_file()]
+        return list(dict.fromkeys((real, *same)))
+    return [real]
 
 
 def _head(real: str) -> bytes:

@@ -188,13 +188,13 @@ def _places(out: Path, prices: str, funding: str) -> tuple[Path, Path]:
 
 
 def _check_tables(out: Path, files: Iterable[Path], *, force: bool = False, hint: str = "--force") -> None:
-    """Refuses files that must not be overwritten; in a directory that is still to be made, there are none."""
+    """Refuses files that must not be overwritten, and a new directory with the name of such a file."""
     from gearing.market.write import kind_of_table
     from gearing.outputs import Output, check_outputs
 
-    if any(file.parent == out for file in files) and not out.exists():
-        return
     outputs = [Output(option="--out", path=file, kind=kind_of_table(file)) for file in files]
+    if any(file.parent == out for file in files) and not out.exists():
+        outputs = [Output(option="--out", path=out, kind=None, replaces=False)]
     check_outputs(outputs, force=force, hint=hint)
 
 

@@ -42,7 +42,8 @@ def backup_database(path: str | Path, target: str | Path, progress: Progress | N
         DatabaseError: a file exists there, or the copy does not hold.
     """
     opened(path)
-    with _beside(target, path) as part:
+    _check_target(target, path)
+    with _beside(target) as part:
         _copy(path, part)
         return _sound(part, path, progress)
 
@@ -66,8 +67,9 @@ def restore_database(
         DatabaseError: a file exists there, or the backup does not hold.
     """
     former = opened(backup)
+    _check_target(target, backup)
     _sound(backup, backup, progress)
-    with _beside(target, backup) as part:
+    with _beside(target) as part:
         _copy(backup, part)
         with closing(connect(part)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -110,13 +112,22 @@ def _copy(path: str | Path, part: Path) -> None:
         raise DatabaseError(f"it cannot be copied: {error}.", where=str(path)) from error
 
 
-@contextlib.contextmanager
-def _beside(target: str | Path, source: str | Path) -> Iterator[Path]:
-    """Gives a name beside the target; what is made there becomes the target if all goes well, or is removed."""
+def _check_target(target: str | Path, source: str | Path) -> None:
+    """Refuses a target before the source is read: nothing is overwritten.
+
+    Raises:
+        DatabaseError: something exists there, or see `check_new_database`.
+    """
     place = Path(target)
     if os.path.lexists(place):
         raise DatabaseError("a file of this name exists already.", where=str(place), fix="Move it away first.")
     check_new_database(place, database_files(Path(source)))
+
+
+@contextlib.contextmanager
+def _beside(target: str | Path) -> Iterator[Path]:
+    """Gives a name beside the target; what is made there becomes the target if all goes well, or is removed."""
+    place = Path(target)
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         yield part
