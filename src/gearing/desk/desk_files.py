@@ -84,14 +84,16 @@ def _shared(files: list[_DeskFile]) -> Iterator[Problem]:
         location = locate(file.path)
         if not location.is_replaceable:
             continue
-        for other, there in seen:
-            # Side files are named by the path that is given, and by the one that it leads to.
-            is_another = (file.place, file.role) != (other.place, other.role)
-            if not location.is_same(there) or not is_another or {file.place, other.place} == _ONLY_READ:
-                continue
+        other = next((other for other, there in seen if location.is_same(there) and _is_another(file, other)), None)
+        if other is not None:
             yield Problem(file.place, f"{str(file.path)!r} as {file.role}, which is also {other.role}",
                           "a file of its own", "Give another name.")  # fmt: skip
         seen.append((file, location))
+
+
+def _is_another(file: _DeskFile, other: _DeskFile) -> bool:
+    """Returns whether two files must differ; side files are named by the path given, and by the one it leads to."""
+    return (file.place, file.role) != (other.place, other.role) and {file.place, other.place} != _ONLY_READ
 
 
 def _database_problems(plan: Planned) -> Iterator[Problem]:

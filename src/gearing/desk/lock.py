@@ -48,7 +48,11 @@ class DeskLock:
     def tell(self, database: Path) -> Self:
         """Writes down which process holds it, for whoever finds it held."""
         number = _process_file(database)
-        _check_side_file(number, lambda path: path.read_bytes().strip().isdigit() or path.stat().st_size == 0)
+        try:
+            _check_side_file(number, lambda path: path.read_bytes().strip().isdigit() or path.stat().st_size == 0)
+        except InputError:
+            self._held.close()
+            raise
         number.write_text(f"{os.getpid()}\n", "ascii")
         return self
 
