@@ -222,8 +222,8 @@ OUTPUTS = (
     Guard(
         "the exports of a database do not write its paper exchange's file",
         _OUTPUTS,
-        '    for path, role in ((database, "the desk\'s database"), (paper_file_of(database), "the paper exchange\'s file")):',
-        '    for path, role in ((database, "the desk\'s database"),):',
+        ' (paper_file_of(database), "the paper exchange\'s file")):',
+        "):",
         f"{_TABLE}::test_standard_output_is_not_appended_to_a_database",
     ),
 )
