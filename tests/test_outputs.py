@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import gearing as gr
 from gearing import outputs as op
 from gearing.core.spec_text import EXAMPLES, example_token
 from gearing.desk.config_text import EXAMPLE
@@ -18,6 +19,7 @@ from gearing.desk.lock import lock_file
 from gearing.errors import InputError
 from gearing.filekind import HEAD_BYTES, kinds_of
 from gearing.files import write_text, writing
+from gearing.market.fetch_file import FetchFile
 from gearing.market.write import write_frame
 from gearing.outputs import Output, ProtectedFile, check_outputs, descriptor_of, is_database, locate, side_files
 from gearing.store.database import init_database
@@ -51,6 +53,9 @@ def output(path: str | Path, kind=None, option: str = "--out") -> Output:
         (b'{"hash":"a","prev":"b","body":{}}\n{"hash":', ("journal",)),
         (b'{"hash":"' + b"a" * HEAD_BYTES, ("journal",)),
         (b'{"mode":"demo","event":"started","timestamp":"2026"}\n' * 2, ("log",)),
+        (b'{"mode":"de{"mode":"demo","event":"started","timestamp":"2026"}\n' * 2, ("json",)),
+        (b'{"mode":"de\n{"mode":"demo","event":"started","timestamp":"2026"}\n', ("log",)),
+        (b'{\n"rows": [\n{"a": 1}\n]\n}\n', ("json",)),
         (b"time,price,nav\n2023-01-01T00:00:00Z,1.0,2.0\n", ("csv",)),
         (b"rule.band_upper,final_nav\n4.0,1.0\n", ("csv",)),
         (b'# gearing.export: nav/1\n# mode: demo\n"time","token"\n"2026",1\n', ("csv",)),
@@ -234,3 +239,32 @@ def test_places_that_hold_no_file_are_refused(tmp_path):
                         (tmp_path / "file" / "a", "a part of the path is a file")):  # fmt: skip
         with pytest.raises(InputError, match=words):
             check_outputs([output(path)])
+
+
+def test_a_download_is_refused_before_it_begins(tmp_path):
+    init_database(tmp_path / "desk", "demo", 0)
+    with pytest.raises(InputError, match="a database, or a side file of one"):
+        FetchFile(tmp_path / "desk-wal", "prices", "BTCUSDT", 60_000)
+    (tmp_path / "notes").write_text("Call the auditor.\n")
+    with pytest.raises(InputError, match=r"holds other text, not a Parquet table. Give another name.$"):
+        FetchFile(tmp_path / "notes", "prices", "BTCUSDT", 60_000)
+
+
+def test_results_in_python_replace_their_own_kind_only(tmp_path):
+    prices, _ = gr.make_market(days=3, interval="1h", funding=False)
+    token = gr.Token(symbol="T", target=2.0, legs=(gr.Perpetual(symbol="BTC", lot=0.001),))
+    writers = (
+        gr.backtest(token, prices).report,
+        gr.compare([token], prices).report,
+        gr.sweep(token, {"target": [2.0, 3.0]}, prices).report,
+        gr.exact_backtest(token, {"BTC": prices}).journal,
+    )
+    for write in writers:
+        path = tmp_path / "page"
+        path.write_bytes(PNG)
+        with pytest.raises(InputError, match=r"holds other binary data, not .*, or force=True to overwrite it"):
+            write(path)
+        assert path.read_bytes() == PNG
+        write(path, force=True)
+        write(path)
+        assert path.read_bytes() != PNG

@@ -53,17 +53,23 @@ def kinds_of(head: bytes) -> tuple[str, ...]:
 
 def _kinds_of_json(text: str) -> tuple[str, ...]:
     first, _, rest = text.partition("\n")
-    record = _parsed(first)
+    kind = _kind_of_line(first)
+    if kind:
+        return (kind,) if rest.strip() else (kind, "json")
+    # A line of a journal may be longer than the head; the first line of a log may have been cut short by a kill.
+    if first.startswith('{"hash":"'):
+        return ("journal",)
+    return ("log",) if any(_kind_of_line(line) == "log" for line in rest.splitlines()) else ("json",)
+
+
+def _kind_of_line(line: str) -> str:
+    """Returns the kind of JSON lines that a line belongs to; empty if it is not a whole record."""
+    record = _parsed(line) if line.startswith("{") else None
     if not isinstance(record, dict):
-        # A line of a journal may be longer than the head.
-        return ("journal",) if first.startswith('{"hash":"') else ("json",)
+        return ""
     if {"hash", "prev", "body"} <= record.keys():
-        kind = "journal"
-    elif {"event", "timestamp"} <= record.keys():
-        kind = "log"
-    else:
-        kind = "lines"
-    return (kind,) if rest.strip() else (kind, "json")
+        return "journal"
+    return "log" if {"event", "timestamp"} <= record.keys() else "lines"
 
 
 def _parsed(line: str) -> Any:

@@ -35,7 +35,7 @@ class DeskLock:
     """
 
     def __init__(self, database: Path, *, wait_s: float = 1.0) -> None:
-        _check_side_file(lock_file(database), lambda path: path.stat().st_size == 0)
+        check_lock_file(database)
         try:
             self._held = sqlite3.connect(lock_file(database), isolation_level=None, timeout=wait_s)
             self._held.execute("PRAGMA journal_mode = OFF")
@@ -73,15 +73,29 @@ def _check_side_file(path: Path, is_own: Callable[[Path], bool]) -> None:
     """
     if not os.path.lexists(path):
         return
-    if path.is_symlink() or not path.is_file() or path.stat().st_nlink > 1 or not is_own(path):
+    if path.is_symlink() or not path.is_file() or not is_own(path):
         raise InputError("this name is kept for a desk's side file, and another file has it.", where=str(path),
                          fix="Move that file away, or give another database with --db.")  # fmt: skip
 
 
+def check_lock_file(database: Path) -> None:
+    """Refuses a lock that no desk made: SQLite writes nothing into one.
+
+    Raises:
+        InputError: another file has its name.
+    """
+    _check_side_file(lock_file(database), lambda path: path.stat().st_size == 0)
+
+
 def is_running(database: Path) -> bool:
-    """Returns whether a desk runs on a database."""
+    """Returns whether a desk runs on a database.
+
+    Raises:
+        InputError: another file has the name of its lock.
+    """
     if not lock_file(database).exists():
         return False
+    check_lock_file(database)
     try:
         with DeskLock(database, wait_s=0.0):
             return False
