@@ -10,6 +10,12 @@ from typing import Any, Literal
 Kind = Literal["database", "parquet", "feather", "html", "json", "journal", "log", "csv", "toml"]
 """What a command writes: `journal` and `log` are JSON lines, of an exported journal and of a desk's log."""
 
+KINDS_BY_ENDING: dict[str, Kind] = {
+    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".feather": "feather", ".arrow": "feather",
+    ".ipc": "feather", ".html": "html", ".htm": "html", ".json": "json", ".jsonl": "journal",
+}  # fmt: skip
+"""What a command writes under a name with this ending."""
+
 HEAD_BYTES = 65_536
 
 NAMES: dict[str, str] = {

@@ -19,16 +19,10 @@ if TYPE_CHECKING:
     import polars as pl
 
     from gearing.core.token import Token
-    from gearing.filekind import Kind
     from gearing.market.series import Prices
 
 FRAMES = (".parquet", ".pq", ".csv", ".feather", ".arrow", ".ipc")
 FIGURES = (".html", ".htm")
-_KINDS: dict[str, Kind] = {
-    **dict.fromkeys((".parquet", ".pq"), "parquet"), ".csv": "csv",
-    **dict.fromkeys((".feather", ".arrow", ".ipc"), "feather"),
-    **dict.fromkeys(FIGURES, "html"), ".json": "json", ".jsonl": "journal",
-}  # fmt: skip
 
 # The underlying's name stands before its quote currency or its kind: BTCUSDT, BTC/USDT:USDT, BTC-PERP.
 _UNDERLYING = re.compile(r"([A-Za-z0-9]+?)[-_/]?(?:USDT|USDC|USD|PERP)(?:[-_/:].*)?", re.IGNORECASE)
@@ -210,6 +204,7 @@ def check_study_outputs(
     Raises:
         InputError: an ending names no format, or see `gearing.outputs.check_outputs`.
     """
+    from gearing.filekind import KINDS_BY_ENDING
     from gearing.outputs import Output, check_outputs, input_files
 
     given = []
@@ -223,7 +218,7 @@ def check_study_outputs(
                 where=f"{option} {path}",
                 fix=f"Write {' or '.join(endings)}.",
             )
-        kind = _KINDS[ending or endings[0]] if endings else "json"
+        kind = KINDS_BY_ENDING[ending or endings[0]] if endings else "json"
         given.append(Output(option=option, path=path, kind=kind))
     check_outputs(given, input_files(inputs), force=force)
 

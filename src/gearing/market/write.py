@@ -9,13 +9,10 @@ import polars as pl
 
 from gearing import files
 from gearing.errors import InputError
-from gearing.filekind import Kind
+from gearing.filekind import KINDS_BY_ENDING, Kind
 from gearing.market.series import Funding, Prices
 
-_KINDS: dict[str, Kind] = {
-    "": "parquet", ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".feather": "feather", ".arrow": "feather",
-    ".ipc": "feather",
-}  # fmt: skip
+_TABLES = frozenset({"parquet", "csv", "feather"})
 
 
 def kind_of_table(path: str | Path) -> Kind:
@@ -25,9 +22,10 @@ def kind_of_table(path: str | Path) -> Kind:
         InputError: the ending names no format.
     """
     ending = Path(path).suffix.lower()
-    if ending not in _KINDS:
+    kind = KINDS_BY_ENDING.get(ending or ".parquet")
+    if kind is None or kind not in _TABLES:
         raise InputError(f"the ending {ending!r} names no format.", where=str(path), fix="Write .parquet or .csv.")
-    return _KINDS[ending]
+    return kind
 
 
 def write_frame(frame: pl.DataFrame, path: str | Path, *, force: bool = False) -> None:
