@@ -84,7 +84,7 @@ OUTPUTS = (
         _OUTPUTS,
         '    if any(os.path.lexists(f"{real}{suffix}") for suffix in _IN_USE):\n        return True\n',
         "",
-        f"{_UNIT}::test_side_files_are_those_that_a_database_has",
+        f"{_UNIT}::test_a_running_database_is_recognised_and_never_opened",
     ),
     Guard(
         "a file that this process has open is read through its handle",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -78,15 +79,8 @@ def backtest(
     # A mistake in the token is told before long files are read.
     tried = choice.token()
     series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
-    outputs = {
-        "--nav": (nav, inputs.FRAMES),
-        "--rebalances": (rebalances, inputs.FRAMES),
-        "--plot": (plot, inputs.FIGURES),
-        "--report": (report, inputs.FIGURES),
-        "--journal": (journal, (".jsonl",)),
-        "--out": (out, ()),
-    }
-    inputs.check_study_outputs(outputs, (token, *series.files()), force=force)
+    outputs = _Outputs(nav, rebalances, plot, report, journal, out)
+    inputs.check_study_outputs(outputs.endings(), (token, *series.files()), force=force)
     market = series.load([tried])
     chosen = choice.token(market.nameless)
     ensure_compiled(legs=exact or market.needs_legs([chosen]))
@@ -98,12 +92,7 @@ def backtest(
     if twin is not None:
         answer["exact"] = exact_payload(twin, result)
         write_journal(twin, journal, force=force)
-    _write(result, nav, rebalances, plot, force=force)
-    if report is not None:
-        from gearing.study.report import write_backtest
-
-        write_backtest(result, report, window=chosen_window, command=command_line(context), force=force)
-        typer.echo(f"wrote {report}", err=True)
+    _write(result, outputs, chosen_window, command_line(context), force=force)
     if out is not None:
         write_out(out, inputs.json_text(answer, schema), "json", force=force)
 
@@ -115,16 +104,40 @@ def backtest(
     emit(answer, schema, as_json, shown)
 
 
+class _Outputs(NamedTuple):
+    """The files that a backtest writes; None: not this one."""
+
+    nav: Path | None
+    rebalances: Path | None
+    plot: Path | None
+    report: Path | None
+    journal: Path | None
+    out: Path | None
+
+    def endings(self) -> dict[str, tuple[Path | None, Sequence[str]]]:
+        """Returns each option with its file and the endings that it may have."""
+        return {
+            "--nav": (self.nav, inputs.FRAMES), "--rebalances": (self.rebalances, inputs.FRAMES),
+            "--plot": (self.plot, inputs.FIGURES), "--report": (self.report, inputs.FIGURES),
+            "--journal": (self.journal, (".jsonl",)), "--out": (self.out, ()),
+        }  # fmt: skip
+
+
 def _write(
-    result: Result, nav: Path | None, rebalances: Path | None, plot: Path | None, *, force: bool
+    result: Result, outputs: _Outputs, window: tuple[str, str] | None, command: str, *, force: bool
 ) -> None:  # fmt: skip
-    """Writes the tables and the figure that were asked for."""
-    if nav is not None:
-        inputs.write_table(nav, result.nav, force=force)
-    if rebalances is not None:
-        inputs.write_table(rebalances, result.rebalances, force=force)
-    if plot is not None:
-        inputs.write_figure(plot, result, force=force)
+    """Writes the tables, the figure and the report that were requested."""
+    if outputs.nav is not None:
+        inputs.write_table(outputs.nav, result.nav, force=force)
+    if outputs.rebalances is not None:
+        inputs.write_table(outputs.rebalances, result.rebalances, force=force)
+    if outputs.plot is not None:
+        inputs.write_figure(outputs.plot, result, force=force)
+    if outputs.report is not None:
+        from gearing.study.report import write_backtest
+
+        write_backtest(result, outputs.report, window=window, command=command, force=force)
+        typer.echo(f"wrote {outputs.report}", err=True)
 
 
 def payload(result: Result) -> dict[str, Any]:

@@ -86,13 +86,8 @@ def compare(
     names, left_out = chosen_presets(presets, beta)
     if not files and not names:
         raise InputError("nothing to compare is given.", fix="Give --presets all, or tokens' files.")
-    outputs = {
-        "--out": (out, (*inputs.FRAMES, ".json")),
-        "--plot": (plot, inputs.FIGURES),
-        "--report": (report, inputs.FIGURES),
-    }
     series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
-    inputs.check_study_outputs(outputs, (*(tokens or []), *series.files()), force=force)
+    inputs.check_study_outputs(inputs.table_outputs(out, plot, report), (*(tokens or []), *series.files()), force=force)
     market = series.load([*(inputs.preset_token(name, beta, underlying, None) for name in names), *files])
     issued = (overrides.on(inputs.preset_token(name, beta, underlying, market.nameless)) for name in names)
     chosen = [*issued, *files]

@@ -223,6 +223,13 @@ def check_study_outputs(
     check_outputs(given, input_files(inputs), force=force)
 
 
+def table_outputs(
+    out: Path | None, plot: Path | None, report: Path | None
+) -> dict[str, tuple[Path | None, Sequence[str]]]:  # fmt: skip
+    """Returns the outputs of a command whose answer is a table, for `check_study_outputs`."""
+    return {"--out": (out, (*FRAMES, ".json")), "--plot": (plot, FIGURES), "--report": (report, FIGURES)}
+
+
 def json_text(payload: Mapping[str, Any], schema: str) -> str:
     """Returns an answer as the JSON that `emit` prints."""
     import msgspec

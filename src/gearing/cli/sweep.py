@@ -104,12 +104,7 @@ def sweep(
     choice = inputs.Choice(token, preset, target, underlying, overrides)
     tried = choice.token()
     series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
-    outputs = {
-        "--out": (out, (*inputs.FRAMES, ".json")),
-        "--plot": (plot, inputs.FIGURES),
-        "--report": (report, inputs.FIGURES),
-    }
-    inputs.check_study_outputs(outputs, (token, *series.files()), force=force)
+    inputs.check_study_outputs(inputs.table_outputs(out, plot, report), (token, *series.files()), force=force)
     market = series.load([tried])
     chosen = choice.token(market.nameless)
     ensure_compiled(legs=market.needs_legs([chosen]))
