@@ -240,7 +240,7 @@ def test_a_socket_replaces_a_socket_only(tmp_path):
     path = tmp_path / "file"
     path.write_text("precious")
     with pytest.raises(InputError, match="this file is not a socket"):
-        asyncio.run(Server(PaperExchange(Setup())).serve(path))
+        asyncio.run(asyncio.wait_for(Server(PaperExchange(Setup())).serve(path), timeout=5))
     assert path.read_text() == "precious"
     left = tmp_path / "left"
     with closing(socket.socket(socket.AF_UNIX)) as former:
