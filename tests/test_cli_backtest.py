@@ -172,7 +172,7 @@ def test_without_costs_it_says_how_to_set_them(market: Path, capsys: Captured) -
         (("t.toml", "--plot", "n.png"), "'.png' names no format"),
         (("t.toml", "--nav", "no/n.csv"), "the directory does not exist"),
         (("t.toml", "--nav", "a.csv", "--rebalances", "./a.csv"), "also the file of --nav"),
-        (("t.toml", "--nav", "m/prices.parquet"), "also a file that is read"),
+        (("t.toml", "--nav", "m/prices.parquet"), "an input of this command, m/prices.parquet"),
     ],
 )
 def test_wrong_words_exit_with_2_and_write_nothing(

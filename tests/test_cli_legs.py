@@ -268,7 +268,7 @@ def test_a_file_with_an_equals_sign_in_its_name_is_a_file(capsys: Captured) -> N
 @pytest.mark.usefixtures("coins")
 def test_a_file_that_is_read_is_not_written_over(capsys: Captured) -> None:
     assert main([*BY_NAME, "--out", "eth.parquet"]) == 2
-    assert "a file that is read" in capsys.readouterr().err
+    assert "an input of this command" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("coins")

@@ -96,7 +96,7 @@ def test_one_stream_goes_to_stdout_as_it_stands(path, capfdbinary):
         (["journal", "recompute", "none.jsonl"], "none.jsonl: there is no such file."),
         (["db", "init", "desk.db"], "desk.db: there is a file of this name already."),
         (["db", "upgrade", "none.db"], "none.db: there is no such file."),
-        (["db", "backup", "desk.db", "text.db"], "text.db: something of this name stands there."),
+        (["db", "backup", "desk.db", "text.db"], "text.db: a file of this name exists already."),
         (["db", "restore", "text.db", "new.db"], "text.db: this is no database of Gearing."),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",

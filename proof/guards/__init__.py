@@ -5,8 +5,23 @@ from __future__ import annotations
 from proof.guards.books import BOOKS, SETTINGS, STORES
 from proof.guards.guard import Guard
 from proof.guards.holders import FLOWS, OFFICE, PUBLIC, SHARED
+from proof.guards.outputs import OUTPUTS
 from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
 
-GUARDS = (*OFFICE, *SHARED, *FLOWS, *PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *STARTS, *PUBLIC)
+GUARDS = (
+    *OFFICE,
+    *SHARED,
+    *FLOWS,
+    *PRICES,
+    *ORDERS,
+    *REBALANCES,
+    *ROLLS,
+    *BOOKS,
+    *STORES,
+    *SETTINGS,
+    *STARTS,
+    *PUBLIC,
+    *OUTPUTS,
+)
 
 __all__ = ["GUARDS", "Guard"]

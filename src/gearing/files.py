@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -11,83 +10,81 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gearing.errors import InputError
-
-_WRITE_SENTENCES = {
-    errno.ENOSPC: ("the disk is full; nothing was kept.", "Free some space, or write elsewhere."),
-    errno.EDQUOT: ("the disk quota is used up; nothing was kept.", "Free some space, or write elsewhere."),
-    errno.EACCES: ("no permission to write here.", "Choose another place, or change its permissions."),
-    errno.EPERM: ("no permission to write here.", "Choose another place, or change its permissions."),
-    errno.EROFS: ("this file system is read-only.", "Choose another place."),
-    errno.ENOENT: ("the directory does not exist.", "Make it first, or correct the path."),
-    errno.ENOTDIR: ("a part of the path is a file, not a directory.", "Correct the path."),
-    errno.EISDIR: ("this is a directory, not a file.", "Give the path of a file."),
-    errno.ENAMETOOLONG: ("the file name is too long.", "Choose a shorter one."),
-}
-
-
-def write_error(path: str | Path, error: OSError) -> InputError:
-    """Returns what went wrong on writing `path`, as a plain sentence."""
-    sentence, fix = _WRITE_SENTENCES.get(error.errno or 0, (f"cannot be written: {error.strerror or error}.", ""))
-    return InputError(sentence, where=str(path), fix=fix)
+from gearing.filekind import Kind
+from gearing.outputs import Output, check_outputs, descriptor_of, write_error
 
 
 @contextlib.contextmanager
-def writing(path: str | Path) -> Iterator[BinaryIO]:
-    """Opens a file to write beside `path`; it takes that name only once it is whole and on the disk.
+def writing(path: str | Path, kind: Kind | None = None, *, force: bool = False) -> Iterator[BinaryIO]:
+    """Opens a new file next to `path`; it takes that name only once it is whole and on the disk.
 
-    If the block raises, or the disk fills up, the new file is removed and an older one stays as it was.
-    A device or a pipe, such as /dev/stdout, is written to directly.
+    If the block raises, or the disk fills up, the new file is removed and an older one is kept unchanged. A device, a
+    pipe or an open descriptor, such as /dev/stdout, is written to directly.
 
     Args:
-        path: where the file shall stand.
+        path: the file to write.
+        kind: what is written; an existing file of another kind is refused. None: any file but a database is replaced.
+        force: replace an existing file of another kind; never a database or a side file of one.
 
     Raises:
-        InputError: the place cannot be written, or the disk is full.
+        InputError: the path is a database or holds another kind of file, it cannot be written, or the disk is full.
     """
-    # The file a link points to is replaced, not the link.
+    check_outputs([Output(option="", path=Path(path), kind=kind)], force=force, hint="force=True")
+    # The file that a link points to is replaced, not the link.
     target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        descriptor = descriptor_of(path)
+        if descriptor is not None:
+            # Opened by its name, a file that standard output appends to would lose what it holds.
+            with os.fdopen(os.dup(descriptor), "wb") as stream:
+                yield stream
+            return
         mode = target.stat().st_mode if target.exists() else None
-        if mode is not None and stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if mode is not None and not stat.S_ISREG(mode):
             with target.open("wb") as device:
                 yield device
             return
-        try:
-            with beside.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        # A process of the same number may have left this name, or it is a link: the file behind it is not written to.
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file, _removed_on_error(part):
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
             if mode is not None:
-                beside.chmod(stat.S_IMODE(mode))
-            beside.replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                beside.unlink()
-            raise
+                part.chmod(stat.S_IMODE(mode))
+            part.replace(target)
     except OSError as error:
         raise write_error(path, error) from error
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Writes `data` to `path`, wholly or not at all.
+@contextlib.contextmanager
+def _removed_on_error(part: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+def write_bytes(path: str | Path, data: bytes, kind: Kind | None = None, *, force: bool = False) -> None:
+    """Writes `data` to `path`, wholly or not at all; see `writing`.
 
     Raises:
-        InputError: the place cannot be written, or the disk is full.
+        InputError: the path is a database or holds another kind of file, it cannot be written, or the disk is full.
     """
-    with writing(path) as file:
+    with writing(path, kind, force=force) as file:
         file.write(data)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Writes `text` as UTF-8 to `path`, wholly or not at all.
+def write_text(path: str | Path, text: str, kind: Kind | None = None, *, force: bool = False) -> None:
+    """Writes `text` as UTF-8 to `path`, wholly or not at all; see `writing`.
 
     Raises:
-        InputError: the place cannot be written, or the disk is full.
+        InputError: the path is a database or holds another kind of file, it cannot be written, or the disk is full.
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), kind, force=force)
 
 
 def readable(path: str | Path, kind: type[InputError] = InputError) -> Path:

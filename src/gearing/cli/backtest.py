@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -11,7 +12,7 @@ from gearing.cli import inputs
 from gearing.cli.again import command_line
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.exact import exact_payload, exactly, show_exact, write_journal
-from gearing.cli.output import JsonFlag, aligned, emit, heading, pairs, write_out
+from gearing.cli.output import ForceOption, JsonFlag, aligned, emit, heading, pairs, write_out
 from gearing.cli.ran_on import series_payload
 from gearing.cli.reporting import ReportOption, WindowOption, window_of
 from gearing.cli.series import SeriesOptions
@@ -66,6 +67,7 @@ def backtest(
         Path | None, typer.Option(help="Write the exact run's journal: .jsonl.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the answer as JSON.")] = None,
+    force: ForceOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Runs a token over a price path and says what it did, and where the result came from."""
@@ -77,15 +79,8 @@ def backtest(
     # A mistake in the token is told before long files are read.
     tried = choice.token()
     series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
-    outputs = {
-        "--nav": (nav, inputs.FRAMES),
-        "--rebalances": (rebalances, inputs.FRAMES),
-        "--plot": (plot, inputs.FIGURES),
-        "--report": (report, inputs.FIGURES),
-        "--journal": (journal, (".jsonl",)),
-        "--out": (out, ()),
-    }
-    inputs.check_outputs(outputs, (token, *series.files()))
+    outputs = _Outputs(nav, rebalances, plot, report, journal, out)
+    inputs.check_study_outputs(outputs.endings(), (token, *series.files()), force=force)
     market = series.load([tried])
     chosen = choice.token(market.nameless)
     ensure_compiled(legs=exact or market.needs_legs([chosen]))
@@ -96,15 +91,10 @@ def backtest(
     twin = exactly(chosen, market, equity) if exact else None
     if twin is not None:
         answer["exact"] = exact_payload(twin, result)
-        write_journal(twin, journal)
-    _write(result, nav, rebalances, plot)
-    if report is not None:
-        from gearing.study.report import write_backtest
-
-        write_backtest(result, report, window=chosen_window, command=command_line(context))
-        typer.echo(f"wrote {report}", err=True)
+        write_journal(twin, journal, force=force)
+    _write(result, outputs, chosen_window, command_line(context), force=force)
     if out is not None:
-        write_out(out, inputs.json_text(answer, schema))
+        write_out(out, inputs.json_text(answer, schema), "json", force=force)
 
     def shown() -> None:
         show(result)
@@ -114,14 +104,40 @@ def backtest(
     emit(answer, schema, as_json, shown)
 
 
-def _write(result: Result, nav: Path | None, rebalances: Path | None, plot: Path | None) -> None:
-    """Writes the tables and the figure that were asked for."""
-    if nav is not None:
-        inputs.write_table(nav, result.nav)
-    if rebalances is not None:
-        inputs.write_table(rebalances, result.rebalances)
-    if plot is not None:
-        inputs.write_figure(plot, result)
+class _Outputs(NamedTuple):
+    """The files that a backtest writes; None: not this one."""
+
+    nav: Path | None
+    rebalances: Path | None
+    plot: Path | None
+    report: Path | None
+    journal: Path | None
+    out: Path | None
+
+    def endings(self) -> dict[str, tuple[Path | None, Sequence[str]]]:
+        """Returns each option with its file and the endings that it may have."""
+        return {
+            "--nav": (self.nav, inputs.FRAMES), "--rebalances": (self.rebalances, inputs.FRAMES),
+            "--plot": (self.plot, inputs.FIGURES), "--report": (self.report, inputs.FIGURES),
+            "--journal": (self.journal, (".jsonl",)), "--out": (self.out, ()),
+        }  # fmt: skip
+
+
+def _write(
+    result: Result, outputs: _Outputs, window: tuple[str, str] | None, command: str, *, force: bool
+) -> None:  # fmt: skip
+    """Writes the tables, the figure and the report that were requested."""
+    if outputs.nav is not None:
+        inputs.write_table(outputs.nav, result.nav, force=force)
+    if outputs.rebalances is not None:
+        inputs.write_table(outputs.rebalances, result.rebalances, force=force)
+    if outputs.plot is not None:
+        inputs.write_figure(outputs.plot, result, force=force)
+    if outputs.report is not None:
+        from gearing.study.report import write_backtest
+
+        write_backtest(result, outputs.report, window=window, command=command, force=force)
+        typer.echo(f"wrote {outputs.report}", err=True)
 
 
 def payload(result: Result) -> dict[str, Any]:

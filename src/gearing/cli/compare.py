@@ -13,6 +13,7 @@ from gearing.cli.backtest import NO_COSTS
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.output import (
     Column,
+    ForceOption,
     JsonFlag,
     columns_that_fit,
     console,
@@ -75,6 +76,7 @@ def compare(
     plot: inputs.PlotOption = None,
     report: ReportOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the table: .parquet, .csv, .feather, .json.")] = None,
+    force: ForceOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Compares rules on one price path: results with their own fees, and the rules alone."""
@@ -84,13 +86,8 @@ def compare(
     names, left_out = chosen_presets(presets, beta)
     if not files and not names:
         raise InputError("nothing to compare is given.", fix="Give --presets all, or tokens' files.")
-    outputs = {
-        "--out": (out, (*inputs.FRAMES, ".json")),
-        "--plot": (plot, inputs.FIGURES),
-        "--report": (report, inputs.FIGURES),
-    }
     series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
-    inputs.check_outputs(outputs, (*(tokens or []), *series.files()))
+    inputs.check_study_outputs(inputs.table_outputs(out, plot, report), (*(tokens or []), *series.files()), force=force)
     market = series.load([*(inputs.preset_token(name, beta, underlying, None) for name in names), *files])
     issued = (overrides.on(inputs.preset_token(name, beta, underlying, market.nameless)) for name in names)
     chosen = [*issued, *files]
@@ -103,13 +100,13 @@ def compare(
         comparison = run(chosen, **market.for_study(), equity=equity)
     frame = sorted_by(comparison.frame, sort, ascending=ascending)
     answer = {"rules": frame.to_dicts(), "left_out": left_out, "equity": equity, "funding": bool(market.funding)}
-    inputs.write_answer(out, answer, SCHEMA, frame)
+    inputs.write_answer(out, answer, SCHEMA, frame, force=force)
     if plot is not None:
-        inputs.write_figure(plot, comparison)
+        inputs.write_figure(plot, comparison, force=force)
     if report is not None:
         from gearing.study.report import write_comparison
 
-        write_comparison(comparison, report, command=command_line(context))
+        write_comparison(comparison, report, command=command_line(context), force=force)
         typer.echo(f"wrote {report}", err=True)
     emit(answer, SCHEMA, as_json, lambda: _show(comparison, frame))
 

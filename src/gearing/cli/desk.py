@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gearing.cli.output import FAULT_FOUND, JsonFlag, count, emit, pairs, show_error, write_out
-from gearing.errors import InputError, SpecError
+from gearing.cli.output import FAULT_FOUND, JsonFlag, OverwriteOption, count, emit, pairs, show_error, write_out
+from gearing.errors import SpecError
 
 desk_app = typer.Typer(help="A desk's file: start a new one, or check one.", no_args_is_help=True)
 
@@ -16,7 +16,7 @@ desk_app = typer.Typer(help="A desk's file: start a new one, or check one.", no_
 @desk_app.command()
 def new(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Where to write; stdout if not given.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    force: OverwriteOption = False,
 ) -> None:
     """Writes a commented example of a desk's file."""
     from gearing.desk.config_text import EXAMPLE
@@ -24,10 +24,10 @@ def new(
     if file is None:
         typer.echo(EXAMPLE, nl=False)
         return
-    if file.exists() and not force:
-        raise InputError("the file exists already.", where=str(file),
-                         fix="Give another name, or --force to write over it.")  # fmt: skip
-    write_out(file, EXAMPLE)
+    from gearing.outputs import Output, check_outputs
+
+    check_outputs([Output(option="", path=file, kind="toml", replaces=False)], force=force)
+    write_out(file, EXAMPLE, "toml", force=force)
 
 
 @desk_app.command()
@@ -37,11 +37,13 @@ def check(
 ) -> None:
     """Reads a desk's file with its tokens and prices, and says what it runs, or names every mistake (exit code 3)."""
     from gearing.desk.config_text import parse_desk
+    from gearing.desk.desk_files import check_desk_files
     from gearing.desk.planned import planned
     from gearing.files import read_text
 
     try:
         plan = planned(parse_desk(read_text(file), where=str(file)), file.parent)
+        check_desk_files(plan, config=file, log=plan.log_file)
     except SpecError as error:
         mistakes = {"file": str(file), "valid": False, "problems": [p._asdict() for p in error.problems]}
         emit(mistakes, "gearing.desk-check/1", as_json)

@@ -39,10 +39,10 @@ def exactly(token: Token, market: Market, equity: float) -> ExactResult:
     return exact_backtest(token, market.prices, funding=market.funding or None, equity=equity)
 
 
-def write_journal(exact: ExactResult, file: Path | None) -> None:
+def write_journal(exact: ExactResult, file: Path | None, *, force: bool) -> None:
     """Writes the journal of an exact run, if it was asked for, and says how it is looked at."""
     if file is not None:
-        count = exact.journal(file)
+        count = exact.journal(file, force=force)
         typer.echo(f"wrote {file}, {count:,} lines; see: gearing journal recompute {file}", err=True)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gearing.cli.asking import DEMO, DeskOption
-from gearing.cli.output import FAULT_FOUND, JsonFlag, count, emit, note, pairs, say
+from gearing.cli.output import FAULT_FOUND, JsonFlag, OverwriteOption, count, emit, note, pairs, say
 from gearing.cli.watching import bar
 from gearing.errors import InputError
 
@@ -27,7 +27,6 @@ FormatOption = Annotated[
     str | None, typer.Option("--format", help="csv or parquet.", show_default="by the file's ending")
 ]
 OutOption = Annotated[Path, typer.Option(help="The file to write.", show_default=False)]
-ForceOption = Annotated[bool, typer.Option("--force", help="Write over a file that exists.")]
 TokenOption = Annotated[str, typer.Option(help="Only this one.", show_default="all")]
 HolderOption = Annotated[str, typer.Option(help="Only this one.", show_default="all")]
 
@@ -40,7 +39,7 @@ def nav(
     token: TokenOption = "",
     form: FormatOption = None,
     db: DeskOption = DEMO,
-    force: ForceOption = False,
+    force: OverwriteOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Writes every published NAV.
@@ -58,7 +57,7 @@ def trial_balance(
     token: TokenOption = "",
     form: FormatOption = None,
     db: DeskOption = DEMO,
-    force: ForceOption = False,
+    force: OverwriteOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Writes the trial balance.
@@ -77,7 +76,7 @@ def holders(
     holder: HolderOption = "",
     form: FormatOption = None,
     db: DeskOption = DEMO,
-    force: ForceOption = False,
+    force: OverwriteOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Writes what each holder has.
@@ -95,7 +94,7 @@ def statement(
     holder: HolderOption = "",
     form: FormatOption = None,
     db: DeskOption = DEMO,
-    force: ForceOption = False,
+    force: OverwriteOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Writes holders' movements.
@@ -113,7 +112,7 @@ def lots(
     holder: HolderOption = "",
     form: FormatOption = None,
     db: DeskOption = DEMO,
-    force: ForceOption = False,
+    force: OverwriteOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Writes holders' lots.
@@ -157,11 +156,11 @@ def _export(
     force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     from gearing.office.periods import period_of
+    from gearing.outputs import Output, check_outputs, database_files
 
     chosen, whole = _format(form, out), period_of(period, tz)
-    if out.exists() and not force:
-        raise InputError("the file exists already.", where=str(out),
-                         fix="Give another name, or --force to write over it.")  # fmt: skip
+    output = Output(option="--out", path=out, kind=chosen, replaces=False)
+    check_outputs([output], database_files(db), force=force)
     if what == "lots":
         from gearing.cli.compiling import loading_desk
 
@@ -173,7 +172,7 @@ def _export(
 
     with Store(db) as store, bar("reading") as progress:
         export = made(store, what, whole, token=token, holder=holder, progress=lambda lines: progress(lines, None))
-    write_bytes(out, written(export, chosen))
+    write_bytes(out, written(export, chosen), chosen, force=force)
     if export.head["complete"] == "no":
         note("the period has not ended in this database; the file says how things stand now.")
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
     from gearing.core.token import Token
     from gearing.market.series import Prices
-
-Outputs = dict[str, tuple[Path | None, Iterable[str]]]
 
 FRAMES = (".parquet", ".pq", ".csv", ".feather", ".arrow", ".ipc")
 FIGURES = (".html", ".htm")
@@ -195,36 +191,43 @@ def preset_token(preset: str, target: float | None, underlying: str | None, pric
     return presets.token(preset, name, target, name=None if name else "")
 
 
-def check_outputs(outputs: Mapping[str, tuple[Path | None, Iterable[str]]], inputs: Iterable[Path | None]) -> None:
-    """Sees before a long run that its answers can be written where they shall be.
+def check_study_outputs(
+    outputs: Mapping[str, tuple[Path | None, Sequence[str]]], inputs: Iterable[Path | None], *, force: bool
+) -> None:
+    """Checks before a long run that its results can be written, and overwrite nothing that must be kept.
 
     Args:
-        outputs: for each option, its file and the endings it may have; none at all allows any.
-        inputs: files that must not be written over.
+        outputs: for each option, its file and the endings that it may have; none: any, and JSON is written.
+        inputs: the files that are read.
+        force: whether existing files of another kind are overwritten.
 
     Raises:
-        InputError: an ending names no format, a directory is missing, or two files are one.
+        InputError: an ending names no format, or see `gearing.outputs.check_outputs`.
     """
-    from gearing.files import write_error
+    from gearing.filekind import KINDS_BY_ENDING
+    from gearing.outputs import Output, check_outputs, input_files
 
-    taken = {os.path.realpath(path): "a file that is read" for path in inputs if path is not None}
+    given = []
     for option, (path, endings) in outputs.items():
         if path is None:
             continue
-        known = list(endings)
-        where = f"{option} {path}"
-        if known and path.suffix and path.suffix.lower() not in known:
+        ending = path.suffix.lower()
+        if endings and ending and ending not in endings:
             raise InputError(
                 f"the ending {path.suffix!r} names no format that can be written here.",
-                where=where,
-                fix=f"Write {' or '.join(known)}.",
+                where=f"{option} {path}",
+                fix=f"Write {' or '.join(endings)}.",
             )
-        if not path.parent.is_dir():
-            raise write_error(path, OSError(errno.ENOENT, ""))
-        place = os.path.realpath(path)
-        if place in taken and (not path.exists() or path.is_file()):
-            raise InputError(f"this is also {taken[place]}.", where=where, fix="Give another name.")
-        taken[place] = f"the file of {option}"
+        kind = KINDS_BY_ENDING[ending or endings[0]] if endings else "json"
+        given.append(Output(option=option, path=path, kind=kind))
+    check_outputs(given, input_files(inputs), force=force)
+
+
+def table_outputs(
+    out: Path | None, plot: Path | None, report: Path | None
+) -> dict[str, tuple[Path | None, Sequence[str]]]:  # fmt: skip
+    """Returns the outputs of a command whose answer is a table, for `check_study_outputs`."""
+    return {"--out": (out, (*FRAMES, ".json")), "--plot": (plot, FIGURES), "--report": (report, FIGURES)}
 
 
 def json_text(payload: Mapping[str, Any], schema: str) -> str:
@@ -234,22 +237,24 @@ def json_text(payload: Mapping[str, Any], schema: str) -> str:
     return msgspec.json.format(msgspec.json.encode({"schema": schema, **payload}), indent=2).decode() + "\n"
 
 
-def write_answer(path: Path | None, answer: Mapping[str, Any], schema: str, frame: pl.DataFrame) -> None:
+def write_answer(
+    path: Path | None, answer: Mapping[str, Any], schema: str, frame: pl.DataFrame, *, force: bool
+) -> None:  # fmt: skip
     """Writes an answer as JSON, or its table, by the ending of the file; nothing without one."""
     if path is not None and path.suffix.lower() == ".json":
-        write_out(path, json_text(answer, schema))
+        write_out(path, json_text(answer, schema), "json", force=force)
     elif path is not None:
-        write_table(path, frame)
+        write_table(path, frame, force=force)
 
 
-def write_table(path: Path, frame: pl.DataFrame) -> None:
+def write_table(path: Path, frame: pl.DataFrame, *, force: bool) -> None:
     """Writes a frame by the ending of its file, wholly or not at all, and says so on stderr."""
     from gearing.market.write import write_frame
 
-    write_frame(frame, path)
+    write_frame(frame, path, force=force)
     typer.echo(f"wrote {path}", err=True)
 
 
-def write_figure(path: Path, shown: Any) -> None:
+def write_figure(path: Path, shown: Any, *, force: bool) -> None:
     """Writes the figure of a result as one HTML file that needs no network, and says so on stderr."""
-    write_out(path, shown.plot().to_html(include_plotlyjs=True, full_html=True))
+    write_out(path, shown.plot().to_html(include_plotlyjs=True, full_html=True), "html", force=force)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gearing.cli.output import FAULT_FOUND, JsonFlag, count, emit, say, show_table
+from gearing.cli.output import FAULT_FOUND, ForceOption, JsonFlag, count, emit, say, show_table
 from gearing.cli.watching import bar
 
 if TYPE_CHECKING:
@@ -63,13 +63,17 @@ def export(
         str | None, typer.Option(help='One journal only, such as "token:BTC3L".', show_default="all")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write, as JSON lines.", show_default="stdout")] = None,
+    force: ForceOption = False,
 ) -> None:
     """Writes journals as JSON lines, each body byte for byte what was hashed."""
     import sys
 
     from gearing.files import writing
+    from gearing.outputs import Output, check_outputs, database_files
     from gearing.store.export import write_export
 
+    outputs = [] if out is None else [Output(option="--out", path=out, kind="journal")]
+    check_outputs(outputs, database_files(db), force=force)
     with bar("exporting") as progress:
 
         def report(lines: int) -> None:
@@ -78,7 +82,7 @@ def export(
         if out is None:
             write_export(db, sys.stdout.buffer.write, stream, report)
             return
-        with writing(out) as file:
+        with writing(out, "journal", force=force) as file:
             lines = write_export(db, file.write, stream, report)
     typer.echo(f"wrote {out}, {count(lines, 'line')}", err=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gearing.cli.output import JsonFlag, console, count, emit, pairs, show_error
+from gearing.cli.output import ForceOption, JsonFlag, console, count, emit, pairs, show_error
 from gearing.cli.tiers import tiers
 from gearing.errors import DataWarning
 
@@ -50,12 +50,16 @@ def make(
     funding: Annotated[bool, typer.Option(envvar="GEARING_WITH_FUNDING", help="Write funding too.")] = True,
     symbol: Annotated[str, typer.Option(help="Name of the market.")] = "BTC",
     tick: Annotated[float, typer.Option(help="Prices are multiples of it; 0: of any size.")] = 0.01,
+    force: ForceOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Invents a market with jumps, clustered volatility and funding, and writes it as Parquet."""
     from gearing.market.synthetic import make_market
     from gearing.market.write import write_series
 
+    price_file, funding_file = _places(out, "prices", "funding")
+    _check_tables(out, (price_file, funding_file)[: 2 if funding else 1], force=force)
+    _make_directory(out, price_file)
     prices, rates = make_market(
         seed=seed,
         days=days,
@@ -71,10 +75,9 @@ def make(
         symbol=symbol,
         tick=tick,
     )
-    price_file, funding_file = _places(out, "prices", "funding")
     written = {"prices": (prices, price_file)} | ({"funding": (rates, funding_file)} if funding else {})
     for series, path in written.values():
-        write_series(series, path)
+        write_series(series, path, force=force)
     payload = {
         "seed": seed,
         **{
@@ -104,9 +107,12 @@ def fetch(
     """Downloads bars and funding; the same command again goes on where the last one ended."""
     from gearing.market import fetch as download
 
-    client = download.open_exchange(exchange, market)
     stem = f"{exchange}_{market.partition(':')[0].replace('/', '')}"
     price_file, funding_file = _places(out, f"{stem}_{timeframe}", f"{stem}_funding")
+    # A download continues its file, and never replaces one of another kind.
+    _check_tables(out, (price_file, funding_file)[: 2 if funding else 1], hint="")
+    client = download.open_exchange(exchange, market)
+    _make_directory(out, price_file)
     done: dict[str, Fetched] = {}
     for kind, path in (("prices", price_file), ("funding", funding_file))[: 2 if funding else 1]:
         with _bar(f"{market} {kind}") as progress:
@@ -175,16 +181,32 @@ def check(
 
 
 def _places(out: Path, prices: str, funding: str) -> tuple[Path, Path]:
-    """The files of prices and funding for what `--out` says; a directory is made if its parent is there."""
+    """Returns the files of prices and funding that `--out` means, which may be their directory."""
     if out.suffix or (out.exists() and not out.is_dir()):
         return out, out.with_name(f"{out.stem}_funding{out.suffix}")
-    from gearing.files import write_error
+    return out / f"{prices}.parquet", out / f"{funding}.parquet"
+
+
+def _check_tables(out: Path, files: Iterable[Path], *, force: bool = False, hint: str = "--force") -> None:
+    """Refuses files that must not be overwritten, and a new directory with the name of such a file."""
+    from gearing.market.write import kind_of_table
+    from gearing.outputs import Output, check_outputs
+
+    outputs = [Output(option="--out", path=file, kind=kind_of_table(file)) for file in files]
+    if any(file.parent == out for file in files) and not out.exists():
+        outputs = [Output(option="--out", path=out, kind=None, replaces=False)]
+    check_outputs(outputs, force=force, hint=hint)
+
+
+def _make_directory(out: Path, file: Path) -> None:
+    """Makes the directory that `--out` means, if its parent exists."""
+    from gearing.outputs import write_error
 
     try:
-        out.mkdir(exist_ok=True)
+        if file.parent == out:
+            out.mkdir(exist_ok=True)
     except OSError as error:
         raise write_error(out, error) from error
-    return out / f"{prices}.parquet", out / f"{funding}.parquet"
 
 
 @contextmanager

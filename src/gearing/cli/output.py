@@ -19,6 +19,8 @@ from gearing.errors import DataWarning, InputError, SpecError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gearing.filekind import Kind
+
 FAULT_FOUND = 3
 """The exit code of a check that found a fault."""
 
@@ -26,6 +28,8 @@ _WIDTH_MAX = 100
 _WIDTH_PIPED = 120
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files of another kind, too.")]
+OverwriteOption = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 
 
 class Column(NamedTuple):
@@ -191,15 +195,16 @@ def notes() -> Iterator[None]:
         yield
 
 
-def write_out(path: Path, data: str | bytes) -> None:
-    """Writes a command's `--out` file, wholly or not at all, and says so on stderr.
+def write_out(path: Path, data: str | bytes, kind: Kind, *, force: bool) -> None:
+    """Writes a command's `--out` file, wholly or not at all, and reports it on stderr.
 
     Raises:
-        InputError: the place cannot be written, or the disk is full.
+        InputError: the path holds another kind of file and `force` is not set, it cannot be written, or the disk is
+            full.
     """
     from gearing.files import write_bytes
 
-    write_bytes(path, data.encode() if isinstance(data, str) else data)
+    write_bytes(path, data.encode() if isinstance(data, str) else data, kind, force=force)
     typer.echo(f"wrote {path}", err=True)
 
 

@@ -18,6 +18,7 @@ from gearing.cli.compare import sorted_by
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.output import (
     Column,
+    ForceOption,
     JsonFlag,
     columns_that_fit,
     console,
@@ -94,6 +95,7 @@ def sweep(
     plot: inputs.PlotOption = None,
     report: ReportOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the table: .parquet, .csv, .feather, .json.")] = None,
+    force: ForceOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Runs every combination of a token's fields over one path and ranks them."""
@@ -102,12 +104,7 @@ def sweep(
     choice = inputs.Choice(token, preset, target, underlying, overrides)
     tried = choice.token()
     series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
-    outputs = {
-        "--out": (out, (*inputs.FRAMES, ".json")),
-        "--plot": (plot, inputs.FIGURES),
-        "--report": (report, inputs.FIGURES),
-    }
-    inputs.check_outputs(outputs, (token, *series.files()))
+    inputs.check_study_outputs(inputs.table_outputs(out, plot, report), (token, *series.files()), force=force)
     market = series.load([tried])
     chosen = choice.token(market.nameless)
     ensure_compiled(legs=market.needs_legs([chosen]))
@@ -116,13 +113,13 @@ def sweep(
     found = run(chosen, grid, **market.for_study(), equity=equity, progress=sys.stderr.isatty())
     frame = sorted_by(found.frame, sort, ascending=ascending)
     answer = {"token": chosen, "grid": grid, "combinations": len(frame), "rows": frame.to_dicts()}
-    inputs.write_answer(out, answer, SCHEMA, frame)
+    inputs.write_answer(out, answer, SCHEMA, frame, force=force)
     if plot is not None:
-        inputs.write_figure(plot, found)
+        inputs.write_figure(plot, found, force=force)
     if report is not None:
         from gearing.study.report import write_sweep
 
-        write_sweep(found, report, figure=judged_by(found, sort), command=command_line(context))
+        write_sweep(found, report, figure=judged_by(found, sort), command=command_line(context), force=force)
         typer.echo(f"wrote {report}", err=True)
     emit(answer, SCHEMA, as_json, lambda: _show(found, frame.head(top), sort))
 

@@ -15,11 +15,22 @@ from gearing.cli.inputs import (
     StampOption,
     StartOption,
     SymbolOption,
-    check_outputs,
+    check_study_outputs,
     write_figure,
 )  # fmt: skip
 from gearing.cli.merge import token_merge
-from gearing.cli.output import FAULT_FOUND, JsonFlag, count, emit, heading, pairs, show_error, write_out
+from gearing.cli.output import (
+    FAULT_FOUND,
+    ForceOption,
+    JsonFlag,
+    OverwriteOption,
+    count,
+    emit,
+    heading,
+    pairs,
+    show_error,
+    write_out,
+)  # fmt: skip
 from gearing.cli.rules import rule_payload, show_fees, show_rule
 from gearing.cli.series import SeriesOptions
 from gearing.cli.status import token_list, token_show
@@ -55,6 +66,7 @@ def check(
     plot: Annotated[
         Path | None, typer.Option(help="Write the gap budget's figure, as HTML.", show_default=False)
     ] = None,
+    force: ForceOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Says what a token is, or names every mistake in its file (exit code 3).
@@ -67,7 +79,7 @@ def check(
     if plot is not None and not prices:
         raise InputError("there is no gap budget to draw.", where="--plot", fix="Give the bars with --prices.")
     series = SeriesOptions(prices or [], symbol=symbol, stamp=stamp, start=start, end=end)
-    check_outputs({"--plot": (plot, FIGURES)}, (file, *series.files()))
+    check_study_outputs({"--plot": (plot, FIGURES)}, (file, *series.files()), force=force)
     try:
         token = read_token(file)
     except SpecError as error:
@@ -89,7 +101,7 @@ def check(
         budget = budget_of(token, series.load([token]).prices, maintenance_rate, equity)
         payload["gap_budget"] = budget_payload(budget)
         if plot is not None:
-            write_figure(plot, budget)
+            write_figure(plot, budget, force=force)
 
     def show() -> None:
         _show(token, file)
@@ -181,7 +193,7 @@ def _show_costs(token: Token) -> None:
 @token_app.command()
 def new(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Where to write; stdout if not given.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    force: OverwriteOption = False,
     holds: Annotated[
         str,
         typer.Option(help="What it holds: perpetual, inverse, dated_future, total_return_swap, spot, basket."),
@@ -196,8 +208,7 @@ def new(
     if file is None:
         typer.echo(text, nl=False)
         return
-    if file.exists() and not force:
-        raise InputError(
-            "the file exists already.", where=str(file), fix="Give another name, or --force to write over it."
-        )
-    write_out(file, text)
+    from gearing.outputs import Output, check_outputs
+
+    check_outputs([Output(option="", path=file, kind="toml", replaces=False)], force=force)
+    write_out(file, text, "toml", force=force)

@@ -49,7 +49,11 @@ def up(
     import asyncio
 
     plan = _planned(config, db, speed)
-    asyncio.run(_serve(plan, log or _log_of(plan, config), plain=no_console or not sys.stdout.isatty()))
+    from gearing.desk.desk_files import check_desk_files
+
+    written = log or plan.log_file
+    check_desk_files(plan, config=config, log=written)
+    asyncio.run(_serve(plan, written, plain=no_console or not sys.stdout.isatty()))
 
 
 def _planned(config: Path | None, db: Path | None, speed: float | None) -> Planned:
@@ -65,11 +69,6 @@ def _planned(config: Path | None, db: Path | None, speed: float | None) -> Plann
         return planned(DeskConfig(), Path(), database=db, speed=speed)
     described = parse_desk(read_text(config), where=str(config))
     return planned(described, config.parent, database=db, speed=speed)
-
-
-def _log_of(plan: Planned, config: Path | None) -> Path | None:
-    base = config.parent if config is not None else Path()
-    return base / plan.config.log if plan.config.log else None
 
 
 async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,7 @@ class DeskLock:
     """
 
     def __init__(self, database: Path, *, wait_s: float = 1.0) -> None:
+        check_lock_file(database)
         try:
             self._held = sqlite3.connect(lock_file(database), isolation_level=None, timeout=wait_s)
             self._held.execute("PRAGMA journal_mode = OFF")
@@ -45,7 +47,13 @@ class DeskLock:
 
     def tell(self, database: Path) -> Self:
         """Writes down which process holds it, for whoever finds it held."""
-        _process_file(database).write_text(f"{os.getpid()}\n", "ascii")
+        number = _process_file(database)
+        try:
+            _check_side_file(number, lambda path: path.read_bytes().strip().isdigit() or path.stat().st_size == 0)
+        except InputError:
+            self._held.close()
+            raise
+        number.write_text(f"{os.getpid()}\n", "ascii")
         return self
 
     def __enter__(self) -> Self:
@@ -57,10 +65,37 @@ class DeskLock:
         self._held.close()
 
 
+def _check_side_file(path: Path, is_own: Callable[[Path], bool]) -> None:
+    """Refuses a file that a desk did not write, or a link, behind which another file would be written.
+
+    Raises:
+        InputError: it is one of these.
+    """
+    if not os.path.lexists(path):
+        return
+    if path.is_symlink() or not path.is_file() or not is_own(path):
+        raise InputError("this name is kept for a desk's side file, and another file has it.", where=str(path),
+                         fix="Move that file away, or give another database with --db.")  # fmt: skip
+
+
+def check_lock_file(database: Path) -> None:
+    """Refuses a lock that no desk made: SQLite writes nothing into one.
+
+    Raises:
+        InputError: another file has its name.
+    """
+    _check_side_file(lock_file(database), lambda path: path.stat().st_size == 0)
+
+
 def is_running(database: Path) -> bool:
-    """Returns whether a desk runs on a database."""
+    """Returns whether a desk runs on a database.
+
+    Raises:
+        InputError: another file has the name of its lock.
+    """
     if not lock_file(database).exists():
         return False
+    check_lock_file(database)
     try:
         with DeskLock(database, wait_s=0.0):
             return False

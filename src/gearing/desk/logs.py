@@ -11,6 +11,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 from gearing.desk.happenings import Happening
 from gearing.errors import InputError
+from gearing.outputs import Output, check_outputs
 
 
 class DeskLog:
@@ -21,7 +22,7 @@ class DeskLog:
         mode: of the desk.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, is a database, or holds anything but a desk's log.
     """
 
     def __init__(self, path: Path | None, mode: str) -> None:
@@ -34,6 +35,7 @@ class DeskLog:
         source.propagate = False
         if path is None:
             return
+        check_outputs([Output(option="", path=path, kind="log")], hint="")
         try:
             self._file = path.open("a", encoding="utf-8", buffering=1)
         except OSError as error:

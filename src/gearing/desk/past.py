@@ -30,7 +30,7 @@ from gearing.store.records import Commit, OutboxRow
 from gearing.store.store import Store
 from gearing.venues.paper import requests as rq
 from gearing.venues.paper.engine import Engine
-from gearing.venues.paper.file import PaperFile
+from gearing.venues.paper.file import PaperFile, remove_paper_file
 from gearing.venues.paper.records import Rate
 from gearing.venues.protocol import (
     Forced,
@@ -208,8 +208,7 @@ def begin(plan: Planned, store: Store, now_ms: int, progress: Callable[[int, int
     if not fresh:
         return 0
     if not known:  # what an exchange kept for a desk that never began
-        for left in plan.paper_file.parent.glob(f"{plan.paper_file.name}*"):
-            left.unlink()
+        remove_paper_file(plan.paper_file)
     file = PaperFile(plan.paper_file)
     try:
         # NAVs once an hour, and prices as far apart as the steps.

@@ -25,6 +25,7 @@ from gearing.drive.margining import MarginChoice, needed
 from gearing.errors import InputError, Problem, SpecError
 from gearing.market.endless import EndlessMarket
 from gearing.market.token_file import read_token
+from gearing.outputs import paper_file_of
 from gearing.store.store import Store
 from gearing.venues.paper.setup import Latency, Listing, Setup, listed
 
@@ -106,7 +107,12 @@ class Planned(NamedTuple):
     @property
     def paper_file(self) -> Path:
         """The paper exchange's own file."""
-        return self.database.with_name(f"{self.database.stem}-paper{self.database.suffix or '.db'}")
+        return paper_file_of(self.database)
+
+    @property
+    def log_file(self) -> Path | None:
+        """The log that the configuration names; None: it names none."""
+        return self.base / self.config.log if self.config.log else None
 
     @property
     def guard(self) -> GuardLimits:

@@ -12,7 +12,8 @@ from gearing import files
 from gearing.errors import DataError, FetchError
 from gearing.market.series import Funding, Gap, Prices
 from gearing.market.times import duration_text
-from gearing.market.write import write_frame
+from gearing.market.write import kind_of_table, write_frame
+from gearing.outputs import Output, check_outputs
 
 Kind = Literal["prices", "funding"]
 
@@ -52,6 +53,8 @@ class FetchFile:
 
     def __init__(self, path: Path, kind: Kind, symbol: str, step_ms: int) -> None:
         self.path, self.kind, self.symbol, self.step_ms = path, kind, symbol, step_ms
+        # Before anything is downloaded.
+        check_outputs([Output(option="", path=path, kind=kind_of_table(path))], hint="")
         names = _COLUMNS[kind]
         kinds = {"timestamp": pl.Datetime("ms", "UTC"), "symbol": pl.String()}
         self.schema: dict[str, pl.DataType] = {name: kinds.get(name, pl.Float64()) for name in names}

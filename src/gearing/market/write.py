@@ -9,27 +9,46 @@ import polars as pl
 
 from gearing import files
 from gearing.errors import InputError
+from gearing.filekind import KINDS_BY_ENDING, Kind
 from gearing.market.series import Funding, Prices
 
+_TABLES = frozenset({"parquet", "csv", "feather"})
 
-def write_frame(frame: pl.DataFrame, path: str | Path) -> None:
-    """Writes a frame as Parquet, CSV or Feather, by the ending of `path`; without one, as Parquet.
+
+def kind_of_table(path: str | Path) -> Kind:
+    """Returns the format that the ending of a path names; without one, Parquet.
 
     Raises:
-        InputError: the ending is none of these, or the place cannot be written.
+        InputError: the ending names no format.
     """
     ending = Path(path).suffix.lower()
+    kind = KINDS_BY_ENDING.get(ending or ".parquet")
+    if kind is None or kind not in _TABLES:
+        raise InputError(f"the ending {ending!r} names no format.", where=str(path), fix="Write .parquet or .csv.")
+    return kind
+
+
+def write_frame(frame: pl.DataFrame, path: str | Path, *, force: bool = False) -> None:
+    """Writes a frame as Parquet, CSV or Feather, by the ending of `path`; without one, as Parquet.
+
+    Args:
+        frame: the table.
+        path: the file to write.
+        force: replace an existing file of another kind; a database is never replaced.
+
+    Raises:
+        InputError: the ending names no format, the path holds another kind of file, or it cannot be written.
+    """
+    kind = kind_of_table(path)
     buffer = io.BytesIO()
     # Through memory, so that a full disk is the operating system's own error and not the encoder's.
-    if ending == ".csv":
+    if kind == "csv":
         frame.write_csv(buffer, datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ")
-    elif ending in (".feather", ".arrow", ".ipc"):
+    elif kind == "feather":
         frame.write_ipc(buffer, compression="zstd")
-    elif ending in (".parquet", ".pq", ""):
-        frame.write_parquet(buffer, compression="zstd")
     else:
-        raise InputError(f"the ending {ending!r} names no format.", where=str(path), fix="Write .parquet or .csv.")
-    with files.writing(path) as file:
+        frame.write_parquet(buffer, compression="zstd")
+    with files.writing(path, kind, force=force) as file:
         file.write(buffer.getbuffer())
 
 
@@ -47,14 +66,16 @@ def funding_table(funding: Funding) -> pl.DataFrame:
     return frame.with_columns(pl.lit(funding.symbol).alias("symbol"))
 
 
-def write_series(series: Prices | Funding, path: str | Path) -> None:
+def write_series(series: Prices | Funding, path: str | Path, *, force: bool = False) -> None:
     """Writes a series so that `read_prices` or `read_funding` gives back the same arrays.
 
     Args:
         series: prices or funding.
-        path: where; its ending names the format (.parquet, .csv, .feather).
+        path: the file to write; its ending names the format (.parquet, .csv, .feather).
+        force: replace an existing file of another kind; a database is never replaced.
 
     Raises:
-        InputError: the place cannot be written, or the disk is full; nothing half-written is left.
+        InputError: the path holds another kind of file, it cannot be written, or the disk is full; nothing half-written
+            is left.
     """
-    write_frame(price_table(series) if isinstance(series, Prices) else funding_table(series), path)
+    write_frame(price_table(series) if isinstance(series, Prices) else funding_table(series), path, force=force)

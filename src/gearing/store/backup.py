@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from gearing.files import write_error
-from gearing.store.database import connect, fresh_incarnation, opened, read_meta
+from gearing.outputs import database_files, write_error
+from gearing.store.database import check_new_database, connect, fresh_incarnation, opened, read_meta
 from gearing.store.errors import DatabaseError
 from gearing.store.records import Meta
 from gearing.store.verify import Progress, Verdict, verify
@@ -32,16 +32,17 @@ def backup_database(path: str | Path, target: str | Path, progress: Progress | N
 
     Args:
         path: the database.
-        target: the backup, one file; nothing may stand there.
+        target: the backup, one file; nothing may exist there.
         progress: of the verification, with lines done and lines in all.
 
     Returns:
         What was found in the copy; no breach.
 
     Raises:
-        DatabaseError: something stands there, or the copy does not hold.
+        DatabaseError: a file exists there, or the copy does not hold.
     """
     opened(path)
+    _check_target(target, path)
     with _beside(target) as part:
         _copy(path, part)
         return _sound(part, path, progress)
@@ -58,14 +59,15 @@ def restore_database(
 
     Args:
         backup: the file.
-        target: the new database; nothing may stand there.
+        target: the new database; nothing may exist there.
         now_ms: ms UTC.
         progress: of the verification, with lines done and lines in all.
 
     Raises:
-        DatabaseError: something stands there, or the backup does not hold.
+        DatabaseError: a file exists there, or the backup does not hold.
     """
     former = opened(backup)
+    _check_target(target, backup)
     _sound(backup, backup, progress)
     with _beside(target) as part:
         _copy(backup, part)
@@ -110,15 +112,22 @@ def _copy(path: str | Path, part: Path) -> None:
         raise DatabaseError(f"it cannot be copied: {error}.", where=str(path)) from error
 
 
+def _check_target(target: str | Path, source: str | Path) -> None:
+    """Refuses a target before the source is read: nothing is overwritten.
+
+    Raises:
+        DatabaseError: something exists there, or see `check_new_database`.
+    """
+    place = Path(target)
+    if os.path.lexists(place):
+        raise DatabaseError("a file of this name exists already.", where=str(place), fix="Move it away first.")
+    check_new_database(place, database_files(Path(source)))
+
+
 @contextlib.contextmanager
 def _beside(target: str | Path) -> Iterator[Path]:
     """Gives a name beside the target; what is made there becomes the target if all goes well, or is removed."""
     place = Path(target)
-    for name in (place, Path(f"{place}-wal"), Path(f"{place}-journal")):
-        if name.exists():
-            raise DatabaseError("something of this name stands there.", where=str(name), fix="Move it away first.")
-    if not place.absolute().parent.is_dir():
-        raise DatabaseError("the directory does not exist.", where=str(place), fix="Make it first.")
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         yield part

@@ -5,17 +5,19 @@ SQLite in WAL mode with `synchronous=FULL`: what was committed is on the disk, a
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from glob import escape
 from pathlib import Path
 from typing import cast
 
 import sqlalchemy as sa
 
+from gearing.errors import InputError
 from gearing.files import standing
+from gearing.outputs import SIDE_SUFFIXES, SQLITE_SUFFIXES, Output, ProtectedFile, check_outputs
 from gearing.store import schema
 from gearing.store.errors import DamagedError, DatabaseError
 from gearing.store.records import MODES, Meta, Mode
@@ -75,17 +77,46 @@ def init_database(path: str | Path, mode: Mode, now_ms: int) -> Meta:
     """
     if mode not in MODES:
         raise DatabaseError(f"{mode!r} is no mode.", where=str(path), fix=f"Choose one of {', '.join(MODES)}.")
-    if Path(path).exists():
+    if os.path.lexists(path):
         raise DatabaseError("there is a file of this name already.", where=str(path), fix="Choose another name.")
+    check_new_database(path)
     making = Path(path).with_name(f"{Path(path).name}-making")
-    for left in making.parent.glob(f"{escape(making.name)}*"):
-        left.unlink()
+    # Other names that begin so are a person's own files.
+    for suffix in ("", *SQLITE_SUFFIXES):
+        making.with_name(f"{making.name}{suffix}").unlink(missing_ok=True)
     with closing(connect(making, create=True)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     made = Meta(schema=schema.SCHEMA, mode=mode, incarnation=fresh_incarnation(), created_ms=now_ms)
     _migrate(making, made)
     making.replace(path)
     return made
+
+
+def check_new_database(path: str | Path, protected: Iterable[ProtectedFile] = ()) -> None:
+    """Refuses a path at which a new database would not be one of its own.
+
+    Args:
+        path: where nothing exists yet.
+        protected: files that it must not be: those of the database that it is copied from.
+
+    Raises:
+        DatabaseError: it is one of these files, it has the name of a side file, or a side file of an earlier database
+            has been left there, which SQLite would read into the new one.
+    """
+    place = Path(path)
+    try:
+        check_outputs([Output(option="", path=place, kind="database")], protected)
+    except InputError as error:
+        raise DatabaseError(error.what, where=error.where, fix=error.fix) from None
+    ending = next((suffix for suffix in SIDE_SUFFIXES if place.name.lower().endswith(suffix)), None)
+    if ending is not None:
+        raise DatabaseError(f"a name that ends with {ending} is kept for a side file of a database.", where=str(path),
+                            fix="Give another name.")  # fmt: skip
+    for suffix in SQLITE_SUFFIXES:
+        left = place.with_name(f"{place.name}{suffix}")
+        if os.path.lexists(left):
+            raise DatabaseError("this side file belongs to an earlier database.", where=str(left),
+                                fix="Move it away first.")  # fmt: skip
 
 
 def fresh_incarnation() -> str:

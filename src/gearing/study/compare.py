@@ -120,15 +120,19 @@ class Comparison(Shown):
         alone = len(result.token.legs) == 1 and self._inputs.sources.underlying is None
         return alone and not result.token.settles_in_coin and len(result.prices) > 1
 
-    def report(self, path: str | Path) -> None:
+    def report(self, path: str | Path, *, force: bool = False) -> None:
         """Writes a report of this as one HTML file that needs no network, wholly or not at all.
 
+        Args:
+            path: the file to write.
+            force: replace an existing file of another kind; a database is never replaced.
+
         Raises:
-            InputError: the place cannot be written.
+            InputError: the path holds another kind of file, or it cannot be written.
         """
         from gearing.study.report import write_comparison
 
-        write_comparison(self, path)
+        write_comparison(self, path, force=force)
 
     @property
     def frame(self) -> pl.DataFrame:

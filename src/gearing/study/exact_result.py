@@ -101,15 +101,19 @@ class ExactResult(Shown):
         frame = pl.DataFrame(rows, schema=list(names), orient="row")
         return frame.with_columns(pl.col("time").cast(pl.Datetime("ms", "UTC")))
 
-    def journal(self, path: str | Path) -> int:
+    def journal(self, path: str | Path, *, force: bool = False) -> int:
         """Writes the journal as JSON lines, wholly or not at all; returns how many.
 
         `gearing journal recompute` works every NAV out anew from such a file, and so does its script alone.
 
+        Args:
+            path: the file to write.
+            force: replace an existing file that is not an exported journal; a database is never replaced.
+
         Raises:
-            InputError: the place cannot be written.
+            InputError: the path holds another kind of file, or it cannot be written.
         """
-        with writing(path) as file:
+        with writing(path, "journal", force=force) as file:
             before, symbol = GENESIS, self.token.symbol
             for seq, h in enumerate(self.happened, 1):
                 line = Line(

@@ -211,19 +211,20 @@ class Result(Shown):
         frame.index = frame.index.tz_localize(None) if zone is None else frame.index.tz_convert(zone)
         return frame
 
-    def report(self, path: str | Path, *, window: tuple[Moment, Moment] | None = None) -> None:
+    def report(self, path: str | Path, *, window: tuple[Moment, Moment] | None = None, force: bool = False) -> None:
         """Writes a report of this as one HTML file that needs no network, wholly or not at all.
 
         Args:
-            path: where it shall stand.
+            path: the file to write.
             window: a window (start, end) to rank among all windows of its length, as ISO text, dates or ms.
+            force: replace an existing file of another kind; a database is never replaced.
 
         Raises:
-            InputError: the window cannot be ranked, or the place cannot be written.
+            InputError: the window cannot be ranked, or the path holds another kind of file, or it cannot be written.
         """
         from gearing.study.report import write_backtest
 
-        write_backtest(self, path, window=window)
+        write_backtest(self, path, window=window, force=force)
 
     def __repr__(self) -> str:
         s = self.summary()

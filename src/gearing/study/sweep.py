@@ -52,19 +52,20 @@ class Sweep(Shown):
         """Returns a Plotly figure: a line or heat map of one figure, parallel axes from three fields on."""
         return shown_figure(self, figure)
 
-    def report(self, path: str | Path, *, figure: str = "total_return") -> None:
+    def report(self, path: str | Path, *, figure: str = "total_return", force: bool = False) -> None:
         """Writes a report of this as one HTML file that needs no network, wholly or not at all.
 
         Args:
-            path: where it shall stand.
+            path: the file to write.
             figure: what the combinations are judged by.
+            force: replace an existing file of another kind; a database is never replaced.
 
         Raises:
-            InputError: there is no such figure, or the place cannot be written.
+            InputError: there is no such figure, or the path holds another kind of file, or it cannot be written.
         """
         from gearing.study.report import write_sweep
 
-        write_sweep(self, path, figure=figure)
+        write_sweep(self, path, figure=figure, force=force)
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -18,14 +18,19 @@ __all__ = ["backtest_page", "compare_page", "sweep_page", "write_backtest", "wri
 
 
 def write_backtest(
-    result: Result, path: str | Path, *, window: tuple[Moment, Moment] | None = None, command: str | None = None
+    result: Result,
+    path: str | Path,
+    *,
+    window: tuple[Moment, Moment] | None = None,
+    command: str | None = None,
+    force: bool = False,
 ) -> None:
     """Writes the report of a backtest, wholly or not at all; see `backtest_page`.
 
     Raises:
-        InputError: the window cannot be ranked, or the place cannot be written.
+        InputError: the window cannot be ranked, or the path holds another kind of file, or it cannot be written.
     """
-    write_text(path, backtest_page(result, window=window, command=command))
+    write_text(path, backtest_page(result, window=window, command=command), "html", force=force)
 
 
 def write_comparison(
@@ -34,19 +39,22 @@ def write_comparison(
     *,
     gap_budget: Mapping[str, str] | None = None,
     command: str | None = None,
+    force: bool = False,
 ) -> None:
     """Writes the report of a comparison, wholly or not at all; see `compare_page`.
 
     Raises:
-        InputError: the place cannot be written.
+        InputError: the path holds another kind of file, or it cannot be written.
     """
-    write_text(path, compare_page(comparison, gap_budget=gap_budget, command=command))
+    write_text(path, compare_page(comparison, gap_budget=gap_budget, command=command), "html", force=force)
 
 
-def write_sweep(sweep: Sweep, path: str | Path, *, figure: str = "total_return", command: str | None = None) -> None:
+def write_sweep(
+    sweep: Sweep, path: str | Path, *, figure: str = "total_return", command: str | None = None, force: bool = False
+) -> None:
     """Writes the report of a sweep, wholly or not at all; see `sweep_page`.
 
     Raises:
-        InputError: there is no such figure, or the place cannot be written.
+        InputError: there is no such figure, or the path holds another kind of file, or it cannot be written.
     """
-    write_text(path, sweep_page(sweep, figure=figure, command=command))
+    write_text(path, sweep_page(sweep, figure=figure, command=command), "html", force=force)

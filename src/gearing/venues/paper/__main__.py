@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gearing.errors import GearingError, InputError
+from gearing.outputs import Output, ProtectedFile, check_outputs, side_files
 from gearing.venues.paper.exchange import PaperExchange
 from gearing.venues.paper.file import PaperFile
 from gearing.venues.paper.server import Server
@@ -26,6 +27,9 @@ def main() -> int:
     parser.add_argument("--setup", type=Path, help="JSON: listings, latency, faults, seed, leverage")
     given = parser.parse_args()
     try:
+        kept = [ProtectedFile(path=path, role="the exchange's file, or a side file of it")
+                for path in (given.file, *side_files(given.file))]  # fmt: skip
+        check_outputs([Output(option="--socket", path=given.socket, kind=None)], kept)
         exchange = PaperExchange(read_setup(given.setup) if given.setup else Setup(), PaperFile(given.file))
         asyncio.run(Server(exchange).serve(given.socket))
     except GearingError as error:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
 from gearing.errors import InputError
+from gearing.outputs import SQLITE_SUFFIXES
 from gearing.venues.paper.records import Account, Clock, Moved, Order, Rate
 from gearing.venues.paper.setup import Listing, Setup
 from gearing.venues.paper.state import Key, State
@@ -42,6 +45,7 @@ class PaperFile:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         try:
+            _check_tables(self._path)
             self._base = sqlite3.connect(path, isolation_level=None, timeout=1.0)
             self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._base.execute("PRAGMA journal_mode = WAL")
@@ -99,6 +103,33 @@ class PaperFile:
     def close(self) -> None:
         """Closes the file."""
         self._base.close()
+
+
+def remove_paper_file(path: Path) -> None:
+    """Removes the file of a paper exchange and SQLite's files next to it, if there is one.
+
+    Raises:
+        InputError: it is another file.
+    """
+    if os.path.lexists(path):
+        PaperFile(path).close()
+    for suffix in ("", *SQLITE_SUFFIXES):
+        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+
+
+def _check_tables(path: Path) -> None:
+    """Refuses the database of another program, or of a desk, and changes nothing in it.
+
+    Raises:
+        InputError: it is one.
+    """
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)) as reader:
+        tables = {name for (name,) in reader.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables - {"kept"}:
+        raise InputError("this database is not that of a paper exchange.", where=str(path),
+                         fix="Give another name.")  # fmt: skip
 
 
 def _put_back(state: State, key: str, record: object) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
 import sqlite3
 from pathlib import Path
 
 import msgspec
 
+from gearing.errors import InputError
 from gearing.venues.paper import frames
 from gearing.venues.paper import requests as rq
 from gearing.venues.paper.exchange import PaperExchange
@@ -49,11 +50,14 @@ class Server:
         """Serves until it is cancelled; "ready" on stdout says that it listens.
 
         Raises:
+            InputError: another kind of file has the socket's name.
             sqlite3.Error: the file could not be written; what was not made durable was told to nobody.
         """
         self._broken = asyncio.get_running_loop().create_future()
-        with contextlib.suppress(FileNotFoundError):
-            socket.unlink()
+        if socket.is_socket():
+            socket.unlink()  # of a server that was killed
+        elif os.path.lexists(socket):
+            raise InputError("this file is not a socket.", where=str(socket), fix="Give another name.")
         server = await asyncio.start_unix_server(self._client, path=socket)
         print("ready", flush=True)
         async with server:
