@@ -35,7 +35,7 @@ def snapshot(driver):
         "order of holders": list(primary.holders),
         "queues": {name: values_of(one) for name, one in primary._queues.items() if one.waiting or one.money},
         "asked": {name: values_of(one) for name, one in primary._asked.items() if one.day.day},
-        "progress": values_of(primary._progress),
+        "progress": values_of(primary.dealings._progress) | values_of(primary._turns),
         "supply": dict(primary.supply),
         "quotes": dict(primary.quotes._given),
         "netting": dict(driver.netting),

@@ -158,13 +158,13 @@ def test_a_command_of_the_inbox_that_raises_is_rejected_and_reported(monkeypatch
 def test_a_price_that_cannot_be_processed_halts_its_book_alone(monkeypatch):
     one, other = market(), market()
     calls = []
-    real = one.driver.primary.attend
+    real = one.driver.primary.dealings.attend
 
     def fails(running, prices, now_ms):
         calls.append(now_ms)
         raise OverflowError("too large")
 
-    monkeypatch.setattr(one.driver.primary, "attend", fails)
+    monkeypatch.setattr(one.driver.primary.dealings, "attend", fails)
     before = one.it.state
     one.window(101.0)
     assert one.it.state is before
@@ -173,7 +173,7 @@ def test_a_price_that_cannot_be_processed_halts_its_book_alone(monkeypatch):
     one.window(101.5)  # the next price is looked at again, but journalled no more
     assert len(calls) == 2
     assert sum("could not be processed" in words for words in one.alarms) == 1
-    monkeypatch.setattr(one.driver.primary, "attend", real)
+    monkeypatch.setattr(one.driver.primary.dealings, "attend", real)
     one.window(101.0)
     assert one.it.state.legs[0].mark == 101.0
     assert other.book.state.halted == ""
@@ -227,7 +227,7 @@ def test_a_dealing_that_fails_returns_its_requests_and_halts_its_book(monkeypatc
     desk = busy()
     held = desk.cash("h1", ho.HELD)
     assert held
-    monkeypatch.setattr("gearing.drive.primary.match", lambda *args: 1 / 0)
+    monkeypatch.setattr("gearing.drive.dealings.match", lambda *args: 1 / 0)
     desk.window()
     assert "ZeroDivisionError" in desk.book.state.halted
     assert desk.cash("h1", ho.HELD) == 0

@@ -248,7 +248,7 @@ def dealt(desk, money):
     apply = desk.driver.apply
     desk.driver.apply = lambda running, event: (apply(running, event), begun.append(running.state))[0]
     prices = desk.driver.market.prices(("A",))
-    desk.primary.attend(desk.it, prices, prices.time_ms)
+    desk.primary.dealings.attend(desk.it, prices, prices.time_ms)
     flow = next(one.dealing for one in begun if not isinstance(one.dealing, msgspec.UnsetType))
     return desk.take(), before, flow
 
@@ -403,7 +403,7 @@ def test_what_a_hedge_holds_is_no_part_of_the_tokens_exposure():
 
 def test_who_waits_for_another_token_is_dealt_with_the_next_price_where_many_were_dealt(monkeypatch):
     """Dealing in many takes a while, in which nobody else is served; so the tokens are dealt one with each price."""
-    monkeypatch.setattr("gearing.drive.primary._ENOUGH", 2)
+    monkeypatch.setattr("gearing.drive.dealings._ENOUGH", 2)
     desk = market(token("A", costs=COSTS), msgspec.structs.replace(token("A", target=1.0, costs=COSTS), symbol="U"))
     desk.deposit("h1", 1_000)
     for symbol in ("T", "U"):

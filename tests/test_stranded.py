@@ -320,7 +320,7 @@ def test_units_that_no_longer_fit_are_given_up_with_the_flow_and_the_book_goes_o
     desk.deposit("h1", 100_000)
     desk.ask("h1", "subscribe", 100_000 * MINOR)
     desk.take()
-    monkeypatch.setattr("gearing.drive.primary.fits", lambda state, units, money: units == 0)
+    monkeypatch.setattr("gearing.drive.dealings.fits", lambda state, units, money: units == 0)
     (order,) = desk.quote(100.0, after_ms=60_000)
     (unwinding,) = desk.hear(desk.trade(order, price=100.1), desk.status(order))
     assert unwinding.lots == -order.lots

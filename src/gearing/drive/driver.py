@@ -240,7 +240,7 @@ class Driver:
         struck = running.state
         if publishes:
             merge_by_rule(self, running, prices.time_ms)
-        self.primary.attend(running, prices, prices.time_ms)
+        self.primary.dealings.attend(running, prices, prices.time_ms)
         if horizon and sleeps and running.state is struck and struck.status == before.status:
             self._set(running, horizon)  # a mark within its horizon leaves that where it is
         else:
@@ -336,7 +336,7 @@ class Driver:
                 time_ms=now_ms, leg=one.k, settlement_ms=payment.settlement_ms, lots=lots, rate=payment.rate,
                 amount=amount, prices=prices,
             ))  # fmt: skip
-            self.primary.after(running, now_ms)
+            self.primary.dealings.after(running, now_ms)
             self.arm(running)
 
     @isolated
@@ -401,10 +401,10 @@ class Driver:
     def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
         """Halts, resumes or closes a token, as a person asked."""
         if action == "close" and running.state.dealing is not UNSET and not running.state.is_working:
-            self.primary.complete(running, now_ms)  # what the hedge of a flow holds is closed with the rest
+            self.primary.dealings.complete(running, now_ms)  # what the hedge of a flow holds is closed with the rest
         self.apply(running, ev.Operated(time_ms=now_ms, action=action, by=by, reason=reason))
         if action == "resume":  # a flow may wait for its excess to be unwound
-            self.primary.after(running, now_ms)
+            self.primary.dealings.after(running, now_ms)
         self.arm(running)
 
     def change(self, running: Running, token: Token, by: str, reason: str, now_ms: int) -> None:

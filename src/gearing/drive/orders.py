@@ -55,7 +55,7 @@ class Orders:
             self._driver.effects.alarms.append(f"{running.name}: R4: the hedge of a flow was not sent: {why}")
         for order in orders:
             self._end(running, order.leg, order.epoch, order.slice, order.attempt, "withheld", why, now_ms)
-        self._driver.primary.after(running, now_ms)
+        self._driver.primary.dealings.after(running, now_ms)
 
     def send(self, book: Book, order: LiveOrder, now_ms: int) -> None:
         """Intends an order; whoever runs the driver sends it once that is durable."""
@@ -93,7 +93,7 @@ class Orders:
         running = self._driver.by_name[p.token]
         rolled = running.state.is_rolling
         self._end(running, p.leg, p.epoch, p.slice, p.attempt, outcome, words, time_ms)
-        self._driver.primary.after(running, time_ms)
+        self._driver.primary.dealings.after(running, time_ms)
         if rolled and not running.state.is_rolling:  # what fell due with the roll was put off until now
             self._driver.attend(running)
         else:

@@ -9,29 +9,23 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec import UNSET
-
-from gearing.core import events as ev
 from gearing.core import holder as ho
-from gearing.core.dealing import Side, bearing, worth
-from gearing.core.flow_result import excess_lots, fits
-from gearing.core.holder import Dealt, HolderEvent, HolderState, Kind, Request
+from gearing.core.dealing import Side, bearing
+from gearing.core.holder import HolderEvent, HolderState, Request
 from gearing.core.holder_step import holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
 from gearing.core.money import MINOR, as_text
-from gearing.core.netting import Ask, Given, Rates, match, settlement
+from gearing.core.netting import Ask
 from gearing.core.step import BEHAVIOUR
-from gearing.core.step_flows import why_not_dealt
 from gearing.drive.caps import Asked, why_refused
+from gearing.drive.dealings import Dealings
 from gearing.drive.effects import START
-from gearing.drive.faults import is_set_aside, run_isolated, set_aside
 from gearing.drive.quotes import Quotes
 from gearing.drive.running import Holder, Running
-from gearing.drive.settling import is_overdue, unbooked, why_dealing_waits
+from gearing.drive.settling import is_overdue, why_dealing_waits
 from gearing.drive.undo import Restorable
 from gearing.store.records import HolderLine
 
@@ -41,9 +35,6 @@ if TYPE_CHECKING:
 
 
 _UNITS = "units:"
-# Requests that are dealt at one instant, after which whatever else is due waits for the next price: nobody else is
-# served meanwhile.
-_ENOUGH = 500
 
 
 class Accepted(NamedTuple):
@@ -81,13 +72,13 @@ class RequestQueue(Restorable):
         self.waiting.update(by_turn)
 
 
-class _Progress(Restorable):
-    """The last turn that was given out, and how many requests were dealt at the last instant of a dealing."""
+class _Turns(Restorable):
+    """The last turn that was given to a request."""
 
-    __slots__ = ("dealt", "dealt_ms", "turn")
+    __slots__ = ("turn",)
 
     def __init__(self) -> None:
-        self.turn, self.dealt_ms, self.dealt = 0, 0, 0
+        self.turn = 0
 
 
 class Primary:
@@ -104,12 +95,13 @@ class Primary:
         self.supply: dict[str, int] = {}
         self._queues: defaultdict[str, RequestQueue] = defaultdict(RequestQueue)
         self._asked: defaultdict[str, Asked] = defaultdict(Asked)
-        self._progress = _Progress()
+        self._turns = _Turns()
         for holder in holders:
             self._take_up(holder)
         for queue in self._queues.values():
             queue.sort()
         self.quotes = Quotes(driver, self)
+        self.dealings = Dealings(driver, self)
 
     # What comes in.
 
@@ -192,10 +184,10 @@ class Primary:
             money: what counts against the caps of the day, minor units.
             now_ms: the time.
         """
-        self._undo.remember(self._progress)
-        self._progress.turn += 1
+        self._undo.remember(self._turns)
+        self._turns.turn += 1
         made = Request(id=f"{name}.{self.state_of(name).accepted + 1}", token=running.name, side=side,
-                       asset=running.spec.token.settlement, amount=amount, turn=self._progress.turn,
+                       asset=running.spec.token.settlement, amount=amount, turn=self._turns.turn,
                        accepted_ms=now_ms, money=money)  # fmt: skip
         self.post(name, ho.Requested(time_ms=now_ms, request=made, money=money))
         self.count(running, side, money, now_ms)
@@ -224,168 +216,8 @@ class Primary:
         running = self._driver.by_name[request.token]
         if any(ask.id == request_id for ask in running.flow):
             return f"{request_id} is being dealt"
-        self._end(request, name, words, now_ms)
+        self.end(request, name, words, now_ms)
         return ""
-
-    # When it is dealt.
-
-    def attend(self, running: Running, prices: Prices | None, now_ms: int) -> None:
-        """Deals in what waits for a token, if its window has ended and nothing stands against it."""
-        self.after(running, now_ms)
-        if running.state.dealing is not UNSET:
-            return
-        if running.state.status in {"wiped", "closed"}:
-            self._finish(running, now_ms)
-            return
-        if now_ms < running.deals_ms or prices is None or why_dealing_waits(self._driver, running, now_ms):
-            return
-        if not running.book.state.live:
-            self.quotes.square(running, now_ms)
-        sides = {request.side for request in self._requests(running.name)}
-        open_to = [side for side in sides if not why_not_dealt(running.state, side)]
-        if (running.book.state.live or running.state.is_working) and sides:  # orders end soon; the next price asks
-            return
-        if running.book.state.halted or not open_to:
-            self.call(running, now_ms)
-            return
-        if self._progress.dealt_ms == now_ms and self._progress.dealt >= _ENOUGH:
-            return
-        said = [running.name, [ask.id for ask in self._asks(running.name)]]
-        if not run_isolated(self._driver, running.book, "dealing", said,
-                            partial(self._deal, running, prices, open_to, now_ms)):  # fmt: skip
-            for ask in self._asks(running.name):
-                words = "it could not be dealt, an internal error"
-                self._end(self._request(ask.id, ask.holder), ask.holder, words, now_ms)
-            self.call(running, now_ms)
-
-    def after(self, running: Running, now_ms: int) -> None:
-        """Completes the flow under way once the orders of its hedge have ended.
-
-        What was filled beyond the part that is dealt is unwound first; of a halted token or book, once it is resumed.
-        """
-        state = running.state
-        if state.dealing is UNSET or state.is_working:
-            return
-        if state.status in {"open", "halted"} and unbooked(self._driver, running, now_ms):
-            self.call(running, now_ms)
-            return
-        if state.status in {"open", "halted"} and any(excess_lots(running.spec, state)):
-            if state.status == "open" and not running.book.state.halted:
-                marks = self._marks(running)
-                self._driver.apply(running, ev.UnwindingBegun(time_ms=now_ms, prices=marks))
-                if running.state.status == "wiped":
-                    self.after(running, now_ms)
-            else:
-                self.call(running, now_ms)
-            return
-        self.complete(running, now_ms)
-
-    def complete(self, running: Running, now_ms: int) -> None:
-        """Settles the flow under way as it stands; one that cannot be settled is given up, and its book is halted."""
-        driver, dealing = self._driver, running.state.dealing
-        try:
-            driver.atomically(partial(self._settle, running, now_ms))
-        except Exception as error:
-            book, said = running.book, [running.name, [ask.id for ask in running.flow]]
-            if dealing is not UNSET and dealing.aborted is not True:
-                reason = f"{type(error).__name__}: {error}"
-                driver.apply(running, ev.DealingAborted(time_ms=now_ms, reason=reason))
-            if not is_set_aside(book, "settlement of a flow", said):
-                set_aside(driver, book, "settlement of a flow", said, error)
-
-    def _marks(self, running: Running) -> tuple[float, ...]:
-        """Returns the marks of now, or the last ones where there is no good price."""
-        prices = self._driver.market.prices(running.symbols)
-        return tuple(leg.mark for leg in running.state.legs) if prices is None else prices.marks
-
-    def _settle(self, running: Running, now_ms: int) -> None:
-        marks = self._marks(running)
-        self._driver.publish(running, "dealing", now_ms, marks)
-        asks, rates = running.flow, _rates(running)
-        done = settlement(running.spec, running.state, asks, rates)
-        if not fits(running.state, done.units, done.cash):
-            self._driver.apply(running, ev.DealingAborted(time_ms=now_ms, reason="more than the ledger can count"))
-            self.after(running, now_ms)
-            return
-        self._driver.apply(running, ev.DealingSettled(time_ms=now_ms, units=done.units, cash=done.cash, fee=done.fee))
-        self._driver.remember(running)
-        running.flow = ()
-        dealt = any(one.units and (one.cash or one.fee) for one in done.given)
-        self._give(running, done.given, "hedged" if dealt else "unwound", now_ms)
-        for ask in asks:  # what was not hedged is returned
-            request = self.holders[ask.holder].state.requests.get(ask.id)
-            if request is not None:
-                self._end(request, ask.holder, "not hedged", now_ms)
-        self.check_supply(running, now_ms)
-        self.call(running, now_ms)
-
-    def _deal(self, running: Running, prices: Prices, open_to: Sequence[Side], now_ms: int) -> None:
-        driver, rates = self._driver, _rates(running)
-        driver.publish(running, "dealing", prices.time_ms, prices.marks, accrues=True)
-        if running.state.status != "open":
-            return
-        driver.remember(running)
-        running.deals_ms = math.inf
-        accrued = self.accrued_rates(running, prices)
-        asks = [ask for ask in self._asks(running.name) if ask.side in open_to]
-        price = worth(running.spec, running.state, accrued, None)
-        if price.equity > 0 and running.state.balances.units:
-            found = match(asks, price, rates)
-            if found.given:
-                driver.apply(running, ev.FlowMatched(time_ms=prices.time_ms, units=found.units, cash=found.cash,
-                                                     fee=found.fee, parties=len(found.given),
-                                                     accrued=accrued))  # fmt: skip
-                self._give(running, found.given, "matched", prices.time_ms)
-                asks = [ask for ask in self._asks(running.name) if ask.side in open_to]
-                self.check_supply(running, prices.time_ms)
-        # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
-        side: Side = "redeem" if any(ask.side == "redeem" for ask in asks) else "subscribe"
-        asks = [ask for ask in asks if ask.side == side and (side == "redeem" or rates.money_of(ask) > 0)]
-        if not asks:
-            self.call(running, now_ms)
-            return
-        amount = sum(ask.amount if side == "redeem" else rates.money_of(ask) for ask in asks)
-        parts = tuple(ev.Part(ask.holder, ask.id, ask.amount) for ask in asks)
-        running.flow = tuple(asks)
-        driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, parts=parts,
-                                              prices=prices.marks, accrued=accrued))  # fmt: skip
-        self.after(running, prices.time_ms)
-
-    def _finish(self, running: Running, now_ms: int) -> None:
-        """Ends what waits for a token that ended: redemptions of a closed one are paid out, all else is released."""
-        asks, rates = self._asks(running.name), _rates(running)
-        self._driver.remember(running)
-        running.deals_ms = math.inf
-        for ask in asks:
-            request = self._request(ask.id, ask.holder)
-            state = running.state
-            if ask.side == "subscribe" or state.status == "wiped" or not state.is_flat:
-                self._end(request, ask.holder, f"the token is {state.status}", now_ms)
-                continue
-            units = state.balances.units
-            gross = (
-                state.equity if ask.amount == units else worth(running.spec, state, (), "redeem").money_for(ask.amount)
-            )
-            fee = rates.fee_on(max(gross, 0))
-            cash = max(gross, 0) - fee
-            self._driver.apply(running, ev.Redeemed(time_ms=now_ms, units=ask.amount, cash=cash, fee=fee))
-            self._give(running, (Given(ask, ask.amount, cash, fee),), "final", now_ms)
-        if asks:
-            self.check_supply(running, now_ms)
-
-    def _give(self, running: Running, given: Sequence[Given], kind: Kind, now_ms: int) -> None:
-        stands = bearing(running.spec, running.state)
-        progress = self._progress
-        self._undo.remember(progress)
-        progress.dealt = len(given) + (progress.dealt if progress.dealt_ms == now_ms else 0)
-        progress.dealt_ms = now_ms
-        for one in given:
-            ask = one.ask
-            event = Dealt(time_ms=now_ms, id=ask.id, kind=kind, units=one.units, cash=one.cash, fee=one.fee,
-                          bearing=stands)  # fmt: skip
-            self.post(ask.holder, event)
-            if ask.id not in self.holders[ask.holder].state.requests:
-                self._leave(running.name, ask.id)
 
     def _count(self, state: HolderState, request_id: str, sign: int) -> None:
         request = state.requests.get(request_id)
@@ -394,14 +226,15 @@ class Primary:
             self._undo.remember(queue, queue.sort)
             queue.money += sign * request.amount
 
-    def _end(self, request: Request, name: str, words: str, now_ms: int) -> None:
+    def end(self, request: Request, name: str, words: str, now_ms: int) -> None:
+        """Ends a request; what is still set aside for it is free again."""
         self.post(name, ho.Released(time_ms=now_ms, id=request.id, words=words))
         asked = self._asked[request.token]
         self._undo.remember(asked)
         asked.returned(request)
-        self._leave(request.token, request.id)
+        self.leave(request.token, request.id)
 
-    def _leave(self, token: str, request_id: str) -> None:
+    def leave(self, token: str, request_id: str) -> None:
         """Takes a request off its queue; if that is undone, the queue is put in order again."""
         queue = self._queues[token]
         self._undo.remember(queue, queue.sort)
@@ -409,7 +242,7 @@ class Primary:
 
     def first_ms(self, token: str, now_ms: int) -> int:
         """Returns when the first of a token's requests that wait was accepted; its window goes on over a restart."""
-        return min((request.accepted_ms for request in self._requests(token)), default=now_ms)
+        return min((request.accepted_ms for request in self.requests(token)), default=now_ms)
 
     def call(self, running: Running, now_ms: int) -> None:
         """Sets when a token's flows are dealt next: at the end of the window, if anything waits."""
@@ -421,14 +254,21 @@ class Primary:
             running.deals_ms = deals_ms
             self._driver.arm(running)
 
-    def _asks(self, token: str) -> list[Ask]:
+    def asks(self, token: str) -> list[Ask]:
+        """Returns what waits for a token, as netting sees it."""
         waiting = self._queues[token].waiting
-        return [Ask(waiting[one.id].holder, one.id, one.side, one.amount) for one in self._requests(token)]
+        return [Ask(waiting[one.id].holder, one.id, one.side, one.amount) for one in self.requests(token)]
 
-    def _requests(self, token: str) -> list[Request]:
-        return [self._request(name, one.holder) for name, one in self._queues[token].waiting.items()]
+    def queue(self, token: str) -> RequestQueue:
+        """Returns the requests that wait for a token."""
+        return self._queues[token]
 
-    def _request(self, request_id: str, name: str) -> Request:
+    def requests(self, token: str) -> list[Request]:
+        """Returns the requests that wait for a token, in the order of their turns."""
+        return [self.request_of(name, one.holder) for name, one in self._queues[token].waiting.items()]
+
+    def request_of(self, request_id: str, name: str) -> Request:
+        """Returns a request that waits."""
         return self.holders[name].state.requests[request_id]
 
     def accrued_rates(self, running: Running, prices: Prices) -> tuple[float, ...]:
@@ -457,7 +297,7 @@ class Primary:
         """Takes off the queue what has ended by itself: a redemption of which a merger left nothing."""
         queue = self._queues[running.name].waiting
         for request_id in [key for key, one in queue.items() if key not in self.holders[one.holder].state.requests]:
-            self._leave(running.name, request_id)
+            self.leave(running.name, request_id)
 
     def _count_units(self, account: str, amount: int) -> None:
         if account.startswith(_UNITS):
@@ -472,14 +312,9 @@ class Primary:
         for request in holder.state.requests.values():
             self._queues[request.token].waiting[request.id] = Waiting(request.turn, holder.name)
             self._count(holder.state, request.id, 1)
-            self._progress.turn = max(self._progress.turn, request.turn)
+            self._turns.turn = max(self._turns.turn, request.turn)
         for token, day in holder.state.asked.items():
             self._asked[token].add(day)
-
-
-def _rates(running: Running) -> Rates:
-    fees = running.spec.token.fees
-    return Rates(fees.creation, fees.redemption)
 
 
 def _lacks(name: str, state: HolderState, running: Running, side: Side, amount: int) -> str:

@@ -1,0 +1,214 @@
+"""Dealing: when a window ends, requests are matched, what is left is hedged, and settled once the hedge has ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from gearing.core import events as ev
+from gearing.core.dealing import Side, bearing, worth
+from gearing.core.flow_result import excess_lots, fits
+from gearing.core.holder import Dealt, Kind
+from gearing.core.netting import Given, Rates, match, settlement
+from gearing.core.step_flows import why_not_dealt
+from gearing.drive.faults import is_set_aside, run_isolated, set_aside
+from gearing.drive.running import Running
+from gearing.drive.settling import unbooked, why_dealing_waits
+from gearing.drive.undo import Restorable
+
+if TYPE_CHECKING:
+    from gearing.drive.driver import Driver
+    from gearing.drive.market import Prices
+    from gearing.drive.primary import Primary
+
+# Requests that are dealt at one instant, after which whatever else is due waits for the next price: nobody else is
+# served meanwhile.
+_ENOUGH = 500
+
+
+class _Progress(Restorable):
+    """How many requests were dealt at the last instant of a dealing."""
+
+    __slots__ = ("dealt", "dealt_ms")
+
+    def __init__(self) -> None:
+        self.dealt_ms, self.dealt = 0, 0
+
+
+class Dealings:
+    """The dealings of a driver's tokens.
+
+    Args:
+        driver: that runs the tokens.
+        primary: with the requests that wait.
+    """
+
+    def __init__(self, driver: Driver, primary: Primary) -> None:
+        self._driver, self._primary, self._progress = driver, primary, _Progress()
+
+    def attend(self, running: Running, prices: Prices | None, now_ms: int) -> None:
+        """Deals in what waits for a token, if its window has ended and nothing stands against it."""
+        self.after(running, now_ms)
+        if running.state.dealing is not UNSET:
+            return
+        if running.state.status in {"wiped", "closed"}:
+            self._finish(running, now_ms)
+            return
+        if now_ms < running.deals_ms or prices is None or why_dealing_waits(self._driver, running, now_ms):
+            return
+        if not running.book.state.live:
+            self._primary.quotes.square(running, now_ms)
+        sides = {request.side for request in self._primary.requests(running.name)}
+        open_to = [side for side in sides if not why_not_dealt(running.state, side)]
+        if (running.book.state.live or running.state.is_working) and sides:  # orders end soon; the next price asks
+            return
+        if running.book.state.halted or not open_to:
+            self._primary.call(running, now_ms)
+            return
+        if self._progress.dealt_ms == now_ms and self._progress.dealt >= _ENOUGH:
+            return
+        said = [running.name, [ask.id for ask in self._primary.asks(running.name)]]
+        if not run_isolated(self._driver, running.book, "dealing", said,
+                            partial(self._deal, running, prices, open_to, now_ms)):  # fmt: skip
+            for ask in self._primary.asks(running.name):
+                words = "it could not be dealt, an internal error"
+                self._primary.end(self._primary.request_of(ask.id, ask.holder), ask.holder, words, now_ms)
+            self._primary.call(running, now_ms)
+
+    def after(self, running: Running, now_ms: int) -> None:
+        """Completes the flow under way once the orders of its hedge have ended.
+
+        What was filled beyond the part that is dealt is unwound first; of a halted token or book, once it is resumed.
+        """
+        state = running.state
+        if state.dealing is UNSET or state.is_working:
+            return
+        if state.status in {"open", "halted"} and unbooked(self._driver, running, now_ms):
+            self._primary.call(running, now_ms)
+            return
+        if state.status in {"open", "halted"} and any(excess_lots(running.spec, state)):
+            if state.status == "open" and not running.book.state.halted:
+                marks = self._marks(running)
+                self._driver.apply(running, ev.UnwindingBegun(time_ms=now_ms, prices=marks))
+                if running.state.status == "wiped":
+                    self.after(running, now_ms)
+            else:
+                self._primary.call(running, now_ms)
+            return
+        self.complete(running, now_ms)
+
+    def complete(self, running: Running, now_ms: int) -> None:
+        """Settles the flow under way as it stands; one that cannot be settled is given up, and its book is halted."""
+        driver, dealing = self._driver, running.state.dealing
+        try:
+            driver.atomically(partial(self._settle, running, now_ms))
+        except Exception as error:
+            book, said = running.book, [running.name, [ask.id for ask in running.flow]]
+            if dealing is not UNSET and dealing.aborted is not True:
+                reason = f"{type(error).__name__}: {error}"
+                driver.apply(running, ev.DealingAborted(time_ms=now_ms, reason=reason))
+            if not is_set_aside(book, "settlement of a flow", said):
+                set_aside(driver, book, "settlement of a flow", said, error)
+
+    def _marks(self, running: Running) -> tuple[float, ...]:
+        """Returns the marks of now, or the last ones where there is no good price."""
+        prices = self._driver.market.prices(running.symbols)
+        return tuple(leg.mark for leg in running.state.legs) if prices is None else prices.marks
+
+    def _settle(self, running: Running, now_ms: int) -> None:
+        marks = self._marks(running)
+        self._driver.publish(running, "dealing", now_ms, marks)
+        asks, rates = running.flow, _rates(running)
+        done = settlement(running.spec, running.state, asks, rates)
+        if not fits(running.state, done.units, done.cash):
+            self._driver.apply(running, ev.DealingAborted(time_ms=now_ms, reason="more than the ledger can count"))
+            self.after(running, now_ms)
+            return
+        self._driver.apply(running, ev.DealingSettled(time_ms=now_ms, units=done.units, cash=done.cash, fee=done.fee))
+        self._driver.remember(running)
+        running.flow = ()
+        dealt = any(one.units and (one.cash or one.fee) for one in done.given)
+        self._give(running, done.given, "hedged" if dealt else "unwound", now_ms)
+        for ask in asks:  # what was not hedged is returned
+            request = self._primary.holders[ask.holder].state.requests.get(ask.id)
+            if request is not None:
+                self._primary.end(request, ask.holder, "not hedged", now_ms)
+        self._primary.check_supply(running, now_ms)
+        self._primary.call(running, now_ms)
+
+    def _deal(self, running: Running, prices: Prices, open_to: Sequence[Side], now_ms: int) -> None:
+        driver, rates = self._driver, _rates(running)
+        driver.publish(running, "dealing", prices.time_ms, prices.marks, accrues=True)
+        if running.state.status != "open":
+            return
+        driver.remember(running)
+        running.deals_ms = math.inf
+        accrued = self._primary.accrued_rates(running, prices)
+        asks = [ask for ask in self._primary.asks(running.name) if ask.side in open_to]
+        price = worth(running.spec, running.state, accrued, None)
+        if price.equity > 0 and running.state.balances.units:
+            found = match(asks, price, rates)
+            if found.given:
+                driver.apply(running, ev.FlowMatched(time_ms=prices.time_ms, units=found.units, cash=found.cash,
+                                                     fee=found.fee, parties=len(found.given),
+                                                     accrued=accrued))  # fmt: skip
+                self._give(running, found.given, "matched", prices.time_ms)
+                asks = [ask for ask in self._primary.asks(running.name) if ask.side in open_to]
+                self._primary.check_supply(running, prices.time_ms)
+        # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
+        side: Side = "redeem" if any(ask.side == "redeem" for ask in asks) else "subscribe"
+        asks = [ask for ask in asks if ask.side == side and (side == "redeem" or rates.money_of(ask) > 0)]
+        if not asks:
+            self._primary.call(running, now_ms)
+            return
+        amount = sum(ask.amount if side == "redeem" else rates.money_of(ask) for ask in asks)
+        parts = tuple(ev.Part(ask.holder, ask.id, ask.amount) for ask in asks)
+        running.flow = tuple(asks)
+        driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, parts=parts,
+                                              prices=prices.marks, accrued=accrued))  # fmt: skip
+        self.after(running, prices.time_ms)
+
+    def _finish(self, running: Running, now_ms: int) -> None:
+        """Ends what waits for a token that ended: redemptions of a closed one are paid out, all else is released."""
+        asks, rates = self._primary.asks(running.name), _rates(running)
+        self._driver.remember(running)
+        running.deals_ms = math.inf
+        for ask in asks:
+            request = self._primary.request_of(ask.id, ask.holder)
+            state = running.state
+            if ask.side == "subscribe" or state.status == "wiped" or not state.is_flat:
+                self._primary.end(request, ask.holder, f"the token is {state.status}", now_ms)
+                continue
+            units = state.balances.units
+            gross = (
+                state.equity if ask.amount == units else worth(running.spec, state, (), "redeem").money_for(ask.amount)
+            )
+            fee = rates.fee_on(max(gross, 0))
+            cash = max(gross, 0) - fee
+            self._driver.apply(running, ev.Redeemed(time_ms=now_ms, units=ask.amount, cash=cash, fee=fee))
+            self._give(running, (Given(ask, ask.amount, cash, fee),), "final", now_ms)
+        if asks:
+            self._primary.check_supply(running, now_ms)
+
+    def _give(self, running: Running, given: Sequence[Given], kind: Kind, now_ms: int) -> None:
+        stands = bearing(running.spec, running.state)
+        progress = self._progress
+        self._driver.undo.remember(progress)
+        progress.dealt = len(given) + (progress.dealt if progress.dealt_ms == now_ms else 0)
+        progress.dealt_ms = now_ms
+        for one in given:
+            ask = one.ask
+            event = Dealt(time_ms=now_ms, id=ask.id, kind=kind, units=one.units, cash=one.cash, fee=one.fee,
+                          bearing=stands)  # fmt: skip
+            self._primary.post(ask.holder, event)
+            if ask.id not in self._primary.holders[ask.holder].state.requests:
+                self._primary.leave(running.name, ask.id)
+
+
+def _rates(running: Running) -> Rates:
+    fees = running.spec.token.fees
+    return Rates(fees.creation, fees.redemption)
