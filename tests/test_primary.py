@@ -241,8 +241,8 @@ def slicing():
 
 def dealt(desk, money):
     """Deals a subscription before the next slice is due; returns the hedge's orders, NAV before, and the flow."""
-    desk.ask("h1", "subscribe", money * MINOR)
-    desk.it.deals_ms = 0.0
+    desk.primary.request("h1", "T", "subscribe", money * MINOR, desk.now_ms - 30_000)
+    desk.it.deals_ms = float(desk.now_ms)
     desk.driver.publish(desk.it, "minute", desk.now_ms, (96.0,), accrues=True)
     before, begun = desk.it.state, []
     apply = desk.driver.apply
@@ -289,7 +289,7 @@ def test_only_what_a_flow_wants_beyond_a_rebalance_is_traded_and_paid_for():
 
 def test_a_flow_the_same_way_as_a_rebalance_pays_its_own_way():
     desk = slicing()
-    desk.ask(ho.ISSUER, "redeem", 500 * MINOR)
+    desk.primary.request(ho.ISSUER, "T", "redeem", 500 * MINOR, desk.now_ms - 30_000)
     orders, _, flow = dealt(desk, 1)
     assert flow.lots == (0,)
     assert [order.lots for order in orders] == list(flow.wanted)

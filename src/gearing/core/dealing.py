@@ -34,6 +34,7 @@ from gearing.core.legs import PRICE as MARK
 from gearing.core.money import CEILING, FLOOR, MINOR, accrued_of, share_of, to_float, to_minor
 from gearing.core.portfolio import exposure, index_at
 from gearing.core.positions import History, with_trade
+from gearing.core.record import DAY_MS
 from gearing.core.state import Attempt, Cover, Dealing, Made, Rebalance, TokenState
 from gearing.core.terms import Spec
 from gearing.core.trading import Order, orders_of
@@ -218,8 +219,14 @@ def settle_dealing(spec: Spec, work: Working, event: ev.DealingSettled) -> Token
     work.post(work.balances.flows, FEES, FLOWS)
     work.dealing = UNSET
     changed: dict[str, object] = {"opened": state.opened or any(dealing.lots)}
-    if dealing.first and event.units:
-        changed |= {"ref_ms": event.time_ms, "index": _open(work), "attended_ms": event.time_ms}
+    if dealing.first and event.units:  # its fee counts from now on, whatever was charged before there were none
+        work.charged_share = event.time_ms % DAY_MS / DAY_MS
+        changed |= {
+            "ref_ms": event.time_ms,
+            "index": _open(work),
+            "attended_ms": event.time_ms,
+            "charged_ms": event.time_ms,
+        }
     if dealing.paused is not UNSET and state.status == "open" and work.balances.units:
         prices = tuple(leg.mark for leg in work.legs)
         resumed = msgspec.structs.replace(dealing.paused, epoch=state.epoch + 1, prices=prices)

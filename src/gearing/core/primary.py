@@ -10,6 +10,9 @@ class Primary(Record, frozen=True, kw_only=True):
 
     Args:
         window: requests of so long are netted against each other, and the rest is hedged together.
+        match_over: matched requests change hands at the time-weighted mark of this last part of the window, at most
+            half of it; only requests that were accepted before are dealt.
+        match_divergence: a window whose average mark and index are further apart is postponed.
         least: of one subscription, in settlement currency.
         largest: of one request, in settlement currency; of a redemption, what its units are worth.
         holder_per_day: of all of one holder's requests of a side on a UTC day.
@@ -21,6 +24,8 @@ class Primary(Record, frozen=True, kw_only=True):
     """
 
     window: str = "1m"
+    match_over: str = "30s"
+    match_divergence: float = 0.005
     least: float = 1.0
     largest: float | None = None
     holder_per_day: float | None = None
@@ -33,6 +38,8 @@ class Primary(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check = Check(self)
         check.duration("window", optional=False)
+        check.duration("match_over", optional=False)
+        check.number("match_divergence", 0, 1, strict=True)
         check.number("least", 0, strict=True)
         for place in ("largest", "holder_per_day", "total_per_day"):
             check.number(place, 0, strict=True, optional=True)
@@ -46,6 +53,11 @@ class Primary(Record, frozen=True, kw_only=True):
     def window_ms(self) -> int:
         """How long requests are netted."""
         return duration_ms(self.window)
+
+    @property
+    def match_ms(self) -> int:
+        """Over how long matched requests are priced."""
+        return min(duration_ms(self.match_over), self.window_ms // 2)
 
     @property
     def quote_ms(self) -> int:

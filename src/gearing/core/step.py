@@ -179,6 +179,8 @@ def _funding_accrued(spec: Spec, state: TokenState, event: ev.FundingAccrued) ->
         raise StepError(f"the settlement of {event.settlement_ms} on leg {event.leg} is accrued or booked already")
     work = Working(spec, state)
     work.mark(event.prices)
+    if is_lost(work) and not is_over(state):
+        return wipe_out(work, event.time_ms)
     work.close_stretch()
     mine, mark = work.flow_lots_at(event.leg, event.settlement_ms), event.prices[event.leg]
     held = leg.lots_at(event.settlement_ms) or range(leg.lots, leg.lots + 1)

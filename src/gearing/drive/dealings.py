@@ -13,7 +13,8 @@ from gearing.core import events as ev
 from gearing.core.dealing import Side, bearing, worth
 from gearing.core.flow_result import excess_lots, fits
 from gearing.core.holder import Dealt, Kind
-from gearing.core.netting import Given, Rates, match, settlement
+from gearing.core.netting import NOTHING, Ask, Given, Rates, match, settlement
+from gearing.core.step import step
 from gearing.core.step_flows import why_not_dealt
 from gearing.drive.faults import is_set_aside, run_isolated, set_aside
 from gearing.drive.running import Running
@@ -58,7 +59,11 @@ class Dealings:
         if running.state.status in {"wiped", "closed"}:
             self._finish(running, now_ms)
             return
-        if now_ms < running.deals_ms or prices is None or why_dealing_waits(self._driver, running, now_ms):
+        averages_ms = running.deals_ms - running.spec.token.primary.match_ms
+        if prices is None or now_ms < averages_ms:
+            return
+        self._driver.market.begin_averages(running.number, running.symbols, int(averages_ms))
+        if now_ms < running.deals_ms or why_dealing_waits(self._driver, running, now_ms):
             return
         if not running.book.state.live:
             self._primary.quotes.square(running, now_ms)
@@ -142,23 +147,24 @@ class Dealings:
 
     def _deal(self, running: Running, prices: Prices, open_to: Sequence[Side], now_ms: int) -> None:
         driver, rates = self._driver, _rates(running)
+        average = driver.market.end_averages(running.number, running.symbols, prices.time_ms)
+        until_ms = running.deals_ms - running.spec.token.primary.match_ms
+        apart = max(one.divergence for one in average)
+        if apart > running.spec.token.primary.match_divergence:
+            driver.effects.alarms.append(f"{running.name}: dealing is postponed by a window: average mark and index "
+                                         f"of its last part are {apart:.3%} apart, more than "
+                                         f"{running.spec.token.primary.match_divergence:.3%}")  # fmt: skip
+            self._primary.call(running, now_ms)
+            return
         driver.publish(running, "dealing", prices.time_ms, prices.marks, accrues=True)
         if running.state.status != "open":
             return
         driver.remember(running)
         running.deals_ms = math.inf
         accrued = self._primary.accrued_rates(running, prices)
-        asks = [ask for ask in self._primary.asks(running.name) if ask.side in open_to]
-        price = worth(running.spec, running.state, accrued, None)
-        if price.equity > 0 and running.state.balances.units:
-            found = match(asks, price, rates)
-            if found.given:
-                driver.apply(running, ev.FlowMatched(time_ms=prices.time_ms, units=found.units, cash=found.cash,
-                                                     fee=found.fee, parties=len(found.given),
-                                                     accrued=accrued))  # fmt: skip
-                self._give(running, found.given, "matched", prices.time_ms)
-                asks = [ask for ask in self._primary.asks(running.name) if ask.side in open_to]
-                self._primary.check_supply(running, prices.time_ms)
+        asks = self._asks(running, open_to, until_ms)
+        if self._match(running, asks, tuple(one.mark for one in average), prices, accrued):
+            asks = self._asks(running, open_to, until_ms)
         # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
         side: Side = "redeem" if any(ask.side == "redeem" for ask in asks) else "subscribe"
         asks = [ask for ask in asks if ask.side == side and (side == "redeem" or rates.money_of(ask) > 0)]
@@ -171,6 +177,33 @@ class Dealings:
         driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, parts=parts,
                                               prices=prices.marks, accrued=accrued))  # fmt: skip
         self.after(running, prices.time_ms)
+
+    def _asks(self, running: Running, open_to: Sequence[Side], until_ms: float) -> list[Ask]:
+        """Returns what is dealt now: accepted before the average began, and of a side that is dealt in."""
+        early = {one.id for one in self._primary.requests(running.name) if one.accepted_ms <= until_ms}
+        return [ask for ask in self._primary.asks(running.name) if ask.side in open_to and ask.id in early]
+
+    def _match(
+        self, running: Running, asks: Sequence[Ask], marks: tuple[float, ...], prices: Prices,
+        accrued: tuple[float, ...],
+    ) -> bool:  # fmt: skip
+        """Matches requests with each other at the average marks; returns whether any were."""
+        driver, now_ms = self._driver, prices.time_ms
+        if len({ask.side for ask in asks}) < 2 or not running.state.balances.units or any(map(math.isnan, marks)):
+            return False
+        before, struck = running.state, ev.NavStruck(time_ms=now_ms, prices=marks)
+        if step(running.spec, before, struck).state.equity <= 0:
+            return False
+        driver.publish(running, "dealing", now_ms, marks)
+        price = worth(running.spec, running.state, accrued, None)
+        found = match(asks, price, _rates(running)) if price.equity > 0 else NOTHING
+        if found.given:
+            driver.apply(running, ev.FlowMatched(time_ms=now_ms, units=found.units, cash=found.cash, fee=found.fee,
+                                                 parties=len(found.given), accrued=accrued))  # fmt: skip
+            self._give(running, found.given, "matched", now_ms)
+            self._primary.check_supply(running, now_ms)
+        driver.apply(running, ev.NavStruck(time_ms=now_ms, prices=tuple(leg.mark for leg in before.legs)))
+        return bool(found.given)
 
     def _finish(self, running: Running, now_ms: int) -> None:
         """Ends what waits for a token that ended: redemptions of a closed one are paid out, all else is released."""

@@ -35,11 +35,10 @@ from gearing.drive.primary import Primary
 from gearing.drive.reconciling import differences
 from gearing.drive.rolls import Rolls
 from gearing.drive.running import Book, Running, why_halted
-from gearing.drive.settling import accrue, correct, next_settlement_ms
+from gearing.drive.settling import accrue, attention_ms, correct, waits_before
 from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
 from gearing.drive.together import (
-    Position,
     close_ended,
     funding_shares,
     held_at,
@@ -313,7 +312,7 @@ class Driver:
         if correct(self, book, payment, now_ms):
             return
         at = [one for one in positions(book, payment.symbol) if payment.settlement_ms > one.leg.funded_ms]
-        if not at or (not is_asked and any(_waits_before(one, payment.settlement_ms) for one in at)):
+        if not at or (not is_asked and any(waits_before(one, payment.settlement_ms) for one in at)):
             return
         sizes, words = sizes_at(at, payment), ""
         if any(one.leg.lots_at(payment.settlement_ms) is None for one in at):
@@ -482,8 +481,7 @@ class Driver:
     def _set(self, running: Running, horizon: Watch) -> None:
         self.remember(running)
         running.horizon, running.watched = horizon, running.state
-        settles_ms = next_settlement_ms(self, running, self.market.now_ms)
-        due_ms = min(float((running.nav_number + 1) * self.nav_ms), running.deals_ms, settles_ms)
+        due_ms = min(float((running.nav_number + 1) * self.nav_ms), attention_ms(self, running))
         self.market.arm(running.number, running.symbols, horizon, due_ms)
 
     def _after_deleveraging(self, running: Running, now_ms: int) -> None:
@@ -492,8 +490,3 @@ class Driver:
             self.operate(running, "rebalance", "breaker", words, now_ms)
         else:
             self.halt(running, "breaker", words, now_ms)
-
-
-def _waits_before(at: Position, settlement_ms: int) -> bool:
-    """Returns whether an earlier settlement of a position is not booked yet, which has to be asked for first."""
-    return any(one.settlement_ms < settlement_ms for one in at.leg.accruals)

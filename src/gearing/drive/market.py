@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gearing.core.watch import Watch
+from gearing.drive.averages import Average, MarkAverage
 from gearing.drive.barriers import Lane
 from gearing.drive.guard import Guard, GuardLimits
 from gearing.drive.schedule import FundingSchedule, Settlement
@@ -23,10 +24,12 @@ class Prices(NamedTuple):
 
 
 class _Instrument:
-    __slots__ = ("guard", "lane", "schedule")
+    __slots__ = ("averages", "guard", "lane", "previous", "schedule")
 
     def __init__(self, limits: GuardLimits) -> None:
         self.guard, self.lane, self.schedule = Guard(limits), Lane(), FundingSchedule()
+        self.previous = self.guard.good  # the good price before the last
+        self.averages: dict[int, MarkAverage] = {}  # that are running, by token
 
 
 class Market:
@@ -59,8 +62,12 @@ class Market:
         before = it.guard.good
         if not it.guard.admits(quote, now_ms):
             return ()
+        it.previous = before
         if quote.funding_ms != it.schedule.next_ms:
             it.schedule.announce(before, quote)
+        if it.averages:
+            for average in it.averages.values():
+                average.take(quote)
         mark, time_ms, lane = quote.mark, quote.time_ms, it.lane
         if lane.low <= mark <= lane.high and time_ms < lane.deadline_ms:
             return ()
@@ -126,6 +133,29 @@ class Market:
     def set_interval(self, symbol: str, interval_ms: int) -> None:
         """Sets how often an instrument settles funding, by the venue's rules; 0: never."""
         self._instruments.setdefault(symbol, _Instrument(self._limits)).schedule.interval_ms = interval_ms
+
+    def begin_averages(self, number: int, symbols: Iterable[str], since_ms: int) -> None:
+        """Begins to average a token's instruments from a time on, unless they are averaged already.
+
+        Args:
+            number: the token's.
+            symbols: its instruments.
+            since_ms: when the averages begin; the last price is of this time or later.
+        """
+        for symbol in symbols:
+            it = self._instruments[symbol]
+            if number not in it.averages:
+                good = it.guard.good
+                it.averages[number] = MarkAverage(since_ms, it.previous if good.time_ms > since_ms else good)
+                it.averages[number].take(good)
+
+    def end_averages(self, number: int, symbols: Iterable[str], now_ms: int) -> list[Average]:
+        """Ends a token's averages and returns them, one for each of its instruments; NaN: there was none."""
+        found = []
+        for symbol in symbols:
+            average = self._instruments[symbol].averages.pop(number, None)
+            found.append(Average(math.nan, math.nan) if average is None else average.up_to(now_ms))
+        return found
 
     def age_ms(self, symbol: str, now_ms: int) -> int:
         """Returns how long ago the last good price of an instrument was received; since ever if there was none."""

@@ -37,7 +37,7 @@ class Orders:
             self.withhold(running, orders, why, now_ms)
             return
         for order in orders:
-            wanted = Wanted(running, order, now_ms)
+            wanted = Wanted(running, order, now_ms, running.symbols[order.leg])
             if wanted.symbol in book.shares:  # what the others want at this instant is not known yet
                 self._driver.undo.remember(book)
                 book.wanted = (*book.wanted, wanted)

@@ -168,6 +168,18 @@ def correct(driver: Driver, book: Book, payment: FundingPayment, now_ms: int) ->
     return True
 
 
+def waits_before(at: Position, settlement_ms: int) -> bool:
+    """Returns whether an earlier settlement of a position is not booked yet, which has to be asked for first."""
+    return any(one.settlement_ms < settlement_ms for one in at.leg.accruals)
+
+
+def attention_ms(driver: Driver, running: Running) -> float:
+    """Returns when a token's primary market next needs a price: to average, to deal, or to accrue a settlement."""
+    now_ms, deals_ms = driver.market.now_ms, running.deals_ms
+    averages_ms = deals_ms - running.spec.token.primary.match_ms
+    return min(averages_ms if averages_ms > now_ms else deals_ms, next_settlement_ms(driver, running, now_ms))
+
+
 def _waits(at: Position, settlement_ms: int) -> bool:
     return any(one.settlement_ms == settlement_ms for one in at.leg.accruals)
 

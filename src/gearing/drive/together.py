@@ -31,16 +31,15 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """An order that a token wants, and when it wanted it."""
+    """An order that a token wants, when it wanted it, and of which instrument.
+
+    The instrument is that of the moment: a roll that is completed by a crossing renumbers the token's positions.
+    """
 
     running: Running
     order: Order
     time_ms: int
-
-    @property
-    def symbol(self) -> str:
-        """The instrument."""
-        return self.running.symbols[self.order.leg]
+    symbol: str
 
     def share(self, lots: int) -> Share:
         """Returns its share of so many lots."""

@@ -1,0 +1,184 @@
+"""Matching: requests change hands at a time-weighted mark, held against the index, and no tick decides."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gearing as gr
+from gearing.core import holder as ho
+from gearing.core.journal import line_of
+from gearing.core.money import MINOR
+from gearing.core.primary import Primary as Terms
+from gearing.drive.averages import MarkAverage
+from gearing.errors import SpecError
+from gearing.venues.protocol import Quote
+from tests.lives import MINUTE_MS, NOON_MS, UNITS, token
+from tests.test_primary import COSTS, Market
+
+
+class Fair(Market):
+    """A desk whose prices come each second, with an index of their own."""
+
+    def __init__(self, **terms):
+        super().__init__(token("A", costs=COSTS, primary=Terms(**terms)), bad=0.0, rate=0.0)
+        self.opened()
+        for name in ("h1", "h2"):
+            self.deposit(name, 500_000)
+        self.ask("h2", "subscribe", 400_000 * MINOR)
+        self.take()
+        self.seconds(120)
+
+    def seconds(self, count, mark=100.0, index=None):
+        for _ in range(count):
+            self.now_ms += 1_000
+            self.mark = mark
+            self.driver.on_quotes(
+                [Quote(symbol="A", time_ms=self.now_ms, mark=mark, index=mark if index is None else index)], self.now_ms
+            )
+            self.filled(self.take())
+
+    def to_second(self, second, mark=100.0, index=None):
+        """Lets prices come up to a second of the minute."""
+        while self.now_ms % MINUTE_MS != second * 1_000:
+            self.seconds(1, mark, index)
+
+    def matched(self):
+        return [line_of(line.body).event for line in self.lines if b'"flow_matched"' in line.body]
+
+
+def both_ways(desk):
+    desk.to_second(5)
+    desk.ask("h1", "subscribe", 400_000 * MINOR)
+    desk.ask("h2", "redeem", desk.units("h2"))
+    desk.take()
+
+
+@pytest.mark.parametrize("jump", [0.02, -0.02])
+def test_a_mark_that_is_moved_for_a_second_at_the_windows_end_gains_next_to_nothing(jump):
+    desk = Fair()
+    both_ways(desk)
+    desk.to_second(59)
+    desk.seconds(1, 100.0 * (1 + jump), index=100.0)
+    desk.seconds(10)
+    (match,) = desk.matched()
+    fair = 100.0
+    off = match.cash / match.units * 1.0 - fair * 1.0
+    # A second of thirty at most, at three times leverage: under 0.1 % of the move, where one tick would give 6 %.
+    assert abs(off) / fair < 3 * abs(jump) / 30 * 1.01
+    gained = abs(off) * match.units / MINOR
+    assert gained < 400_000 * 0.0021
+
+
+def test_the_price_is_the_time_weighted_mark_of_the_last_part_of_the_window():
+    desk = Fair()
+    both_ways(desk)
+    desk.to_second(30)
+    desk.seconds(10, 101.0)
+    desk.seconds(20, 102.0)
+    (match,) = desk.matched()
+    # From 30 s on: a second at 100, ten at 101, 19 at 102 (the price of the end itself has no time).
+    mark = (1 * 100.0 + 10 * 101.0 + 19 * 102.0) / 30
+    assert match.cash / match.units == pytest.approx(100.0 * (1 + 3.0 * (mark / 100.0 - 1)), rel=1e-4)
+    assert desk.it.state.legs[0].mark == 102.0  # the token itself stays at the mark of now
+
+
+def test_a_request_that_is_accepted_while_the_average_runs_waits_for_the_next_window():
+    desk = Fair()
+    desk.to_second(31)
+    desk.ask("h2", "redeem", 10 * MINOR)
+    desk.take()
+    desk.seconds(30)
+    assert desk.primary.holders["h2"].state.requests
+    desk.seconds(60)
+    assert not desk.primary.holders["h2"].state.requests
+
+
+def test_a_window_whose_mark_and_index_are_apart_is_postponed_and_says_so():
+    desk = Fair()
+    both_ways(desk)
+    desk.to_second(20)
+    desk.seconds(45, 100.9, index=100.0)
+    assert desk.matched() == []
+    assert any("T: dealing is postponed by a window: average mark and index of its last part are 0.900%" in words
+               and "apart, more than 0.500%" in words for words in desk.alarms)  # fmt: skip
+    assert desk.primary.queue("T").waiting
+    desk.seconds(61)
+    assert len(desk.matched()) == 1
+
+
+def test_where_prices_come_seldom_the_one_that_applied_before_counts():
+    desk = Fair()
+    both_ways(desk)
+    desk.quote(103.0, after_ms=150_000)
+    (match,) = desk.matched()
+    assert match.cash / match.units == pytest.approx(100.0, rel=1e-6)
+    assert desk.it.state.legs[0].mark == 103.0
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 5_000), st.floats(1.0, 1e5), st.floats(1.0, 1e5)), min_size=1, max_size=30),
+       st.integers(0, 5_000))  # fmt: skip
+def test_an_average_is_what_a_sum_over_all_milliseconds_says(steps, rest_ms):
+    time_ms, first = NOON_MS, Quote(symbol="A", time_ms=NOON_MS - 5, mark=7.0, index=8.0)
+    average, marks, indices = MarkAverage(time_ms, first), [], []
+    last = first
+    for length_ms, mark, index in steps:
+        marks += [last.mark] * length_ms
+        indices += [last.index] * length_ms
+        time_ms += length_ms
+        last = Quote(symbol="A", time_ms=time_ms, mark=mark, index=index)
+        average.take(last)
+    marks += [last.mark] * rest_ms
+    indices += [last.index] * rest_ms
+    found = average.up_to(time_ms + rest_ms)
+    assert found.mark == pytest.approx(sum(marks) / len(marks), rel=1e-9)
+    assert found.divergence == pytest.approx(abs(sum(marks) / sum(indices) - 1), abs=1e-9)
+
+
+def test_an_unknown_index_holds_nothing_against_the_mark():
+    average = MarkAverage(0, Quote(symbol="A", time_ms=0, mark=5.0, index=float("nan")))
+    assert average.up_to(10).divergence == 0.0
+    assert average.up_to(0).mark == 5.0
+
+
+@pytest.mark.parametrize("terms", [{"match_over": "0s"}, {"match_divergence": 0.0}, {"match_divergence": 2.0}])
+def test_terms_of_matching_have_bounds(terms):
+    with pytest.raises(SpecError):
+        Terms(**terms)
+
+
+def test_the_average_takes_half_a_window_at_most():
+    assert Terms(window="10s").match_ms == 5_000
+    assert Terms(match_over="5s").match_ms == 5_000
+
+
+# The fee of a time without units.
+
+
+def test_a_token_that_had_no_units_for_days_charges_its_first_units_from_their_creation_on():
+    """Emptied at noon, when half a day's fee was charged; created again another day at six: three quarters of a day."""
+    desk = Market(token("A", costs=COSTS, fees=gr.Fees(management_per_day=0.01)), bad=0.0, rate=0.0)
+    desk.opened()
+    desk.ask(ho.ISSUER, "redeem", UNITS)
+    desk.take()
+    desk.window()
+    assert desk.it.state.balances.units == 0
+    owed = -desk.it.state.balances.fees
+    day_ms = 86_400_000
+    desk.quote(100.0, after_ms=(desk.now_ms // day_ms + 3) * day_ms + day_ms // 4 - desk.now_ms - MINUTE_MS + 1_000)
+    desk.deposit("h1", 100_000)
+    desk.ask("h1", "subscribe", 100_000 * MINOR)
+    desk.take()
+    desk.window()
+    begun = desk.now_ms % day_ms / day_ms
+    assert begun == pytest.approx(0.25, abs=0.001)
+    assert -desk.it.state.balances.fees == owed
+    desk.filled(desk.quote(100.0, after_ms=day_ms - desk.now_ms % day_ms + 1_000))
+    charged = (-desk.it.state.balances.fees - owed) / MINOR
+    assert charged == pytest.approx(100_000 * 0.01 * (1 - begun), rel=1e-6)
+    desk.filled(desk.quote(100.0, after_ms=day_ms))
+    assert (-desk.it.state.balances.fees - owed) / MINOR == pytest.approx(
+        charged + (100_000 - charged) * 0.01, rel=1e-6
+    )
