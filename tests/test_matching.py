@@ -177,7 +177,7 @@ def test_a_token_that_had_no_units_for_days_charges_its_first_units_from_their_c
     assert -desk.it.state.balances.fees == owed
     desk.filled(desk.quote(100.0, after_ms=day_ms - desk.now_ms % day_ms + 1_000))
     charged = (-desk.it.state.balances.fees - owed) / MINOR
-    assert charged == pytest.approx(100_000 * 0.01 * (1 - begun), rel=1e-6)
+    assert charged == pytest.approx(100_000 * (1 - 0.99 ** (1 - begun)), rel=1e-6)
     desk.filled(desk.quote(100.0, after_ms=day_ms))
     assert (-desk.it.state.balances.fees - owed) / MINOR == pytest.approx(
         charged + (100_000 - charged) * 0.01, rel=1e-6
