@@ -43,6 +43,7 @@ COMMANDS = (
     ("transfer", "gearing.cli.counter", "transfer"),
     ("holders", "gearing.cli.holders", "holders"),
     ("holder", "gearing.cli.statement", "holder_app"),
+    ("book", "gearing.cli.book", "book_app"),
     ("cash", "gearing.cli.cash", "cash_app"),
     ("fees", "gearing.cli.fees", "fees_app"),
     ("export", "gearing.cli.export", "export_app"),

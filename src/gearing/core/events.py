@@ -84,10 +84,12 @@ class NavStruck(Event, frozen=True, kw_only=True, tag="nav_struck"):
     Args:
         prices: the guarded mark of each leg.
         accrues: whether the day's fee is charged up to now, as it is before a dealing.
+        provisional: whether it contains funding that is not booked yet.
     """
 
     prices: tuple[float, ...]
     accrues: bool | UnsetType = UNSET
+    provisional: bool | UnsetType = UNSET
 
 
 class FundingSettled(Event, frozen=True, kw_only=True, tag="funding_settled"):

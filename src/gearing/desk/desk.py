@@ -192,6 +192,10 @@ class Desk:
                 await running
 
     async def _feed(self, engine: Engine) -> None:
+        if not self.plan.feed.predicts_funding:
+            words = ("the prices predict no funding rates: no funding accrues before a settlement, and dealing waits "
+                     "from one window before each settlement until it is booked")  # fmt: skip
+            self._note(Happening(time_ms=self.clock.now_ms(), level="info", kind="desk", words=words))
         listed = set(self._exchange.engine.state.listings)
         async for quotes in self.plan.feed.batches(self.clock):
             until_ms = self.clock.now_ms() + _TOLD_MS

@@ -27,6 +27,7 @@ from gearing.desk.requests import (
     Deal,
     Merge,
     Operate,
+    SettleFunding,
     TakeFees,
     Wanted,
     answered_of,
@@ -216,7 +217,7 @@ class Inbox:
                             "operator of the desk, with the command.", time_ms=now_ms)  # fmt: skip
 
     def _run(self, wanted: Wanted, now_ms: int) -> Answered:
-        if isinstance(wanted, (TakeFees, Merge)):
+        if isinstance(wanted, (TakeFees, Merge, SettleFunding)):
             return issuer.answer(self._engine.driver, wanted, now_ms)
         if not isinstance(wanted, (Operate, Change)):
             answered = answer(self._engine.driver, wanted, now_ms)

@@ -7,11 +7,12 @@ from functools import partial
 from gearing.core.events import FeesHow
 from gearing.core.money import as_text
 from gearing.core.step_result import StepError
-from gearing.desk.requests import Answered, Merge, TakeFees, is_rejected
+from gearing.desk.requests import Answered, Merge, SettleFunding, TakeFees, is_rejected
 from gearing.drive.driver import Driver
 from gearing.drive.fees import Taken, take_fees
 from gearing.drive.merging import Merger, merge
 from gearing.drive.running import Running
+from gearing.drive.settling import book_by_hand
 
 _DONE: dict[FeesHow, str] = {
     "cash": "It is moved from its account at the venue with the next reconciliation.",
@@ -20,12 +21,14 @@ _DONE: dict[FeesHow, str] = {
 }
 
 
-def answer(driver: Driver, wanted: TakeFees | Merge, now_ms: int) -> Answered:
+def answer(driver: Driver, wanted: TakeFees | Merge | SettleFunding, now_ms: int) -> Answered:
     """Runs a command of the issuer whole or not at all: what is rejected leaves every stream as it was."""
     return driver.atomically(partial(_answer, driver, wanted, now_ms), is_rejected)
 
 
-def _answer(driver: Driver, wanted: TakeFees | Merge, now_ms: int) -> Answered:
+def _answer(driver: Driver, wanted: TakeFees | Merge | SettleFunding, now_ms: int) -> Answered:
+    if isinstance(wanted, SettleFunding):
+        return _settled(driver, wanted, now_ms)
     running = driver.by_name.get(wanted.token)
     if running is None:
         known = ", ".join(driver.by_name)
@@ -37,6 +40,21 @@ def _answer(driver: Driver, wanted: TakeFees | Merge, now_ms: int) -> Answered:
         except StepError as error:
             words = f"{wanted.token}: {error}"
     return Answered(done=done, words=words, time_ms=now_ms, status=running.state.status)
+
+
+def _settled(driver: Driver, wanted: SettleFunding, now_ms: int) -> Answered:
+    book = driver.books.get(wanted.book)
+    if book is None:
+        known = ", ".join(driver.books)
+        return Answered(done=False, words=f"there is no book {wanted.book}; there are {known}", time_ms=now_ms)
+    if not wanted.by.strip() or not wanted.reason.strip():
+        return Answered(done=False, words="a settlement is booked with a name and a reason", time_ms=now_ms)
+    why = book_by_hand(driver, book, wanted.symbol, wanted.settlement_ms, wanted.rate, wanted.by, wanted.reason, now_ms)
+    if why:
+        return Answered(done=False, words=why, time_ms=now_ms)
+    words = (f"The funding of {wanted.symbol} is booked in {wanted.book} at {wanted.rate:+.4%}. If the venue reports it"
+             f" after all, the difference goes to the reserve.")  # fmt: skip
+    return Answered(done=True, words=words, time_ms=now_ms)
 
 
 def _done(driver: Driver, running: Running, wanted: TakeFees | Merge, now_ms: int) -> tuple[bool, str]:

@@ -45,6 +45,25 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="ch
         return self.specification.symbol
 
 
+class SettleFunding(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="settle_funding"):
+    """Book a funding settlement that the venue has not reported.
+
+    Args:
+        book: whose.
+        symbol, settlement_ms: which.
+        rate: that the venue published; a positive one is paid by longs, 0: there was none.
+        by: who asks.
+        reason: why.
+    """
+
+    book: str
+    symbol: str
+    settlement_ms: int
+    rate: float
+    by: str
+    reason: str
+
+
 class Pay(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="pay"):
     """Money of a holder came in from outside, or was paid out.
 
@@ -158,7 +177,7 @@ class Merge(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="mer
 
 
 AtCounter = Pay | Deal | AskQuote | TakeQuote | Cancel | HandOn
-Wanted = Operate | Change | TakeFees | Merge | AtCounter
+Wanted = Operate | Change | TakeFees | Merge | SettleFunding | AtCounter
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):

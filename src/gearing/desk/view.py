@@ -36,6 +36,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
         headroom: equity over the maintenance margin; None: none is asked for.
         last: its rebalance that runs, or the last that is done.
         nav_filled: the NAV if its orders of unknown fate were filled, in settlement currency; None: there are none.
+        is_provisional: whether its NAV contains funding at a predicted rate that the venue has not booked yet.
     """
 
     outlook: Outlook
@@ -45,6 +46,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     headroom: float | None = None
     last: Measured | None = None
     nav_filled: float | None = None
+    is_provisional: bool = False
 
 
 class DeskView(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,12 +102,15 @@ def token_view(
     asked = seen.maintenance or maintenance
     words = [f"halted, {why}" if seen.status == "halted" else "" if seen.status == "open" else seen.status,
              f"book halted, {book_halted}" if book_halted else "", stale]  # fmt: skip
+    if state.is_provisional:
+        words.append("NAV is provisional: funding is not booked yet")
     filled = nav_if_filled(spec, state, known, unknown) if unknown else None
     if filled is not None:
         words.append(f"an order is unknown: if it was filled, NAV is {filled:,.4f}")
     return TokenView(
         outlook=seen, book=book, settlement=spec.token.settlement, health="; ".join(w for w in words if w) or "ok",
         headroom=seen.equity / asked if asked > 0.0 else None, last=last, nav_filled=filled,
+        is_provisional=state.is_provisional,
     )  # fmt: skip
 
 

@@ -7,21 +7,22 @@ from fractions import Fraction
 
 import msgspec
 
-from gearing.core.ledger import FEES, FLOWS, UNREALISED, WALLET, Entry
+from gearing.core.ledger import ACCRUED, FEES, FLOWS, UNREALISED, WALLET, Entry
 from gearing.errors import InputError
 from gearing.office.cut import Cut, token_of
 from gearing.office.table import Kind, Table
 
 COLUMNS: dict[str, Kind] = {
     "time": "time", "token": "text", "kind": "text", "currency": "text", "nav": "amount", "nav_adjusted": "amount",
-    "units": "amount", "equity": "amount", "marks": "text",
+    "units": "amount", "equity": "amount", "marks": "text", "provisional": "text",
 }  # fmt: skip
-_EQUITY = {WALLET, UNREALISED, FEES, FLOWS}
+_EQUITY = {WALLET, UNREALISED, ACCRUED, FEES, FLOWS}
 
 
 class _Event(msgspec.Struct):
     event: str
     factor: float = 1.0
+    provisional: bool = False
 
 
 class _Line(msgspec.Struct):
@@ -83,7 +84,8 @@ def _rows(cut: Cut, token: str) -> list[tuple[object, ...]]:
     for place in reversed(range(len(found))):
         line, kind, equity, marks = found[place]
         adjusted = round(line.nav * factor)  # half to even
-        rows.append((line.time_ms, token, kind, known.settlement, line.nav, adjusted, line.units, equity, marks))
+        rows.append((line.time_ms, token, kind, known.settlement, line.nav, adjusted, line.units, equity, marks,
+                     "yes" if line.event.provisional else ""))  # fmt: skip
         factor *= mergers.get(place, Fraction(1))
     return rows[::-1]
 
