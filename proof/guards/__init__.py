@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proof.guards.books import BOOKS, SETTINGS, STORES
+from proof.guards.fairness import MATCHING, SETTLEMENTS, STRANDED, WHOLE
 from proof.guards.guard import Guard
 from proof.guards.holders import FLOWS, OFFICE, PUBLIC, SHARED
 from proof.guards.outputs import OUTPUTS
@@ -10,6 +11,10 @@ from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
 
 GUARDS = (
     *OFFICE,
+    *MATCHING,
+    *SETTLEMENTS,
+    *STRANDED,
+    *WHOLE,
     *SHARED,
     *FLOWS,
     *PRICES,

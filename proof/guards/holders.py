@@ -14,6 +14,7 @@ _QUOTES = "drive/quotes.py"
 _DISCLOSURE = "drive/disclosure.py"
 _DEALING = "core/dealing.py"
 _PRIMARY = "drive/primary.py"
+_DEALINGS = "drive/dealings.py"
 _CAPS = "drive/caps.py"
 _HOLDER = "core/holder_step.py"
 _MOVES = "desk/moves.py"
@@ -79,7 +80,8 @@ FLOWS = (
           "Worth(max(equity, equity - accrued_funding(spec, state, accrued, FLOOR)), units)",
           "Worth(equity - accrued_funding(spec, state, accrued, FLOOR), units)",
           "test_dealing::test_funding_that_has_run_up_protects_who_stays"),
-    Guard("the fee up to now is charged first", _STEP, "share = now_ms % DAY_MS / DAY_MS", "share = 0.0",
+    Guard("the fee up to now is charged first",
+          "core/step_result.py", "share = now_ms % DAY_MS / DAY_MS", "share = 0.0",
           "test_dealing::test_the_fee_of_the_day_so_far_is_charged_before_anybody_goes"),
     Guard("a hedge's gain is the flow's", "core/working.py",
           "self.post(self._flow_worth() - before, UNREALISED, FLOWS)", "pass",
@@ -99,14 +101,15 @@ FLOWS = (
           "if request.money is not UNSET and self.day.day == request.accepted_ms // DAY_MS:", "if False:",
           "test_first_units::test_what_was_taken_back_or_returned_counts_against_no_cap"),
     Guard("a closed token pays whoever is left", _CAPS,
-          'return "" if state.status == "closed" else _beyond', "return _beyond",
+          'if state.status == "closed":', "if False:",
           "test_first_units::test_whoever_is_left_in_a_closed_token_is_paid_whatever_the_day"),
     Guard("the level goes on over the first units", _DEALING,
           '"index": _open(work)', '"index": (_open(work), state.index)[1]',
           "test_first_units::test_the_level_goes_on_over_the_first_units_and_attribution_counts_from_there"),
-    Guard("what no venue trades is not asked for", _DEALING, "if ends or _can_trade(spec, work, k, lots - here) else 0",
+    Guard("what no venue trades is not asked for",
+          _DEALING, "if ends or can_trade(spec, work.legs[k], k, lots - here) else 0",
           "", "test_first_units::test_what_is_below_the_venues_least_order_is_dealt_without_a_hedge"),
-    Guard("the last units take all along", _DEALING, "if ends or _can_trade", "if _can_trade",
+    Guard("the last units take all along", _DEALING, "if ends or can_trade", "if can_trade",
           "test_first_units::test_the_last_units_take_all_that_is_held_along_however_little_that_is"),
     Guard("the last units only lower", _DEALING, "reduces=True if ends else UNSET", "reduces=UNSET",
           "test_first_units::test_the_last_units_take_all_that_is_held_along_however_little_that_is"),
@@ -117,11 +120,11 @@ FLOWS = (
           "test_primary::test_caps_of_a_day_count_what_was_asked_and_begin_anew"),
     Guard("a cap is kept to the last minor unit", _CAPS, "used + money > _minor(cap)", "to_float(used + money) > cap",
           "test_primary::test_a_large_cap_is_kept_to_the_last_minor_unit"),
-    Guard("dealing queues while an order lives", _PRIMARY,
+    Guard("dealing queues while an order lives", _DEALINGS,
           "if (running.book.state.live or running.state.is_working) and sides:",
           "if False:",
           "test_primary::test_what_waits_is_not_dealt_while_an_order_may_still_be_filled"),
-    Guard("flows go between two slices", _PRIMARY,
+    Guard("flows go between two slices", _DEALINGS,
           "            return\n        if running.book.state.halted or not open_to:",
           "            running.deals_ms = now_ms + 60_000\n            return\n"
           "        if running.book.state.halted or not open_to:",
@@ -138,10 +141,10 @@ FLOWS = (
           "test_restart::test_a_move_that_the_venue_refuses_is_told_of_once_and_due_again"),
     Guard("U7 a token that deals is not at rest", _INVARIANTS, " and after.dealing is UNSET\n", "\n",
           "test_dealing::test_a_token_wiped_out_and_liquidated_while_a_flow_is_hedged_is_covered_once_the_flow_has_ended"),
-    Guard("many are dealt with one price", "drive/primary.py",
-          "if self._given_ms == now_ms and self._given >= _ENOUGH:", "if False:",
+    Guard("many are dealt with one price", _DEALINGS,
+          "if self._progress.dealt_ms == now_ms and self._progress.dealt >= _ENOUGH:", "if False:",
           "test_primary::test_who_waits_for_another_token_is_dealt_with_the_next_price_where_many_were_dealt"),
-    Guard("a token deals between two slices of its rebalance", "drive/primary.py",
+    Guard("a token deals between two slices of its rebalance", _DEALINGS,
           "if (running.book.state.live or running.state.is_working) and sides:",
           "if running.book.state.live and sides:",
           "test_primary::test_flows_are_dealt_between_two_slices_of_a_rebalance"),

@@ -78,12 +78,10 @@ def why_refused(
     state, name, terms = running.state, running.name, running.spec.token.primary
     if state.status == "wiped":
         return f"{name} was wiped out; its units are worth nothing"
-    if side == "redeem":  # whoever is left in a closed token is paid out, whatever the day
-        return (
-            ""
-            if state.status == "closed"
-            else _worthless(running, money) or _beyond(running, holder, asked, side, money, now_ms)
-        )
+    if side == "redeem":
+        if state.status == "closed":  # whoever is left in a closed token is paid out, whatever the day
+            return ""
+        return _worthless(running, money) or _beyond(running, holder, asked, side, money, now_ms)
     if state.status != "open":
         return f"{name} is {state.status}, and creates no units"
     if state.paused is True:
