@@ -31,6 +31,32 @@ class Written(NamedTuple):
     hash: str
 
 
+class JournalRow(NamedTuple):
+    """A line of a journal with its place over all streams: its number, and the chain up to it (64 hex digits)."""
+
+    stream: str
+    seq: int
+    time_ms: int
+    body: bytes
+    hash: str
+    n: int
+    chain: str
+
+    @property
+    def line(self) -> Written:
+        """The line without its place."""
+        return Written(*self[:5])
+
+
+class HeadRow(NamedTuple):
+    """A signed head as it is kept: the bytes that were signed (`store.heads.HeadRecord`), and the signature in hex."""
+
+    n: int
+    time_ms: int
+    body: bytes
+    signature: str
+
+
 class Projected(NamedTuple):
     """A stream's state after its last line, whose number and hash it bears."""
 
@@ -219,6 +245,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
         incarnation: six letters and digits, part of every order's id; drawn at init, and anew at a restore.
         created_ms: when it was made.
         restored_ms: when it was last restored from a backup; 0: never.
+        database: its id, 32 hex digits drawn at init; backups and what is restored from them keep it.
     """
 
     schema: int
@@ -226,6 +253,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: str
     created_ms: int
     restored_ms: int = 0
+    database: str = ""
 
     def is_foreign_to(self, incarnation: str) -> bool:
         """Returns whether a book of this incarnation has not been reconciled since the database was restored.

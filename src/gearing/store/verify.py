@@ -249,7 +249,7 @@ def _all_streams(store: Store) -> dict[str, int]:
 
 def _lines(connection: sa.Connection, stream: str) -> Iterator[Written]:
     table = schema.journal
-    wanted = sa.select(table).where(table.c.stream == stream).order_by(table.c.seq)
+    wanted = sa.select(*schema.LINE).where(table.c.stream == stream).order_by(table.c.seq)
     for row in connection.execute(wanted, execution_options={"yield_per": _TICK}):
         line = Written(*row)
         if tuple(map(type, line)) != _TYPES:
