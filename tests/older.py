@@ -16,7 +16,8 @@ from gearing.store.records import Commit
 
 def older_database(path: Path, schema: int, commits: Iterable[Commit] = ()) -> Path:
     """A database of an earlier schema with the lines and states of these commits."""
-    connect(path, create=True).close()
+    with closing(connect(path, create=True)) as raw:
+        raw.execute("PRAGMA journal_mode = WAL")  # a file that is not empty
     engine = sa.create_engine("sqlite://", creator=lambda: connect(path), poolclass=sa.NullPool)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -34,5 +35,4 @@ def older_database(path: Path, schema: int, commits: Iterable[Commit] = ()) -> P
             raw.executemany("INSERT OR REPLACE INTO states (stream, seq, hash, body) VALUES (?, ?, ?, ?)",
                             commit.states)  # fmt: skip
         raw.execute("COMMIT")
-        raw.execute("PRAGMA journal_mode = WAL")
     return path

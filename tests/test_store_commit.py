@@ -39,7 +39,7 @@ from gearing.store.records import (
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.store.writer import Writer
-from tests.journals import NOW_MS, book_commits, database, happened, token_commits
+from tests.journals import NOW_MS, book_commits, database, happened, new_database, token_commits
 
 STREAM = "token:BTC3L"
 ROW = OutboxRow("abc1", "main", b"order", "ready", 0, 0, NOW_MS)
@@ -47,7 +47,7 @@ ROW = OutboxRow("abc1", "main", b"order", "ready", 0, 0, NOW_MS)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    init_database(tmp_path / "desk.db", "demo", NOW_MS)
+    new_database(tmp_path / "desk.db")
     return tmp_path / "desk.db"
 
 

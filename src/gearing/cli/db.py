@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
+from gearing.cli.asking import named
 from gearing.cli.journal import DatabaseArgument
 from gearing.cli.output import JsonFlag, count, emit, pairs, say
-from gearing.cli.up import HeadsOption, KeyOption
+from gearing.cli.up import HeadsOption, SigningKeyOption
 from gearing.cli.watching import bar
-from gearing.errors import InputError
 
 db_app = typer.Typer(help="A desk's database: make, upgrade, back up, restore.", no_args_is_help=True)
 
@@ -74,10 +74,10 @@ def backup(
 def restore(
     backup: Annotated[Path, typer.Argument(metavar="BACKUP", help="The backup's file.", show_default=False)],
     db: DatabaseArgument,
-    by: Annotated[str, typer.Option(help="Who restores it; recorded and signed.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Why; recorded and signed.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; it is signed and kept in the heads file.", show_default=False)],
+    by: Annotated[str | None, typer.Option(help="Who restores it, likewise.", show_default="the system's user")] = None,
     heads: HeadsOption = None,
-    signing_key: KeyOption = None,
+    signing_key: SigningKeyOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Makes a database of a backup; its books stay halted until they are reconciled with the venue.
@@ -90,16 +90,15 @@ def restore(
     from gearing.store.heads import HeadsFile
     from gearing.store.keys import signing_key as key_of
 
-    for name, text in (("--by", by), ("--reason", reason)):
-        if not text.strip():
-            raise InputError(f"{name} is empty.", fix="It is recorded and signed: give a text.")
+    person = named(by, reason)
     file = HeadsFile(heads or heads_path(db))
-    restorer = Restorer(by, reason, key_of(signing_key, key_path(db)), file)
+    restorer = Restorer(person, reason, key_of(signing_key, key_path(db)), file)
     with bar("verifying the backup") as progress:
         made = restore_database(backup, db, _now_ms(), progress, restorer)
     words = (
-        f"{db} was restored, incarnation {made.incarnation}; {file.path} has the signed record of it. Orders that were not done are unknown until the venue "
-        "told of them, requests that waited are refused, and books stay halted until they are reconciled."
+        f"{db} was restored, incarnation {made.incarnation}; the signed record of it is in {file.path}. Orders that "
+        "were not done are unknown until the venue reports them, requests that waited are rejected, and books stay "
+        "halted until they are reconciled."
     )
     emit({"backup": str(backup), "file": str(db), "meta": made}, "gearing.db.restore/1", as_json, lambda: say(words))
 

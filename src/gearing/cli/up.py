@@ -27,7 +27,7 @@ HeadsOption = Annotated[
     Path | None, typer.Option(help="Signed heads of the journal are appended to this file, better on another disk.",
                               show_default="the database's name with .heads, or the desk file's"),
 ]  # fmt: skip
-KeyOption = Annotated[
+SigningKeyOption = Annotated[
     Path | None, typer.Option("--signing-key", envvar="GEARING_SIGNING_KEY_FILE", show_envvar=True,
                               help="The Ed25519 private key that signs them, mode 0600.",
                               show_default="GEARING_SIGNING_KEY, or the database's name with .key"),
@@ -51,7 +51,7 @@ def up(
         Path | None, typer.Option(help="Append JSON lines to this file.", show_default="none, or the file's")
     ] = None,
     heads: HeadsOption = None,
-    signing_key: KeyOption = None,
+    signing_key: SigningKeyOption = None,
 ) -> None:
     """Runs a desk: prices in, rebalances traded, NAV out, everything journalled. Ctrl-C stops it.
 

@@ -100,8 +100,8 @@ def check_heads_file(store: Store, file: HeadsFile) -> int:
         raise InputError(
             "the heads file is missing, so nobody can tell whether this database was rolled back.",
             where=str(file.path),
-            fix=f"Bring it back, or name it with --heads. If it is lost, write one from the database's own heads, which "
-            f"proves nothing about the past: gearing journal heads {store.path} --out {file.path}",
+            fix="Bring it back, or name it with --heads. If it is lost, write a new one from the database's own heads, "
+            f"which proves nothing about the past: gearing journal head {store.path} --out {file.path}",
         )  # fmt: skip
     last = file.last()
     if last is None:
@@ -117,14 +117,14 @@ def check_heads_file(store: Store, file: HeadsFile) -> int:
         end = store.end().n
         found = f"ends at line {end}" if end < record.n else f"has another history up to line {record.n}"
         raise DatabaseError(
-            f"the last signed head is of line {record.n}, but the journal {found}: it is an old copy, or it was changed.",
-            where=str(path), fix=f"Bring the right database back, or restore a backup properly, which signs that an older "
-            f"state goes on: gearing db restore BACKUP {path} --by NAME --reason WHY",
+            f"the last signed head is of line {record.n}, but the journal {found}: it is an old copy, or was changed.",
+            where=str(path), fix=f"Bring the right database back, or restore a backup, which signs that an older state "
+            f"goes on: gearing db restore BACKUP {path} --reason WHY",
         )  # fmt: skip
     if record.incarnation != store.meta.incarnation:
         raise DatabaseError(
             f"it is incarnation {store.meta.incarnation}, the last signed head is of {record.incarnation}.",
-            where=str(path), fix=f"Restore a backup properly: gearing db restore BACKUP {path} --by NAME --reason WHY",
+            where=str(path), fix=f"Restore a backup properly: gearing db restore BACKUP {path} --reason WHY",
         )  # fmt: skip
     return record.n
 
@@ -162,6 +162,6 @@ def _check_absent(database: Path, file: HeadsFile) -> None:
     if last is not None:
         raise InputError(
             f"there is no database {database}, but signed heads of one up to line {last.record.n}.",
-            where=str(file.path), fix=f"Restore it: gearing db restore BACKUP {database} --by NAME --reason WHY; or move "
+            where=str(file.path), fix=f"Restore it: gearing db restore BACKUP {database} --reason WHY; or move "
             "this file away to begin a new database.",
         )  # fmt: skip

@@ -214,8 +214,6 @@ class HeadsFile:
                              fix="Use an undamaged copy of the file.") from error  # fmt: skip
 
 
-
-
 def _whole(handle: int) -> int:
     """Cuts off the end of a write that was interrupted, which was never a record; returns the size after it."""
     size = os.lseek(handle, 0, os.SEEK_END)

@@ -26,7 +26,6 @@ _MAKE = "Make one: openssl genpkey -algorithm ed25519 -out FILE && chmod 600 FIL
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
-
 class SigningKey:
     """A private key.
 
@@ -126,8 +125,11 @@ def public_key(text: str) -> str:
     except ValueError:
         found = None
     if not isinstance(found, Ed25519PublicKey):
-        raise InputError("the file does not hold an Ed25519 public key.", where=text,
-                         fix="Give 64 hex digits, as `gearing journal head` prints them, or a public key in PEM.")  # fmt: skip
+        raise InputError(
+            "the file does not hold an Ed25519 public key.",
+            where=text,
+            fix="Give 64 hex digits, as `gearing journal head` prints them, or a public key in PEM.",
+        )
     return found.public_bytes_raw().hex()
 
 

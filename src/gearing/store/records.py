@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from gearing.core import events as ev
 from gearing.core.book import BookEvent, BookState
 from gearing.core.holder import HolderEvent, HolderState
 from gearing.core.ledger import Entry
@@ -18,7 +19,7 @@ from gearing.core.measured import Measured
 Mode = Literal["demo", "paper", "shadow", "live"]
 MODES: tuple[Mode, ...] = ("demo", "paper", "shadow", "live")
 OutboxStatus = Literal["ready", "sending", "done", "unknown"]
-NavKind = Literal["minute", "rebalance", "dealing", "close"]
+NavKind = ev.NavKind
 
 
 class Written(NamedTuple):
