@@ -82,14 +82,22 @@ def open_anchor(database: Path, heads: Path | None = None, key: Path | None = No
         file.append(())
         return anchor
     with Store(database) as store:
-        after = check_heads_file(store, file)
         anchor = Anchor(signing_key(key, key_path(database)), file)
+        after = check_heads_file(store, file, anchor.key.public)
         file.append(signed_row(row) for row in store.heads_since(after))
     return anchor
 
 
-def check_heads_file(store: Store, file: HeadsFile) -> int:
+def check_heads_file(store: Store, file: HeadsFile, key: str) -> int:
     """Checks that a journal contains the last record of its heads file, and returns up to which n the file has heads.
+
+    The last record of the desk's own key counts too: whoever can only write to the file cannot lower it by records that
+    another key signed.
+
+    Args:
+        store: the database.
+        file: the heads file.
+        key: the desk's own public key.
 
     Raises:
         InputError: it does not, or the file is missing although heads were signed.
@@ -103,30 +111,42 @@ def check_heads_file(store: Store, file: HeadsFile) -> int:
             fix="Bring it back, or name it with --heads. If it is lost, write a new one from the database's own heads, "
             f"which proves nothing about the past: gearing journal head {store.path} --out {file.path}",
         )  # fmt: skip
-    last = file.last()
+    last, own = file.last(), file.last_by(key)
     if last is None:
         return 0
-    record, path = last.record, store.path
-    if not last.is_signed:
-        raise InputError("the signature of its last record is not valid.", where=str(file.path),
+    for one in (last,) if own is None else (own, last):
+        _check_record(store, file, one)
+    if last.record.incarnation != store.meta.incarnation:
+        raise DatabaseError(
+            f"it is incarnation {store.meta.incarnation}, the last signed head is of {last.record.incarnation}.",
+            where=str(store.path), fix=_restore_fix(store.path),
+        )  # fmt: skip
+    return last.record.n
+
+
+def _check_record(store: Store, file: HeadsFile, one: SignedRecord) -> None:
+    """Refuses a journal that does not contain what a record says."""
+    record = one.record
+    if not one.is_signed:
+        raise InputError(f"the signature of its record of line {record.n} is not valid.", where=str(file.path),
                          fix="Use an undamaged copy of the file.")  # fmt: skip
     if record.database != store.meta.database:
-        raise InputError(f"its heads are of database {record.database}, not of {path} ({store.meta.database}).",
+        raise InputError(f"its heads are of database {record.database}, not of {store.path} ({store.meta.database}).",
                          where=str(file.path), fix="Name this database's own heads file with --heads.")  # fmt: skip
     if store.chain_at(record.n) != record.chain:
         end = store.end().n
         found = f"ends at line {end}" if end < record.n else f"has another history up to line {record.n}"
         raise DatabaseError(
-            f"the last signed head is of line {record.n}, but the journal {found}: it is an old copy, or was changed.",
-            where=str(path), fix=f"Bring the right database back, or restore a backup, which signs that an older state "
-            f"goes on: gearing db restore BACKUP {path} --reason WHY",
+            f"a signed head is of line {record.n}, but the journal {found}: it is an old copy, or was changed.",
+            where=str(store.path), fix=_restore_fix(store.path),
         )  # fmt: skip
-    if record.incarnation != store.meta.incarnation:
-        raise DatabaseError(
-            f"it is incarnation {store.meta.incarnation}, the last signed head is of {record.incarnation}.",
-            where=str(path), fix=f"Restore a backup properly: gearing db restore BACKUP {path} --reason WHY",
-        )  # fmt: skip
-    return record.n
+
+
+def _restore_fix(path: Path) -> str:
+    return (
+        "Move it away and bring the right database back, or restore a backup, which signs that an older state goes on: "
+        f"gearing db restore BACKUP {path} --reason WHY"
+    )
 
 
 def restore_record(

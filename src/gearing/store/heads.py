@@ -172,6 +172,20 @@ class HeadsFile:
             raise _unreadable(self.path, error) from error
         return self._read(whole.rpartition(b"\n")[2], "its last line") if whole else None
 
+    def last_by(self, key: str) -> SignedRecord | None:
+        """Returns the last whole record that names a public key, or None if there is none.
+
+        Raises:
+            InputError: the file cannot be read, or a line does not hold a record.
+        """
+        last = self.last()
+        if last is None or last.record.key == key:
+            return last
+        found = None
+        for _, one in self.records():
+            found = one if one.record.key == key else found
+        return found
+
     def records(self) -> Iterator[tuple[int, SignedRecord]]:
         """Yields each whole record with the number of its line.
 

@@ -180,21 +180,18 @@ def _missing_streams(found: Mapping[str, StreamFacts]) -> Iterator[Breach]:
 
 def _behaviours(found: Mapping[str, StreamFacts]) -> Iterator[Breach]:
     """Behaviour rises with n: one program after the other wrote the lines of all streams."""
-    reached, at = -1, (0, "")
-    ranges = sorted((low, high, number, stream) for stream, facts in found.items()
-                    for number, (low, high) in facts.behaviours.items())  # fmt: skip
-    last: dict[int, tuple[int, str]] = {}
-    first: dict[int, tuple[int, str]] = {}
-    for low, high, number, stream in ranges:
-        first[number] = min(first.get(number, (low, stream)), (low, stream))
-        last[number] = max(last.get(number, (high, stream)), (high, stream))
-    for number in sorted(first):
-        if first[number][0] < reached:
-            low, stream = first[number]
-            yield Breach(stream, 0, "behaviour", f"line n {low} of behaviour {number}",
-                         f"one after n {at[0]} of {at[1]}, which has a lower behaviour")  # fmt: skip
-        if last[number][0] > reached:
-            reached, at = last[number][0], last[number]
+    ranges = sorted(
+        ((number, first, last, stream) for stream, facts in found.items()
+         for number, (first, last) in facts.behaviours.items()), reverse=True,
+    )  # fmt: skip
+    begun: dict[int, tuple[int, str]] = {}
+    for number, first, _, stream in ranges:
+        begun[number] = min(begun.get(number, (first, stream)), (first, stream))
+    for number, _, last, stream in ranges:
+        higher = min((place for other, place in begun.items() if other > number), default=None)
+        if higher is not None and last > higher[0]:
+            yield Breach(stream, 0, "behaviour", f"line n {last} of behaviour {number}",
+                         f"a higher one, as {higher[1]} has since n {higher[0]}")  # fmt: skip
 
 
 def _unpaired(holders: Mapping[str, StreamFacts]) -> Iterator[Breach]:
