@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
+from tools.docs.examples import ROOT, blocks
 
 from gearing.cli.main import main
 from gearing.core.anchor import START, chain_of, leaf_of
@@ -23,11 +25,12 @@ from gearing.store.database import connect, read_meta, upgrade_database
 from gearing.store.errors import DatabaseError, StoreError
 from gearing.store.heads import HeadRecord, HeadsFile, RestoreRecord, signed, signed_line
 from gearing.store.keys import make_key, public_key, read_key, signing_key
+from gearing.store.recompute import recompute
 from gearing.store.records import Commit, Nav, OutboxChange
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from tests.anchors import anchor_of, anchored, commit, further
-from tests.journals import NOW_MS, book_commits, happened, new_database, number_again, token_commits
+from tests.journals import NOW_MS, book_commits, happened, lines_of, new_database, number_again, token_commits
 from tests.older import older_database
 from tests.test_store_verify import change, found
 
@@ -442,3 +445,49 @@ def test_restore_needs_a_reason_and_signs_who_and_why(path, tmp_path, capsys):
     assert "the signed record of it is in" in " ".join(capsys.readouterr().out.split())
     assert (records(path)[-1]["by"], records(path)[-1]["reason"]) == ("ann", "a test")
     connect(path).execute("SELECT 1")
+
+
+def test_what_the_documentation_says_checks_the_signature_of_an_export(path, tmp_path):
+    """The very commands of the page are run, by a shell, on a true head and on one that was changed."""
+    page = (ROOT / "docs" / "reference" / "journal.md").read_text(encoding="utf-8")
+    command = next(block.text for block in blocks(page) if block.kind == "sh" and "pkeyutl" in block.text)
+    if not (shutil.which("openssl") and shutil.which("xxd")):
+        pytest.skip("openssl or xxd is missing")
+    command = command.replace("KEY=5f0c…", f"KEY={read_key(key_path(path)).public}")
+    further(path, 60, 65)  # lines after the last head
+    whole = b"".join(lines_of(path))
+    for text, words in ((whole, "Successfully"), (whole.replace(b'"key":"', b'"key":"0'), "Failure")):
+        (tmp_path / "journal.jsonl").write_bytes(text)
+        run = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False, text=True)
+        assert words in run.stdout + run.stderr
+
+
+# Exports.
+
+
+def test_an_export_carries_the_anchor_and_its_script_follows_it(path):
+    with Store(path) as store:
+        end = store.end()
+    for stream in (None, "token:BTC3L", "book:main"):
+        lines = lines_of(path, stream)
+        report = recompute(lines)
+        assert report.differences == []
+        assert (report.n, report.chain) == end
+        assert (report.signed["n"], report.signed["key"]) == (73, read_key(key_path(path)).public)
+        assert len(lines) == end.n + 1
+        for fewer in (lines[:4] + lines[5:], lines[:20] + lines[21:]):
+            assert {"anchor", "head"} <= set(recompute(fewer).counts)
+        assert recompute(lines[:30] + lines[-1:]).counts["head"] == 1  # lines before the head are missing
+    leaf = lines_of(path, "book:main")[40]
+    changed = [line.replace(leaf[-10:-4], b"000000") if line == leaf else line for line in lines]
+    assert recompute(changed).counts["head"] == 1
+
+
+def test_the_head_of_an_export_stands_after_its_line(path):
+    later = next(k for k in range(60, 80) if not token_commits(happened())[k].navs)
+    commit(path, token_commits(happened())[60:later], token_commits(happened())[later : later + 1])
+    with Store(path) as store:
+        assert store.head().n < store.end().n
+    lines = [json.loads(line) for line in lines_of(path)]
+    (place,) = [k for k, line in enumerate(lines) if "record" in line]
+    assert lines[place]["record"]["n"] == lines[place - 1]["n"]

@@ -76,7 +76,7 @@ def verify(
             "keys": anchor.keys,
         },
     }  # fmt: skip
-    emit(payload, "gearing.journal.verify/2", as_json, lambda: _show_verdict(found, bool(trusted)))
+    emit(payload, "gearing.journal.verify/1", as_json, lambda: _show_verdict(found, bool(trusted)))
     if found.breaches:
         raise typer.Exit(FAULT_FOUND)
 
@@ -171,7 +171,7 @@ def recompute(
         "streams": [{"stream": s, "lines": seq, "head": head} for s, (seq, head) in found.heads.items()],
         "anchor": {"n": found.n, "chain": found.chain, "signed": found.signed},
     }  # fmt: skip
-    emit(payload, "gearing.journal.recompute/2", as_json, lambda: _show_report(found, total))
+    emit(payload, "gearing.journal.recompute/1", as_json, lambda: _show_report(found, total))
     if not same:
         raise typer.Exit(FAULT_FOUND)
 
