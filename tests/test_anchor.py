@@ -7,12 +7,10 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
-from tools.docs.examples import ROOT, blocks
 
 from gearing.cli.main import main
 from gearing.core.anchor import START, chain_of, leaf_of
@@ -445,21 +443,6 @@ def test_restore_needs_a_reason_and_signs_who_and_why(path, tmp_path, capsys):
     assert "the signed record of it is in" in " ".join(capsys.readouterr().out.split())
     assert (records(path)[-1]["by"], records(path)[-1]["reason"]) == ("ann", "a test")
     connect(path).execute("SELECT 1")
-
-
-def test_what_the_documentation_says_checks_the_signature_of_an_export(path, tmp_path):
-    """The very commands of the page are run, by a shell, on a true head and on one that was changed."""
-    page = (ROOT / "docs" / "reference" / "journal.md").read_text(encoding="utf-8")
-    command = next(block.text for block in blocks(page) if block.kind == "sh" and "pkeyutl" in block.text)
-    if not (shutil.which("openssl") and shutil.which("xxd")):
-        pytest.skip("openssl or xxd is missing")
-    command = command.replace("KEY=5f0c…", f"KEY={read_key(key_path(path)).public}")
-    further(path, 60, 65)  # lines after the last head
-    whole = b"".join(lines_of(path))
-    for text, words in ((whole, "Successfully"), (whole.replace(b'"key":"', b'"key":"0'), "Failure")):
-        (tmp_path / "journal.jsonl").write_bytes(text)
-        run = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False, text=True)
-        assert words in run.stdout + run.stderr
 
 
 # Exports.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -24,12 +25,15 @@ from gearing.core.step import step
 from gearing.core.terms import Spec
 from gearing.core.working import Working
 from gearing.store import recompute as script
+from gearing.store.anchor import key_path
 from gearing.store.database import connect
 from gearing.store.errors import DatabaseError
+from gearing.store.keys import read_key
 from gearing.store.recompute import Report, recompute
 from gearing.store.store import Store
 from gearing.study.exact import exact_backtest
 from gearing.study.exact_result import Happened
+from tests.anchors import anchored, further
 from tests.journals import COSTS, NOW_MS, book_commits, database, happened, lines_of, token_commits
 
 STREAM = "token:BTC3L"
@@ -76,6 +80,22 @@ def test_what_the_documentation_says_to_a_stranger_checks_a_line(export, tmp_pat
     (tmp_path / "journal.jsonl").write_bytes(b"".join(export).replace(b'"seq":5,', b'"seq":6,'))
     run = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True, text=True)
     assert run.stdout.split()[0] != json.loads(export[4])["hash"]
+
+
+def test_what_the_documentation_says_checks_the_signature_of_an_export(tmp_path):
+    """The very commands of the page are run, by a shell, on a true head and on one that was changed."""
+    path = anchored(tmp_path / "desk.db")
+    page = (ROOT / "docs" / "reference" / "journal.md").read_text(encoding="utf-8")
+    command = next(block.text for block in blocks(page) if block.kind == "sh" and "pkeyutl" in block.text)
+    if not (shutil.which("openssl") and shutil.which("xxd")):
+        pytest.skip("openssl or xxd is missing")
+    command = command.replace("KEY=5f0c…", f"KEY={read_key(key_path(path)).public}")
+    further(path, 60, 65)  # lines after the last head
+    whole = b"".join(lines_of(path))
+    for text, words in ((whole, "Successfully"), (whole.replace(b'"key":"', b'"key":"0'), "Failure")):
+        (tmp_path / "journal.jsonl").write_bytes(text)
+        run = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False, text=True)
+        assert words in run.stdout + run.stderr
 
 
 def test_a_stream_that_is_not_there_is_said(tmp_path):

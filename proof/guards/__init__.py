@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from proof.guards.anchor import ANCHOR, TABLES
 from proof.guards.books import BOOKS, SETTINGS, STORES
 from proof.guards.guard import Guard
 from proof.guards.holders import FLOWS, OFFICE, PUBLIC, SHARED
 from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
 
-GUARDS = (*OFFICE, *SHARED, *FLOWS, *PRICES, *ORDERS, *REBALANCES, *ROLLS, *BOOKS, *STORES, *SETTINGS, *STARTS, *PUBLIC)
+GUARDS = (
+    *ANCHOR,
+    *TABLES,
+    *OFFICE,
+    *SHARED,
+    *FLOWS,
+    *PRICES,
+    *ORDERS,
+    *REBALANCES,
+    *ROLLS,
+    *BOOKS,
+    *STORES,
+    *SETTINGS,
+    *STARTS,
+    *PUBLIC,
+)
 
 __all__ = ["GUARDS", "Guard"]
