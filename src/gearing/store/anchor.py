@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -56,9 +57,14 @@ class Anchor:
             self.file.append(heads)
             self._fails = False
         except InputError as error:
+            words = (
+                f"signed heads cannot be appended: {error} They are kept in the database, and appended once the file "
+                "can be written."
+            )
+            # The commit is durable, so nothing may fail any more; the loop of a desk that ends takes no alarm.
             if not self._fails:
-                self.on_failure(f"signed heads cannot be appended: {error} They are kept in the database and appended "
-                                "once the file can be written.")  # fmt: skip
+                with contextlib.suppress(RuntimeError):
+                    self.on_failure(words)
             self._fails = True
 
 

@@ -241,6 +241,8 @@ class Audit:
             self.accounts[posting.account] = total
             if total == 0:
                 del self.accounts[posting.account]
+            if posting.account.count(":") != 2:
+                self._breach(line.seq, "double entry", f"account {posting.account}", "an account of a holder")
             asset = posting.account.rpartition(":")[0]
             sums[asset] = sums.get(asset, 0) + posting.amount
         for asset, total in sums.items():

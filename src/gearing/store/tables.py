@@ -19,6 +19,9 @@ from gearing.store.store import digest_of
 _NAMED_MAX = 20
 # Statistics that ANALYZE leaves, which change no result.
 _STATISTICS = "sqlite_stat"
+_KINDS: dict[type, str] = {
+    sa.String: "text", sa.BigInteger: "integer", sa.Integer: "integer", sa.LargeBinary: "blob",
+}  # fmt: skip
 _FORM = "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
 
 
@@ -51,6 +54,20 @@ def form_breaches(connection: sa.Connection) -> Iterator[Breach]:
     for (found,) in connection.exec_driver_sql("SELECT version_num FROM alembic_version"):
         if found != str(schema.SCHEMA):
             yield Breach("", 0, "schema", f"migrations up to {found}", str(schema.SCHEMA))
+
+
+def type_breaches(connection: sa.Connection) -> Iterator[Breach]:
+    """Yields values of another type than their column's: SQLite keeps whatever it is given."""
+    for table in schema.tables.sorted_tables:
+        kinds = {
+            column.name: [_KINDS[type(column.type)], *(["null"] if column.nullable else [])] for column in table.columns
+        }
+        wrong = [sa.func.typeof(table.c[name]).not_in(allowed) for name, allowed in kinds.items()]
+        counts = connection.execute(sa.select(*(sa.func.sum(sa.case((one, 1), else_=0)) for one in wrong))).one()
+        for (name, allowed), count in zip(kinds.items(), counts, strict=True):
+            if count:
+                yield Breach("", 0, "file", f"{count} rows of {table.name} with values of another type in {name}",
+                             f"{' or '.join(allowed)} values")  # fmt: skip
 
 
 def meta_row_breaches(connection: sa.Connection) -> Iterator[Breach]:

@@ -215,6 +215,8 @@ def _sums(holders: Mapping[str, StreamFacts]) -> tuple[Counter[str], dict[str, C
     units, money, among = Counter[str](), defaultdict[str, Counter[str]](Counter), Counter[str]()
     for facts in holders.values():
         for account, amount in facts.accounts.items():
+            if account.count(":") != 2:
+                continue  # its own stream says so
             kind, asset, where = account.split(":")
             if where == HOLDERS:
                 among[f"{kind}:{asset}"] += amount

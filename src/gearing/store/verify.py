@@ -22,7 +22,7 @@ from gearing.store.breach import Breach
 from gearing.store.errors import DamagedError
 from gearing.store.records import JournalRow, NavRow, OutboxRow, Projected, RebalanceRow, Snapshot
 from gearing.store.store import Store
-from gearing.store.tables import form_breaches, inbox_breaches, meta_row_breaches
+from gearing.store.tables import form_breaches, inbox_breaches, meta_row_breaches, type_breaches
 from gearing.store.totals import StreamFacts, meta_breaches, total_breaches
 
 Progress = Callable[[int, int], None]
@@ -208,10 +208,12 @@ def _looked_at(path: str | Path) -> tuple[list[Breach], dict[str, int], int]:
                 with store.engine.connect() as connection:
                     words = [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check(10)")]
                     found += form_breaches(connection)
+                    found += (wrong := list(type_breaches(connection)))
                     found += meta_row_breaches(connection)
                     found += inbox_breaches(connection)
-                streams = _all_streams(store)
-                end_n = store.end().n
+                if not wrong:  # else nothing that is read further on could be relied on
+                    streams = _all_streams(store)
+                    end_n = store.end().n
             except sa.exc.DBAPIError as error:
                 words = [*words, str(error.orig)]
     except DamagedError as error:
