@@ -336,6 +336,7 @@ def test_a_restored_database_may_have_books_of_another_incarnation(path):
         "UPDATE inbox SET status = 'waiting' WHERE status = 'answered'",
         "UPDATE inbox SET answer = NULL WHERE status = 'answered'",
         "UPDATE inbox SET answer = x'7b' WHERE status = 'answered'",
+        "UPDATE inbox SET answer = x'22ff22' WHERE status = 'answered'",
         "UPDATE inbox SET answer = x'7b7d' WHERE status = 'waiting'",
     ],
 )

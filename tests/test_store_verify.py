@@ -258,8 +258,9 @@ def test_a_changed_projection_is_found(path):
     last = len(happened())
     assert found(path) == [(STREAM, last, "state"), (STREAM, last, "state")]
     assert any("the sum of its postings" in breach.expected for breach in verify(path).breaches)
-    change(path, "UPDATE states SET body = ? WHERE stream = ?", b"{", STREAM)
-    assert (STREAM, last, "state") in found(path)
+    for torn_state in (b"{", b'{"\xff":1}'):
+        change(path, "UPDATE states SET body = ? WHERE stream = ?", torn_state, STREAM)
+        assert (STREAM, last, "state") in found(path)
 
 
 def test_a_changed_published_nav_is_found(path):
@@ -320,6 +321,7 @@ def test_the_outbox_is_what_the_book_placed_and_closed(tmp_path):
     for column, value, key, words in (
         ("status", "done", live, "not done: the book waits for it"), ("status", "ready", done, "done, since the book"),
         ("body", other, done, "the order that was placed"), ("body", b"{", done, "the order that was placed"),
+        ("body", b'{"id":"\xff"}', done, "the order that was placed"),
         ("signed_ms", 7, live, "0 while it is ready"),
     ):  # fmt: skip
         before = connect(path).execute(f"SELECT {column} FROM outbox WHERE id = ?", (key,)).fetchone()[0]

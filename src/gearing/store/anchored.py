@@ -16,7 +16,7 @@ from gearing.store.heads import HeadRecord, HeadsFile, RestoreRecord, SignedReco
 from gearing.store.records import HeadRow, Meta
 
 _ROWS = 5_000
-_Faults = (msgspec.MsgspecError, TypeError, AttributeError)
+_Faults = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
 class AnchorCheck(NamedTuple):

@@ -304,7 +304,7 @@ class Audit:
             self._breach(self.seq, "state", f"state {digest}", f"state {self.digest}")
         try:
             state = _STATES[self.kind](projected.body)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._breach(self.seq, "state", f"no state: {error}", "a state")
             return
         if isinstance(state, TokenState):

@@ -223,7 +223,7 @@ class HeadsFile:
     def _read(self, line: bytes, place: str) -> SignedRecord:
         try:
             return signed_line(line)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise InputError(f"{place} does not hold a signed head ({error}).", where=str(self.path),
                              fix="Use an undamaged copy of the file.") from error  # fmt: skip
 

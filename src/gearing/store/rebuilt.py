@@ -92,7 +92,7 @@ class Orders:
             return f"a row of order {row.id}", f"none: book {self._book} did not place it"
         try:
             body = _digest(_order_of(row.body))
-        except (msgspec.MsgspecError, TypeError) as error:
+        except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
             return f"the row of order {row.id} cannot be read: {error}", "the order that was placed"
         if body != placed:
             return f"the row of order {row.id} has another order in it", "the order that was placed"

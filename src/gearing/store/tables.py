@@ -108,7 +108,7 @@ def _inbox_fault(body: object, body_hash: object, status: object, answer: object
     if isinstance(answer, bytes):
         try:
             msgspec.json.decode(answer)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return f"has an answer that cannot be read: {error}", "an answer in JSON"
     return None
 
