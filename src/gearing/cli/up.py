@@ -109,6 +109,7 @@ async def _serve(plan: Planned, log: Path | None, named: tuple[Path | None, Path
     ):
         _print(f"{label}\ndatabase {plan.database}, paper exchange {plan.paper_file}")
         anchor = open_anchor(plan.database, *named)
+        _print(f"signed heads {anchor.file.path}, public key {anchor.key.public}")
         with _past(plan) as progress:
             last_ms = prepare(plan, progress, anchor)
         _tell_differing(plan)
