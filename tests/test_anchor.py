@@ -24,7 +24,7 @@ from gearing.store.errors import DatabaseError, StoreError
 from gearing.store.heads import HeadRecord, HeadsFile, RestoreRecord, signed, signed_line
 from gearing.store.keys import make_key, public_key, read_key, signing_key
 from gearing.store.recompute import recompute
-from gearing.store.records import Commit, Nav, OutboxChange
+from gearing.store.records import Commit, OutboxChange
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from tests.anchors import anchor_of, anchored, commit, further
@@ -123,6 +123,23 @@ def test_a_changed_anchor_is_found(path, text, what):
     assert what in {one[2] for one in found(path)}
 
 
+def test_a_gap_in_the_numbers_is_found(path):
+    """Though the chain goes on over it."""
+    change(path, "UPDATE journal SET n = -n WHERE n >= 20")
+    change(path, "UPDATE journal SET n = 1 - n WHERE n < 0")
+    change(path, "DELETE FROM heads")
+    (breach,) = verify(path).breaches
+    assert (breach.what, breach.found, breach.expected) == ("anchor", "line n 21 after n 19", "n 20")
+
+
+def test_heads_that_another_history_does_not_fit_are_found(path):
+    change(path, "UPDATE journal SET hash = replace(hash, 'a', 'b') WHERE n = 40")
+    number_again(path)
+    heads = [breach for breach in verify(path).breaches if breach.what == "head"]
+    # Those of the lines from 40 on, and none of before.
+    assert [int(breach.found.rpartition(" n ")[2]) for breach in heads] == [43, 53, 63, 73]
+
+
 def test_lines_that_changed_places_are_found(path):
     """Number and chain are made to fit by the forger, so that the order within the stream alone tells."""
     change(path, "UPDATE journal SET n = CASE n WHEN 20 THEN 1020 ELSE 1021 END WHERE n IN (20, 21)")
@@ -162,7 +179,12 @@ def test_each_group_that_publishes_a_minute_nav_has_one_signed_head(path):
     assert {(one.record.database, one.record.incarnation) for one in written} == {(meta.database, meta.incarnation)}
     token, (last,) = token_commits(happened()), written[-1:]
     assert last.record.time_ms == max(nav.time_ms for commit in token[50:60] for nav in commit.navs)
-    commit(path, [Commit(navs=(Nav("BTC3L", 7, "dealing", 1, 1, ()),))])
+    others = [
+        msgspec.structs.replace(one, navs=tuple(nav._replace(kind="dealing") for nav in one.navs))
+        for one in token[60:70]
+    ]
+    assert any(one.navs for one in others)
+    commit(path, others)
     assert len(records(path)) == 6
 
 
@@ -266,7 +288,9 @@ def test_a_rolled_back_database_is_refused(path, tmp_path):
         start(path)
     assert "gearing db restore" in caught.value.fix
     assert verify(path).breaches == ()  # by itself it is whole
-    assert ("", 0, "head") in found(path, heads=heads_path(path))
+    breaches = verify(path, heads=heads_path(path)).breaches
+    assert {breach.what for breach in breaches} == {"head"}
+    assert "no line n 93" in {breach.found for breach in breaches}
 
 
 def test_a_rewritten_database_is_refused(path):

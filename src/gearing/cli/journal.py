@@ -194,7 +194,8 @@ def _show_verdict(found: Verdict, is_trusted: bool) -> None:
     if found.anchor is not None:
         _show_anchor(found.anchor, is_trusted)
     for breach in found.breaches:
-        place = f"{breach.stream} line {breach.seq}: " if breach.stream else ""
+        line = f" line {breach.seq}" if breach.seq else ""
+        place = f"{breach.stream}{line}: " if breach.stream else ""
         say(f"{place}{breach.what}: {breach.found}; expected {breach.expected}.", mark="- ")
     more = sum(s.unnamed for s in found.streams) + (found.anchor.unnamed if found.anchor else 0)
     words = f"{count(len(found.breaches) + more, 'fault')} found" if found.breaches else "sound"

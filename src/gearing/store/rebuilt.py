@@ -53,7 +53,8 @@ class Navs:
         missing = sorted(time_ms for time_ms, _ in lacking)
         missing += [at for at, struck in self._by_time.items() if at not in times and any(nav[1] for nav in struck)]
         if missing:
-            yield f"nothing published at {missing[0]} and {len(missing) - 1} other times", "each NAV that was struck"
+            more = f", nor at {len(missing) - 1} other times" if len(missing) > 1 else ""
+            yield f"no NAV published at {missing[0]}{more}", "each NAV that was struck"
 
 
 class Orders:
