@@ -20,7 +20,10 @@ from gearing.desk.keeper import commit_of
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
+from gearing.store.anchor import Anchor
 from gearing.store.database import init_database
+from gearing.store.heads import HeadsFile
+from gearing.store.keys import make_key
 from gearing.store.records import Commit, Written
 from gearing.store.store import Store
 from gearing.store.writer import Writer
@@ -179,7 +182,8 @@ def _kept(file: Path, times: Sequence[int], close: Sequence[float]) -> tuple[int
     init_database(file, "demo", _NOW_MS)
     events = 0
     errors: list[BaseException | None] = []
-    with Store(file, "demo") as store:
+    anchor = Anchor(make_key(file.with_suffix(".key")), HeadsFile(file.with_suffix(".heads")))
+    with Store(file, "demo", anchor) as store:
         start = time.perf_counter()
         with Writer(store) as writer:  # it ends when all of them are durable
             for commit in _driven(times, close):
@@ -200,6 +204,7 @@ def _inserted(file: Path, events: int) -> float:
         connection = store.appender.connection
         for first in range(0, events, 256):
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", raw[first : first + 256])
+            rows = [(*line, line.seq, "0" * 64) for line in raw[first : first + 256]]
+            connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             connection.execute("COMMIT")
     return time.perf_counter() - start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -12,19 +13,33 @@ import msgspec
 import gearing as gr
 from gearing.core import book as bk
 from gearing.core import events as ev
+from gearing.core.anchor import START, leaf_of
 from gearing.core.journal import GENESIS, Line, body_of, hash_of, state_body, state_hash
 from gearing.core.measured import measure
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, step
 from gearing.core.terms import Spec
-from gearing.store.database import init_database
+from gearing.drive.effects import Effects
+from gearing.drive.outbox import row_of
+from gearing.store.database import connect, init_database
 from gearing.store.export import write_export
-from gearing.store.records import BookLine, Commit, Nav, Projected, RebalanceRow, Written
+from gearing.store.records import (
+    BookLine,
+    Commit,
+    Nav,
+    OutboxChange,
+    OutboxRow,
+    Projected,
+    RebalanceRow,
+    Written,
+    book_line_of,
+)
 from gearing.store.store import Store
 from gearing.study.exact import exact_backtest
 from gearing.study.exact_result import Happened
 
 NOW_MS = 1_700_000_000_000
+INCARNATION = "abc123"
 COSTS = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
 
 
@@ -105,7 +120,10 @@ def _row(symbol: str, seen: Happened):
 
 
 def book_commits(name: str = "main", orders: int = 3, live: int = 0) -> list[Commit]:
-    """The commits of a book that placed some orders and saw them filled in two parts, and waits for some more."""
+    """The commits of a book that placed some orders and saw them filled in two parts, and waits for some more.
+
+    Each order has its row in the outbox.
+    """
     state, rows = bk.BookState(), []
 
     def note(event):
@@ -118,7 +136,7 @@ def book_commits(name: str = "main", orders: int = 3, live: int = 0) -> list[Com
 
         rows.append((make, state, ()))
 
-    note(bk.BookOpened(time_ms=NOW_MS, number=0, incarnation="abc123", tokens=("BTC3L",)))
+    note(bk.BookOpened(time_ms=NOW_MS, number=0, incarnation=INCARNATION, tokens=("BTC3L",)))
     for k in range(orders + live):
         purpose = bk.Purpose(token="BTC3L", leg=0, epoch=k + 1, slice=0, attempt=0)
         order = bk.LiveOrder(id=bk.order_id(state), symbol="BTC", lots=10, reduces=False, purpose=purpose)
@@ -129,7 +147,23 @@ def book_commits(name: str = "main", orders: int = 3, live: int = 0) -> list[Com
             note(bk.Traded(time_ms=NOW_MS + k, id=order.id, trade=f"t{k}.{part}", lots=lots, price=40000.5,
                            commission=7))  # fmt: skip
         note(bk.OrderClosed(time_ms=NOW_MS + k, id=order.id, outcome="filled"))
-    return chained(f"book:{name}", rows)
+    return [_with_orders(name, commit) for commit in chained(f"book:{name}", rows)]
+
+
+def _with_orders(book: str, commit: Commit) -> Commit:
+    event = book_line_of(commit.lines[0].body).event
+    if isinstance(event, bk.OrderPlaced):
+        return msgspec.structs.replace(commit, outbox=(row_of(book, event.order, event.time_ms),))
+    if isinstance(event, bk.OrderClosed):
+        return msgspec.structs.replace(commit, changes=(OutboxChange(event.id, "ready", "done", 5, 9),))
+    return commit
+
+
+def rows_of(effects: Effects, book: str = "main") -> list[OutboxRow | OutboxChange]:
+    """The outbox rows of what a driver without a desk placed and closed."""
+    placed = {order.id: row_of(book, order, NOW_MS) for order in effects.placed}
+    ended = [row._replace(status="done") if key in effects.closed else row for key, row in placed.items()]
+    return [*ended, *(OutboxChange(key, "ready", "done", 5, 9) for key in effects.closed if key not in placed)]
 
 
 def live_of(commits: list[Commit]) -> list[str]:
@@ -137,9 +171,30 @@ def live_of(commits: list[Commit]) -> list[str]:
     return list(msgspec.json.decode(commits[-1].states[0].body, type=bk.BookState).live)
 
 
+def new_database(path: Path, now_ms: int = NOW_MS) -> None:
+    """A new database of the incarnation that books in tests are opened with."""
+    init_database(path, "demo", now_ms)
+    with closing(connect(path)) as connection:
+        connection.execute("UPDATE meta SET incarnation = ?", (INCARNATION,))
+
+
+def number_again(path: Path) -> None:
+    """What a forger does who can write to the database: n and chain of all lines are made to fit."""
+    with closing(connect(path)) as connection:
+        rows = connection.execute("SELECT rowid, stream, seq, hash FROM journal ORDER BY n").fetchall()
+        point, changes = START, []
+        for row, stream, seq, line_hash in rows:
+            point = point.after(leaf_of(stream, seq, line_hash))
+            changes.append((point.n, point.chain, row))
+        connection.execute("BEGIN")
+        connection.execute("UPDATE journal SET n = -n")  # so that no number is taken meanwhile
+        connection.executemany("UPDATE journal SET n = ?, chain = ? WHERE rowid = ?", changes)
+        connection.execute("COMMIT")
+
+
 def database(path, *journals: list[Commit]):
     """A new database with these journals in it."""
-    init_database(path, "demo", NOW_MS)
+    new_database(path)
     with Store(path, "demo") as store:
         for commits in journals:
             store.commit(commits)
@@ -151,9 +206,9 @@ def lines_of(path: Path, stream: str | None = None) -> list[bytes]:
     out = io.BytesIO()
     count = write_export(path, out.write, stream)
     lines = out.getvalue().splitlines(keepends=True)
-    assert count == len(lines)
+    assert count == sum(b'"hash":' in line for line in lines)
     return lines
 
 
-__all__ = ["COSTS", "NOW_MS", "Spec", "book_commits", "chained", "database", "happened", "lines_of", "live_of",
-           "measured", "token_commits"]  # fmt: skip
+__all__ = ["COSTS", "INCARNATION", "NOW_MS", "Spec", "book_commits", "chained", "database", "happened", "lines_of",
+           "live_of", "measured", "new_database", "number_again", "rows_of", "token_commits"]  # fmt: skip

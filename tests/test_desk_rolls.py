@@ -140,7 +140,7 @@ class Run:
             for name in NAMES:
                 driver.market.take(Quote(symbol=name, time_ms=NOON_MS, mark=price(name, NOON_MS), index=float("nan")),
                                    NOON_MS)  # fmt: skip
-            book = driver.open_book("BTC3L", "abc123", ["BTC3L"], NOON_MS)
+            book = driver.open_book("BTC3L", store.meta.incarnation, ["BTC3L"], NOON_MS)
             driver.launch(book, Spec(token()), ("0.001",), CAPITAL, UNITS, NOON_MS)
             await InLoopKeeper(store).keep(driver.taken())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from gearing.core.spec_text import format_token, parse_token
 from gearing.desk.boot import measured
 from gearing.desk.demo import demo_tokens
 from gearing.store.database import init_database
+from gearing.store.heads import HeadsFile
+from gearing.store.keys import make_key
 from gearing.store.store import Store
 from gearing.store.verify import verify
 
@@ -90,8 +93,9 @@ def test_killed_at_any_moment_it_goes_on(place):
             reached.append((store.last_ms(), lines(place)))
     assert reached == sorted(reached)
     assert len(set(reached)) == 3
-    verdict = verify("desk.db")
+    verdict = verify("desk.db", heads=Path("desk.db.heads"))
     assert verdict.breaches == ()
+    assert verdict.anchor.signed is not None
     with Store("desk.db") as store:
         found = measured(store, None, 1_000)
         ended = [one for one in found if not one.is_open]
@@ -99,6 +103,43 @@ def test_killed_at_any_moment_it_goes_on(place):
         # Market time did not go back, and no rebalance was begun twice.
         assert len({(one.token, one.epoch) for one in found}) == len(found)
         assert not [p for p in store.states() if b'"halted":"C1' in p.body]
+
+
+def test_an_old_copy_is_refused_until_it_is_restored(place, capsys):
+    (place / "elsewhere").mkdir()
+    Path("desk.toml").write_text(DESK + 'heads = "elsewhere/desk.heads"\nsigning_key = "elsewhere/desk.key"\n')
+    with up(place) as child:
+        assert child.wait(20) == 2  # a key that was named is not made
+        assert "elsewhere/desk.key: there is no such file" in (child.stdout.read() if child.stdout else "")
+    made = make_key(place / "elsewhere" / "desk.key")
+    with up(place) as child:
+        until(grows(place))
+        assert main(["db", "backup", "desk.db", "backup.db"]) == 0
+        shutil.copy("desk-paper.db", "backup-paper.db")
+        with Store("backup.db") as backup:
+            end_n = backup.end().n
+        file = HeadsFile(place / "elsewhere" / "desk.heads")
+        until(lambda: (last := file.last()) is not None and last.record.n > end_n)
+        child.kill()
+        child.wait()
+        assert made.public in (child.stdout.read() if child.stdout else "")
+    for name in ("desk", "desk-paper"):
+        for left in place.glob(f"{name}.db*"):
+            left.unlink()
+        shutil.copy(f"{name.replace('desk', 'backup')}.db", f"{name}.db")
+    with up(place) as child:
+        assert child.wait(20) == 2
+        words = " ".join((child.stdout.read() if child.stdout else "").split())
+        assert "it is an old copy, or was changed" in words
+    Path("desk.db").unlink()
+    heads = ["--heads", "elsewhere/desk.heads"]
+    command = ["db", "restore", "backup.db", "desk.db", "--reason", "the disk failed", *heads]
+    assert main([*command, "--signing-key", "elsewhere/desk.key"]) == 0
+    with up(place):
+        until(grows(place))
+    capsys.readouterr()
+    assert main(["journal", "verify", "desk.db", *heads, "--trust", made.public]) == 0
+    assert not [file.name for file in place.iterdir() if file.name.endswith((".heads", ".key"))]
 
 
 def test_what_people_ask_is_done_once_and_answered(place, capsys):

@@ -20,7 +20,7 @@ from gearing.store.database import connect
 from gearing.store.recompute import recompute
 from gearing.store.records import Request
 from gearing.store.verify import verify
-from tests.journals import lines_of
+from tests.journals import lines_of, number_again
 from tests.lives import HOUR_MS, NOON_MS, UNITS, token
 from tests.test_primary import COSTS, market
 from tests.test_store_dealing import busy, kept, told
@@ -201,13 +201,13 @@ def test_fees_that_were_paid_to_nobody_are_found(kept, how):
     take(kept, how, MINOR)
     with connect(kept.path) as connection:
         connection.execute("DELETE FROM journal WHERE stream = 'holder:issuer' AND seq > ?", before)
-    found = [one.found for one in verify(kept.path).breaches if one.stream == "token:T"]
-    assert found == []  # by the states alone
-    with connect(kept.path) as connection:
-        connection.execute("DELETE FROM states WHERE stream = 'holder:issuer'")
-        connection.execute("DELETE FROM journal WHERE stream = 'holder:issuer'")
-    found = [one.found for one in verify(kept.path).breaches if one.stream == "token:T"]
-    assert "fees of 0 earned" in found
+    for _ in range(2):
+        number_again(kept.path)
+        found = [one.found for one in verify(kept.path).breaches if one.stream == "token:T"]
+        assert "fees of 0 earned" in found
+        with connect(kept.path) as connection:
+            connection.execute("DELETE FROM states WHERE stream = 'holder:issuer'")
+            connection.execute("DELETE FROM journal WHERE stream = 'holder:issuer'")
 
 
 def test_the_command_line_shows_what_is_owed_and_was_taken(kept, capsys, monkeypatch):

@@ -26,7 +26,7 @@ from gearing.drive.market import Market as Prices
 from gearing.store.database import connect
 from gearing.store.recompute import recompute
 from gearing.store.verify import verify
-from tests.journals import lines_of
+from tests.journals import lines_of, number_again
 from tests.lives import token
 from tests.test_primary import COSTS, market
 from tests.test_store_dealing import busy, kept, told
@@ -294,7 +294,9 @@ def test_a_holder_that_was_left_out_is_found(kept):
     with connect(kept.path) as connection:
         for table in ("journal", "states"):
             connection.execute(f"DELETE FROM {table} WHERE stream = 'holder:h1'")
-    assert {one.what for one in verify(kept.path).breaches} == {"supply"}
+    assert {one.what for one in verify(kept.path).breaches} == {"anchor", "supply", "money"}
+    number_again(kept.path)
+    assert {one.what for one in verify(kept.path).breaches} == {"supply", "money"}
 
 
 def test_the_command_line_keeps_the_request_and_refuses_nonsense(kept, capsys):

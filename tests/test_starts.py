@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -24,11 +22,12 @@ from gearing.drive.market import Market
 from gearing.drive.starts import Starts
 from gearing.errors import SpecError
 from gearing.store.backup import backup_database, restore_database
-from gearing.store.database import connect, init_database, opened, read_secret, upgrade_database
+from gearing.store.database import init_database, opened, read_secret, upgrade_database
 from gearing.store.schema import SCHEMA
 from gearing.store.store import Store
 from gearing.venues.protocol import Quote
 from tests.lives import CAPITAL, NOON_MS, UNITS, Life, token
+from tests.older import older_database
 
 DAY0 = NOON_MS // DAY_MS
 MINUTE_MS = 60_000
@@ -181,13 +180,7 @@ def test_the_secret_outlives_restart_backup_and_restore_and_is_told_by_nothing(t
 
 
 def test_a_database_of_the_first_schema_gets_a_secret(tmp_path):
-    path = tmp_path / "a.db"
-    init_database(path, "demo", 1)
-    with closing(connect(path)) as connection:
-        connection.execute("DROP INDEX journal_turns")
-        connection.execute("ALTER TABLE meta DROP COLUMN secret")
-        connection.execute("UPDATE meta SET schema = 1")
-        connection.execute("UPDATE alembic_version SET version_num = '1'")
+    path = older_database(tmp_path / "a.db", 1)
     with pytest.raises(gr.InputError, match="db upgrade"):
         opened(path)
     with pytest.raises(gr.InputError, match="no secret"):

@@ -13,7 +13,7 @@ from gearing.store import backup as backing
 from gearing.store.backup import STILL_SENT_MS, backup_database, restore_database
 from gearing.store.database import connect, read_meta
 from gearing.store.errors import DatabaseError
-from gearing.store.records import Commit, Meta, OutboxRow
+from gearing.store.records import Commit, Meta, OutboxChange
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from tests.journals import NOW_MS, book_commits, database, happened, live_of, token_commits
@@ -27,10 +27,9 @@ LIVE = live_of(BOOK)
 def path(tmp_path: Path) -> Path:
     place = database(tmp_path / "desk.db", token_commits(happened())[:100], BOOK)
     with Store(place, "demo") as store:
-        store.commit([Commit(outbox=(
-            OutboxRow(LIVE[0], "main", b"1", "ready", 0, 0, 1), OutboxRow(LIVE[1], "main", b"2", "sending", 5, 9, 2),
-            OutboxRow("a3", "main", b"3", "done", 5, 9, 3),
-            OutboxRow(LIVE[2], "main", b"4", "sending", 5, LATER_MS + 10**9, 4),
+        store.commit([Commit(changes=(
+            OutboxChange(LIVE[1], "ready", "sending", 5, 9),
+            OutboxChange(LIVE[2], "ready", "sending", 5, LATER_MS + 10**9),
         ))])  # fmt: skip
         store.ask("ann", "k", b"halt")
     return place

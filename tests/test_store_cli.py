@@ -41,7 +41,7 @@ def test_a_sound_database_passes_every_command(path, capsys):
     assert (code, told["schema"], told["same"], told["navs"]) == (0, "gearing.journal.recompute/1", True, lines - 13)
     code, told = answer(capsys, "db", "backup", "desk.db", "copy.db")
     assert (code, told["lines"]) == (0, lines)
-    code, told = answer(capsys, "db", "restore", "copy.db", "new.db")
+    code, told = answer(capsys, "db", "restore", "copy.db", "new.db", "--reason", "a test")
     assert (code, told["meta"]["restored_ms"] > 0) == (0, True)
     code, told = answer(capsys, "db", "upgrade", "new.db")
     assert (code, told["before"], told["after"]) == (0, schema.SCHEMA, schema.SCHEMA)
@@ -60,7 +60,7 @@ def test_people_are_answered_in_sentences(path, capsys):
     for command, words in ((["db", "init", "b.db"], "incarnation"),
                            (["db", "upgrade", "b.db"], f"schema {schema.SCHEMA} already"),
                            (["db", "backup", "desk.db", "c.db"], "verified."),
-                           (["db", "restore", "c.db", "d.db"], "halted")):  # fmt: skip
+                           (["db", "restore", "c.db", "d.db", "--reason", "a test"], "halted")):  # fmt: skip
         assert main(command) == 0
         assert words in capsys.readouterr().out
 
@@ -83,8 +83,9 @@ def test_a_fault_is_exit_code_3_and_named(path, capsys):
 def test_one_stream_goes_to_stdout_as_it_stands(path, capfdbinary):
     main(["journal", "export", "desk.db", "--stream", "book:main"])
     sys.stdout.flush()
-    lines = capfdbinary.readouterr().out.splitlines()
-    assert [json.loads(line)["body"]["seq"] for line in lines] == list(range(1, 14))
+    lines = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+    assert [line["body"]["seq"] for line in lines if "body" in line] == list(range(1, 14))
+    assert sum("leaf" in line for line in lines) == len(happened())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_one_stream_goes_to_stdout_as_it_stands(path, capfdbinary):
         (["db", "init", "desk.db"], "desk.db: there is a file of this name already."),
         (["db", "upgrade", "none.db"], "none.db: there is no such file."),
         (["db", "backup", "desk.db", "text.db"], "text.db: a file of this name exists already."),
-        (["db", "restore", "text.db", "new.db"], "text.db: this is no database of Gearing."),
+        (["db", "restore", "text.db", "new.db", "--reason", "a test"], "text.db: this is no database of Gearing."),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )

@@ -24,11 +24,22 @@ from gearing.store.errors import (
     StaleError,
     StoreError,
 )
-from gearing.store.records import Answer, Commit, Nav, OutboxChange, OutboxRow, RebalanceRow, Snapshot, Written
+from gearing.store.records import (
+    Answer,
+    Commit,
+    HeadRow,
+    JournalRow,
+    Nav,
+    OutboxChange,
+    OutboxRow,
+    RebalanceRow,
+    Snapshot,
+    Written,
+)
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.store.writer import Writer
-from tests.journals import NOW_MS, book_commits, database, happened, token_commits
+from tests.journals import NOW_MS, book_commits, database, happened, new_database, token_commits
 
 STREAM = "token:BTC3L"
 ROW = OutboxRow("abc1", "main", b"order", "ready", 0, 0, NOW_MS)
@@ -36,7 +47,7 @@ ROW = OutboxRow("abc1", "main", b"order", "ready", 0, 0, NOW_MS)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    init_database(tmp_path / "desk.db", "demo", NOW_MS)
+    new_database(tmp_path / "desk.db")
     return tmp_path / "desk.db"
 
 
@@ -106,10 +117,12 @@ def test_the_fence_is_the_table_s_own(path):
     """Without the look at the heads before, the key of the table still refuses it."""
     lines = token_commits(happened())[0].lines
     connection = connect(path)
-    insert = "INSERT INTO journal (stream, seq, time_ms, body, hash) VALUES (?, ?, ?, ?, ?)"
-    connection.execute(insert, lines[0])
+    insert = "INSERT INTO journal (stream, seq, time_ms, body, hash, n) VALUES (?, ?, ?, ?, ?, ?)"
+    connection.execute(insert, (*lines[0], 1))
     with pytest.raises(Exception, match=r"UNIQUE constraint failed: journal.stream, journal.seq"):
-        connection.execute(insert, lines[0])
+        connection.execute(insert, (*lines[0], 2))
+    with pytest.raises(Exception, match=r"UNIQUE constraint failed: journal.n"):
+        connection.execute(insert, (*lines[0]._replace(seq=2), 1))
 
 
 def test_a_line_on_a_state_that_was_never_kept_is_refused(store):
@@ -322,6 +335,7 @@ def test_the_last_rebalance_of_a_token_is_the_one_that_began_last(store):
 
 
 def test_rows_are_in_the_order_of_their_columns():
-    for record, table in ((Written, schema.journal), (OutboxRow, schema.outbox), (Snapshot, schema.snapshots),
-                          (Nav, schema.navs)):  # fmt: skip
+    for record, table in ((JournalRow, schema.journal), (HeadRow, schema.heads), (OutboxRow, schema.outbox),
+                          (Snapshot, schema.snapshots), (Nav, schema.navs)):  # fmt: skip
         assert record._fields == tuple(column.name for column in table.columns)
+    assert Written._fields == tuple(column.name for column in schema.LINE) == JournalRow._fields[:5]

@@ -17,13 +17,13 @@ from tests.journals import NOW_MS
 
 ROOT = Path(__file__).parents[1]
 
-# It commits a token's journal in groups, each line with a row of the outbox, and says what it was told was kept.
+# It commits a token's journal in groups, each line with a row of the inbox, and says what it was told was kept.
 CHILD = textwrap.dedent(
     """
     import sys
     import msgspec
-    from gearing.store.records import Commit, OutboxRow
-    from gearing.store.store import Store
+    from gearing.store.records import Commit, PutIn
+    from gearing.store.store import Store, digest_of
     from gearing.store.writer import Writer
     from tests.journals import happened, token_commits
 
@@ -32,8 +32,8 @@ CHILD = textwrap.dedent(
     with Store(path, "demo") as store, Writer(store, group_max=8) as writer:
         for commit in token_commits(happened(days=60))[start:]:
             line = commit.lines[0]
-            row = OutboxRow(f"o{line.seq}", "main", b"x", "done", 0, 0, line.seq)
-            commit = msgspec.structs.replace(commit, outbox=(row,))
+            row = PutIn("ann", f"k{line.seq}", digest_of(b"x"), b"x", b"{}")
+            commit = msgspec.structs.replace(commit, put_in=(row,))
             writer.submit(commit, lambda error, seq=line.seq: error or print(seq, flush=True))
     """
 )
@@ -72,12 +72,12 @@ def test_a_kill_amid_commits_loses_nothing_and_leaves_nothing_half(tmp_path):
             kept = len(stood)
             assert kept >= told > 0
             assert [line.seq for line in stood] == list(range(1, kept + 1))
-            # Each commit stands whole: its line, its state, its order.
+            # Each commit stands whole: its line, its state, its request.
             state = store.state("token:BTC3L")
             assert state is not None
             assert (state.seq, state.hash) == (kept, stood[-1].hash)
             assert state_hash(state.body) == line_of(stood[-1].body).state
-            assert store.appender.connection.execute("SELECT count(*) FROM outbox").fetchone() == (kept,)
+            assert store.appender.connection.execute("SELECT count(*) FROM inbox").fetchone() == (kept,)
         assert not verify(path).breaches
     assert kept < 400  # it was killed amid its work
 

@@ -75,7 +75,7 @@ def test_what_is_no_database_is_said(tmp_path, path):
 
 
 def test_another_schema_is_not_opened(path, monkeypatch):
-    monkeypatch.setattr(schema, "SCHEMA", 4)
+    monkeypatch.setattr(schema, "SCHEMA", schema.SCHEMA + 1)
     with pytest.raises(DatabaseError, match="gearing db upgrade"):
         Store(path)
     monkeypatch.setattr(schema, "SCHEMA", 0)
@@ -87,7 +87,7 @@ def test_another_schema_is_not_opened(path, monkeypatch):
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "4", "3"
+revision, down_revision = "5", "4"
 def upgrade():
     op.add_column("navs", sa.Column("note", sa.String))
     {fault}
@@ -97,19 +97,19 @@ def upgrade():
 def test_an_older_database_is_upgraded_whole_or_not_at_all(path, tmp_path, monkeypatch):
     later = tmp_path / "later"
     later.mkdir()
-    monkeypatch.setattr(schema, "SCHEMA", 4)
+    monkeypatch.setattr(schema, "SCHEMA", 5)
     monkeypatch.setattr(db, "VERSIONS", [*db.VERSIONS, later])
-    (later / "s0004_note.py").write_text(NEXT.format(fault="raise RuntimeError('power')"))
+    (later / "s0005_note.py").write_text(NEXT.format(fault="raise RuntimeError('power')"))
     with pytest.raises(RuntimeError):
         upgrade_database(path)
     columns = "SELECT count(*) FROM pragma_table_info('navs') WHERE name = 'note'"
     assert connect(path).execute(columns).fetchone() == (0,)
-    assert read_meta(path).schema == 3
-    (later / "s0004_note.py").write_text(NEXT.format(fault=""))
-    assert upgrade_database(path) == (3, 4)
+    assert read_meta(path).schema == 4
+    (later / "s0005_note.py").write_text(NEXT.format(fault=""))
+    assert upgrade_database(path) == (4, 5)
     assert connect(path).execute(columns).fetchone() == (1,)
-    assert upgrade_database(path) == (4, 4)
-    assert Store(path, "demo").meta.schema == 4
+    assert upgrade_database(path) == (5, 5)
+    assert Store(path, "demo").meta.schema == 5
 
 
 def test_the_migrations_make_the_tables_that_the_queries_name(store):
@@ -147,11 +147,11 @@ def test_the_turns_of_a_journal_are_found_by_an_index_of_their_own(store):
     assert set(schema.TURNS) <= set(kinds)
     rows = [
         (stream, seq, seq, f'{{"stream":"{stream}","seq":{seq},"time_ms":1767225600000,"behaviour":5,'
-         f'"event":{{"event":"{kind}","time_ms":1767225600000}},"entry":[]}}'.encode(), "")
+         f'"event":{{"event":"{kind}","time_ms":1767225600000}},"entry":[]}}'.encode(), "", seq, "")
         for seq, kind in enumerate(kinds, 1)
     ]  # fmt: skip
     with connect(store.path) as connection:
-        connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", rows)
+        connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     for kind in schema.TURNS:
         assert [line.seq for line in store.tagged(stream, kind)] == [kinds.index(kind) + 1]
     assert len(list(store.tagged(stream, *schema.TURNS))) == len(schema.TURNS)

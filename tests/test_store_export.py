@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -18,18 +19,21 @@ from tools.docs.examples import ROOT, blocks
 
 import gearing as gr
 from gearing.core import events as ev
-from gearing.core.journal import GENESIS
+from gearing.core.journal import GENESIS, export_line
 from gearing.core.state import TokenState
 from gearing.core.step import step
 from gearing.core.terms import Spec
 from gearing.core.working import Working
 from gearing.store import recompute as script
+from gearing.store.anchor import key_path
 from gearing.store.database import connect
 from gearing.store.errors import DatabaseError
+from gearing.store.keys import read_key
 from gearing.store.recompute import Report, recompute
 from gearing.store.store import Store
 from gearing.study.exact import exact_backtest
 from gearing.study.exact_result import Happened
+from tests.anchors import anchored, further
 from tests.journals import COSTS, NOW_MS, book_commits, database, happened, lines_of, token_commits
 
 STREAM = "token:BTC3L"
@@ -50,15 +54,19 @@ def test_a_line_holds_byte_for_byte_what_was_hashed(tmp_path):
     commits = token_commits(happened())
     path = database(tmp_path / "desk.db", commits, book_commits())
     lines, before = lines_of(path, STREAM), GENESIS
-    assert len(lines) == len(commits)
-    for line, commit in zip(lines, commits, strict=True):
+    assert len(lines) == len(commits) + 13
+    for n, (line, commit) in enumerate(zip(lines[:-13], commits, strict=True), 1):
         told = json.loads(line)
-        assert list(told) == ["hash", "prev", "body"]
-        assert line == b'{"hash":"%b","prev":"%b","body":%b}\n' % (
-            told["hash"].encode(), before.encode(), commit.lines[0].body,
+        assert list(told) == ["n", "hash", "prev", "body"]
+        assert line == b'{"n":%d,"hash":"%b","prev":"%b","body":%b}\n' % (
+            n, told["hash"].encode(), before.encode(), commit.lines[0].body,
         )  # fmt: skip
         before = told["hash"]
-    assert [json.loads(line)["body"]["stream"] for line in lines_of(path)[:14]] == ["book:main"] * 13 + [STREAM]
+    # Of the book's lines the leaves alone are told.
+    assert [list(json.loads(line)) for line in lines[-13:]] == [["n", "leaf"]] * 13
+    whole = [json.loads(line) for line in lines_of(path)]
+    assert [line["body"]["stream"] for line in whole[-14:]] == [STREAM] + ["book:main"] * 13
+    assert [line["n"] for line in whole] == list(range(1, len(whole) + 1))
 
 
 def test_what_the_documentation_says_to_a_stranger_checks_a_line(export, tmp_path):
@@ -72,6 +80,22 @@ def test_what_the_documentation_says_to_a_stranger_checks_a_line(export, tmp_pat
     (tmp_path / "journal.jsonl").write_bytes(b"".join(export).replace(b'"seq":5,', b'"seq":6,'))
     run = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True, text=True)
     assert run.stdout.split()[0] != json.loads(export[4])["hash"]
+
+
+def test_what_the_documentation_says_checks_the_signature_of_an_export(tmp_path):
+    """The very commands of the page are run, by a shell, on a true head and on one that was changed."""
+    path = anchored(tmp_path / "desk.db")
+    page = (ROOT / "docs" / "reference" / "journal.md").read_text(encoding="utf-8")
+    command = next(block.text for block in blocks(page) if block.kind == "sh" and "pkeyutl" in block.text)
+    if not (shutil.which("openssl") and shutil.which("xxd")):
+        pytest.skip("openssl or xxd is missing")
+    command = command.replace("KEY=5f0c…", f"KEY={read_key(key_path(path)).public}")
+    further(path, 60, 65)  # lines after the last head
+    whole = b"".join(lines_of(path))
+    for text, words in ((whole, "Successfully"), (whole.replace(b'"key":"', b'"key":"0'), "Failure")):
+        (tmp_path / "journal.jsonl").write_bytes(text)
+        run = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False, text=True)
+        assert words in run.stdout + run.stderr
 
 
 def test_a_stream_that_is_not_there_is_said(tmp_path):
@@ -206,7 +230,7 @@ def forged(lines: list[bytes], number: int, change) -> list[bytes]:
         stream = json.loads(body)["stream"]
         before = heads.get(stream, GENESIS)
         heads[stream] = hashlib.sha256(before.encode() + b"\n" + body).hexdigest()
-        found.append(b'{"hash":"%b","prev":"%b","body":%b}\n' % (heads[stream].encode(), before.encode(), body))
+        found.append(export_line(json.loads(line)["n"], heads[stream], before, body))
     return found
 
 
@@ -284,7 +308,7 @@ def test_what_was_booked_twice_is_found(export):
 def test_lines_that_are_missing_swapped_or_broken_are_found(export):
     place, seq = line_with(export, "nav_struck")
     missing = recompute(export[:place] + export[place + 1 :])
-    assert whats(missing)[:2] == [(seq + 1, "sequence"), (seq + 1, "chain")]
+    assert whats(missing)[:3] == [(seq + 1, "anchor"), (seq + 1, "sequence"), (seq + 1, "chain")]
     swapped = [*export]
     swapped[place : place + 2] = reversed(export[place : place + 2])
     assert Counter(what for _, what in whats(recompute(swapped)))["chain"] == 3

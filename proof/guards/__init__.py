@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proof.guards.anchor import ANCHOR, TABLES
 from proof.guards.books import BOOKS, SETTINGS, STORES
 from proof.guards.fairness import MATCHING, SETTLEMENTS, STRANDED, WHOLE
 from proof.guards.guard import Guard
@@ -10,6 +11,8 @@ from proof.guards.outputs import OUTPUTS
 from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
 
 GUARDS = (
+    *ANCHOR,
+    *TABLES,
     *OFFICE,
     *MATCHING,
     *SETTLEMENTS,

@@ -26,7 +26,7 @@ _TOGETHER = "drive/together.py"
 FLOWS = (
     Guard("U1 what is held was issued", _PRIMARY, "if held != issued:", "if False:",
           "test_primary::test_units_that_nobody_has_halt_the_token"),
-    Guard("U1 in a database", "store/verify.py", "if (held or money[name]) and held != issued:", "if False:",
+    Guard("U1 in a database", "store/totals.py", "if held != facts.units:", "if False:",
           "test_store_dealing::test_units_that_nobody_issued_are_found"),
     Guard("U3 nobody is diluted", _INVARIANTS, "if after.equity * units >= before.equity * left:", "if True:",
           "test_invariants::test_u3_units_that_come_or_go_leave_the_others_what_they_have"),
@@ -215,7 +215,7 @@ OFFICE = (
     Guard("the issuer burns what it has", _FEES,
           'if how == "burn" and issuer.units(running.name) < taken.units:', "if False:",
           "test_fees::test_the_issuer_burns_no_units_that_it_has_not"),
-    Guard("fees paid are fees credited", "store/verify.py", "if name in tokens and earned != fees:", "if False:",
+    Guard("fees paid are fees credited", "store/totals.py", "if earned != facts.fees:", "if False:",
           "test_fees::test_fees_that_were_paid_to_nobody_are_found"),
     Guard("the fee up to now is charged before it is taken", _FEES,
           'driver.publish(running, "dealing", now_ms, prices.marks, accrues=True)', "pass",

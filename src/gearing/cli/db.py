@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from gearing.cli.asking import named
 from gearing.cli.journal import DatabaseArgument
 from gearing.cli.output import JsonFlag, count, emit, pairs, say
+from gearing.cli.up import HeadsOption, SigningKeyOption
 from gearing.cli.watching import bar
 
 db_app = typer.Typer(help="A desk's database: make, upgrade, back up, restore.", no_args_is_help=True)
@@ -72,16 +74,31 @@ def backup(
 def restore(
     backup: Annotated[Path, typer.Argument(metavar="BACKUP", help="The backup's file.", show_default=False)],
     db: DatabaseArgument,
+    reason: Annotated[str, typer.Option(help="Why; it is signed and kept in the heads file.", show_default=False)],
+    by: Annotated[str | None, typer.Option(help="Who restores it, likewise.", show_default="the system's user")] = None,
+    heads: HeadsOption = None,
+    signing_key: SigningKeyOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Makes a database of a backup; its books stay halted until they are reconciled with the venue."""
-    from gearing.store.backup import restore_database
+    """Makes a database of a backup; its books stay halted until they are reconciled with the venue.
 
+    A signed record of it is appended to the heads file. Only after that does a desk accept a journal that lacks lines
+    of which heads were signed.
+    """
+    from gearing.store.anchor import heads_path, key_path
+    from gearing.store.backup import Restorer, restore_database
+    from gearing.store.heads import HeadsFile
+    from gearing.store.keys import signing_key as key_of
+
+    person = named(by, reason)
+    file = HeadsFile(heads or heads_path(db))
+    restorer = Restorer(person, reason, key_of(signing_key, key_path(db)), file)
     with bar("verifying the backup") as progress:
-        made = restore_database(backup, db, _now_ms(), progress)
+        made = restore_database(backup, db, _now_ms(), progress, restorer)
     words = (
-        f"{db} was restored, incarnation {made.incarnation}. Orders that were not done are unknown until the venue "
-        "told of them, requests that waited are refused, and books stay halted until they are reconciled."
+        f"{db} was restored, incarnation {made.incarnation}; the signed record of it is in {file.path}. Orders that "
+        "were not done are unknown until the venue reports them, requests that waited are rejected, and books stay "
+        "halted until they are reconciled."
     )
     emit({"backup": str(backup), "file": str(db), "meta": made}, "gearing.db.restore/1", as_json, lambda: say(words))
 

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gearing.cli.output import FAULT_FOUND, ForceOption, JsonFlag, count, emit, say, show_table
+from gearing.cli.asking import DEMO
+from gearing.cli.output import FAULT_FOUND, ForceOption, JsonFlag, count, emit, pairs, say, show_table
 from gearing.cli.watching import bar
+from gearing.errors import InputError
 
 if TYPE_CHECKING:
+    from gearing.store.anchored import AnchorCheck
+    from gearing.store.heads import SignedRecord
     from gearing.store.recompute import Report
     from gearing.store.verify import Verdict
 
@@ -28,21 +32,38 @@ def verify(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Streams worked on at once.", show_default="by cores and size")
     ] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option(help="A heads file; the journal must contain each of its heads.", show_default="none"),
+    ] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="A public key that may have signed heads: 64 hex digits, or a file. Repeat it for several.",
+            show_default="any key",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Checks every journal from its first line, and all that is derived from it (exit code 3: a fault).
 
-    Checked are the file, hash chains, double entry, NAV and state from the sums of the postings, snapshots,
-    published NAVs; and events are stepped again, invariants included.
+    The file and its tables, hash chains, double entry, NAV and state from the sums of the postings, published NAVs, the
+    outbox, money and units over all streams, and signed heads are checked; events are stepped again, invariants
+    included. Whether the database was rolled back or rewritten as a whole can only be found with heads that were kept
+    elsewhere, and a public key that you have from elsewhere.
     """
     from gearing.cli.compiling import ensure_compiled
 
     if again:
         ensure_compiled()
+    from gearing.store.keys import public_key
     from gearing.store.verify import verify as verified
 
+    trusted = [public_key(one) for one in trust or ()]
     with bar("verifying") as progress:
-        found = verified(db, again=again, processes=processes, progress=progress)
+        found = verified(db, again=again, processes=processes, progress=progress, heads=heads, trusted=trusted)
+    anchor = found.anchor
     payload = {
         "file": str(db), "sound": not found.breaches, "lines": found.lines, "stepped": found.stepped,
         "elapsed_s": found.elapsed_s, "breaches": [breach._asdict() for breach in found.breaches],
@@ -50,10 +71,52 @@ def verify(
             {"stream": s.stream, "lines": s.lines, "stepped": s.stepped, "head": s.head, "unnamed": s.unnamed}
             for s in found.streams
         ],
+        "anchor": None if anchor is None else {
+            "n": anchor.end.n, "chain": anchor.end.chain, "heads_checked": anchor.heads, "signed": anchor.signed,
+            "keys": anchor.keys,
+        },
     }  # fmt: skip
-    emit(payload, "gearing.journal.verify/1", as_json, lambda: _show_verdict(found))
+    emit(payload, "gearing.journal.verify/1", as_json, lambda: _show_verdict(found, bool(trusted)))
     if found.breaches:
         raise typer.Exit(FAULT_FOUND)
+
+
+@journal_app.command()
+def head(
+    db: Annotated[Path, typer.Argument(metavar="DB", help="The database's file.")] = DEMO,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write every signed head of the database to this file, as a heads file.", show_default="none"
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Prints the last signed head: which line it is of, the chain up to it, and the key that signed it.
+
+    Whoever keeps it elsewhere can later prove that this journal contains everything up to that line.
+    """
+    from gearing.files import writing
+    from gearing.store.heads import signed_row
+    from gearing.store.store import Store
+
+    with Store(db) as store:
+        row = store.head()
+        if row is None:
+            raise InputError("no head was signed yet.", where=str(db),
+                             fix="A desk signs one with each minute NAV: gearing up")  # fmt: skip
+        last = signed_row(row)
+        if out is not None:
+            with writing(out) as file:
+                for one in store.heads_since(0):
+                    file.write(signed_row(one).line)
+    if not last.is_signed:
+        raise InputError("the signature of the last head is not valid.", where=str(db),
+                         fix=f"See what else is wrong: gearing journal verify {db}")  # fmt: skip
+    payload = {"file": str(db), "record": last.record, "signature": last.signature, "line": last.line.decode().strip()}
+    emit(payload, "gearing.journal.head/1", as_json, lambda: _show_head(last))
+    if out is not None:
+        typer.echo(f"wrote {out}", err=True)
 
 
 @journal_app.command()
@@ -65,7 +128,10 @@ def export(
     out: Annotated[Path | None, typer.Option(help="The file to write, as JSON lines.", show_default="stdout")] = None,
     force: ForceOption = False,
 ) -> None:
-    """Writes journals as JSON lines, each body byte for byte what was hashed."""
+    """Writes journals as JSON lines, each body byte for byte what was hashed, with the last signed head.
+
+    Of lines that one journal does not have, the leaves are written, so that the chain over all can be followed.
+    """
     import sys
 
     from gearing.files import writing
@@ -92,7 +158,7 @@ def recompute(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An exported file.", show_default=False)],
     as_json: JsonFlag = False,
 ) -> None:
-    """Works every NAV of an exported file out anew, from the file alone (exit code 3: something differs).
+    """Recomputes every NAV of an exported file, and follows its chain, from the file alone (exit code 3: a difference).
 
     The same is done by gearing/store/recompute.py, one file that needs Python and nothing else.
     """
@@ -107,24 +173,46 @@ def recompute(
         "file": str(file), "same": same, "lines": found.lines, "navs": found.navs, "counts": dict(found.counts),
         "differences": [vars(difference) for difference in found.differences],
         "streams": [{"stream": s, "lines": seq, "head": head} for s, (seq, head) in found.heads.items()],
+        "anchor": {"n": found.n, "chain": found.chain, "signed": found.signed},
     }  # fmt: skip
     emit(payload, "gearing.journal.recompute/1", as_json, lambda: _show_report(found, total))
     if not same:
         raise typer.Exit(FAULT_FOUND)
 
 
-def _show_verdict(found: Verdict) -> None:
+def _show_head(last: SignedRecord) -> None:
+    from gearing.cli.console import clock
+
+    record = last.record
+    pairs([("database", record.database), ("incarnation", record.incarnation), ("line n", f"{record.n:,}"),
+           ("chain", record.chain), ("time", f"{clock(record.time_ms)} UTC"), ("key", record.key),
+           ("signature", last.signature)])  # fmt: skip
+
+
+def _show_verdict(found: Verdict, is_trusted: bool) -> None:
     show_table(
         ("stream", "lines", "stepped again", "head"),
         [(s.stream, f"{s.lines:,}", f"{s.stepped:,}", s.head) for s in found.streams],
     )
     typer.echo()
+    if found.anchor is not None:
+        _show_anchor(found.anchor, is_trusted)
     for breach in found.breaches:
-        place = f"{breach.stream} line {breach.seq}: " if breach.stream else ""
+        line = f" line {breach.seq}" if breach.seq else ""
+        place = f"{breach.stream}{line}: " if breach.stream else ""
         say(f"{place}{breach.what}: {breach.found}; expected {breach.expected}.", mark="- ")
-    more = sum(s.unnamed for s in found.streams)
+    more = sum(s.unnamed for s in found.streams) + (found.anchor.unnamed if found.anchor else 0)
     words = f"{count(len(found.breaches) + more, 'fault')} found" if found.breaches else "sound"
     say(f"{count(found.lines, 'line')} in {found.elapsed_s:.1f} s: {words}.")
+
+
+def _show_anchor(anchor: AnchorCheck, is_trusted: bool) -> None:
+    say(f"Last line n {anchor.end.n:,}, chain {anchor.end.chain}.")
+    if anchor.signed is None:
+        say("No head was signed.")
+        return
+    whose = "" if is_trusted else "; compare the key with one that you have from elsewhere (--trust)"
+    say(f"Signed up to n {anchor.signed.n:,}, {count(anchor.heads, 'head')} by {', '.join(anchor.keys)}{whose}.")
 
 
 def _show_report(found: Report, total: int) -> None:
@@ -133,5 +221,6 @@ def _show_report(found: Report, total: int) -> None:
         say(f"{place}{d.what}: the journal says {d.journal}; recomputed: {d.recomputed}.", mark="- ")
     show_table(("stream", "lines", "head"), [(s, f"{seq:,}", head) for s, (seq, head) in found.heads.items()])
     typer.echo()
+    say(f"Last line n {found.n:,}, chain {found.chain}.")
     words = "no difference" if total == 0 else count(total, "difference")
     say(f"{count(found.lines, 'line')}, {count(found.navs, 'NAV')} recomputed: {words}.")

@@ -23,6 +23,16 @@ DatabaseOption = Annotated[
     Path | None, typer.Option("--db", help="The desk's database.", show_default="gearing-demo.db, or the file's")
 ]
 
+HeadsOption = Annotated[
+    Path | None, typer.Option(help="Signed heads of the journal are appended to this file, better on another disk.",
+                              show_default="the database's name with .heads, or the desk file's"),
+]  # fmt: skip
+SigningKeyOption = Annotated[
+    Path | None, typer.Option("--signing-key", envvar="GEARING_SIGNING_KEY_FILE", show_envvar=True,
+                              help="The Ed25519 private key that signs them, mode 0600.",
+                              show_default="GEARING_SIGNING_KEY, or the database's name with .key"),
+]  # fmt: skip
+
 # The console is drawn so often, and a line without one printed so often, s.
 _FRAME_S, _LINE_S = 0.25, 10.0
 
@@ -40,11 +50,14 @@ def up(
     log: Annotated[
         Path | None, typer.Option(help="Append JSON lines to this file.", show_default="none, or the file's")
     ] = None,
+    heads: HeadsOption = None,
+    signing_key: SigningKeyOption = None,
 ) -> None:
     """Runs a desk: prices in, rebalances traded, NAV out, everything journalled. Ctrl-C stops it.
 
     Without --config it is a demo: four tokens on an invented market with 90 days of history, on a paper exchange, the
-    clock at 600 times. Killed at any moment it goes on where its journal ends.
+    clock at 600 times. Killed at any moment it goes on where its journal ends. A journal that does not contain the last
+    signed head of its heads file is refused.
     """
     import asyncio
 
@@ -52,8 +65,9 @@ def up(
     from gearing.desk.desk_files import check_desk_files
 
     written = log or plan.log_file
+    named = heads or plan.heads_file, signing_key or plan.key_file
     check_desk_files(plan, config=config, log=written)
-    asyncio.run(_serve(plan, written, plain=no_console or not sys.stdout.isatty()))
+    asyncio.run(_serve(plan, written, named, plain=no_console or not sys.stdout.isatty()))
 
 
 def _planned(config: Path | None, db: Path | None, speed: float | None) -> Planned:
@@ -71,7 +85,7 @@ def _planned(config: Path | None, db: Path | None, speed: float | None) -> Plann
     return planned(described, config.parent, database=db, speed=speed)
 
 
-async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:
+async def _serve(plan: Planned, log: Path | None, named: tuple[Path | None, Path | None], *, plain: bool) -> None:
     import asyncio
 
     from gearing.cli.console import happening_line, label_of
@@ -79,6 +93,7 @@ async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:
     from gearing.desk.interpreter import of_a_desk
     from gearing.desk.lock import DeskLock
     from gearing.desk.logs import DeskLog
+    from gearing.store.anchor import open_anchor
 
     label = label_of(plan.config.mode, plan.pace.speed)
 
@@ -92,12 +107,14 @@ async def _serve(plan: Planned, log: Path | None, *, plain: bool) -> None:
         of_a_desk(),
     ):
         _print(f"{label}\ndatabase {plan.database}, paper exchange {plan.paper_file}")
+        anchor = open_anchor(plan.database, *named)
+        _print(f"signed heads {anchor.file.path}, public key {anchor.key.public}")
         with _past(plan) as progress:
-            last_ms = prepare(plan, progress)
+            last_ms = prepare(plan, progress, anchor)
         _tell_differing(plan)
         stop = asyncio.Event()
         _stop_on_signals(stop)
-        desk = Desk(plan, last_ms, written, told)
+        desk = Desk(plan, last_ms, written, told, anchor)
         written.say("started", speed=plan.pace.speed, database=str(plan.database))
         running = asyncio.ensure_future(desk.run(stop))
         showing = asyncio.ensure_future(_lines(desk, running) if plain else _table(desk, running))

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from gearing.core.token import Token
 
+NavKind = Literal["minute", "rebalance", "dealing", "close"]
 Outcome = Literal["filled", "rejected", "cancelled", "lost", "withheld"]
 FeesHow = Literal["cash", "units", "burn"]
 Action = Literal["halt", "resume", "close", "rebalance", "pause", "unpause"]
@@ -85,11 +86,13 @@ class NavStruck(Event, frozen=True, kw_only=True, tag="nav_struck"):
         prices: the guarded mark of each leg.
         accrues: whether the day's fee is charged up to now, as it is before a dealing.
         provisional: whether it contains funding that is not booked yet.
+        kind: what it is published as; unset in lines of earlier programs, and where none is published.
     """
 
     prices: tuple[float, ...]
     accrues: bool | UnsetType = UNSET
     provisional: bool | UnsetType = UNSET
+    kind: NavKind | UnsetType = UNSET
 
 
 class FundingSettled(Event, frozen=True, kw_only=True, tag="funding_settled"):

@@ -55,6 +55,17 @@ def hash_of(before: str, body: bytes) -> str:
     return hashlib.sha256(before.encode() + b"\n" + body).hexdigest()
 
 
+def export_line(n: int, own: str, before: str, body: bytes) -> bytes:
+    """Returns a line as exported files have it, with its line feed.
+
+    Args:
+        n: its number over all streams.
+        own, before: its hash, and that of the line before it in its stream.
+        body: the bytes that were hashed.
+    """
+    return b'{"n":%d,"hash":"%b","prev":"%b","body":%b}\n' % (n, own.encode(), before.encode(), body)
+
+
 def state_body(state: msgspec.Struct) -> bytes:
     """Returns a state as the bytes that its projection keeps and its hash is of."""
     return _encoder.encode(state)

@@ -117,6 +117,10 @@ class DeskConfig(Record, frozen=True, kw_only=True):
         reserve: what may be paid in for tokens that were wiped out, all together, in their settlement currency.
         metrics_port: where Prometheus finds the metrics; 0: nowhere.
         log: a file of JSON lines; empty: none.
+        heads: the file that signed heads of the journal are appended to, better on another disk; empty: the database's
+            name with ".heads".
+        signing_key: the file of the Ed25519 private key that signs them, readable by its owner alone; empty: the
+            environment's GEARING_SIGNING_KEY, or the database's name with ".key", which is made if it is missing.
         feed, venue, guard, breakers: see there.
         tokens: what it runs; a demo that names none runs its four examples.
     """
@@ -128,6 +132,8 @@ class DeskConfig(Record, frozen=True, kw_only=True):
     reserve: float = 100_000.0
     metrics_port: int = 0
     log: str = ""
+    heads: str = ""
+    signing_key: str = ""
     feed: FeedEntry = FeedEntry()
     venue: VenueEntry = VenueEntry()
     guard: GuardLimits = GuardLimits()
@@ -143,7 +149,8 @@ class DeskConfig(Record, frozen=True, kw_only=True):
         check.number("reserve", 0, 1e9)
         port = self.metrics_port
         check.that(isinstance(port, int) and 0 <= port < 65_536, "metrics_port", "a port, 1 to 65535, or 0")
-        check.text("log")
+        for place in ("log", "heads", "signing_key"):
+            check.text(place)
         for place, kind in (("feed", FeedEntry), ("venue", VenueEntry), ("guard", GuardLimits),
                             ("breakers", BreakerLimits)):  # fmt: skip
             check.that(isinstance(getattr(self, place), kind), place, f"a [{place}] table")

@@ -28,6 +28,7 @@ from gearing.desk.watchdog import Watchdog
 from gearing.drive.effects import Effects
 from gearing.drive.market import Market
 from gearing.drive.tally import Tally
+from gearing.store.anchor import Anchor
 from gearing.store.database import init_database
 from gearing.store.errors import FencedError
 from gearing.store.store import Store
@@ -47,12 +48,13 @@ _HAPPENINGS = 200
 _LOGGED_ONLY = frozenset({"order_placed", "funding_settled"})
 
 
-def prepare(plan: Planned, progress: Callable[[int, int], None]) -> int:
+def prepare(plan: Planned, progress: Callable[[int, int], None], anchor: Anchor | None = None) -> int:
     """Makes the database if there is none, and launches what the journal does not know yet.
 
     Args:
         plan: the desk.
         progress: is told how far a new demo's past has come: (done, of).
+        anchor: signs the journal's heads; None: none are signed.
 
     Returns:
         The market's time of the last line; 0 for a desk that begins now.
@@ -62,7 +64,7 @@ def prepare(plan: Planned, progress: Callable[[int, int], None]) -> int:
     """
     if not plan.database.exists():
         init_database(plan.database, plan.config.mode, time.time_ns() // 1_000_000)
-    with Store(plan.database, plan.config.mode) as store:
+    with Store(plan.database, plan.config.mode, anchor) as store:
         last_ms = store.last_ms()
         begin(plan, store, last_ms, progress)
     return last_ms
@@ -76,10 +78,14 @@ class Desk:
         last_ms: the market's time of the journal's last line; 0: it begins.
         log: where it writes.
         hear: is told what happens.
+        anchor: signs the journal's heads; None: none are signed.
     """
 
-    def __init__(self, plan: Planned, last_ms: int, log: DeskLog, hear: Callable[[Happening], None]) -> None:
-        self.plan, self.log, self._hear = plan, log, hear
+    def __init__(
+        self, plan: Planned, last_ms: int, log: DeskLog, hear: Callable[[Happening], None],
+        anchor: Anchor | None = None,
+    ) -> None:  # fmt: skip
+        self.plan, self.log, self._hear, self._anchor = plan, log, hear, anchor
         self.happenings: deque[Happening] = deque(maxlen=_HAPPENINGS)
         self.tally = Tally()
         self.flows = Flows()
@@ -131,7 +137,10 @@ class Desk:
 
     async def _run_once(self, stop: asyncio.Event) -> None:
         plan = self.plan
-        store = Store(plan.database, plan.config.mode)
+        if self._anchor is not None:
+            loop = asyncio.get_running_loop()
+            self._anchor.on_failure = lambda words: loop.call_soon_threadsafe(self._on_alarm, words)
+        store = Store(plan.database, plan.config.mode, self._anchor)
         writer = Writer(store)
         try:
             now_ms = self.clock.now_ms()

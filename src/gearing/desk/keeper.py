@@ -92,6 +92,7 @@ def commit_of(effects: Effects | None, rows: Rows, answers: Answers) -> Commit:
         states=tuple(effects.states.values()) if effects else (),
         navs=tuple(effects.navs) if effects else (),
         rebalances=effects.rebalance_rows() if effects else (),
+        snapshots=tuple(effects.snapshots) if effects else (),
         outbox=tuple(row for row in rows if isinstance(row, OutboxRow)),
         changes=tuple(row for row in rows if isinstance(row, OutboxChange)),
         answers=tuple(one for one in answers if isinstance(one, Answer)),

@@ -115,6 +115,16 @@ class Planned(NamedTuple):
         return self.base / self.config.log if self.config.log else None
 
     @property
+    def heads_file(self) -> Path | None:
+        """The heads file that was named; None: the one beside the database."""
+        return self.base / self.config.heads if self.config.heads else None
+
+    @property
+    def key_file(self) -> Path | None:
+        """The file of the signing key that was named; None: no file was."""
+        return self.base / self.config.signing_key if self.config.signing_key else None
+
+    @property
     def guard(self) -> GuardLimits:
         """The price guard's limits, which a quick clock widens."""
         given = self.config.guard

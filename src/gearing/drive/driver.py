@@ -252,8 +252,9 @@ class Driver:
 
         Without units there is none to be published: the next first unit costs the initial NAV.
         """
-        self.apply(running, ev.NavStruck(time_ms=time_ms, prices=marks, accrues=True if accrues else UNSET,
-                                         provisional=True if running.state.is_provisional else UNSET))  # fmt: skip
+        provisional = True if running.state.is_provisional else UNSET
+        self.apply(running, ev.NavStruck(time_ms=time_ms, prices=marks, accrues=accrues or UNSET, kind=kind,
+                                         provisional=provisional))  # fmt: skip
         state = running.state
         if state.balances.units:
             self.effects.navs.append(Nav(running.name, time_ms, kind, state.nav, state.balances.units, marks))

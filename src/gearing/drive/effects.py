@@ -7,9 +7,10 @@ from typing import NamedTuple
 import msgspec
 
 from gearing.core.book import LiveOrder
-from gearing.core.journal import GENESIS, body_of, hash_of
+from gearing.core.journal import GENESIS, body_of, hash_of, state_hash
 from gearing.core.measured import Measured
-from gearing.store.records import Nav, Projected, RebalanceRow, Written
+from gearing.store.records import Nav, Projected, RebalanceRow, Snapshot, Written
+from gearing.store.schema import STATE_SCHEMA
 
 
 class Head(NamedTuple):
@@ -22,6 +23,10 @@ class Head(NamedTuple):
 START = Head(0, GENESIS)
 """Where a stream begins."""
 
+# After every thousandth line of a stream its state is kept: a state has some thousand bytes, so that is a few bytes for
+# each line; and where a program steps older events differently, at most so many lines are not stepped again.
+SNAPSHOT_LINES = 1_000
+
 
 class Effects:
     """What came of one input.
@@ -30,6 +35,7 @@ class Effects:
         lines: to be appended, in order.
         states: the projections of the streams that were touched, the last of each.
         navs: to be published.
+        snapshots: states to be kept, of each stream after every `SNAPSHOT_LINES` lines.
         rebalances: what was measured of those that began, went on or ended, the last of each.
         placed: orders to be sent once the lines are durable.
         closed: ids of orders that ended.
@@ -37,12 +43,13 @@ class Effects:
         alarms: sentences that a person should read.
     """
 
-    __slots__ = ("alarms", "closed", "fetches", "lines", "navs", "placed", "rebalances", "states")
+    __slots__ = ("alarms", "closed", "fetches", "lines", "navs", "placed", "rebalances", "snapshots", "states")
 
     def __init__(self) -> None:
         self.lines: list[Written] = []
         self.states: dict[str, Projected] = {}
         self.navs: list[Nav] = []
+        self.snapshots: list[Snapshot] = []
         self.rebalances: dict[tuple[str, int], Measured] = {}
         self.placed: list[LiveOrder] = []
         self.closed: list[str] = []
@@ -69,6 +76,8 @@ class Effects:
         head = Head(before.seq + 1, hash_of(before.hash, body))
         self.lines.append(Written(stream, head.seq, time_ms, body, head.hash))
         self.states[stream] = Projected(stream, head.seq, head.hash, state)
+        if head.seq % SNAPSHOT_LINES == 0:
+            self.snapshots.append(Snapshot(stream, head.seq, state_hash(state), STATE_SCHEMA, state))
         return head
 
     def rebalance_rows(self) -> tuple[RebalanceRow, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -12,12 +12,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite as dialect
 
+from gearing.core.anchor import START, ChainPoint, leaf_of
 from gearing.core.journal import GENESIS, hash_of
 from gearing.store import schema
 from gearing.store.errors import BusyError, FencedError, FullError, StaleError, StoreError
-from gearing.store.records import Commit, NavRow, Projected
+from gearing.store.heads import SignedRecord
+from gearing.store.records import Commit, NavRow, Projected, Written
 
 Head = tuple[int, str]
+Sign = Callable[[ChainPoint, int], SignedRecord]
+"""Signs where a journal ends at a time, ms UTC."""
 
 
 def _text(statement: Any) -> str:
@@ -34,6 +38,7 @@ def _upsert(table: sa.Table) -> str:
 _LINES, _OUTBOX = _text(sa.insert(schema.journal)), _text(sa.insert(schema.outbox))
 _STATES, _NAVS, _SNAPSHOTS = _upsert(schema.states), _upsert(schema.navs), _upsert(schema.snapshots)
 _REBALANCES = _upsert(schema.rebalances)
+_HEADS = _text(sa.insert(schema.heads))
 _CHANGE = "UPDATE outbox SET status = ?, signed_ms = ?, dead_after_ms = ? WHERE id = ? AND status = ?"
 _ANSWER = """
 UPDATE inbox SET status = 'answered', answer = given.column1 FROM (VALUES (?, ?)) AS given
@@ -41,6 +46,7 @@ WHERE number = given.column2 AND status = 'waiting'
 """
 _PUT_IN = "INSERT INTO inbox (principal, key, body_hash, body, answer, status) VALUES (?, ?, ?, ?, ?, 'answered')"
 _HEAD = "SELECT seq, hash FROM journal WHERE stream = ? ORDER BY seq DESC LIMIT 1"
+_END = "SELECT n, chain FROM journal ORDER BY n DESC LIMIT 1"
 # Rows of one statement at most.
 _ROWS = 64
 
@@ -61,14 +67,18 @@ class Appender:
 
     Args:
         connection: of the driver; the appender owns it.
+        sign: signs the head of each group that publishes a minute NAV; None: heads are not signed.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: sqlite3.Connection, sign: Sign | None = None) -> None:
+        self.connection, self._sign = connection, sign
         self._heads: dict[str, Head] = {}
 
-    def commit(self, commits: Sequence[Commit]) -> None:
+    def commit(self, commits: Sequence[Commit]) -> SignedRecord | None:
         """Writes a group of commits in one transaction.
+
+        Returns:
+            The head that was signed with it, if one was.
 
         Raises:
             FencedError: another runner wrote these lines, or moved these rows.
@@ -82,7 +92,7 @@ class Appender:
             heads: dict[str, Head] = {}
             for commit in commits:
                 self._follow(commit, heads)
-            self._write(commits)
+            head = self._write(commits)
             self.connection.execute("COMMIT")
         except BaseException as error:
             self._take_back(commits)
@@ -90,6 +100,7 @@ class Appender:
                 raise self._refusal(error, commits) from error
             raise
         self._heads.update(heads)
+        return head
 
     def close(self) -> None:
         """Gives the connection up."""
@@ -123,9 +134,9 @@ class Appender:
             self._heads[stream] = known
         return known
 
-    def _write(self, commits: Sequence[Commit]) -> None:
+    def _write(self, commits: Sequence[Commit]) -> SignedRecord | None:
         many = self._insert
-        many(_LINES, [line for commit in commits for line in commit.lines])
+        point = self._append([line for commit in commits for line in commit.lines])
         last: dict[str, Projected] = {state.stream: state for commit in commits for state in commit.states}
         many(_STATES, list(last.values()))
         many(_NAVS, [NavRow.of(nav) for commit in commits for nav in commit.navs])
@@ -142,6 +153,27 @@ class Appender:
         if many(_ANSWER, answers) != len(answers):
             raise FencedError("a request of the inbox was answered already; another runner owns it.")
         many(_PUT_IN, [one for commit in commits for one in commit.put_in])
+        return self._sign_head(commits, point)
+
+    def _sign_head(self, commits: Sequence[Commit], point: ChainPoint) -> SignedRecord | None:
+        """Signs the end of a group that publishes a minute NAV, once for the whole group."""
+        times_ms = [nav.time_ms for commit in commits for nav in commit.navs if nav.kind == "minute"]
+        if self._sign is None or not times_ms or not any(commit.lines for commit in commits):
+            return None
+        head = self._sign(point, max(times_ms))
+        self._insert(_HEADS, [head.row])
+        return head
+
+    def _append(self, lines: Sequence[Written]) -> ChainPoint:
+        """Numbers and chains lines over all streams, writes them, and returns where the journal ends then."""
+        # Read within the transaction: another runner may have appended to streams of its own.
+        point = ChainPoint(*(self.connection.execute(_END).fetchone() or START))
+        rows = []
+        for line in lines:
+            point = point.after(leaf_of(line.stream, line.seq, line.hash))
+            rows.append((*line, *point))
+        self._insert(_LINES, rows)
+        return point
 
     def _insert(self, statement: str, rows: list[Any]) -> int:
         """Takes rows, many in one statement: the interpreter is let go of, and fought for, once for all of them.

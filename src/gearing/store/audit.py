@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
 
 import msgspec
 
 from gearing.core.book import BookError, BookState, book_step
-from gearing.core.events import FeesTaken, Launched, NavStruck, SpecificationChanged
+from gearing.core.events import Launched, NavStruck, SpecificationChanged
 from gearing.core.holder import HolderState
 from gearing.core.holder_step import HolderError, holder_breaches, holder_step, holder_unsound
 from gearing.core.invariants import breaches, l1_double_entry
@@ -21,30 +20,29 @@ from gearing.core.step import BEHAVIOUR, step
 from gearing.core.step_result import StepError
 from gearing.core.terms import Spec
 from gearing.errors import GearingError
+from gearing.store.breach import NAMED_MAX, Breach, What
+from gearing.store.rebuilt import Navs, Orders
 from gearing.store.records import (
     BookLine,
     HolderLine,
+    JournalRow,
     NavRow,
+    OutboxRow,
     Projected,
     RebalanceRow,
     Snapshot,
-    Written,
     book_line_of,
     book_state_of,
     holder_line_of,
     holder_state_of,
-    marks_text,
 )
 from gearing.store.schema import STATE_SCHEMA
+from gearing.store.totals import Facts
 
-What = Literal["file", "sequence", "chain", "line", "double entry", "balances", "step", "invariant", "state",
-               "snapshot", "nav", "rebalance", "supply", "outbox"]  # fmt: skip
-
-# So many breaches of a stream are named; the rest are counted.
-NAMED_MAX = 100
 # What is wrong from one line on is said once, where it begins.
-_ONCE = frozenset({"balances", "step"})
+_ONCE = frozenset({"balances", "step", "behaviour"})
 
+_ALL = 2**63 - 1
 _Faults = (
     StepError,
     BookError,
@@ -58,21 +56,6 @@ _Faults = (
 )
 
 
-class Breach(NamedTuple):
-    """Something that does not hold: where, which check, what stands there, what should.
-
-    `what` is one of: file, sequence, chain, line, double entry, balances, step, invariant, state, snapshot, nav,
-    rebalance: what was measured of one; supply: what all holders have against what was issued; and outbox: the orders
-    on their way against those that a book waits for.
-    """
-
-    stream: str
-    seq: int
-    what: What
-    found: str
-    expected: str
-
-
 class Audit:
     """The audit of one stream. Lines are taken in order, then it is closed with what the tables say of its end.
 
@@ -80,11 +63,16 @@ class Audit:
         stream: its name; "token:", "book:" and "holder:" are understood, of any other the chain is checked.
         again: whether events of the current behaviour are stepped again.
         shots: its snapshots, by line.
+        end_n: up to which line over all streams the facts are gathered that are held against other streams.
     """
 
-    def __init__(self, stream: str, *, again: bool = True, shots: dict[int, Snapshot] | None = None) -> None:
+    def __init__(
+        self, stream: str, *, again: bool = True, shots: dict[int, Snapshot] | None = None, end_n: int = _ALL
+    ) -> None:
         self.stream, self.again = stream, again
-        self.kind = stream.partition(":")[0]
+        self.kind, _, name = stream.partition(":")
+        self.facts, self.orders = Facts(name, end_n), Orders(name)
+        self.behaviour = 0
         self.seq, self.hash, self.digest = 0, GENESIS, ""
         self.lines = self.stepped = self.unnamed = 0
         self.breaches: list[Breach] = []
@@ -95,10 +83,8 @@ class Audit:
         self.book: BookState | None = BookState()
         self.holder: HolderState | None = HolderState()
         self.accounts: dict[str, int] = {}
-        self.fees = 0
         self.shots = shots or {}
-        # Each NAV that was struck by its time: NAV, units, and the marks as they are kept.
-        self.struck: dict[int, set[tuple[int, int, str]]] = {}
+        self.navs = Navs()
         # What is measured of each rebalance, the last of them, and those that were not seen whole.
         self.measured: dict[int, Measured] = {}
         self.last: Measured | None = None
@@ -106,7 +92,7 @@ class Audit:
         self.sees_all = again
         self._said: set[What] = set()
 
-    def take(self, row: Written) -> None:
+    def take(self, row: JournalRow) -> None:
         """Looks a line over."""
         self.lines += 1
         if row.seq != self.seq + 1:
@@ -117,20 +103,34 @@ class Audit:
         # What follows is held against the hash that stands, so that one changed line is one breach.
         self.seq, self.hash = row.seq, row.hash
         line = self._line(row)
+        if line is None:
+            return
+        if not self.behaviour <= line.behaviour <= BEHAVIOUR:
+            expected = f"{self.behaviour} or more, as the line before has, and at most this program's {BEHAVIOUR}"
+            self._breach(row.seq, "behaviour", f"behaviour {line.behaviour}", expected)
+        self.behaviour = max(self.behaviour, line.behaviour)
         if isinstance(line, Line):
             self._take_token(line)
         elif isinstance(line, BookLine):
             self._take_book(line)
-        elif isinstance(line, HolderLine):
+        else:
             self._take_holder(line)
+        self.facts.take(row.n, line, self.balances)
+        self._check_snapshot(line.seq)
 
-    def close(self, projected: Projected | None, navs: Iterable[NavRow], rebalances: Iterable[RebalanceRow]) -> None:
-        """Holds the end against the projection of the state, and what is published and measured against the lines."""
+    def close(
+        self, projected: Projected | None, navs: Iterable[NavRow], rebalances: Iterable[RebalanceRow],
+        outbox: Iterable[OutboxRow] = (),
+    ) -> None:  # fmt: skip
+        """Holds the end against the projection of the state, and other tables against what the lines say."""
         if projected is None:
             self._breach(self.seq, "state", "no state", "the state after the last line")
         else:
             self._check_state(projected)
-        self._check_navs(navs)
+        for words in self.navs.faults(navs):
+            self._breach(0, "nav", *words)
+        for words in self.orders.faults(outbox):
+            self._breach(0, "outbox", *words)
         self._check_rebalances(rebalances)
         for seq in sorted(self.shots.keys()):
             self._breach(seq, "snapshot", "a snapshot", "a line that it is the state after")
@@ -139,7 +139,7 @@ class Audit:
         """Notes that the file itself could not be read any further."""
         self._breach(self.seq, "file", words, "a file that can be read")
 
-    def _line(self, row: Written) -> Line | BookLine | HolderLine | None:
+    def _line(self, row: JournalRow) -> Line | BookLine | HolderLine | None:
         if self.kind not in _STATES:
             self.digest = ""
             return None
@@ -167,10 +167,7 @@ class Audit:
         if (line.nav, line.units) != (nav, units):
             self._breach(line.seq, "balances", f"NAV {line.nav} of {line.units} units", f"NAV {nav} of {units} units")
         if isinstance(line.event, NavStruck):
-            marks = marks_text(line.event.prices)
-            self.struck.setdefault(line.time_ms, set()).add((line.nav, line.units, marks))
-        if isinstance(line.event, FeesTaken) and line.event.how != "burn":
-            self.fees += line.event.amount
+            self.navs.take(line, line.event)
         before = self.spec
         if isinstance(line.event, (Launched, SpecificationChanged)):
             try:
@@ -182,7 +179,6 @@ class Audit:
         if self.again and self.token is not None and spec is not None:
             self._step_token(spec, self.token, line)
         self.sees_all = self.sees_all and self.token is not None and line.behaviour == BEHAVIOUR
-        self._check_snapshot(line.seq)
 
     def _step_token(self, spec: Spec, before: TokenState, line: Line) -> None:
         """Does a step again. One of another behaviour may differ, and then the state is not known from there on."""
@@ -222,6 +218,7 @@ class Audit:
                 self.unseen.add(one.epoch)
 
     def _take_book(self, line: BookLine) -> None:
+        self.orders.take(line.event)
         before, self.book = self.book, None
         if not self.again or before is None:
             return
@@ -239,11 +236,19 @@ class Audit:
             self._breach(line.seq, "step", f"state {line.state}", f"state {digest}")
 
     def _take_holder(self, line: HolderLine) -> None:
+        sums: dict[str, int] = {}
         for posting in line.entry:
             total = self.accounts.get(posting.account, 0) + posting.amount
             self.accounts[posting.account] = total
             if total == 0:
                 del self.accounts[posting.account]
+            if posting.account.count(":") != 2:
+                self._breach(line.seq, "double entry", f"account {posting.account}", "an account of a holder")
+            asset = posting.account.rpartition(":")[0]
+            sums[asset] = sums.get(asset, 0) + posting.amount
+        for asset, total in sums.items():
+            if total:
+                self._breach(line.seq, "double entry", f"L1: the entry's {asset} sums to {total}", "0")
         before, self.holder = self.holder, None
         if not self.again or before is None:
             return
@@ -273,10 +278,16 @@ class Audit:
             return
         if shot.schema != STATE_SCHEMA:
             return
-        state = state_of(shot.body)
-        self._check_balances(seq, "snapshot", state)
-        if self.token is None:  # from here on the state is known again
-            self.token = state
+        state = _STATES[self.kind](shot.body)
+        if isinstance(state, TokenState):
+            self._check_balances(seq, "snapshot", state)
+            # From here on the state is known again.
+            self.token, unknown = self.token or state, self.token is None
+        elif isinstance(state, BookState):
+            self.book, unknown = self.book or state, self.book is None
+        else:
+            self.holder, unknown = self.holder or state, self.holder is None
+        if unknown:
             self._said.discard("step")
 
     def _check_state(self, projected: Projected) -> None:
@@ -294,26 +305,13 @@ class Audit:
             self._breach(self.seq, "state", f"state {digest}", f"state {self.digest}")
         try:
             state = _STATES[self.kind](projected.body)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._breach(self.seq, "state", f"no state: {error}", "a state")
             return
         if isinstance(state, TokenState):
             self._check_balances(self.seq, "state", state)
         elif isinstance(state, HolderState) and state.balances != self.accounts:
             self._breach(self.seq, "balances", f"{state.balances}", f"{self.accounts}, the sums of its postings")
-
-    def _check_navs(self, navs: Iterable[NavRow]) -> None:
-        """Holds what is published against what was struck, and the other way round."""
-        published = set[int]()
-        for nav in navs:
-            published.add(nav.time_ms)
-            if (nav.nav, nav.units, nav.marks) not in self.struck.get(nav.time_ms, ()):
-                found = f"NAV {nav.nav} of {nav.units} units published at {nav.time_ms}, at marks of {nav.marks}"
-                self._breach(0, "nav", found, "a line of that time that says the same")
-        missing = [at for at, struck in self.struck.items() if at not in published and any(one[1] for one in struck)]
-        if missing:
-            found = f"nothing published at {missing[0]} and {len(missing) - 1} other times"
-            self._breach(0, "nav", found, "each NAV that was struck")
 
     def _check_rebalances(self, rows: Iterable[RebalanceRow]) -> None:
         if not self.again:

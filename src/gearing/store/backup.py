@@ -8,13 +8,18 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from gearing.outputs import database_files, write_error
+from gearing.store.anchor import restore_record
 from gearing.store.database import check_new_database, connect, fresh_incarnation, opened, read_meta
 from gearing.store.errors import DatabaseError
+from gearing.store.heads import HeadsFile
+from gearing.store.keys import SigningKey
 from gearing.store.records import Meta
+from gearing.store.store import Store
 from gearing.store.verify import Progress, Verdict, verify
 
 # A runner that still lived when its database was restored can have sent an order so long after.
@@ -48,8 +53,24 @@ def backup_database(path: str | Path, target: str | Path, progress: Progress | N
         return _sound(part, path, progress)
 
 
+class Restorer(NamedTuple):
+    """Who restores a database and why, and where that is signed.
+
+    Args:
+        by, reason: for the record.
+        key: signs it.
+        file: the heads file that takes it.
+    """
+
+    by: str
+    reason: str
+    key: SigningKey
+    file: HeadsFile
+
+
 def restore_database(
-    backup: str | Path, target: str | Path, now_ms: int, progress: Progress | None = None
+    backup: str | Path, target: str | Path, now_ms: int, progress: Progress | None = None,
+    restorer: Restorer | None = None,
 ) -> Meta:  # fmt: skip
     """Makes a database of a backup, with an incarnation of its own and the mark that it was restored.
 
@@ -62,9 +83,12 @@ def restore_database(
         target: the new database; nothing may exist there.
         now_ms: ms UTC.
         progress: of the verification, with lines done and lines in all.
+        restorer: signs that the older state goes on, without which a desk refuses it where later heads were signed;
+            None: nothing is signed.
 
     Raises:
         DatabaseError: a file exists there, or the backup does not hold.
+        InputError: the record cannot be written into the heads file.
     """
     former = opened(backup)
     _check_target(target, backup)
@@ -86,7 +110,19 @@ def restore_database(
             )
             connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode = WAL")
-        return read_meta(part)
+        made = read_meta(part)
+        if restorer is not None:
+            _sign(part, made, restorer, now_ms)
+        return made
+
+
+def _sign(part: Path, made: Meta, restorer: Restorer, now_ms: int) -> None:
+    """Signs that an older state goes on, before the database takes its name: a kill in between leaves none to start."""
+    with Store(part) as store:
+        end = store.end()
+    record = restore_record(made, end, restorer.file, restorer.key, by=restorer.by, reason=restorer.reason,
+                            time_ms=now_ms)  # fmt: skip
+    restorer.file.append([record])
 
 
 def _sound(path: str | Path, named: str | Path, progress: Progress | None) -> Verdict:

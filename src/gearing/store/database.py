@@ -86,7 +86,8 @@ def init_database(path: str | Path, mode: Mode, now_ms: int) -> Meta:
         making.with_name(f"{making.name}{suffix}").unlink(missing_ok=True)
     with closing(connect(making, create=True)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-    made = Meta(schema=schema.SCHEMA, mode=mode, incarnation=fresh_incarnation(), created_ms=now_ms)
+    made = Meta(schema=schema.SCHEMA, mode=mode, incarnation=fresh_incarnation(), created_ms=now_ms,
+                database=secrets.token_hex(16))  # fmt: skip
     _migrate(making, made)
     making.replace(path)
     return made
@@ -132,14 +133,14 @@ def read_meta(path: str | Path) -> Meta:
     """
     with closing(connect(path)) as connection:
         try:
-            row = connection.execute("SELECT schema, mode, incarnation, created_ms, restored_ms FROM meta").fetchone()
+            row = connection.execute("SELECT * FROM meta").fetchone()
+            names = [column[0] for column in connection.execute("SELECT * FROM meta LIMIT 0").description]
         except sqlite3.Error as error:
             raise _unusable(path, error) from error
     if row is None:
         raise DatabaseError("the database was not finished.", where=str(path), fix="Remove it, and make it again.")
-    return Meta(
-        schema=row[0], mode=cast(Mode, row[1]), incarnation=row[2], created_ms=row[3], restored_ms=row[4]
-    )  # fmt: skip
+    # An older schema has fewer columns; the secret is told to nobody.
+    return Meta(**{name: value for name, value in zip(names, row, strict=True) if name in Meta.__struct_fields__})
 
 
 def read_secret(path: str | Path) -> str:
@@ -214,7 +215,7 @@ def _migrate(path: str | Path, fresh: Meta | None = None) -> None:
         if fresh is not None:
             connection.execute(sa.insert(schema.meta).values(
                 schema=fresh.schema, mode=fresh.mode, incarnation=fresh.incarnation, created_ms=fresh.created_ms,
-                restored_ms=fresh.restored_ms, secret=secrets.token_hex(32),
+                restored_ms=fresh.restored_ms, secret=secrets.token_hex(32), database=fresh.database,
             ))  # fmt: skip
         connection.execute(sa.update(schema.meta).values(schema=schema.SCHEMA))
 

@@ -2,11 +2,16 @@
 """Recomputes every NAV of an exported journal from the file alone: `python recompute.py FILE`.
 
 It needs Python 3.11 and nothing else, so that a stranger can read it and run it. Each line of the file is
-`{"hash":"…","prev":"…","body":{…}}`, one event of a token with what was booked for it. Three things are worked out:
+`{"n":…,"hash":"…","prev":"…","body":{…}}`, one event of a token with what was booked for it; `{"n":…,"leaf":"…"}` in
+place of a line that is not shown; or `{"record":{…},"signature":"…"}`, a signed head. Four things are worked out:
 
-1. The chain: hash = SHA-256 of `prev`, a line feed, and the body as it stands; `prev` is the hash of the line before.
-2. The books: the postings of an event sum to zero, money and units apart.
-3. The portfolio, from what happened and not from what was booked. The wallet is the capital, less charges, plus
+1. The hash of a line: SHA-256 of `prev`, a line feed, and the body as it stands; `prev` is the hash of the line before
+   it in its stream.
+2. The anchor: n counts all lines without a gap; the leaf of a line is SHA-256 of its stream, a line feed, its number in
+   the stream, a line feed and its hash; the chain is SHA-256 of the chain before, 64 zeros at first, and the leaf. A
+   signed head names an n and its chain. Its signature is not checked here, which Python alone cannot do.
+3. The books: the postings of an event sum to zero, money and units apart.
+4. The portfolio, from what happened and not from what was booked. The wallet is the capital, less charges, plus
    funding and the profit of what was closed; unrealised profit is the positions at their marks less what they cost.
    While a leg rolls, the contract it leaves and the next one are two positions.
 
@@ -37,7 +42,9 @@ GENESIS = "0" * 64
 # Differences of one kind that are kept for each stream; the rest are counted.
 NAMED_MAX = 20
 
-_LINE = re.compile(rb'\{"hash":"([0-9a-f]{64})","prev":"([0-9a-f]{64})","body":(.*)\}')
+_LINE = re.compile(rb'\{"n":([0-9]+),"hash":"([0-9a-f]{64})","prev":"([0-9a-f]{64})","body":(.*)\}')
+_LEAF = re.compile(rb'\{"n":([0-9]+),"leaf":"([0-9a-f]{64})"\}')
+_HEAD = re.compile(rb'\{"record":(\{.*\}),"signature":"([0-9a-f]{128})"\}')
 # A part of a trade of several tokens may be so many minor units from its own value, rounded up.
 _PART_MOST = 2
 # Wide enough for every product here; what would not be exact is an error.
@@ -62,10 +69,17 @@ class Difference:
 
 @dataclass
 class Report:
-    """What was worked out: lines, NAVs, each stream's last hash, and every difference."""
+    """What was worked out: lines, NAVs, each stream's last hash, the anchor, and every difference.
+
+    `n` and `chain` are those of the last line, shown or not; `signed` is the last signed head, whose signature is not
+    checked here.
+    """
 
     lines: int = 0
     navs: int = 0
+    n: int = 0
+    chain: str = GENESIS
+    signed: dict[str, Any] | None = None
     heads: dict[str, tuple[int, str]] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -288,13 +302,47 @@ def recompute(lines: Iterable[bytes], progress: Callable[[int], None] = lambda l
     for number, line in enumerate(lines, 1):
         if number % 1_000 == 0:
             progress(number)
-        found = _LINE.fullmatch(line.rstrip(b"\n"))
-        body = _read(found[3]) if found else None
-        if found is None or body is None:
-            report.differs("", number, "line", f"line {number} of the file cannot be read", "a line of a journal")
-            continue
-        _take_line(report, tokens, found[1].decode(), found[2].decode(), found[3], body)
+        _take(report, tokens, number, line.rstrip(b"\n"))
     return report
+
+
+def _take(report: Report, tokens: dict[str, Portfolio], number: int, line: bytes) -> None:
+    """Takes a line of the file: a journal line, the leaf of one, or a signed head."""
+    if leaf := _LEAF.fullmatch(line):
+        _anchor(report, "", 0, int(leaf[1]), leaf[2].decode())
+        return
+    if head := _HEAD.fullmatch(line):
+        _take_head(report, number, head[1])
+        return
+    found = _LINE.fullmatch(line)
+    body = _read(found[4]) if found else None
+    if found is None or body is None:
+        report.differs("", number, "line", f"line {number} of the file cannot be read", "a line of a journal")
+        return
+    own = found[2].decode()
+    leaf_text = f"{body['stream']}\n{body['seq']}\n{own}"
+    _anchor(report, body["stream"], body["seq"], int(found[1]), hashlib.sha256(leaf_text.encode()).hexdigest())
+    _take_line(report, tokens, own, found[3].decode(), found[4], body)
+
+
+def _anchor(report: Report, stream: str, seq: int, n: int, leaf: str) -> None:
+    """Follows n and the chain over all streams."""
+    if n != report.n + 1:
+        report.differs(stream, seq, "anchor", f"line n {n} after n {report.n}", f"n {report.n + 1}")
+    report.n, report.chain = n, hashlib.sha256((report.chain + leaf).encode()).hexdigest()
+
+
+def _take_head(report: Report, number: int, record: bytes) -> None:
+    """Holds a signed head against the chain so far."""
+    try:
+        head = json.loads(record)
+        says = head["n"], head["chain"]
+    except (ValueError, KeyError, TypeError):
+        report.differs("", number, "head", f"line {number} of the file cannot be read", "a signed head")
+        return
+    report.signed = head
+    if says != (report.n, report.chain):
+        report.differs("", number, "head", f"n {says[0]}, chain {says[1]}", f"n {report.n}, chain {report.chain}")
 
 
 def _read(body: bytes) -> dict[str, Any] | None:
@@ -349,6 +397,11 @@ def main(arguments: list[str]) -> int:
         print(f"{place}{found.what}: the journal says {found.journal}, recomputed {found.recomputed}")
     for stream, (seq, head) in report.heads.items():
         print(f"{stream}: {seq} lines, head {head}")
+    print(f"n {report.n}, chain {report.chain}")
+    if report.signed is not None:
+        print(
+            f"signed up to n {report.signed['n']} by key {report.signed.get('key')}; check the signature as documented"
+        )
     total = sum(report.counts.values())
     print(f"{report.lines} lines, {report.navs} NAVs recomputed, {total} differences")
     return 3 if total or not report.lines else 0

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from gearing.core import events as ev
 from gearing.core.book import BookEvent, BookState
 from gearing.core.holder import HolderEvent, HolderState
 from gearing.core.ledger import Entry
@@ -18,7 +19,7 @@ from gearing.core.measured import Measured
 Mode = Literal["demo", "paper", "shadow", "live"]
 MODES: tuple[Mode, ...] = ("demo", "paper", "shadow", "live")
 OutboxStatus = Literal["ready", "sending", "done", "unknown"]
-NavKind = Literal["minute", "rebalance", "dealing", "close"]
+NavKind = ev.NavKind
 
 
 class Written(NamedTuple):
@@ -29,6 +30,32 @@ class Written(NamedTuple):
     time_ms: int
     body: bytes
     hash: str
+
+
+class JournalRow(NamedTuple):
+    """A line of a journal with its place over all streams: its number, and the chain up to it (64 hex digits)."""
+
+    stream: str
+    seq: int
+    time_ms: int
+    body: bytes
+    hash: str
+    n: int
+    chain: str
+
+    @property
+    def line(self) -> Written:
+        """The line without its place."""
+        return Written(*self[:5])
+
+
+class HeadRow(NamedTuple):
+    """A signed head as it is kept: the bytes that were signed (`store.heads.HeadRecord`), and the signature in hex."""
+
+    n: int
+    time_ms: int
+    body: bytes
+    signature: str
 
 
 class Projected(NamedTuple):
@@ -219,6 +246,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
         incarnation: six letters and digits, part of every order's id; drawn at init, and anew at a restore.
         created_ms: when it was made.
         restored_ms: when it was last restored from a backup; 0: never.
+        database: its id, 32 hex digits drawn at init; backups and what is restored from them keep it.
     """
 
     schema: int
@@ -226,6 +254,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: str
     created_ms: int
     restored_ms: int = 0
+    database: str = ""
 
     def is_foreign_to(self, incarnation: str) -> bool:
         """Returns whether a book of this incarnation has not been reconciled since the database was restored.

@@ -1,6 +1,7 @@
 """The tables of a store, as queries see them; the migrations make them.
 
-The journal's identity is (stream, seq): it orders the lines, and it is the fence between two runners.
+The journal's identity is (stream, seq): it orders the lines, and it is the fence between two runners. Over all streams
+its lines are numbered by n and chained (see `core.anchor`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 # The number of the tables' form, which is that of the last migration; and of the records that snapshots hold.
-SCHEMA = 3
+SCHEMA = 4
 STATE_SCHEMA = 1
 
 # The events that a desk looks for among millions of lines when it starts; an index of the journal holds these alone.
@@ -32,6 +33,7 @@ meta = sa.Table(
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("restored_ms", sa.BigInteger, nullable=False),
     sa.Column("secret", sa.String, nullable=False, server_default=""),
+    sa.Column("database", sa.String, nullable=False, server_default=""),
 )  # fmt: skip
 
 journal = sa.Table(
@@ -41,7 +43,21 @@ journal = sa.Table(
     sa.Column("time_ms", sa.BigInteger, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("hash", sa.String, nullable=False),
+    sa.Column("n", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("chain", sa.String, nullable=False, server_default=""),
+    sa.Index("journal_n", "n", unique=True),
     sa.Index("journal_turns", "stream", "seq", sqlite_where=sa.text(IS_TURN)),
+)  # fmt: skip
+
+# A line without its place over all streams, in the order of `records.Written`.
+LINE = (journal.c.stream, journal.c.seq, journal.c.time_ms, journal.c.body, journal.c.hash)
+
+heads = sa.Table(
+    "heads", tables,
+    sa.Column("n", sa.BigInteger, primary_key=True),
+    sa.Column("time_ms", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("signature", sa.String, nullable=False),
 )  # fmt: skip
 
 states = sa.Table(

@@ -5,25 +5,31 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import msgspec
 import sqlalchemy as sa
 
+from gearing.core.anchor import START, ChainPoint
 from gearing.core.holder import HolderState
 from gearing.store import schema
 from gearing.store.append import Appender, refusal
 from gearing.store.database import connect, engine_of, opened
 from gearing.store.errors import KeyReusedError
+from gearing.store.heads import SignedRecord
 from gearing.store.records import (
     Asked,
     Commit,
+    HeadRow,
+    JournalRow,
     Kept,
+    Meta,
     Mode,
     Nav,
     OutboxRow,
@@ -53,6 +59,18 @@ _ROWS = 2_000
 _marks = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
+class HeadAnchor(Protocol):
+    """Signs heads of a journal, and publishes them once they are committed."""
+
+    def sign(self, meta: Meta, point: ChainPoint, time_ms: int) -> SignedRecord:
+        """Returns the signed head of a journal that ends at a point."""
+        ...
+
+    def publish(self, heads: Iterable[SignedRecord]) -> None:
+        """Takes heads that were committed."""
+        ...
+
+
 class Store:
     """A database that stands open.
 
@@ -61,15 +79,17 @@ class Store:
     Args:
         path: the file.
         mode: the mode it is used in; None: whichever it has, to look at it.
+        anchor: signs and publishes heads; None: none are signed.
 
     Raises:
         DatabaseError: it is missing, of another mode, or of another schema.
     """
 
-    def __init__(self, path: str | Path, mode: Mode | None = None) -> None:
+    def __init__(self, path: str | Path, mode: Mode | None = None, anchor: HeadAnchor | None = None) -> None:
         self.path = Path(path)
         self.meta = opened(path, mode)
         self.engine = engine_of(path)
+        self._anchor = anchor
         self._lock = threading.Lock()
         self._appender: Appender | None = None
         self._look_lock = threading.Lock()
@@ -101,7 +121,8 @@ class Store:
     def appender(self) -> Appender:
         """The one connection that is written through."""
         if self._appender is None:
-            self._appender = Appender(connect(self.path))
+            sign = None if self._anchor is None else partial(self._anchor.sign, self.meta)
+            self._appender = Appender(connect(self.path), sign)
         return self._appender
 
     def commit(self, commits: Sequence[Commit]) -> None:
@@ -111,7 +132,9 @@ class Store:
             StoreError: and nothing was written; its classes say why (see `Appender.commit`).
         """
         with self._lock:
-            self.appender.commit(commits)
+            head = self.appender.commit(commits)
+            if head is not None and self._anchor is not None:
+                self._anchor.publish([head])
 
     def ask(self, principal: str, key: str, body: bytes) -> Asked:
         """Puts a request into the inbox, once for each key of a principal.
@@ -187,7 +210,7 @@ class Store:
     def lines(self, stream: str, since: int = 1) -> Iterator[Written]:
         """Yields the lines of a stream in order, from a number on, as they stood when it began."""
         table = schema.journal
-        wanted = sa.select(table).where(table.c.stream == stream, table.c.seq >= since).order_by(table.c.seq)
+        wanted = sa.select(*schema.LINE).where(table.c.stream == stream, table.c.seq >= since).order_by(table.c.seq)
         with self.engine.connect() as connection:
             for row in connection.execute(wanted, execution_options={"yield_per": _ROWS}):
                 yield Written(*row)
@@ -195,10 +218,45 @@ class Store:
     def tagged(self, stream: str, *tags: str) -> Iterator[Written]:
         """Yields the lines of a stream whose event is of one of these kinds, which are `schema.TURNS`, in order."""
         c = schema.journal.c
-        wanted = sa.select(schema.journal).where(c.stream == stream, *schema.named(tags))
+        wanted = sa.select(*schema.LINE).where(c.stream == stream, *schema.named(tags))
         with self.engine.connect() as connection:
             for row in connection.execute(wanted.order_by(c.seq)):
                 yield Written(*row)
+
+    def lines_since(self, n: int, limit: int) -> list[JournalRow]:
+        """Returns the lines of all streams after number n, in the order they were committed in, at most `limit`."""
+        table = schema.journal
+        wanted = sa.select(table).where(table.c.n > n).order_by(table.c.n).limit(limit)
+        with self.engine.connect() as connection:
+            return [JournalRow(*row) for row in connection.execute(wanted)]
+
+    def end(self) -> ChainPoint:
+        """Returns the number and the chain of the last line over all streams."""
+        with self.engine.connect() as connection:
+            return end_of(connection)
+
+    def chain_at(self, n: int) -> str | None:
+        """Returns the chain up to line n; None: there is no such line."""
+        if n == 0:
+            return START.chain
+        c = schema.journal.c
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(c.chain).where(c.n == n)).scalar_one_or_none()
+
+    def head(self) -> HeadRow | None:
+        """Returns the last signed head, or None if there is none."""
+        table = schema.heads
+        with self.engine.connect() as connection:
+            row = connection.execute(sa.select(table).order_by(table.c.n.desc()).limit(1)).one_or_none()
+        return None if row is None else HeadRow(*row)
+
+    def heads_since(self, n: int) -> Iterator[HeadRow]:
+        """Yields the signed heads after number n, in order."""
+        table = schema.heads
+        wanted = sa.select(table).where(table.c.n > n).order_by(table.c.n)
+        with self.engine.connect() as connection:
+            for row in connection.execute(wanted, execution_options={"yield_per": _ROWS}):
+                yield HeadRow(*row)
 
     def streams(self) -> dict[str, int]:
         """Returns every stream with the number of its lines."""
@@ -272,6 +330,13 @@ class Store:
         with self.engine.connect() as connection:
             rows = connection.execute(wanted.order_by(c.time_ms, c.kind)).all()
         return [Nav(*row)._replace(marks=_marks(row.marks)) for row in rows]
+
+
+def end_of(connection: sa.Connection) -> ChainPoint:
+    """Returns the number and the chain of the last line over all streams, as this connection sees it."""
+    c = schema.journal.c
+    row = connection.execute(sa.select(c.n, c.chain).order_by(c.n.desc()).limit(1)).one_or_none()
+    return START if row is None else ChainPoint(*row)
 
 
 def digest_of(body: bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing.sharedctypes import Synchronized
@@ -15,22 +14,16 @@ from typing import Any, NamedTuple, cast
 import msgspec
 import sqlalchemy as sa
 
-from gearing.core.holder import OWN, fees_account
-from gearing.core.journal import state_of
-from gearing.core.state import TokenState
+from gearing.core.anchor import START
 from gearing.store import schema
-from gearing.store.audit import Audit, Breach
+from gearing.store.anchored import AnchorCheck, check_anchor
+from gearing.store.audit import Audit
+from gearing.store.breach import Breach
 from gearing.store.errors import DamagedError
-from gearing.store.records import (
-    NavRow,
-    Projected,
-    RebalanceRow,
-    Snapshot,
-    Written,
-    book_state_of,
-    holder_state_of,
-)
+from gearing.store.records import JournalRow, NavRow, OutboxRow, Projected, RebalanceRow, Snapshot
 from gearing.store.store import Store
+from gearing.store.tables import form_breaches, inbox_breaches, meta_row_breaches, type_breaches
+from gearing.store.totals import StreamFacts, meta_breaches, total_breaches
 
 Progress = Callable[[int, int], None]
 
@@ -39,7 +32,7 @@ _LINES_A_PROCESS = 150_000
 _TICK = 1_000
 _POLL_S = 0.2
 # SQLite keeps whatever it is given, so a forger may leave text where bytes belong.
-_TYPES = (str, int, int, bytes, str)
+_TYPES = (str, int, int, bytes, str, int, str)
 
 
 class _WrongTypeError(Exception):
@@ -56,7 +49,7 @@ class StreamVerdict(NamedTuple):
         seq, head: number and hash of the last line.
         breaches: what does not hold, the first hundred.
         unnamed: how many more there are.
-        fees: of a token: what the issuer took of its fees, in money or units, minor units.
+        facts: what is held against other streams.
     """
 
     stream: str
@@ -66,7 +59,7 @@ class StreamVerdict(NamedTuple):
     head: str
     breaches: tuple[Breach, ...]
     unnamed: int
-    fees: int = 0
+    facts: StreamFacts = StreamFacts()
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,11 +69,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         streams: one verdict for each, by name.
         breaches: of the file as a whole, and of every stream.
         elapsed_s: how long it took.
+        anchor: the last line over all streams and the signed heads; None: the file cannot be read.
     """
 
     streams: tuple[StreamVerdict, ...]
     breaches: tuple[Breach, ...]
     elapsed_s: float
+    anchor: AnchorCheck | None = None
 
     @property
     def lines(self) -> int:
@@ -93,56 +88,89 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return sum(found.stepped for found in self.streams)
 
 
+class _Scope(NamedTuple):
+    """What a verification looks at.
+
+    Args:
+        path: the file.
+        again: step events again.
+        end_n: the last line over all streams when it began. What is held against other streams is taken up to it, so
+            that streams which are read one after the other are compared as they were at one instant.
+        heads: a file of signed heads, or None.
+        trusted: public keys that may sign them; empty: any.
+    """
+
+    path: str
+    again: bool
+    end_n: int
+    heads: Path | None
+    trusted: frozenset[str]
+
+
 def verify(
-    path: str | Path, *, again: bool = True, processes: int | None = None, progress: Progress | None = None
-) -> Verdict:
+    path: str | Path, *, again: bool = True, processes: int | None = None, progress: Progress | None = None,
+    heads: Path | None = None, trusted: Iterable[str] = (),
+) -> Verdict:  # fmt: skip
     """Verifies a database; a running desk is not disturbed.
 
-    Checked are the file, each stream's numbers and hash chain, double entry, NAV and state from the sums of the
-    postings, snapshots, published NAVs; and events of the current behaviour are stepped again, invariants and what was
-    measured of rebalances included.
+    The file and its tables, each stream, all streams together, the anchor and its signed heads are checked; the
+    reference page of journals lists every check.
 
     Args:
         path: the file.
         again: step events again.
         processes: how many streams are worked on at once; None: as many as there are cores and work for.
         progress: called with lines done and lines in all.
+        heads: a file of signed heads that the journal must contain.
+        trusted: public keys, in hex, that may have signed heads; empty: the key that each names.
 
     Raises:
         DatabaseError: it cannot be opened.
+        InputError: the heads file cannot be read.
     """
     began = time.monotonic()
-    broken, streams = _looked_at(path)
+    broken, streams, end_n = _looked_at(path)
+    scope = _Scope(str(path), again, end_n, heads, frozenset(trusted))
     total = sum(streams.values())
     wanted = processes or min(os.cpu_count() or 1, 1 + total // _LINES_A_PROCESS)
     several = min(wanted, len(streams)) > 1
     # The longest first, so that none is begun when the others have ended.
     order = sorted(streams, key=lambda name: -streams[name])
-    # A file that cannot be opened has no streams, and is not opened again.
-    work = _in_processes if several else _here
-    found = sorted(work(path, order, again, wanted, total, progress or _silent)) if order else []
+    found: list[StreamVerdict] = []
+    anchor: AnchorCheck | None = None
+    # A file that cannot be opened has no meta row, and is not opened again.
+    if order or not broken:
+        work = _in_processes if several else _here
+        for one in work(scope, order, wanted, total, progress or _silent):
+            if isinstance(one, AnchorCheck):
+                anchor = one
+            else:
+                found.append(one)
+    found.sort()
+    facts = {one.stream: one.facts for one in found}
     breaches = (
         *broken,
+        *(anchor.breaches if anchor else ()),
         *(breach for one in found for breach in one.breaches),
-        *(_supplies(path, found) if found else ()),
-        *(_outboxes(path) if found else ()),
+        *(total_breaches(facts) if found else ()),
+        *(_meta_breaches(path, facts) if found else ()),
     )
-    return Verdict(streams=tuple(found), breaches=breaches, elapsed_s=time.monotonic() - began)
+    return Verdict(streams=tuple(found), breaches=breaches, elapsed_s=time.monotonic() - began, anchor=anchor)
 
 
-def verify_stream(store: Store, stream: str, *, again: bool, tick: Callable[[int], None]) -> StreamVerdict:
-    """Verifies one stream as it stands at one instant.
+def verify_stream(store: Store, stream: str, scope: _Scope, tick: Callable[[int], None]) -> StreamVerdict:
+    """Verifies one stream as it is at one instant.
 
     Args:
         store: the database.
         stream: its name.
-        again: step events again.
+        scope: what is looked at.
         tick: called with the number of lines done since the last call.
     """
     shots, since = schema.snapshots, 0
     with store.engine.connect() as connection:
         rows = connection.execute(sa.select(shots).where(shots.c.stream == stream))
-        audit = Audit(stream, again=again, shots={row.seq: Snapshot(*row) for row in rows})
+        audit = Audit(stream, again=scope.again, shots={row.seq: Snapshot(*row) for row in rows}, end_n=scope.end_n)
         try:
             for line in _lines(connection, stream):
                 audit.take(line)
@@ -150,91 +178,52 @@ def verify_stream(store: Store, stream: str, *, again: bool, tick: Callable[[int
                 if since == _TICK:
                     tick(since)
                     since = 0
-            audit.close(_projected(connection, stream), _navs(connection, stream), _rebalances(connection, stream))
+            audit.close(_projected(connection, stream), _navs(connection, stream), _rebalances(connection, stream),
+                        _outbox(connection, stream))  # fmt: skip
         except (sa.exc.DBAPIError, _WrongTypeError) as error:
             audit.damaged(str(getattr(error, "orig", error)))
     tick(since)
     return StreamVerdict(
-        stream, audit.lines, audit.stepped, audit.seq, audit.hash, tuple(audit.breaches), audit.unnamed, audit.fees
+        stream, audit.lines, audit.stepped, audit.seq, audit.hash, tuple(audit.breaches), audit.unnamed,
+        audit.facts.result(),
     )  # fmt: skip
 
 
-def _looked_at(path: str | Path) -> tuple[list[Breach], dict[str, int]]:
-    """Returns what SQLite itself finds in the file's pages, trees and constraints; and the streams in it."""
-    words, streams = ["ok"], dict[str, int]()
+def _verify_anchor(store: Store, scope: _Scope) -> AnchorCheck:
+    with store.engine.connect() as connection:
+        try:
+            return check_anchor(connection, store.meta, scope.end_n, scope.heads, scope.trusted)
+        except sa.exc.DBAPIError as error:
+            breach = Breach("", 0, "file", str(error.orig), "a file that can be read")
+            return AnchorCheck(START, 0, None, (), (breach,))
+
+
+def _looked_at(path: str | Path) -> tuple[list[Breach], dict[str, int], int]:
+    """Returns what is found in the file's pages and tables; the streams in it; and the last line over all of them."""
+    words, streams, end_n = ["ok"], dict[str, int](), 0
+    found: list[Breach] = []
     try:
         with Store(path) as store:
             try:
                 with store.engine.connect() as connection:
                     words = [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check(10)")]
-                streams = _all_streams(store)
+                    found += form_breaches(connection)
+                    found += (wrong := list(type_breaches(connection)))
+                    found += meta_row_breaches(connection)
+                    found += inbox_breaches(connection)
+                if not wrong:  # else nothing that is read further on could be relied on
+                    streams = _all_streams(store)
+                    end_n = store.end().n
             except sa.exc.DBAPIError as error:
                 words = [*words, str(error.orig)]
     except DamagedError as error:
         words = [error.what]
-    return [Breach("", 0, "file", found, "a whole file") for found in words if found != "ok"], streams
+    return [*(Breach("", 0, "file", one, "a whole file") for one in words if one != "ok"), *found], streams, end_n
 
 
-def _supplies(path: str | Path, streams: Iterable[StreamVerdict]) -> list[Breach]:
-    """U1: what the holders of a token have, and paid for it, is what it issued and took; by the last states of all.
-
-    And what the issuer was credited as fees is what the token paid it.
-    """
-    units, money = Counter[str](), Counter[str]()
-    tokens: dict[str, TokenState] = {}
+def _meta_breaches(path: str | Path, facts: dict[str, StreamFacts]) -> list[Breach]:
     with Store(path) as store:
-        for one in store.states():
-            kind, _, name = one.stream.partition(":")
-            try:
-                if kind == "token":
-                    tokens[name] = state_of(one.body)
-                elif kind == "holder":
-                    for account, amount in holder_state_of(one.body).balances.items():
-                        counted, asset, where = account.split(":")
-                        if counted == "units" and where in OWN:
-                            units[asset] += amount
-                        elif counted == "cash":
-                            money[where] += amount
-            except msgspec.MsgspecError:
-                continue  # its own stream says so
-    found = []
-    for name, state in tokens.items():
-        held, issued = units[name], state.balances.units
-        # A desk of before there were holders has none; it names the issuer as the holder of all when it starts.
-        if (held or money[name]) and held != issued:
-            found.append(Breach(f"token:{name}", 0, "supply", f"holders with {held} units", f"{issued}, as issued"))
-        elif held and money[name] != -state.balances.capital:
-            paid = f"holders who paid {money[name]}"
-            found.append(Breach(f"token:{name}", 0, "supply", paid, f"{-state.balances.capital}, as it took"))
-    for name, fees in ((one.stream.removeprefix("token:"), one.fees) for one in streams):
-        earned = -money[fees_account(name)]
-        if name in tokens and earned != fees:
-            found.append(Breach(f"token:{name}", 0, "supply", f"fees of {earned} earned", f"{fees}, as it paid"))
-    return found
-
-
-def _outboxes(path: str | Path) -> list[Breach]:
-    """Whatever is on its way, or may be, is what a book waits for, and the other way round."""
-    states, rows, sent = schema.states.c, schema.outbox.c, defaultdict[str, set[str]](set)
-    with Store(path) as store, store.engine.connect() as connection:  # both at one instant
-        books = connection.execute(sa.select(states.stream, states.body).where(states.stream.startswith("book:"))).all()
-        for name, order in connection.execute(sa.select(rows.book, rows.id).where(rows.status != "done")):
-            sent[f"book:{name}"].add(order)
-    waits: dict[str, set[str]] = {}
-    for stream, body in books:
-        try:
-            waits[stream] = set(book_state_of(body).live)
-        except msgspec.MsgspecError:
-            sent.pop(stream, None)  # its own stream says so
-    return [
-        Breach(stream, 0, "outbox", f"orders on their way: {_named(sent[stream])}", _named(waits.get(stream, set())))
-        for stream in sorted({*sent, *waits})
-        if sent[stream] != waits.get(stream, set())
-    ]
-
-
-def _named(orders: set[str]) -> str:
-    return ", ".join(sorted(orders)) or "none"
+        return list(meta_breaches(store.meta, facts))
 
 
 def _all_streams(store: Store) -> dict[str, int]:
@@ -242,16 +231,17 @@ def _all_streams(store: Store) -> dict[str, int]:
     streams = {state.stream: 0 for state in store.states()} | store.streams()
     with store.engine.connect() as connection:
         named = {*connection.execute(sa.select(schema.snapshots.c.stream).distinct()).scalars()}
-        for column in (schema.navs.c.token, schema.rebalances.c.token):
-            named |= {f"token:{name}" for name in connection.execute(sa.select(column).distinct()).scalars()}
+        for kind, column in (("token", schema.navs.c.token), ("token", schema.rebalances.c.token),
+                             ("book", schema.outbox.c.book)):  # fmt: skip
+            named |= {f"{kind}:{name}" for name in connection.execute(sa.select(column).distinct()).scalars()}
     return dict.fromkeys(sorted(named), 0) | streams
 
 
-def _lines(connection: sa.Connection, stream: str) -> Iterator[Written]:
+def _lines(connection: sa.Connection, stream: str) -> Iterator[JournalRow]:
     table = schema.journal
     wanted = sa.select(table).where(table.c.stream == stream).order_by(table.c.seq)
     for row in connection.execute(wanted, execution_options={"yield_per": _TICK}):
-        line = Written(*row)
+        line = JournalRow(*row)
         if tuple(map(type, line)) != _TYPES:
             raise _WrongTypeError(f"line {line.seq} holds values of another type")
         yield line
@@ -281,13 +271,22 @@ def _rebalances(connection: sa.Connection, stream: str) -> Iterator[RebalanceRow
             yield RebalanceRow(*row)
 
 
+def _outbox(connection: sa.Connection, stream: str) -> Iterator[OutboxRow]:
+    """Yields the orders of a book's outbox."""
+    kind, _, name = stream.partition(":")
+    if kind == "book":
+        wanted = sa.select(schema.outbox).where(schema.outbox.c.book == name)
+        for row in connection.execute(wanted, execution_options={"yield_per": _TICK}):
+            yield OutboxRow(*row)
+
+
 def _silent(done: int, total: int) -> None:
     """Reports nothing."""
 
 
 def _here(
-    path: str | Path, streams: list[str], again: bool, wanted: int, total: int, progress: Progress
-) -> Iterator[StreamVerdict]:
+    scope: _Scope, streams: list[str], wanted: int, total: int, progress: Progress
+) -> Iterator[StreamVerdict | AnchorCheck]:
     done = 0
 
     def tick(lines: int) -> None:
@@ -295,19 +294,21 @@ def _here(
         done += lines
         progress(done, total)
 
-    with Store(path) as store:
+    with Store(scope.path) as store:
         for stream in streams:
-            yield verify_stream(store, stream, again=again, tick=tick)
+            yield verify_stream(store, stream, scope, tick)
+        yield _verify_anchor(store, scope)
 
 
 def _in_processes(
-    path: str | Path, streams: list[str], again: bool, wanted: int, total: int, progress: Progress
-) -> Iterator[StreamVerdict]:
+    scope: _Scope, streams: list[str], wanted: int, total: int, progress: Progress
+) -> Iterator[StreamVerdict | AnchorCheck]:
     context = multiprocessing.get_context("spawn")
     counter = context.Value("Q", 0)
-    begin = (str(path), counter)
+    begin = (scope.path, counter)
     with ProcessPoolExecutor(wanted, mp_context=context, initializer=_begin, initargs=begin) as pool:
-        waiting: set[Any] = {pool.submit(_work, stream, again) for stream in streams}
+        waiting: set[Any] = {pool.submit(_work_anchor, scope)}
+        waiting |= {pool.submit(_work, stream, scope) for stream in streams}
         while waiting:
             ended, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             progress(counter.value, total)
@@ -322,11 +323,15 @@ def _begin(path: str, counter: Synchronized[int]) -> None:
     _worker["store"], _worker["counter"] = Store(path), counter
 
 
-def _work(stream: str, again: bool) -> StreamVerdict:
+def _work(stream: str, scope: _Scope) -> StreamVerdict:
     counter = cast("Synchronized[int]", _worker["counter"])
 
     def tick(lines: int) -> None:
         with counter.get_lock():
             counter.value += lines
 
-    return verify_stream(_worker["store"], stream, again=again, tick=tick)
+    return verify_stream(_worker["store"], stream, scope, tick)
+
+
+def _work_anchor(scope: _Scope) -> AnchorCheck:
+    return _verify_anchor(_worker["store"], scope)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gearing.core import attribution as att
 from gearing.core.events import Filled, Launched
 from gearing.core.fees import Costs
-from gearing.core.journal import GENESIS, Line, body_of, hash_of, state_body, state_hash
+from gearing.core.journal import GENESIS, Line, body_of, export_line, hash_of, state_body, state_hash
 from gearing.core.ledger import Balances, Entry
 from gearing.core.money import to_float
 from gearing.core.record import Shown
@@ -123,7 +123,7 @@ class ExactResult(Shown):
                 )  # fmt: skip
                 body = body_of(line)
                 after = hash_of(before, body)
-                file.write(b'{"hash":"%s","prev":"%s","body":%s}\n' % (after.encode(), before.encode(), body))
+                file.write(export_line(seq, after, before, body))
                 before = after
         return len(self.happened)
 

@@ -1,0 +1,193 @@
+"""Anchors a database: signs its heads as it commits, keeps them in a file, and holds a journal against that file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from gearing.core.anchor import START, ChainPoint
+from gearing.errors import InputError
+from gearing.store.errors import DatabaseError
+from gearing.store.heads import HeadRecord, HeadsFile, RestoreRecord, SignedRecord, signed, signed_row
+from gearing.store.keys import SigningKey, signing_key
+from gearing.store.records import Meta
+from gearing.store.store import Store
+
+LOG = logging.getLogger("gearing.store")
+
+
+def heads_path(database: Path) -> Path:
+    """Returns the heads file of a database for which no other was named."""
+    return database.with_name(f"{database.name}.heads")
+
+
+def key_path(database: Path) -> Path:
+    """Returns the file of the private key of a database for which no other was named."""
+    return database.with_name(f"{database.name}.key")
+
+
+class Anchor:
+    """Signs where a journal ends, and appends what was signed to the heads file once it is committed.
+
+    Args:
+        key: signs.
+        file: takes the heads.
+
+    Attributes:
+        on_failure: called with a sentence when the file cannot be written, once until it can again.
+    """
+
+    def __init__(self, key: SigningKey, file: HeadsFile) -> None:
+        self.key, self.file = key, file
+        self.on_failure: Callable[[str], object] = LOG.warning
+        self._fails = False
+
+    def sign(self, meta: Meta, point: ChainPoint, time_ms: int) -> SignedRecord:
+        """Returns the signed head of a journal that ends at a point."""
+        return signed(
+            HeadRecord(database=meta.database, incarnation=meta.incarnation, n=point.n, chain=point.chain,
+                       time_ms=time_ms, key=self.key.public), self.key,
+        )  # fmt: skip
+
+    def publish(self, heads: Iterable[SignedRecord]) -> None:
+        """Appends committed heads to the file; a failure is reported and stops nothing."""
+        try:
+            self.file.append(heads)
+            self._fails = False
+        except InputError as error:
+            words = (
+                f"signed heads cannot be appended: {error} They are kept in the database, and appended once the file "
+                "can be written."
+            )
+            # The commit is durable, so nothing may fail any more; the loop of a desk that ends takes no alarm.
+            if not self._fails:
+                with contextlib.suppress(RuntimeError):
+                    self.on_failure(words)
+            self._fails = True
+
+
+def open_anchor(database: Path, heads: Path | None = None, key: Path | None = None) -> Anchor:
+    """Returns the anchor of a database that is about to be written, once its journal is known to fit the heads file.
+
+    What the file lacks of the database's own heads, because a kill came between the two, is appended.
+
+    Args:
+        database: the file; it may not exist yet.
+        heads: the heads file; None: the one beside the database.
+        key: the file of the private key; None: the environment's, or the one beside the database.
+
+    Raises:
+        InputError: the journal does not contain the last head, the heads file is missing, or the key cannot be used.
+    """
+    file = HeadsFile(heads or heads_path(database))
+    if not database.exists():
+        _check_absent(database, file)
+        anchor = Anchor(signing_key(key, key_path(database)), file)
+        file.append(())
+        return anchor
+    with Store(database) as store:
+        anchor = Anchor(signing_key(key, key_path(database)), file)
+        after = check_heads_file(store, file, anchor.key.public)
+        file.append(signed_row(row) for row in store.heads_since(after))
+    return anchor
+
+
+def check_heads_file(store: Store, file: HeadsFile, key: str) -> int:
+    """Checks that a journal contains the last record of its heads file, and returns up to which n the file has heads.
+
+    The last record of the desk's own key counts too: whoever can only write to the file cannot lower it by records that
+    another key signed.
+
+    Args:
+        store: the database.
+        file: the heads file.
+        key: the desk's own public key.
+
+    Raises:
+        InputError: it does not, or the file is missing although heads were signed.
+    """
+    if not file.exists():
+        if store.head() is None:
+            return 0
+        raise InputError(
+            "the heads file is missing, so nobody can tell whether this database was rolled back.",
+            where=str(file.path),
+            fix="Bring it back, or name it with --heads. If it is lost, write a new one from the database's own heads, "
+            f"which proves nothing about the past: gearing journal head {store.path} --out {file.path}",
+        )  # fmt: skip
+    last, own = file.last(), file.last_by(key)
+    if last is None:
+        return 0
+    for one in (last,) if own is None else (own, last):
+        _check_record(store, file, one)
+    if last.record.incarnation != store.meta.incarnation:
+        raise DatabaseError(
+            f"it is incarnation {store.meta.incarnation}, the last signed head is of {last.record.incarnation}.",
+            where=str(store.path), fix=_restore_fix(store.path),
+        )  # fmt: skip
+    return last.record.n
+
+
+def _check_record(store: Store, file: HeadsFile, one: SignedRecord) -> None:
+    """Refuses a journal that does not contain what a record says."""
+    record = one.record
+    if not one.is_signed:
+        raise InputError(f"the signature of its record of line {record.n} is not valid.", where=str(file.path),
+                         fix="Use an undamaged copy of the file.")  # fmt: skip
+    if record.database != store.meta.database:
+        raise InputError(f"its heads are of database {record.database}, not of {store.path} ({store.meta.database}).",
+                         where=str(file.path), fix="Name this database's own heads file with --heads.")  # fmt: skip
+    if store.chain_at(record.n) != record.chain:
+        end = store.end().n
+        found = f"ends at line {end}" if end < record.n else f"has another history up to line {record.n}"
+        raise DatabaseError(
+            f"a signed head is of line {record.n}, but the journal {found}: it is an old copy, or was changed.",
+            where=str(store.path), fix=_restore_fix(store.path),
+        )  # fmt: skip
+
+
+def _restore_fix(path: Path) -> str:
+    return (
+        "Move it away and bring the right database back, or restore a backup, which signs that an older state goes on: "
+        f"gearing db restore BACKUP {path} --reason WHY"
+    )
+
+
+def restore_record(
+    meta: Meta, point: ChainPoint, file: HeadsFile, key: SigningKey, *, by: str, reason: str, time_ms: int
+) -> SignedRecord:
+    """Returns the signed record that lets an older state go on.
+
+    Args:
+        meta: of the restored database.
+        point: where its journal ends.
+        file: the heads file; its last record is the one that is given up.
+        key: signs.
+        by, reason: who restores it, and why.
+        time_ms: when, ms UTC.
+
+    Raises:
+        InputError: the heads file is of another database, or cannot be read.
+    """
+    last = file.last() if file.exists() else None
+    if last is not None and last.record.database != meta.database:
+        raise InputError(f"its heads are of database {last.record.database}, the backup is of {meta.database}.",
+                         where=str(file.path), fix="Name the backup's own heads file with --heads.")  # fmt: skip
+    left = START if last is None else last.record.point
+    return signed(
+        RestoreRecord(database=meta.database, incarnation=meta.incarnation, n=point.n, chain=point.chain,
+                      left_n=left.n, left_chain=left.chain, by=by, reason=reason, time_ms=time_ms, key=key.public), key,
+    )  # fmt: skip
+
+
+def _check_absent(database: Path, file: HeadsFile) -> None:
+    """Refuses to begin a new database where a heads file says that there was another one."""
+    last = file.last() if file.exists() else None
+    if last is not None:
+        raise InputError(
+            f"there is no database {database}, but signed heads of one up to line {last.record.n}.",
+            where=str(file.path), fix=f"Restore it: gearing db restore BACKUP {database} --reason WHY; or move "
+            "this file away to begin a new database.",
+        )  # fmt: skip

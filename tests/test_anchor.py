@@ -1,0 +1,501 @@
+"""The anchor: lines are numbered and chained over all streams; heads are signed, kept, and checked at every start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gearing.cli.main import main
+from gearing.core.anchor import START, chain_of, leaf_of
+from gearing.core.journal import GENESIS
+from gearing.errors import InputError
+from gearing.store import keys
+from gearing.store.anchor import Anchor, check_heads_file, heads_path, key_path, open_anchor
+from gearing.store.backup import Restorer, backup_database, restore_database
+from gearing.store.database import connect, read_meta, upgrade_database
+from gearing.store.errors import DatabaseError, StoreError
+from gearing.store.heads import HeadRecord, HeadsFile, RestoreRecord, signed, signed_line
+from gearing.store.keys import make_key, public_key, read_key, signing_key
+from gearing.store.recompute import recompute
+from gearing.store.records import Commit, OutboxChange
+from gearing.store.store import Store
+from gearing.store.verify import verify
+from tests.anchors import anchor_of, anchored, commit, further
+from tests.journals import NOW_MS, book_commits, happened, lines_of, new_database, number_again, token_commits
+from tests.older import older_database
+from tests.test_store_verify import change, found
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return anchored(tmp_path / "desk.db")
+
+
+def records(path: Path) -> list[dict]:
+    return [json.loads(line)["record"] for line in heads_path(path).read_bytes().splitlines()]
+
+
+# Numbers and chain.
+
+
+def test_leaf_and_chain_are_what_the_page_says():
+    leaf = hashlib.sha256(b"token:A\n7\n" + b"ab" * 32).hexdigest()
+    assert leaf_of("token:A", 7, "ab" * 32) == leaf
+    assert chain_of(GENESIS, leaf) == hashlib.sha256(b"0" * 64 + leaf.encode()).hexdigest()
+    assert START.after(leaf) == (1, chain_of(GENESIS, leaf))
+    # A stream whose name holds what separates the parts has another leaf than any other line.
+    assert len({leaf_of("a\n1", 1, "0" * 64), leaf_of("a", 11, "0" * 64), leaf_of("a", 1, "0" * 64)}) == 3
+
+
+def test_lines_are_numbered_over_all_streams_in_the_order_of_their_commit(tmp_path):
+    new_database(tmp_path / "desk.db")
+    token, book = token_commits(happened()), book_commits()
+    with Store(tmp_path / "desk.db", "demo") as store, Store(tmp_path / "desk.db", "demo") as other:
+        store.commit([token[0], book[0], token[1]])
+        other.commit([book[1]])  # another runner appends to a stream of its own
+        store.commit([token[2]])
+        rows = store.lines_since(0, 100)
+        assert [row.n for row in rows] == [1, 2, 3, 4, 5]
+        kinds = [(row.stream.partition(":")[0], row.seq) for row in rows]
+        assert kinds == [("token", 1), ("book", 1), ("token", 2), ("book", 2), ("token", 3)]
+        assert store.lines_since(3, 1) == rows[3:4]
+        assert store.lines_since(5, 9) == []
+        point = START
+        for row in rows:
+            point = point.after(leaf_of(row.stream, row.seq, row.hash))
+            assert row.chain == point.chain == store.chain_at(row.n)
+            assert row.line.body == row.body
+        assert store.end() == point
+        assert (store.chain_at(0), store.chain_at(6)) == (GENESIS, None)
+        with pytest.raises(StoreError):  # a group that fails leaves no gap
+            store.commit([Commit(lines=token[3].lines, states=token[3].states,
+                                 changes=(OutboxChange("nobody", "ready", "sending", 1, 2),))])  # fmt: skip
+        store.commit([token[3]])
+        assert store.end().n == 6
+
+
+def test_an_older_database_is_numbered_by_time_stream_and_seq(tmp_path):
+    token, book = token_commits(happened())[:40], book_commits()
+    # The clock went back once: the lines of a stream stay in order all the same.
+    late = token[9].lines[0]
+    token[9] = msgspec.structs.replace(token[9], lines=(late._replace(time_ms=token[2].lines[0].time_ms),))
+    for schema in (1, 3):
+        path = older_database(tmp_path / f"{schema}.db", schema, [*token, *book])
+        upgrade_database(path)
+        with Store(path) as store:
+            rows = store.lines_since(0, 1_000)
+        assert [row.n for row in rows] == list(range(1, 54))
+        for stream in ("token:BTC3L", "book:main"):
+            seqs = [row.seq for row in rows if row.stream == stream]
+            assert seqs == sorted(seqs)
+        others = [(row.time_ms, row.stream, row.seq) for row in rows if row.line != token[9].lines[0]]
+        assert others == sorted(others)
+        assert len(read_meta(path).database) == 32
+        anchors = {breach.what for breach in verify(path, again=False).breaches}
+        assert not anchors & {"anchor", "head", "schema"}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("UPDATE journal SET n = 1000 WHERE n = 20", "anchor"),
+        ("UPDATE journal SET n = -20 WHERE n = 20", "anchor"),
+        ("UPDATE journal SET chain = hash WHERE n = 20", "anchor"),
+        ("UPDATE journal SET n = CASE n WHEN 20 THEN 1020 ELSE 1021 END WHERE n IN (20, 21)", "anchor"),
+        ("UPDATE heads SET signature = replace(signature, substr(signature, 1, 2), '00')", "head"),
+        ("UPDATE heads SET time_ms = time_ms + 1", "head"),
+        ("UPDATE heads SET n = n + 1", "head"),
+        ("UPDATE heads SET body = x'7b' WHERE n = (SELECT max(n) FROM heads)", "head"),
+        ("UPDATE heads SET body = x'7b22ff223a317d' WHERE n = (SELECT max(n) FROM heads)", "head"),
+        ("UPDATE meta SET database = 'another'", "head"),
+    ],
+)
+def test_a_changed_anchor_is_found(path, text, what):
+    assert verify(path).breaches == ()
+    change(path, text)
+    assert what in {one[2] for one in found(path)}
+
+
+def test_a_gap_in_the_numbers_is_found(path):
+    """Though the chain goes on over it."""
+    change(path, "UPDATE journal SET n = -n WHERE n >= 20")
+    change(path, "UPDATE journal SET n = 1 - n WHERE n < 0")
+    change(path, "DELETE FROM heads")
+    (breach,) = verify(path).breaches
+    assert (breach.what, breach.found, breach.expected) == ("anchor", "line n 21 after n 19", "n 20")
+
+
+def test_heads_that_another_history_does_not_fit_are_found(path):
+    change(path, "UPDATE journal SET hash = replace(hash, 'a', 'b') WHERE n = 40")
+    number_again(path)
+    heads = [breach for breach in verify(path).breaches if breach.what == "head"]
+    # Those of the lines from 40 on, and none of before.
+    assert [int(breach.found.rpartition(" n ")[2]) for breach in heads] == [43, 53, 63, 73]
+
+
+def test_lines_that_changed_places_are_found(path):
+    """Number and chain are made to fit by the forger, so that the order within the stream alone tells."""
+    change(path, "UPDATE journal SET n = CASE n WHEN 20 THEN 1020 ELSE 1021 END WHERE n IN (20, 21)")
+    change(path, "UPDATE journal SET n = CASE n WHEN 1020 THEN 21 ELSE 20 END WHERE n IN (1020, 1021)")
+    change(path, "DELETE FROM heads")
+    number_again(path)
+    assert {one[2] for one in found(path)} == {"anchor"}
+
+
+def test_a_token_that_was_removed_from_all_tables_is_found(path):
+    for table, column in (("journal", "stream"), ("states", "stream")):
+        change(path, f"DELETE FROM {table} WHERE {column} = 'token:BTC3L'")
+    change(path, "DELETE FROM navs")
+    change(path, "DELETE FROM rebalances")
+    # Its lines were the last, so that no number is missing; the heads of the table say that there were more.
+    assert {"head", "streams"} == {one[2] for one in found(path)}
+    change(path, "DELETE FROM heads")
+    # A forger who numbers what is left leaves a book whose token has no stream; only kept heads tell the rest.
+    assert found(path) == [("book:main", 0, "streams")]
+    assert "head" in {one[2] for one in found(path, heads=heads_path(path))}
+
+
+# Signed heads.
+
+
+def test_each_group_that_publishes_a_minute_nav_has_one_signed_head(path):
+    written = [signed_line(line) for line in heads_path(path).read_bytes().splitlines()]
+    assert all(one.is_signed for one in written)
+    meta = read_meta(path)
+    with Store(path) as store:
+        kept = list(store.heads_since(0))
+        assert [one.row for one in written] == kept
+        assert store.head() == kept[-1]
+        for one in written:
+            assert store.chain_at(one.record.n) == one.record.chain
+    assert [one.record.n for one in written] == [13 + 10 * k for k in range(1, 7)]  # not with the book's lines
+    assert {(one.record.database, one.record.incarnation) for one in written} == {(meta.database, meta.incarnation)}
+    token, (last,) = token_commits(happened()), written[-1:]
+    assert last.record.time_ms == max(nav.time_ms for commit in token[50:60] for nav in commit.navs)
+    others = [
+        msgspec.structs.replace(one, navs=tuple(nav._replace(kind="dealing") for nav in one.navs))
+        for one in token[60:70]
+    ]
+    assert any(one.navs for one in others)
+    commit(path, others)
+    assert len(records(path)) == 6
+
+
+def test_nothing_is_signed_where_the_commit_fails(path):
+    token = token_commits(happened())
+    with pytest.raises(StoreError):
+        commit(path, [*token[60:70], Commit(lines=token[75].lines, states=token[75].states)])
+    assert len(records(path)) == 6
+    assert verify(path, heads=heads_path(path)).breaches == ()
+
+
+def test_a_heads_file_that_cannot_be_written_stops_nothing_and_is_made_good(path):
+    file, told = heads_path(path), []
+    with Store(path, "demo", anchor := anchor_of(path)) as store:
+        anchor.on_failure = told.append
+        file.rename(file.with_suffix(".away"))
+        file.mkdir()
+        for k in (60, 70):
+            store.commit(token_commits(happened())[k : k + 10])
+        assert len(told) == 1  # once, until it can be written again
+        assert "signed heads cannot be appended" in told[0]
+        file.rmdir()
+        file.with_suffix(".away").rename(file)
+        store.commit(token_commits(happened())[80:90])
+    assert [one["n"] for one in records(path)] == [23 + 10 * k for k in range(9)]
+    assert verify(path, heads=file).breaches == ()
+
+
+def test_a_write_that_was_cut_off_is_no_record_and_is_cut_away(path):
+    file = HeadsFile(heads_path(path))
+    last = file.last()
+    with file.path.open("ab") as raw:
+        raw.write(b'{"record":{"format":"gearing.he')
+    assert file.last() == last
+    assert len(list(file.records())) == 6
+    further(path)
+    assert len(records(path)) == 7
+
+
+# Keys.
+
+
+def test_a_private_key_is_its_owners_alone(tmp_path, monkeypatch):
+    place = tmp_path / "a.key"
+    made = make_key(place)
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert read_key(place).public == made.public
+    for mode in (0o640, 0o604, 0o620):
+        place.chmod(mode)
+        with pytest.raises(InputError, match=r"others than its owner may use.*chmod 600"):
+            read_key(place)
+    place.chmod(0o600)
+    with pytest.raises(InputError):
+        make_key(place)  # none is overwritten
+    assert signing_key(None, place).public == made.public
+    monkeypatch.setenv(keys.KEY_VARIABLE, "11" * 32)
+    given = signing_key(None, place).public
+    assert given not in (made.public, "11" * 32)
+    assert signing_key(place, tmp_path / "none").public == made.public
+    monkeypatch.setenv(keys.KEY_VARIABLE, place.read_text())
+    assert signing_key(None, tmp_path / "none").public == made.public
+    monkeypatch.setenv(keys.KEY_VARIABLE, "a secret")
+    with pytest.raises(InputError, match="not an Ed25519 private key"):
+        signing_key(None, place)
+    monkeypatch.delenv(keys.KEY_VARIABLE)
+    with pytest.raises(InputError, match="no such file"):
+        signing_key(tmp_path / "none", place)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.key"]
+
+
+def test_a_public_key_is_given_as_digits_or_as_a_file(tmp_path):
+    made = make_key(tmp_path / "a.key")
+    (tmp_path / "hex").write_text(made.public.upper() + "\n")
+    os.system(f"openssl pkey -in {tmp_path}/a.key -pubout -out {tmp_path}/a.pem 2>/dev/null")
+    given = [made.public, str(tmp_path / "hex")] + [str(tmp_path / "a.pem")] * (tmp_path / "a.pem").exists()
+    assert {public_key(one) for one in given} == {made.public}
+    with pytest.raises(InputError, match="does not hold an Ed25519 public key"):
+        public_key(str(tmp_path / "a.key"))
+
+
+# The start of a desk.
+
+
+def start(path: Path) -> Anchor:
+    return open_anchor(path)
+
+
+def test_a_new_desk_makes_its_key_and_its_heads_file(tmp_path):
+    start(tmp_path / "new.db")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["new.db.heads", "new.db.key"]
+
+
+def test_a_rolled_back_database_is_refused(path, tmp_path):
+    shutil.copy(path, tmp_path / "old.db")
+    further(path)
+    start(path)
+    shutil.copy(tmp_path / "old.db", path)
+    with pytest.raises(
+        DatabaseError, match=r"of line 93, but the journal ends at line 73: it is an old copy"
+    ) as caught:
+        start(path)
+    assert "gearing db restore" in caught.value.fix
+    assert verify(path).breaches == ()  # by itself it is whole
+    breaches = verify(path, heads=heads_path(path)).breaches
+    assert {breach.what for breach in breaches} == {"head"}
+    assert "no line n 93" in {breach.found for breach in breaches}
+
+
+def test_a_rewritten_database_is_refused(path):
+    change(path, "DELETE FROM heads")
+    change(path, "UPDATE journal SET hash = replace(hash, 'a', 'b') WHERE n = 20")
+    number_again(path)
+    with pytest.raises(DatabaseError, match="has another history up to line 73"):
+        start(path)
+
+
+def test_a_kill_between_commit_and_append_is_made_good(path):
+    """The file may lag behind the database, by one head or by all of them, and never the other way round."""
+    whole = heads_path(path).read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for kept in (b"".join(lines[:-1]), b"".join(lines[:2]) + lines[2][:50], b""):
+        heads_path(path).write_bytes(kept)
+        start(path)
+        assert heads_path(path).read_bytes() == whole
+
+
+def test_a_missing_heads_file_is_refused_and_can_be_written_anew(path, capsys):
+    heads_path(path).unlink()
+    with pytest.raises(InputError, match=r"the heads file is missing.*gearing journal head .* --out"):
+        start(path)
+    assert main(["journal", "head", str(path), "--out", str(heads_path(path))]) == 0
+    start(path)
+    assert verify(path, heads=heads_path(path)).breaches == ()
+
+
+def test_a_database_that_is_gone_is_not_begun_anew_over_its_heads(path):
+    path.unlink()
+    with pytest.raises(InputError, match="signed heads of one up to line 73"):
+        start(path)
+
+
+def test_heads_of_another_database_are_refused(path, tmp_path):
+    other = anchored(tmp_path / "other.db")
+    shutil.copy(heads_path(other), heads_path(path))
+    with pytest.raises(InputError, match="Name this database's own heads file"):
+        start(path)
+    assert {what for _, _, what in found(path, heads=heads_path(path))} == {"head"}
+
+
+def test_another_incarnation_is_refused(path):
+    change(path, "UPDATE meta SET incarnation = 'zzzzzz'")
+    with pytest.raises(DatabaseError, match="it is incarnation zzzzzz, the last signed head is of abc123"):
+        start(path)
+
+
+def test_records_of_another_key_do_not_lower_what_must_be_there(path, tmp_path):
+    """Somebody who can write into the heads file, but has no key of the desk's, lets nothing old pass."""
+    shutil.copy(path, tmp_path / "old.db")
+    with Store(path) as store:
+        meta, point = store.meta, store.end()
+    further(path)
+    shutil.copy(tmp_path / "old.db", path)
+    stranger = make_key(tmp_path / "stranger.key")
+    shared = {"database": meta.database, "incarnation": meta.incarnation, "n": point.n, "chain": point.chain,
+              "time_ms": 1, "key": stranger.public}  # fmt: skip
+    last = HeadsFile(heads_path(path)).last()
+    left = {"left_n": last.record.n, "left_chain": last.record.chain}
+    for record in (HeadRecord(**shared), RestoreRecord(**shared, **left, by="x", reason="x")):
+        HeadsFile(heads_path(path)).append([signed(record, stranger)])
+        with pytest.raises(DatabaseError, match="line 93, but the journal ends at line 73"):
+            start(path)
+    own = read_key(key_path(path)).public
+    trusted = verify(path, heads=heads_path(path), trusted=[own])
+    assert any(breach.expected == f"one of {own}" for breach in trusted.breaches)
+    forged = HeadRecord(**{**shared, "key": own})
+    HeadsFile(heads_path(path)).append([signed(forged, stranger)])
+    with pytest.raises(InputError, match="the signature of its record of line 73 is not valid"):
+        start(path)
+
+
+# Restoring.
+
+
+def restored(path: Path, tmp_path: Path) -> Path:
+    """A database that lived on after its backup, was lost, and is restored from it."""
+    backup_database(path, tmp_path / "backup.db")
+    further(path)
+    path.unlink()
+    restorer = Restorer("ann", "the disk failed", anchor_of(path).key, HeadsFile(heads_path(path)))
+    restore_database(tmp_path / "backup.db", path, NOW_MS + 1, restorer=restorer)
+    return path
+
+
+def test_only_a_signed_restore_lets_an_older_state_go_on(path, tmp_path):
+    database = read_meta(path).database
+    restored(path, tmp_path)
+    (record,) = [one for one in records(path) if one["format"] == "gearing.restore/1"]
+    assert (record["n"], record["left_n"], record["by"], record["reason"]) == (73, 93, "ann", "the disk failed")
+    assert read_meta(path).database == record["database"] == database
+    assert read_meta(path).incarnation == record["incarnation"]
+    start(path)
+    further(path, 60, 90)  # numbers go on from the backup's
+    with Store(path) as store:
+        assert store.end().n == 103
+        check_heads_file(store, HeadsFile(heads_path(path)), read_key(key_path(path)).public)
+    verdict = verify(path, heads=heads_path(path), trusted=[read_key(key_path(path)).public])
+    assert verdict.breaches == ()
+    assert verdict.anchor.keys == (read_key(key_path(path)).public,)
+    # The backup itself is as old as any other copy.
+    shutil.copy(tmp_path / "backup.db", path)
+    with pytest.raises(DatabaseError, match="the journal ends at line 73"):
+        start(path)
+
+
+def test_a_restore_that_was_taken_out_of_the_heads_file_or_moved_is_found(path, tmp_path):
+    restored(path, tmp_path)
+    further(path, 60, 90)
+    lines = heads_path(path).read_bytes().splitlines(keepends=True)
+    (place,) = [k for k, line in enumerate(lines) if b"gearing.restore/1" in line]
+    for fewer in (lines[:place] + lines[place + 1 :], lines[: place - 1] + lines[place:]):
+        heads_path(path).write_bytes(b"".join(fewer))
+        assert "head" in {what for _, _, what in found(path, heads=heads_path(path))}
+
+
+def test_a_restore_whose_record_cannot_be_written_makes_no_database(path, tmp_path):
+    backup_database(path, tmp_path / "backup.db")
+    path.unlink()
+    file = HeadsFile(tmp_path / "none" / "heads")
+    with pytest.raises(InputError, match="the directory does not exist"):
+        restore_database(tmp_path / "backup.db", path, NOW_MS,
+                         restorer=Restorer("ann", "why", anchor_of(path).key, file))  # fmt: skip
+    assert not path.exists()
+    other = anchored(tmp_path / "other.db")
+    restorer = Restorer("ann", "why", anchor_of(path).key, HeadsFile(heads_path(other)))
+    with pytest.raises(InputError, match="Name the backup's own heads file"):
+        restore_database(tmp_path / "backup.db", path, NOW_MS, restorer=restorer)
+    assert not path.exists()
+
+
+# The command line.
+
+
+def test_the_last_head_is_printed(path, capsys):
+    assert main(["journal", "head", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["schema"], told["record"]["n"]) == ("gearing.journal.head/1", 73)
+    assert told["line"].encode() == heads_path(path).read_bytes().splitlines()[-1]
+    assert main(["journal", "head", str(path)]) == 0
+    assert read_key(key_path(path)).public in capsys.readouterr().out
+    change(path, "UPDATE heads SET signature = replace(signature, 'a', 'b')")
+    assert main(["journal", "head", str(path)]) == 2
+    assert "not valid" in capsys.readouterr().err
+    change(path, "DELETE FROM heads")
+    assert main(["journal", "head", str(path)]) == 2
+    assert "no head was signed yet" in capsys.readouterr().err
+
+
+def test_verify_takes_heads_and_trusted_keys(path, tmp_path, capsys):
+    own, other = read_key(key_path(path)).public, make_key(tmp_path / "b.key").public
+    heads = ["--heads", str(heads_path(path))]
+    assert main(["journal", "verify", str(path), *heads, "--trust", other, "--trust", own]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"Signed up to n 73, 6 heads by {own}." in out
+    assert main(["journal", "verify", str(path), *heads]) == 0
+    assert "compare the key with one that you have" in " ".join(capsys.readouterr().out.split())
+    assert main(["journal", "verify", str(path), "--trust", other]) == 3
+    assert "is signed by key" in " ".join(capsys.readouterr().out.split())
+    assert main(["journal", "verify", str(path), "--trust", "abc"]) == 2
+    assert main(["journal", "verify", str(path), "--heads", "none"]) == 2
+    assert "no such heads file" in capsys.readouterr().err
+
+
+def test_restore_needs_a_reason_and_signs_who_and_why(path, tmp_path, capsys):
+    backup_database(path, tmp_path / "backup.db")
+    path.unlink()
+    command = ["db", "restore", str(tmp_path / "backup.db"), str(path), "--by", "ann"]
+    assert main(command) == 2
+    assert main([*command, "--reason", " "]) == 2
+    assert not path.exists()
+    assert main([*command, "--reason", "a test"]) == 0
+    assert "the signed record of it is in" in " ".join(capsys.readouterr().out.split())
+    assert (records(path)[-1]["by"], records(path)[-1]["reason"]) == ("ann", "a test")
+    connect(path).execute("SELECT 1")
+
+
+# Exports.
+
+
+def test_an_export_carries_the_anchor_and_its_script_follows_it(path):
+    with Store(path) as store:
+        end = store.end()
+    for stream in (None, "token:BTC3L", "book:main"):
+        lines = lines_of(path, stream)
+        report = recompute(lines)
+        assert report.differences == []
+        assert (report.n, report.chain) == end
+        assert (report.signed["n"], report.signed["key"]) == (73, read_key(key_path(path)).public)
+        assert len(lines) == end.n + 1
+        for fewer in (lines[:4] + lines[5:], lines[:20] + lines[21:]):
+            assert {"anchor", "head"} <= set(recompute(fewer).counts)
+        assert recompute(lines[:30] + lines[-1:]).counts["head"] == 1  # lines before the head are missing
+    leaf = lines_of(path, "book:main")[40]
+    changed = [line.replace(leaf[-10:-4], b"000000") if line == leaf else line for line in lines]
+    assert recompute(changed).counts["head"] == 1
+
+
+def test_the_head_of_an_export_stands_after_its_line(path):
+    later = next(k for k in range(60, 80) if not token_commits(happened())[k].navs)
+    commit(path, token_commits(happened())[60:later], token_commits(happened())[later : later + 1])
+    with Store(path) as store:
+        assert store.head().n < store.end().n
+    lines = [json.loads(line) for line in lines_of(path)]
+    (place,) = [k for k, line in enumerate(lines) if "record" in line]
+    assert lines[place]["record"]["n"] == lines[place - 1]["n"]
