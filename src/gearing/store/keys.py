@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gearing.errors import InputError
-from gearing.files import read_bytes, write_error
+from gearing.files import read_bytes
+from gearing.outputs import write_error
 
 # The private key itself, for services whose secrets are not files.
 KEY_VARIABLE = "GEARING_SIGNING_KEY"
