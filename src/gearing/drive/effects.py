@@ -24,7 +24,7 @@ START = Head(0, GENESIS)
 """Where a stream begins."""
 
 # After every thousandth line of a stream its state is kept: a state has some thousand bytes, so that is a few bytes for
-# each line; and where a program steps older events differently, at most so many lines are not stepped again.
+# each line; and where a program steps older events differently, at most that many lines of a stream are not stepped again.
 SNAPSHOT_LINES = 1_000
 
 

@@ -20,7 +20,7 @@ from gearing.core.step import BEHAVIOUR, StepError, step
 from gearing.core.terms import Spec
 from gearing.errors import GearingError
 from gearing.store.breach import NAMED_MAX, Breach, What
-from gearing.store.rebuilt import Navs, Orders
+from gearing.store.projections import Navs, Orders
 from gearing.store.records import (
     BookLine,
     HolderLine,
