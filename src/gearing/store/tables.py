@@ -1,4 +1,4 @@
-"""Checks what a database holds apart from its journals: the form of its tables, what it says of itself, and the inbox."""
+"""Checks what a database holds apart from its journals: the form of its tables, its meta row, and the inbox."""
 
 from __future__ import annotations
 
