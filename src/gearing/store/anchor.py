@@ -97,8 +97,8 @@ def open_anchor(database: Path, heads: Path | None = None, key: Path | None = No
 def check_heads_file(store: Store, file: HeadsFile, key: str) -> int:
     """Checks that a journal contains the last record of its heads file, and returns up to which n the file has heads.
 
-    The last record of the desk's own key counts too: someone who can write to the file but lacks the key cannot lower it
-    by records that another key signed.
+    The last record of the desk's own key counts too: who can write to the file but lacks the key cannot lower it by
+    records that another key signed.
 
     Args:
         store: the database.
