@@ -18,7 +18,7 @@ from gearing.desk.counter import answer
 from gearing.desk.requests import HandOn
 from gearing.drive.effects import SNAPSHOT_LINES, START, Effects
 from gearing.store.database import connect
-from gearing.store.rebuilt import Navs
+from gearing.store.projections import Navs
 from gearing.store.records import Commit, HolderLine, NavRow, PutIn, holder_line_of
 from gearing.store.store import Store, digest_of
 from gearing.store.verify import verify

@@ -5,13 +5,13 @@ from __future__ import annotations
 from proof.guards.guard import Guard
 
 _ANCHOR = "store/anchor.py"
-_ANCHORED = "store/anchored.py"
+_ANCHORED = "store/anchor_check.py"
 _APPEND = "store/append.py"
 _AUDIT = "store/audit.py"
 _BACKUP = "store/backup.py"
 _HEADS = "store/heads.py"
 _KEYS = "store/keys.py"
-_REBUILT = "store/rebuilt.py"
+_REBUILT = "store/projections.py"
 _RECOMPUTE = "store/recompute.py"
 _TABLES = "store/tables.py"
 _TOTALS = "store/totals.py"

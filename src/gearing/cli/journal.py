@@ -13,7 +13,7 @@ from gearing.cli.watching import bar
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
-    from gearing.store.anchored import AnchorCheck
+    from gearing.store.anchor_check import AnchorCheck
     from gearing.store.heads import SignedRecord
     from gearing.store.recompute import Report
     from gearing.store.verify import Verdict
@@ -94,7 +94,7 @@ def head(
 ) -> None:
     """Prints the last signed head: which line it is of, the chain up to it, and the key that signed it.
 
-    Whoever keeps it elsewhere can later prove that this journal contains everything up to that line.
+    Anyone who keeps it elsewhere can later prove whether this journal still contains everything up to that line.
     """
     from gearing.files import writing
     from gearing.store.heads import signed_row

@@ -5,8 +5,8 @@ A shard is everything that one writer appends to; a SQLite database has one. Lin
     leaf = SHA-256(stream, line feed, seq in decimal, line feed, hash of the line)
 
 and the chain up to it is SHA-256(chain up to line n - 1, leaf), both as 64 lower-case hex digits in ASCII; before the
-first line it is `GENESIS`. The texts are unambiguous: a hash has 64 digits, and a seq holds no line feed. So whoever
-knows n and its chain knows every line up to n, and a leaf stands in for a line that is not shown.
+first line it is `GENESIS`. The texts are unambiguous: a hash has 64 digits, and a seq holds no line feed. So n and
+its chain fix every line up to n, and a leaf replaces a line that is not shown.
 """
 
 from __future__ import annotations

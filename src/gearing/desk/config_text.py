@@ -26,8 +26,8 @@ speed = 600                     # market seconds per second; 1 is real time
 # reserve = 100000              # paid in for tokens that were wiped out, all together at most
 # metrics_port = 9464           # for Prometheus: http://127.0.0.1:9464/metrics
 # log = "desk.jsonl"            # every happening as a JSON line
-# heads = "/other/disk/desk.heads"   # signed heads of the journal are appended here; by default beside the database
-# signing_key = "desk.key"      # the private key that signs them, mode 0600; by default made beside the database
+# heads = "/other/disk/desk.heads"   # signed heads of the journal are appended here; by default next to the database
+# signing_key = "desk.key"      # the private key that signs them, mode 0600; by default made next to the database
 
 [feed]
 kind = "replay"

@@ -116,7 +116,7 @@ class Planned(NamedTuple):
 
     @property
     def heads_file(self) -> Path | None:
-        """The heads file that was named; None: the one beside the database."""
+        """The heads file that was named; None: the one next to the database."""
         return self.base / self.config.heads if self.config.heads else None
 
     @property

@@ -23,8 +23,8 @@ class Head(NamedTuple):
 START = Head(0, GENESIS)
 """Where a stream begins."""
 
-# After every thousandth line of a stream its state is kept: a state has some thousand bytes, so that is a few bytes for
-# each line; and where a program steps older events differently, at most so many lines are not stepped again.
+# After every thousandth line of a stream its state is kept. A state has some thousand bytes, so that is a few bytes for
+# each line; and where a program steps older events differently, at most a thousand lines of a stream are not stepped.
 SNAPSHOT_LINES = 1_000
 
 

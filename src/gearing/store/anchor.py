@@ -75,8 +75,8 @@ def open_anchor(database: Path, heads: Path | None = None, key: Path | None = No
 
     Args:
         database: the file; it may not exist yet.
-        heads: the heads file; None: the one beside the database.
-        key: the file of the private key; None: the environment's, or the one beside the database.
+        heads: the heads file; None: the one next to the database.
+        key: the file of the private key; None: the environment's, or the one next to the database.
 
     Raises:
         InputError: the journal does not contain the last head, the heads file is missing, or the key cannot be used.
@@ -97,8 +97,8 @@ def open_anchor(database: Path, heads: Path | None = None, key: Path | None = No
 def check_heads_file(store: Store, file: HeadsFile, key: str) -> int:
     """Checks that a journal contains the last record of its heads file, and returns up to which n the file has heads.
 
-    The last record of the desk's own key counts too: whoever can only write to the file cannot lower it by records that
-    another key signed.
+    The last record of the desk's own key counts too: who can write to the file but lacks the key cannot lower it by
+    records that another key signed.
 
     Args:
         store: the database.

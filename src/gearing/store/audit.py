@@ -21,7 +21,7 @@ from gearing.core.step_result import StepError
 from gearing.core.terms import Spec
 from gearing.errors import GearingError
 from gearing.store.breach import NAMED_MAX, Breach, What
-from gearing.store.rebuilt import Navs, Orders
+from gearing.store.projections import Navs, Orders
 from gearing.store.records import (
     BookLine,
     HolderLine,

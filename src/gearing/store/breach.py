@@ -8,7 +8,7 @@ What = Literal["file", "sequence", "chain", "line", "double entry", "balances", 
                "snapshot", "nav", "rebalance", "supply", "outbox", "behaviour", "anchor", "head", "schema", "meta",
                "inbox", "streams", "transfer", "money"]  # fmt: skip
 
-# So many breaches of a stream are named; the rest are counted.
+# Breaches of a stream that are named; the rest are counted.
 NAMED_MAX = 100
 
 

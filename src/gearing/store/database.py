@@ -139,7 +139,7 @@ def read_meta(path: str | Path) -> Meta:
             raise _unusable(path, error) from error
     if row is None:
         raise DatabaseError("the database was not finished.", where=str(path), fix="Remove it, and make it again.")
-    # An older schema has fewer columns; the secret is told to nobody.
+    # An older schema has fewer columns; the secret is never part of it.
     return Meta(**{name: value for name, value in zip(names, row, strict=True) if name in Meta.__struct_fields__})
 
 

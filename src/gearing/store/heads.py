@@ -103,12 +103,12 @@ class SignedRecord(NamedTuple):
 
     @property
     def line(self) -> bytes:
-        """How it stands in a heads file and in an export, with its line feed."""
+        """Its line in a heads file and in an export, with the line feed."""
         return b'{"record":%b,"signature":"%b"}\n' % (self.body, self.signature.encode())
 
     @property
     def row(self) -> HeadRow:
-        """How a database keeps it."""
+        """Its row in the table of heads."""
         return HeadRow(self.record.n, self.record.time_ms, self.body, self.signature)
 
 

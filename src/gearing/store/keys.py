@@ -63,18 +63,18 @@ def make_key(path: Path) -> SigningKey:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     # A name of its own first, so that a kill leaves no half a key under the real one.
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(pem)
             file.flush()
             os.fsync(file.fileno())
-        os.link(beside, path)
+        os.link(part, path)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
-        beside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     return SigningKey(private)
 
 
@@ -92,12 +92,12 @@ def read_key(path: Path) -> SigningKey:
     return _private_key(data.decode("ascii", "replace"), str(path))
 
 
-def signing_key(chosen: Path | None, beside: Path) -> SigningKey:
-    """Returns the key that heads are signed with: of a chosen file, of the environment, or of the file beside.
+def signing_key(chosen: Path | None, default: Path) -> SigningKey:
+    """Returns the key that heads are signed with: of a chosen file, of the environment, or of the default file.
 
     Args:
         chosen: a file that a person named; it must exist.
-        beside: the file that is used, and made if it is missing, when nothing was named.
+        default: the file that is used, and made if it is missing, when nothing was named.
 
     Raises:
         InputError: the key cannot be read, or not be made.
@@ -107,7 +107,7 @@ def signing_key(chosen: Path | None, beside: Path) -> SigningKey:
     given = os.environ.get(KEY_VARIABLE)
     if given:
         return _private_key(given, KEY_VARIABLE)
-    return read_key(beside) if beside.exists() else make_key(beside)
+    return read_key(default) if default.exists() else make_key(default)
 
 
 def public_key(text: str) -> str:

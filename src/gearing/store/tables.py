@@ -1,4 +1,4 @@
-"""Checks what a database holds beside its journals: the form of its tables, what it says of itself, and the inbox."""
+"""Checks what a database holds apart from its journals: the form of its tables, its meta row, and the inbox."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def form_breaches(connection: sa.Connection) -> Iterator[Breach]:
 
 
 def type_breaches(connection: sa.Connection) -> Iterator[Breach]:
-    """Yields values of another type than their column's: SQLite keeps whatever it is given."""
+    """Yields values of another type than their column's: SQLite does not enforce them."""
     for table in schema.tables.sorted_tables:
         kinds = {
             column.name: [_KINDS[type(column.type)], *(["null"] if column.nullable else [])] for column in table.columns

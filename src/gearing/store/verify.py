@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from gearing.core.anchor import START
 from gearing.store import schema
-from gearing.store.anchored import AnchorCheck, check_anchor
+from gearing.store.anchor_check import AnchorCheck, check_anchor
 from gearing.store.audit import Audit
 from gearing.store.breach import Breach
 from gearing.store.errors import DamagedError

@@ -39,7 +39,7 @@ class AnchorCheck(NamedTuple):
     unnamed: int = 0
 
 
-class _Fixed(NamedTuple):
+class _ChainClaim(NamedTuple):
     """A place where somebody says what the chain is: the table or the file, and its line there."""
 
     chain: str
@@ -61,7 +61,7 @@ def check_anchor(
     Raises:
         InputError: the heads file cannot be read.
     """
-    found, fixed = _Found(meta, trusted), dict[int, list[_Fixed]]()
+    found, fixed = _Findings(meta, trusted), dict[int, list[_ChainClaim]]()
     signed = None
     bodies = dict[int, bytes]()
     for row in connection.execute(sa.select(schema.heads).order_by(schema.heads.c.n)):
@@ -70,7 +70,7 @@ def check_anchor(
             if heads is not None:
                 bodies[row.n] = row.body
             if head.n <= end_n:
-                fixed.setdefault(head.n, []).append(_Fixed(head.chain, "the table heads"))
+                fixed.setdefault(head.n, []).append(_ChainClaim(head.chain, "the table heads"))
                 signed = head
     newest = connection.execute(sa.select(sa.func.max(schema.journal.c.n))).scalar() or 0
     beyond = connection.execute(sa.select(sa.func.max(schema.heads.c.n))).scalar() or 0
@@ -86,7 +86,7 @@ def check_anchor(
     return AnchorCheck(end, found.checked, signed, tuple(sorted(found.keys)), tuple(found.breaches), found.unnamed)
 
 
-class _Found:
+class _Findings:
     """Gathers what does not hold, and checks signed records."""
 
     def __init__(self, meta: Meta, trusted: frozenset[str]) -> None:
@@ -125,7 +125,7 @@ class _Found:
             return None
         return head.record
 
-    def take_file(self, file: HeadsFile, bodies: dict[int, bytes]) -> Iterator[tuple[int, _Fixed]]:
+    def take_file(self, file: HeadsFile, bodies: dict[int, bytes]) -> Iterator[tuple[int, _ChainClaim]]:
         """Checks a heads file; yields what it says the chain is, of every head that no restore gave up."""
         records = list(file.records())
         self._check_restores(records)
@@ -137,7 +137,7 @@ class _Found:
             if known != one.body:
                 self._check_signature(one, where)
             if record.n <= limit:
-                yield record.n, _Fixed(record.chain, where)
+                yield record.n, _ChainClaim(record.chain, where)
                 if isinstance(record, HeadRecord) and known is None:
                     self.breach("head", f"no row n {record.n} in the table heads", f"the signed head of {where}")
             if isinstance(record, RestoreRecord):
@@ -165,8 +165,8 @@ class _Found:
             self.breach("head", f"{where} is of database {record.database}", self._meta.database)
 
 
-def _follow(connection: sa.Connection, end_n: int, fixed: dict[int, list[_Fixed]], found: _Found) -> ChainPoint:
-    """Follows number and chain from line to line; what follows is held against the chain that stands."""
+def _follow(connection: sa.Connection, end_n: int, fixed: dict[int, list[_ChainClaim]], found: _Findings) -> ChainPoint:
+    """Follows number and chain from line to line; each line is compared with the chain as stored at the line before."""
     c = schema.journal.c
     wanted = sa.select(c.n, c.stream, c.seq, c.hash, c.chain).where(c.n <= end_n).order_by(c.n)
     n, chain = START
