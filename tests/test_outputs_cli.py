@@ -39,6 +39,7 @@ WRITERS: dict[str, tuple[tuple[str, ...], str]] = {
     "market make --out": (("market", "make", "--days", "2", "--interval", "1h", "--out", "OUT"), ".csv"),
     "market fetch --out": (("market", "fetch", "binance", "BTC/USDT:USDT", "--since", "2024", "--out", "OUT"),
                            ".parquet"),
+    "journal head --out": (("journal", "head", "desk", "--out", "OUT"), ".jsonl"),
     "journal export --out": (("journal", "export", "desk", "--out", "OUT"), ".jsonl"),
     "export nav --out": (("export", "nav", *EXPORT), ".csv"),
     "export trial-balance --out": (("export", "trial-balance", *EXPORT), ".csv"),
@@ -47,8 +48,10 @@ WRITERS: dict[str, tuple[tuple[str, ...], str]] = {
     "export lots --out": (("export", "lots", *EXPORT), ".csv"),
     "db init DB": (("db", "init", "OUT"), ""),
     "db backup TO": (("db", "backup", "desk", "OUT"), ""),
-    "db restore DB": (("db", "restore", "desk", "OUT"), ""),
+    "db restore DB": (("db", "restore", "desk", "OUT", "--reason", "a test"), ""),
+    "db restore --heads": (("db", "restore", "desk", "new", "--reason", "a test", "--heads", "OUT"), ".jsonl"),
     "up --log": (("up", "--db", "desk", "--log", "OUT"), ".jsonl"),
+    "up --heads": (("up", "--db", "desk", "--heads", "OUT"), ".jsonl"),
 }  # fmt: skip
 # Options and arguments that name a file to read, or a database that must exist; the value of --db of `up` is made if
 # it does not, see test_desk_files.
@@ -59,10 +62,12 @@ READERS = {
     "sweep --prices", "sweep --funding", "sweep --dividends", "sweep --underlying-prices", "sweep TOKEN.toml",
     "token check --prices", "token check FILE", "desk check FILE", "change FILE", "market check FILE",
     "market tiers FILE", "journal verify DB", "journal export DB", "journal recompute FILE", "export check FILE",
-    "db upgrade DB", "db backup DB", "db restore BACKUP", "up --config", "up --db",
+    "db upgrade DB", "db backup DB", "db restore BACKUP", "up --config", "up --db", "up --signing-key",
+    "db restore --signing-key", "journal head DB", "journal verify --heads",
 }  # fmt: skip
 READS_A_TABLE = [name for name, (words, _) in WRITERS.items() if "--prices" in words]
-HAS_NO_FORCE = {"market fetch --out", "db init DB", "db backup TO", "db restore DB", "up --log"}
+HAS_NO_FORCE = {"market fetch --out", "db init DB", "db backup TO", "db restore DB", "up --log", "up --heads",
+                "db restore --heads"}  # fmt: skip
 COMMAND = get_command(app)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 
@@ -195,7 +200,8 @@ def test_a_file_of_another_kind_is_kept(name, place):
             refused_path.unlink()
 
 
-@pytest.mark.parametrize("name", [name for name in WRITERS if name not in HAS_NO_FORCE])
+# Of a desk that has signed no head, `journal head` writes none.
+@pytest.mark.parametrize("name", [name for name in WRITERS if name not in {*HAS_NO_FORCE, "journal head --out"}])
 def test_force_overwrites_another_kind_and_a_second_run_its_own(name, place, capsys):
     ending = WRITERS[name][1]
     out = place / f"named{ending}"
@@ -236,7 +242,7 @@ def test_devices_and_standard_output_are_written_to(place, capfdbinary):
         assert run(name, "/dev/null") == 0, name
     capfdbinary.readouterr()
     assert run("journal export --out", "/dev/stdout") == 0
-    assert capfdbinary.readouterr().out.startswith(b'{"hash":')
+    assert capfdbinary.readouterr().out.startswith(b'{"n":1,"hash":')
 
 
 @pytest.mark.parametrize("target", ["desk", "desk-paper.db", "desk-lock"])

@@ -7,8 +7,8 @@ import json
 import re
 from typing import Any, Literal
 
-Kind = Literal["database", "parquet", "feather", "html", "json", "journal", "log", "csv", "toml"]
-"""What a command writes: `journal` and `log` are JSON lines, of an exported journal and of a desk's log."""
+Kind = Literal["database", "parquet", "feather", "html", "json", "journal", "log", "heads", "csv", "toml"]
+"""What a command writes: `journal`, `log` and `heads` are JSON lines: an export, a desk's log, and signed heads."""
 
 KINDS_BY_ENDING: dict[str, Kind] = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".feather": "feather", ".arrow": "feather",
@@ -20,7 +20,8 @@ HEAD_BYTES = 65_536
 
 NAMES: dict[str, str] = {
     "empty": "nothing", "database": "a database", "parquet": "a Parquet table", "feather": "a Feather table",
-    "html": "an HTML page", "json": "JSON", "journal": "an exported journal", "log": "a desk's log", "csv": "CSV",
+    "html": "an HTML page", "json": "JSON", "journal": "an exported journal", "log": "a desk's log",
+    "heads": "signed heads", "csv": "CSV",
     "toml": "TOML", "lines": "JSON lines", "text": "other text", "binary": "other binary data",
 }  # fmt: skip
 
@@ -63,7 +64,7 @@ def _kinds_of_json(text: str) -> tuple[str, ...]:
     if kind:
         return (kind,) if rest.strip() else (kind, "json")
     # A line of a journal may be longer than the head; the first line of a log may have been cut short by a kill.
-    if first.startswith('{"hash":"'):
+    if first.startswith(('{"hash":"', '{"n":')):
         return ("journal",)
     return ("log",) if any(_kind_of_line(line) == "log" for line in rest.splitlines()) else ("json",)
 
@@ -73,8 +74,10 @@ def _kind_of_line(line: str) -> str:
     record = _parsed(line) if line.startswith("{") else None
     if not isinstance(record, dict):
         return ""
-    if {"hash", "prev", "body"} <= record.keys():
+    if {"hash", "prev", "body"} <= record.keys() or record.keys() == {"n", "leaf"}:
         return "journal"
+    if record.keys() == {"record", "signature"}:
+        return "heads"
     return "log" if {"event", "timestamp"} <= record.keys() else "lines"
 
 

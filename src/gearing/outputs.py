@@ -283,7 +283,7 @@ def _check_protected(where: str, location: Location, kept: list[tuple[ProtectedF
 
 
 def _check_content(output: Output, location: Location, *, force: bool, hint: str) -> None:
-    if is_database(output.path):
+    if is_database(output.path) and not _is_lost_heads_file(output, location):
         raise _database_error(output)
     if location.file is None or force:
         return
@@ -296,6 +296,11 @@ def _check_content(output: Output, location: Location, *, force: bool, hint: str
     if kinds != ("empty",) and output.kind not in kinds:
         raise InputError(f"the file exists and holds {NAMES[kinds[0]]}, not {NAMES[output.kind]}.",
                          where=output.where, fix=fix)  # fmt: skip
+
+
+def _is_lost_heads_file(output: Output, location: Location) -> bool:
+    """Returns whether a database's heads file is written that does not exist any more."""
+    return output.kind == "heads" and location.file is None and output.path.name.lower().endswith(".heads")
 
 
 def _database_error(output: Output) -> InputError:

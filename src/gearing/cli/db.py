@@ -85,13 +85,17 @@ def restore(
     A signed record of it is appended to the heads file. Only after that does a desk accept a journal that lacks lines
     of which heads were signed.
     """
+    from gearing.outputs import Output, check_outputs, database_files
     from gearing.store.anchor import heads_path, key_path
-    from gearing.store.backup import Restorer, restore_database
+    from gearing.store.backup import Restorer, check_target, restore_database
     from gearing.store.heads import HeadsFile
     from gearing.store.keys import signing_key as key_of
 
-    person = named(by, reason)
-    file = HeadsFile(heads or heads_path(db))
+    person, kept = named(by, reason), heads or heads_path(db)
+    own = () if heads is None else (*database_files(backup), *database_files(db))
+    check_outputs([Output(option="--heads", path=kept, kind="heads")], own, hint="")
+    check_target(db, backup)  # before a signing key is made next to it
+    file = HeadsFile(kept)
     restorer = Restorer(person, reason, key_of(signing_key, key_path(db)), file)
     with bar("verifying the backup") as progress:
         made = restore_database(backup, db, _now_ms(), progress, restorer)

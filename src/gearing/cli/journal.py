@@ -90,6 +90,7 @@ def head(
             help="Write every signed head of the database to this file, as a heads file.", show_default="none"
         ),
     ] = None,
+    force: ForceOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Prints the last signed head: which line it is of, the chain up to it, and the key that signed it.
@@ -97,9 +98,13 @@ def head(
     Anyone who keeps it elsewhere can later prove whether this journal still contains everything up to that line.
     """
     from gearing.files import writing
+    from gearing.outputs import Output, check_outputs, database_files
     from gearing.store.heads import signed_row
     from gearing.store.store import Store
 
+    outputs = [] if out is None else [Output(option="--out", path=out, kind="heads", replaces=False)]
+    # A heads file that was lost may be written again; one that exists may know of more than the database.
+    check_outputs(outputs, [one for one in database_files(db) if one.path.suffix != ".heads"], force=force)
     with Store(db) as store:
         row = store.head()
         if row is None:
@@ -107,7 +112,7 @@ def head(
                              fix="A desk signs one with each minute NAV: gearing up")  # fmt: skip
         last = signed_row(row)
         if out is not None:
-            with writing(out) as file:
+            with writing(out, "heads", force=force) as file:
                 for one in store.heads_since(0):
                     file.write(signed_row(one).line)
     if not last.is_signed:

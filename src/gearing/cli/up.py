@@ -66,7 +66,7 @@ def up(
 
     written = log or plan.log_file
     named = heads or plan.heads_file, signing_key or plan.key_file
-    check_desk_files(plan, config=config, log=written)
+    check_desk_files(plan, config=config, log=written, heads=named[0], key=named[1])
     asyncio.run(_serve(plan, written, named, plain=no_console or not sys.stdout.isatty()))
 
 

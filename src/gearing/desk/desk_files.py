@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gearing.desk.planned import Planned
 from gearing.errors import Problem, SpecError
-from gearing.filekind import NAMES
+from gearing.filekind import NAMES, Kind
 from gearing.outputs import (
     SIDE_SUFFIXES,
     Location,
@@ -33,13 +33,18 @@ class _DeskFile(NamedTuple):
     path: Path
 
 
-def check_desk_files(plan: Planned, *, config: Path | None = None, log: Path | None = None) -> None:
+def check_desk_files(
+    plan: Planned, *, config: Path | None = None, log: Path | None = None, heads: Path | None = None,
+    key: Path | None = None,
+) -> None:  # fmt: skip
     """Refuses a desk two of whose files are one, before anything is written.
 
     Args:
         plan: the desk.
         config: the desk's own file.
         log: its log; None: it writes none.
+        heads: where its signed heads go; None: next to the database.
+        key: what they are signed with; None: the one next to the database.
 
     Raises:
         SpecError: two files are one, the database has the name of a side file or is something else, or its paper
@@ -49,13 +54,20 @@ def check_desk_files(plan: Planned, *, config: Path | None = None, log: Path | N
     """
     files = list(_files_of(plan, config))
     protected = [ProtectedFile(path=file.path, role=file.role) for file in files]
-    place = "log" if log == plan.log_file else "--log"
-    if log is not None:
-        files.append(_DeskFile(place, "the log", log))
+    outputs = []
+    named: tuple[tuple[Path | None, Kind, str, Path | None], ...] = (
+        (log, "log", "the log", plan.log_file), (heads, "heads", "the heads file", plan.heads_file),
+    )  # fmt: skip
+    for path, name, role, configured in named:
+        if path is not None:
+            place = name if path == configured else f"--{name}"
+            files.append(_DeskFile(place, role, path))
+            outputs.append(Output(option=place, path=path, kind=name))
+    if key is not None:
+        files.append(_DeskFile("signing_key" if key == plan.key_file else "--signing-key", "the signing key", key))
     problems = [*_database_problems(plan), *_shared(files)]
     if problems:
         raise SpecError(problems)
-    outputs = [] if log is None else [Output(option=place, path=log, kind="log")]
     check_outputs(outputs, protected, hint="")
 
 

@@ -61,14 +61,12 @@ class Effects:
 
     def extend(self, later: Effects) -> None:
         """Adds what came of work that followed."""
-        self.lines += later.lines
-        self.states.update(later.states)
-        self.navs += later.navs
-        self.rebalances.update(later.rebalances)
-        self.placed += later.placed
-        self.closed += later.closed
-        self.fetches += later.fetches
-        self.alarms += later.alarms
+        for name in self.__slots__:
+            mine, more = getattr(self, name), getattr(later, name)
+            if isinstance(mine, dict):
+                mine.update(more)
+            else:
+                mine += more
 
     def append(self, stream: str, before: Head, time_ms: int, line: msgspec.Struct, state: bytes) -> Head:
         """Adds a line and the body of the state after it; returns the stream's new head."""

@@ -85,7 +85,7 @@ def _rows(cut: Cut, token: str) -> list[tuple[object, ...]]:
         line, kind, equity, marks = found[place]
         adjusted = round(line.nav * factor)  # half to even
         rows.append((line.time_ms, token, kind, known.settlement, line.nav, adjusted, line.units, equity, marks,
-                     "yes" if line.event.provisional else ""))  # fmt: skip
+                     "yes" if line.event.provisional else "no"))  # fmt: skip
         factor *= mergers.get(place, Fraction(1))
     return rows[::-1]
 

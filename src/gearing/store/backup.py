@@ -47,7 +47,7 @@ def backup_database(path: str | Path, target: str | Path, progress: Progress | N
         DatabaseError: a file exists there, or the copy does not hold.
     """
     opened(path)
-    _check_target(target, path)
+    check_target(target, path)
     with _beside(target) as part:
         _copy(path, part)
         return _sound(part, path, progress)
@@ -91,7 +91,7 @@ def restore_database(
         InputError: the record cannot be written into the heads file.
     """
     former = opened(backup)
-    _check_target(target, backup)
+    check_target(target, backup)
     _sound(backup, backup, progress)
     with _beside(target) as part:
         _copy(backup, part)
@@ -148,7 +148,7 @@ def _copy(path: str | Path, part: Path) -> None:
         raise DatabaseError(f"it cannot be copied: {error}.", where=str(path)) from error
 
 
-def _check_target(target: str | Path, source: str | Path) -> None:
+def check_target(target: str | Path, source: str | Path) -> None:
     """Refuses a target before the source is read: nothing is overwritten.
 
     Raises:
