@@ -31,7 +31,7 @@ def older_database(path: Path, schema: int, commits: Iterable[Commit] = ()) -> P
         raw.execute("BEGIN")
         for commit in commits:
             raw.executemany("INSERT INTO journal (stream, seq, time_ms, body, hash) VALUES (?, ?, ?, ?, ?)",
-                            commit.lines)  # fmt: skip
+                            [line[:5] for line in commit.lines])  # fmt: skip
             raw.executemany("INSERT OR REPLACE INTO states (stream, seq, hash, body) VALUES (?, ?, ?, ?)",
                             commit.states)  # fmt: skip
         raw.execute("COMMIT")

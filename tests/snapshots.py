@@ -41,5 +41,5 @@ def snapshot(driver):
         "netting": dict(driver.netting),
         "orders": dict(driver.tally.orders),
         "barriers": barriers_of(driver),
-        "effects": {name: list(getattr(effects, name)) for name in effects.__slots__},
+        "effects": {name: list(getattr(effects, name)) for name in effects.__slots__ if name != "cause"},
     }

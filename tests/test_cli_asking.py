@@ -80,7 +80,7 @@ def test_a_quote_says_how_it_is_taken(kept, capsys):
     wanted = AskQuote(holder="h1", token="T", side="subscribe", amount=100 * MINOR)
     asked = kept.store.ask("holder:h1", "k", encode(wanted))
     given = msgspec.json.encode({"done": True, "words": "h1.q7: terms.", "time_ms": 1, "status": "open", "id": "h1.q7"})
-    kept.store.commit([commit_of(None, (), (Answer(asked.number, given),))])
+    kept.store.commit([commit_of(None, (), (Answer(asked.number, given, 0),))])
     assert typed(kept, ["quote", "h1", "T", "subscribe", "100", "--key", "k"]) == 0
     out = capsys.readouterr()
     assert out.out == "h1.q7: terms.\n"
@@ -91,7 +91,7 @@ def test_a_refusal_is_told_as_one(kept, capsys):
     busy(kept)
     asked = kept.store.ask("holder:h1", "k", encode(Deal(holder="h1", token="T", side="subscribe", amount=MINOR)))
     refused = msgspec.json.encode({"done": False, "words": "T is halted", "time_ms": 1, "status": "halted"})
-    kept.store.commit([commit_of(None, (), (Answer(asked.number, refused),))])
+    kept.store.commit([commit_of(None, (), (Answer(asked.number, refused, 0),))])
     assert typed(kept, ["subscribe", "h1", "T", "1", "--key", "k"]) == 2
     out = capsys.readouterr()
     assert (out.out, out.err) == ("", "error: the desk refused: T is halted.\n")

@@ -17,16 +17,13 @@ from gearing.desk.desk import prepare
 from gearing.desk.engine import Engine
 from gearing.desk.keeper import commit_of
 from gearing.desk.planned import planned
-from gearing.desk.references import counted_once, principal_of
-from gearing.desk.requests import Answered, Pay, encode
 from gearing.desk.watchdog import Watchdog
 from gearing.drive.breakers import BreakerLimits
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.drive.outbox import Outbox
-from gearing.errors import InputError
 from gearing.store.database import init_database
-from gearing.store.records import Answer, Commit, Nav, RebalanceRow
+from gearing.store.records import Commit, Nav, RebalanceRow
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.venues.paper.engine import Engine as PaperEngine
@@ -94,29 +91,6 @@ def test_a_breaker_counts_from_the_last_resume_over_a_restart(tmp_path):
 
         dog = Watchdog(asyncio.run(made()), store, BreakerLimits(nav_drop=0.3), now_ms + 3 * MINUTE_MS)
         assert not dog._breakers["BTC3L"]._peaks
-
-
-def test_a_reference_counts_once_whoever_books_it_and_is_not_used_up_by_a_refusal(tmp_path):
-    init_database(tmp_path / "desk.db", "demo", 1)
-    out = Pay(holder="h1", asset="USDT", amount=-5, reference="W1", by="ann")
-    with Store(tmp_path / "desk.db") as store:
-
-        def asked(wanted, *, done):
-            found = counted_once(store, wanted)
-            number = store.ask(principal_of(wanted), found.key, encode(found.wanted)).number
-            answer = Answered(done=done, words="", time_ms=1)
-            store.commit([Commit(answers=(Answer(number, encode(answer)),))])
-            return found.key
-
-        assert asked(out, done=False) == "pay:W1"
-        assert asked(out, done=False) == "pay.2:W1"
-        again = Pay(holder="h1", asset="USDT", amount=-7, reference="W1", by="ann")
-        assert asked(again, done=True) == "pay.3:W1"
-        by_bob = Pay(holder="h1", asset="USDT", amount=-7, reference="W1", by="bob")
-        assert counted_once(store, by_bob) == (again, "pay.3:W1")
-        with pytest.raises(InputError, match=r"for something else: debited 0\.00000007 USDT, by ann"):
-            counted_once(store, out)
-        assert counted_once(store, Pay(holder="h2", asset="USDT", amount=1, reference="W1", by="ann")).key == "pay:W1"
 
 
 @pytest.mark.parametrize("hedges", [0, 1, 99, 100, 101, 350])

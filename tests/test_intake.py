@@ -99,7 +99,7 @@ def test_an_answer_that_came_before_it_was_expected_is_told_all_the_same(store):
 
         def then_answered(questions):
             known = asked(questions)
-            store.commit([Commit(answers=(Answer(number, encode(Answered(done=True, words="done", time_ms=0))),))])
+            store.commit([Commit(answers=(Answer(number, encode(Answered(done=True, words="done", time_ms=0)), 0),))])
             return known
 
         store.asked = then_answered

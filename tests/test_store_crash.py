@@ -32,7 +32,7 @@ CHILD = textwrap.dedent(
     with Store(path, "demo") as store, Writer(store, group_max=8) as writer:
         for commit in token_commits(happened(days=60))[start:]:
             line = commit.lines[0]
-            row = PutIn("ann", f"k{line.seq}", digest_of(b"x"), b"x", b"{}")
+            row = PutIn("ann", f"k{line.seq}", digest_of(b"x"), b"x", b"{}", 0)
             commit = msgspec.structs.replace(commit, put_in=(row,))
             writer.submit(commit, lambda error, seq=line.seq: error or print(seq, flush=True))
     """

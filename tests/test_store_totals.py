@@ -343,7 +343,7 @@ def test_a_restored_database_may_have_books_of_another_incarnation(path):
 def test_a_row_of_the_inbox_that_does_not_fit_is_found(path, text):
     with Store(path, "demo") as store:
         store.ask("ann", "k1", b"waits")
-        store.commit([Commit(put_in=(PutIn("ann", "k2", digest_of(b"b"), b"b", b"{}"),))])
+        store.commit([Commit(put_in=(PutIn("ann", "k2", digest_of(b"b"), b"b", b"{}", 0),))])
     assert verify(path).breaches == ()
     change(path, text)
     assert whats(path) == {"inbox"}

@@ -105,7 +105,14 @@ class Asking(NamedTuple):
             note(f"request {asked.number}: {why} The request is kept, and carried out once a desk takes it. To ask "
                  f"again: {command_line(self.context, key=key, yes=True, **instead)}")  # fmt: skip
             raise typer.Exit(NO_ANSWER)
-        answered = answered_of(body)
+        return self.show(answered_of(body), payload)
+
+    def show(self, answered: Answered, payload: Mapping[str, object]) -> Answered:
+        """Shows an answer.
+
+        Raises:
+            InputError: the desk refused.
+        """
         emit({**payload, "answer": answered}, "gearing.operate/1", self.as_json,
              lambda: say(answered.words) if answered.done else None)  # fmt: skip
         if not answered.done:

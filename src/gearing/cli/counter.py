@@ -24,6 +24,7 @@ from gearing.errors import InputError
 if TYPE_CHECKING:
     from gearing.core.dealing import Side
     from gearing.desk.requests import Answered, Wanted
+    from gearing.store.store import Store
 
 HolderArgument = Annotated[str, typer.Argument(metavar="HOLDER", help="Its opaque id.", show_default=False)]
 MoneyArgument = Annotated[str, typer.Argument(metavar="AMOUNT", help="Of money.", show_default=False)]
@@ -209,18 +210,47 @@ def _ask(
 ) -> Answered:
     """Shows what a request does, asks, puts it into the inbox, and waits for the answer; a reference counts once."""
     from gearing.desk.lock import is_running
-    from gearing.desk.references import counted_once
-    from gearing.desk.requests import HandOn, Pay
     from gearing.store.store import Store
 
     with Store(asking.db) as store:
         running = is_running(asking.db)
-        if isinstance(wanted, (HandOn, Pay)):
-            wanted, key = counted_once(store, wanted)
-            asking = asking._replace(key=key)
+        asking = asking._replace(key=asking.key or _key(store, f"holder:{holder}", wanted))
+        before = _booked(store, wanted)
+        if before is not None:
+            return asking.show(before, {"holder": holder, **details})
         asking.confirm(effect, running=running)
         return asking.request(store, wanted, f"holder:{holder}", {"holder": holder, **details}, running=running,
                               **instead)  # fmt: skip
+
+
+def _key(store: Store, principal: str, wanted: Wanted) -> str | None:
+    """Returns the key of a payment or transfer: the same command is one request until it is rejected; None: any."""
+    import hashlib
+    from itertools import count
+
+    from gearing.desk.requests import HandOn, Pay, answered_of, encode
+
+    if not isinstance(wanted, (Pay, HandOn)):
+        return None
+    digest = hashlib.sha256(encode(wanted)).hexdigest()[:32]
+    for attempt in count(1):
+        kept = store.kept(principal, f"{digest}.{attempt}")
+        if kept is None or kept.answer is None or answered_of(kept.answer).done:
+            return f"{digest}.{attempt}"
+    raise AssertionError("unreachable")
+
+
+def _booked(store: Store, wanted: Wanted) -> Answered | None:
+    """Returns the answer to a payment or transfer whose reference the journal has already; None: it is new."""
+    from msgspec import UNSET
+
+    from gearing.desk.causes import cause_of, replayed
+
+    cause = cause_of("", "", wanted)
+    if cause.reference is UNSET:
+        return None
+    line = store.caused([cause.reference]).get(cause.reference)
+    return None if line is None else replayed(line, cause, "reference", line.time_ms)
 
 
 def _said(reference: str) -> str:

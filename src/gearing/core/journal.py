@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from gearing.core.events import TokenEvent
 from gearing.core.ledger import Entry
@@ -17,6 +18,20 @@ from gearing.core.state import TokenState
 GENESIS = "0" * 64
 
 _encoder = msgspec.json.Encoder(order="deterministic")
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """The command that a line comes from; the first line that it causes carries it.
+
+    Args:
+        key: SHA-256 of the sender and the sender's key, 64 hex digits.
+        body: SHA-256 of what was asked.
+        reference: SHA-256 of holder, kind and the payer's reference, where there is one; it counts once for ever.
+    """
+
+    key: str
+    body: str
+    reference: str | UnsetType = UNSET
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +47,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         nav: after the event, minor units per whole unit.
         units: outstanding after it, in 1e-8 of a unit.
         state: hash of the state after it.
+        cause: the command that it is the first line of; unset: it comes from none, or is not the first.
     """
 
     stream: str
@@ -43,6 +59,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     nav: int
     units: int
     state: str
+    cause: Cause | UnsetType = UNSET
 
 
 def body_of(line: msgspec.Struct) -> bytes:

@@ -24,6 +24,7 @@ from gearing.drive.primary import Primary
 from gearing.drive.running import Holder, Running, why_halted
 from gearing.drive.starts import Starts
 from gearing.store.database import read_secret
+from gearing.store.integrity import state_faults
 from gearing.store.records import Projected, book_state_of, holder_state_of, measured_of
 from gearing.store.store import Store
 
@@ -32,10 +33,11 @@ _PAGE = 100
 
 
 class Booted(NamedTuple):
-    """A driver and an outbox as the store left them."""
+    """A driver and an outbox as the store left them, and what a person has to know of streams that are not run."""
 
     driver: Driver
     outbox: Outbox
+    alarms: tuple[str, ...] = ()
 
 
 def boot(
@@ -59,11 +61,18 @@ def boot(
     driver = Driver(market, nav_ms=nav_ms, on_deleveraging=on_deleveraging, starts=starts, patience_ms=patience_ms)
     outbox = Outbox(window_ms, visibility_ms)
     states = {projected.stream: projected for projected in store.states()}
+    faults = state_faults(store)
     for stream, projected in states.items():
         kind, _, name = stream.partition(":")
         if kind != "book":
             continue
+        if stream in faults:
+            continue
         book_state = book_state_of(projected.body)
+        broken = [faults[f"token:{token}"] for token in book_state.tokens if f"token:{token}" in faults]
+        if broken:
+            faults[stream] = f"{stream} is not run, since one of its tokens is not: {broken[0]}"
+            continue
         book = driver.adopt_book(name, book_state, Head(projected.seq, projected.hash))
         for token in book_state.tokens:
             found = states.get(f"token:{token}")
@@ -76,16 +85,18 @@ def boot(
                 _look(store, running, now_ms)
         if store.meta.is_foreign_to(book_state.incarnation):
             driver.reopen_book(book, store.meta.incarnation, now_ms)
-    driver.primary = Primary(driver, holders_of(states.values()))
+    stopped = {stream.removeprefix("holder:"): words for stream, words in faults.items() if stream[:7] == "holder:"}
+    sound = [projected for stream, projected in states.items() if stream not in faults]
+    driver.primary = Primary(driver, holders_of(sound), stopped)
     for running in driver.tokens:
         if not driver.primary.supply.get(running.name):  # of before there were holders, or never dealt in
             driver.primary.grant_seed(running, now_ms, -running.state.balances.capital)
         driver.primary.call(running, driver.primary.first_ms(running.name, now_ms))
     for row in store.outbox_open():
-        order = driver.books[row.book].state.live.get(row.id)
+        order = driver.books[row.book].state.live.get(row.id) if row.book in driver.books else None
         if order is not None:
             outbox.recover(row, order, now_ms)
-    return Booted(driver, outbox)
+    return Booted(driver, outbox, tuple(faults.values()))
 
 
 def holders_of(states: Iterable[Projected]) -> Iterator[Holder]:

@@ -156,6 +156,8 @@ class Desk:
                             reserve=int(plan.config.reserve * 10**8), margins=plan.margins)  # fmt: skip
             engine.on_alarm, engine.on_kept = self._on_alarm, self._on_kept
             self._names = frozenset(booted.driver.by_name), frozenset(booted.driver.books)
+            for words in booted.alarms:
+                self._on_alarm(words)
             self._watchdog = Watchdog(engine, store, plan.breakers, now_ms)
             self._engine = engine
             await self._until(stop, engine, self._beside(engine, store))

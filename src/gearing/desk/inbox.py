@@ -15,9 +15,11 @@ import msgspec
 
 from gearing.core import book as bk
 from gearing.core.changes import change_problems, differences
+from gearing.core.journal import Cause
 from gearing.core.money import MINOR
 from gearing.core.step_result import StepError
 from gearing.desk import issuer
+from gearing.desk.causes import Causes, cause_of
 from gearing.desk.counter import answer
 from gearing.desk.engine import Engine
 from gearing.desk.requests import (
@@ -38,10 +40,14 @@ from gearing.desk.requests import (
 from gearing.drive.running import Running
 from gearing.errors import GearingError
 from gearing.store.errors import StoreError
-from gearing.store.records import Answer, NavKind, PutIn, Question, Request
+from gearing.store.records import Answer, CausedLine, NavKind, PutIn, Question, Request
 from gearing.store.store import Store, digest_of
 
 LOG = logging.getLogger("gearing.desk")
+
+# Answers are kept for seven days as they were given, and are rebuilt from the journal afterwards.
+ANSWERS_KEPT_MS = 7 * 86_400_000
+_FORGET_S = 600.0
 
 # The database is looked at so often for what other processes ask; they wait about half of it.
 _POLL_S = 0.1
@@ -93,6 +99,7 @@ class Inbox:
         self._taken = 0  # the last of the database that was taken into the queue
         self._look_s = 0.0  # before that nothing else is looked for there
         self._expected: dict[int, list[Told]] = {}
+        self._causes, self._forget_s = Causes(store), 0.0
         self._wake = asyncio.Event()
         self.on_refused: Callable[[Deal, Answered], None] = lambda wanted, answered: None
 
@@ -141,6 +148,9 @@ class Inbox:
     def _look(self) -> None:
         """Takes up what other processes have put into the database, every now and then."""
         now_s = asyncio.get_running_loop().time()
+        if now_s >= self._forget_s:
+            self._forget_s = now_s + _FORGET_S
+            self._store.forget_answers(self._engine.clock.now_ms() - ANSWERS_KEPT_MS)
         if now_s < self._look_s:
             return
         found = self._store.requests(self._taken, _GROUP_MAX)
@@ -169,12 +179,15 @@ class Inbox:
 
     async def _serve(self, group: Sequence[_Asked]) -> None:
         """Carries requests out in order; what came of all of them and their answers are one transaction."""
+        causes = [self._cause_of(one.request) for one in group]
         try:
-            answers = [self.carry_out(one.request) for one in group]
+            known = self._causes.known([cause for cause in causes if cause is not None])
+            answers = [self.carry_out(one.request, cause, known) for one, cause in zip(group, causes, strict=True)]
             await self._engine.settle([_kept(one, said) for one, said in zip(group, answers, strict=True)])
         except BaseException:
             self._refuse(group)
             raise
+        self._causes.forget(cause for cause in causes if cause is not None)
         for one, answered in zip(group, answers, strict=True):
             if one.told is not None:
                 one.told(answered)
@@ -197,15 +210,35 @@ class Inbox:
         running, market = self._engine.driver.by_name.get(wanted.token), self._engine.driver.market
         return running is not None and any(math.isnan(market.price(symbol)) for symbol in running.symbols)
 
-    def carry_out(self, request: Request) -> Answered:
-        """Runs a command whole or not at all, and returns its answer; whatever it raises is a rejection."""
+    def _cause_of(self, request: Request) -> Cause | None:
+        try:
+            return cause_of(request.principal, request.key, wanted_of(request.body))
+        except (msgspec.DecodeError, GearingError, OverflowError):
+            return None  # it is answered that it cannot be read
+
+    def carry_out(
+        self, request: Request, cause: Cause | None = None, known: dict[str, CausedLine] | None = None
+    ) -> Answered:  # fmt: skip
+        """Runs a command whole or not at all, and returns its answer; whatever it raises is a rejection.
+
+        Args:
+            request: the command.
+            cause: its cause; None: it is not looked up.
+            known: what was caused already, see `Causes.known`.
+        """
         now_ms, driver = self._engine.clock.now_ms(), self._engine.driver
+        before = None if cause is None else self._causes.replay(cause, known or {}, now_ms)
+        if before is not None:
+            return before
         try:
             wanted = wanted_of(request.body)
         except (msgspec.DecodeError, GearingError, OverflowError) as error:
             return Answered(done=False, words=f"the request cannot be read: {error}", time_ms=now_ms)
         try:
-            return driver.atomically(partial(self._run, wanted, now_ms), is_rejected)
+            answered = driver.atomically(partial(self._run, wanted, now_ms), is_rejected, cause)
+            if answered.done and cause is not None:
+                self._causes.remember(cause, answered)
+            return answered
         except GearingError as error:
             return Answered(done=False, words=str(error), time_ms=now_ms)
         except Exception as error:  # one command must not stop the desk
@@ -305,8 +338,8 @@ def _kept(one: _Asked, answered: Answered) -> Answer | PutIn:
     """Returns how an answer is kept: with its question where that is not kept yet."""
     number, principal, key, body = one.request
     if number != _UNNUMBERED:
-        return Answer(number, encode(answered))
-    return PutIn(principal, key, digest_of(body), body, encode(answered))
+        return Answer(number, encode(answered), answered.time_ms)
+    return PutIn(principal, key, digest_of(body), body, encode(answered), answered.time_ms)
 
 
 def unanswered() -> StoreError:

@@ -191,6 +191,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
         id: of the request that was accepted, if one was.
         place: its place among those of its token that wait.
         quote: that was given, or by which was dealt.
+        replayed: whether it was done before, and not again.
     """
 
     done: bool
@@ -200,6 +201,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
     place: int = 0
     quote: Quote | None = None
+    replayed: bool = False
 
 
 def is_rejected(answered: Answered) -> bool:

@@ -16,7 +16,7 @@ from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.book import BookState, book_step
 from gearing.core.invariants import breaches
-from gearing.core.journal import Line, state_body, state_hash
+from gearing.core.journal import Cause, Line, state_body, state_hash
 from gearing.core.measured import measure
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
@@ -154,14 +154,19 @@ class Driver:
 
     # Units of work.
 
-    def atomically(self, work: Callable[[], Result], is_void: Callable[[Result], bool] = lambda _: False) -> Result:
+    def atomically(
+        self, work: Callable[[], Result], is_void: Callable[[Result], bool] = lambda _: False,
+        cause: Cause | None = None,
+    ) -> Result:  # fmt: skip
         """Runs a unit of work whole or not at all: if it raises, or its result is void, everything is as before.
 
         Args:
             work: changes tokens, books, holders and queues.
             is_void: whether a result says that nothing was done, such as a rejection.
+            cause: the command that it is; by default that of the work around it.
         """
         outer, self.effects = self.effects, Effects()
+        self.effects.cause = cause or outer.cause
         self.undo.begin()
         is_kept = False
         try:
@@ -172,6 +177,7 @@ class Driver:
             if is_kept:
                 self.undo.commit()
                 outer.extend(inner)
+                outer.cause = None if cause else inner.cause
             else:
                 self.undo.rollback()
         return result

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from gearing.core.book import LiveOrder
-from gearing.core.journal import GENESIS, body_of, hash_of, state_hash
+from gearing.core.journal import GENESIS, Cause, body_of, hash_of, state_hash
 from gearing.core.measured import Measured
 from gearing.store.records import Nav, Projected, RebalanceRow, Snapshot, Written
 from gearing.store.schema import STATE_SCHEMA
@@ -41,9 +42,10 @@ class Effects:
         closed: ids of orders that ended.
         fetches: ids whose fills must be asked for.
         alarms: sentences that a person should read.
+        cause: the command that is run; the first line that it causes takes it.
     """
 
-    __slots__ = ("alarms", "closed", "fetches", "lines", "navs", "placed", "rebalances", "snapshots", "states")
+    __slots__ = ("alarms", "cause", "closed", "fetches", "lines", "navs", "placed", "rebalances", "snapshots", "states")
 
     def __init__(self) -> None:
         self.lines: list[Written] = []
@@ -55,6 +57,7 @@ class Effects:
         self.closed: list[str] = []
         self.fetches: list[str] = []
         self.alarms: list[str] = []
+        self.cause: Cause | None = None
 
     def __bool__(self) -> bool:
         return bool(self.lines or self.fetches or self.alarms)
@@ -62,6 +65,8 @@ class Effects:
     def extend(self, later: Effects) -> None:
         """Adds what came of work that followed."""
         for name in self.__slots__:
+            if name == "cause":
+                continue
             mine, more = getattr(self, name), getattr(later, name)
             if isinstance(mine, dict):
                 mine.update(more)
@@ -70,9 +75,14 @@ class Effects:
 
     def append(self, stream: str, before: Head, time_ms: int, line: msgspec.Struct, state: bytes) -> Head:
         """Adds a line and the body of the state after it; returns the stream's new head."""
+        reference = key = None
+        if self.cause is not None:
+            line = msgspec.structs.replace(line, cause=self.cause)
+            key, reference = self.cause.key, None if self.cause.reference is UNSET else self.cause.reference
+            self.cause = None
         body = body_of(line)
         head = Head(before.seq + 1, hash_of(before.hash, body))
-        self.lines.append(Written(stream, head.seq, time_ms, body, head.hash))
+        self.lines.append(Written(stream, head.seq, time_ms, body, head.hash, reference, key))
         self.states[stream] = Projected(stream, head.seq, head.hash, state)
         if head.seq % SNAPSHOT_LINES == 0:
             self.snapshots.append(Snapshot(stream, head.seq, state_hash(state), STATE_SCHEMA, state))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from gearing.core import holder as ho
 from gearing.core.dealing import Side, bearing
 from gearing.core.holder import HolderEvent, HolderState, Request
-from gearing.core.holder_step import holder_breaches, holder_step
+from gearing.core.holder_step import HolderError, holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
 from gearing.core.money import MINOR, as_text
 from gearing.core.netting import Ask
@@ -87,11 +87,15 @@ class Primary:
     Args:
         driver: that runs the tokens.
         holders: as their journals left them.
+        stopped: holders whose streams are damaged, with what is wrong; nothing is posted to them.
     """
 
-    def __init__(self, driver: Driver, holders: Iterable[Holder] = ()) -> None:
+    def __init__(
+        self, driver: Driver, holders: Iterable[Holder] = (), stopped: Mapping[str, str] | None = None
+    ) -> None:  # fmt: skip
         self._driver, self._undo = driver, driver.undo
         self.holders: dict[str, Holder] = {}
+        self._stopped = dict(stopped or {})
         self.supply: dict[str, int] = {}
         self._queues: defaultdict[str, RequestQueue] = defaultdict(RequestQueue)
         self._asked: defaultdict[str, Asked] = defaultdict(Asked)
@@ -111,6 +115,8 @@ class Primary:
         Raises:
             HolderError: it cannot happen.
         """
+        if name in self._stopped:
+            raise HolderError(self._stopped[name])
         holder = self.holders.get(name) or Holder(name, HolderState(), START)
         done = holder_step(holder.state, event)
         body = state_body(done.state)

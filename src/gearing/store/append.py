@@ -41,10 +41,13 @@ _REBALANCES = _upsert(schema.rebalances)
 _HEADS = _text(sa.insert(schema.heads))
 _CHANGE = "UPDATE outbox SET status = ?, signed_ms = ?, dead_after_ms = ? WHERE id = ? AND status = ?"
 _ANSWER = """
-UPDATE inbox SET status = 'answered', answer = given.column1 FROM (VALUES (?, ?)) AS given
-WHERE number = given.column2 AND status = 'waiting'
+UPDATE inbox SET status = 'answered', answer = given.column1, answered_ms = given.column3
+FROM (VALUES (?, ?, ?)) AS given WHERE number = given.column2 AND status = 'waiting'
 """
-_PUT_IN = "INSERT INTO inbox (principal, key, body_hash, body, answer, status) VALUES (?, ?, ?, ?, ?, 'answered')"
+_PUT_IN = """
+INSERT INTO inbox (principal, key, body_hash, body, answer, answered_ms, status) VALUES (?, ?, ?, ?, ?, ?, 'answered')
+"""
+_FORGET = "DELETE FROM inbox WHERE status = 'answered' AND answered_ms < ?"
 _HEAD = "SELECT seq, hash FROM journal WHERE stream = ? ORDER BY seq DESC LIMIT 1"
 _END = "SELECT n, chain FROM journal ORDER BY n DESC LIMIT 1"
 # Rows of one statement at most.
@@ -102,6 +105,10 @@ class Appender:
         self._heads.update(heads)
         return head
 
+    def forget(self, before_ms: int) -> None:
+        """Deletes answered requests of the inbox that were answered before a time; the journal has what they caused."""
+        self.connection.execute(_FORGET, (before_ms,))
+
     def close(self) -> None:
         """Gives the connection up."""
         self.connection.close()
@@ -149,7 +156,7 @@ class Appender:
         # An order may change twice in one group, so these go one after the other.
         if changes and self.connection.executemany(_CHANGE, changes).rowcount != len(changes):
             raise FencedError("an order of the outbox does not stand where it was left; another runner owns it.")
-        answers = [(answer.body, answer.number) for commit in commits for answer in commit.answers]
+        answers = [(answer.body, answer.number, answer.time_ms) for commit in commits for answer in commit.answers]
         if many(_ANSWER, answers) != len(answers):
             raise FencedError("a request of the inbox was answered already; another runner owns it.")
         many(_PUT_IN, [one for commit in commits for one in commit.put_in])
@@ -171,7 +178,7 @@ class Appender:
         rows = []
         for line in lines:
             point = point.after(leaf_of(line.stream, line.seq, line.hash))
-            rows.append((*line, *point))
+            rows.append((*line[:5], *point, *line[5:]))
         self._insert(_LINES, rows)
         return point
 
@@ -199,7 +206,9 @@ class Appender:
 
     def _refusal(self, error: sqlite3.Error, commits: Sequence[Commit]) -> StoreError:
         if "inbox.key" in str(error):
-            return FencedError("a request was put in under the key of one that another process had put in meanwhile.")
+            return StoreError("a request was put in under the key of one that another process had put in meanwhile.")
+        if "journal.cause" in str(error):
+            return StoreError("a command was run that had been run already; it is looked up and answered again.")
         if "journal.stream" not in str(error):
             return refusal(error)
         # The first line that stands already is the one that was refused.

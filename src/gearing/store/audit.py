@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import msgspec
+from msgspec import UNSET
 
 from gearing.core.book import BookError, BookState, book_step
 from gearing.core.events import Launched, NavStruck, SpecificationChanged
@@ -105,6 +106,7 @@ class Audit:
         line = self._line(row)
         if line is None:
             return
+        self._check_cause(row, line)
         if not self.behaviour <= line.behaviour <= BEHAVIOUR:
             expected = f"{self.behaviour} or more, as the line before has, and at most this program's {BEHAVIOUR}"
             self._breach(row.seq, "behaviour", f"behaviour {line.behaviour}", expected)
@@ -117,6 +119,16 @@ class Audit:
             self._take_holder(line)
         self.facts.take(row.n, line, self.balances)
         self._check_snapshot(line.seq)
+
+    def _check_cause(self, row: JournalRow, line: Line | BookLine | HolderLine) -> None:
+        """Holds the columns by which a command is known again against the cause that the line carries."""
+        cause = line.cause
+        expected = (
+            (None, None) if cause is UNSET else (None if cause.reference is UNSET else cause.reference, cause.key)
+        )
+        if (row.cause_reference, row.cause_key) != expected:
+            self._breach(row.seq, "line", f"columns of its cause {row.cause_reference}, {row.cause_key}",
+                         f"{expected[0]}, {expected[1]}")  # fmt: skip
 
     def close(
         self, projected: Projected | None, navs: Iterable[NavRow], rebalances: Iterable[RebalanceRow],

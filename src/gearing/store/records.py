@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from gearing.core import events as ev
 from gearing.core.book import BookEvent, BookState
 from gearing.core.holder import HolderEvent, HolderState
+from gearing.core.journal import Cause, Line, line_of
 from gearing.core.ledger import Entry
 from gearing.core.measured import Measured
 
@@ -23,13 +25,18 @@ NavKind = ev.NavKind
 
 
 class Written(NamedTuple):
-    """A line of a journal: its stream and number, the bytes that were hashed, and the hash (64 hex digits)."""
+    """A line of a journal: its stream and number, the bytes that were hashed, and the hash (64 hex digits).
+
+    Where it is the first that a command caused, with the hashes of the payer's reference and of the command's key.
+    """
 
     stream: str
     seq: int
     time_ms: int
     body: bytes
     hash: str
+    cause_reference: str | None = None
+    cause_key: str | None = None
 
 
 class JournalRow(NamedTuple):
@@ -42,11 +49,23 @@ class JournalRow(NamedTuple):
     hash: str
     n: int
     chain: str
+    cause_reference: str | None = None
+    cause_key: str | None = None
 
     @property
     def line(self) -> Written:
         """The line without its place."""
-        return Written(*self[:5])
+        return Written(*self[:5], self.cause_reference, self.cause_key)
+
+
+class CausedLine(NamedTuple):
+    """The first line that a command caused."""
+
+    stream: str
+    seq: int
+    time_ms: int
+    event: ev.TokenEvent | BookEvent | HolderEvent
+    cause: Cause
 
 
 class HeadRow(NamedTuple):
@@ -164,10 +183,11 @@ class OutboxChange(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a request of the inbox is answered; it is refused if the request was answered before."""
+    """What a request of the inbox is answered, and when; it is refused if the request was answered before."""
 
     number: int
     body: bytes
+    time_ms: int
 
 
 class Question(NamedTuple):
@@ -186,6 +206,7 @@ class PutIn(NamedTuple):
     body_hash: str
     body: bytes
     answer: bytes
+    answered_ms: int
 
 
 class Request(NamedTuple):
@@ -274,6 +295,7 @@ class BookLine(msgspec.Struct, frozen=True, kw_only=True):
     behaviour: int
     event: BookEvent
     state: str
+    cause: Cause | UnsetType = UNSET
 
 
 class HolderLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -286,6 +308,7 @@ class HolderLine(msgspec.Struct, frozen=True, kw_only=True):
     event: HolderEvent
     entry: Entry
     state: str
+    cause: Cause | UnsetType = UNSET
 
 
 # What a body holds, bytes of JSON; `core.journal` reads those of a token. Each raises `msgspec.DecodeError`.
@@ -294,3 +317,17 @@ book_state_of = msgspec.json.Decoder(BookState).decode
 holder_line_of = msgspec.json.Decoder(HolderLine).decode
 holder_state_of = msgspec.json.Decoder(HolderState).decode
 measured_of = msgspec.json.Decoder(Measured).decode
+
+
+def caused_line(stream: str, seq: int, time_ms: int, body: bytes) -> CausedLine:
+    """Returns the line of a stream that carries a cause.
+
+    Raises:
+        msgspec.DecodeError: it is not such a line.
+    """
+    line: Line | BookLine | HolderLine
+    kind = stream.partition(":")[0]
+    line = line_of(body) if kind == "token" else book_line_of(body) if kind == "book" else holder_line_of(body)
+    if line.cause is UNSET:
+        raise msgspec.DecodeError(f"line {seq} of {stream} carries no cause")
+    return CausedLine(stream, seq, time_ms, line.event, line.cause)

@@ -11,7 +11,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 # The number of the tables' form, which is that of the last migration; and of the records that snapshots hold.
-SCHEMA = 4
+SCHEMA = 5
 STATE_SCHEMA = 1
 
 # The events that a desk looks for among millions of lines when it starts; an index of the journal holds these alone.
@@ -45,7 +45,12 @@ journal = sa.Table(
     sa.Column("hash", sa.String, nullable=False),
     sa.Column("n", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("chain", sa.String, nullable=False, server_default=""),
+    sa.Column("cause_reference", sa.String),
+    sa.Column("cause_key", sa.String),
     sa.Index("journal_n", "n", unique=True),
+    sa.Index("journal_cause_reference", "cause_reference", unique=True,
+             sqlite_where=sa.text("cause_reference IS NOT NULL")),
+    sa.Index("journal_cause_key", "cause_key", unique=True, sqlite_where=sa.text("cause_key IS NOT NULL")),
     sa.Index("journal_turns", "stream", "seq", sqlite_where=sa.text(IS_TURN)),
 )  # fmt: skip
 
@@ -118,6 +123,7 @@ inbox = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("status", sa.String, nullable=False),
     sa.Column("answer", sa.LargeBinary),
+    sa.Column("answered_ms", sa.BigInteger),
     sa.UniqueConstraint("principal", "key", name="inbox_key"),
     sa.CheckConstraint("status IN ('waiting', 'answered')", name="inbox_status"),
     sa.Index("inbox_waiting", "number", sqlite_where=sa.text("status = 'waiting'")),

@@ -25,6 +25,7 @@ from gearing.store.errors import KeyReusedError
 from gearing.store.heads import SignedRecord
 from gearing.store.records import (
     Asked,
+    CausedLine,
     Commit,
     HeadRow,
     JournalRow,
@@ -39,6 +40,7 @@ from gearing.store.records import (
     Request,
     Snapshot,
     Written,
+    caused_line,
     holder_state_of,
 )
 
@@ -53,6 +55,12 @@ JOIN inbox ON principal = place.column2 AND key = place.column3
 """
 _WAITING = """
 SELECT number, principal, key, body FROM inbox WHERE status = 'waiting' AND number > ? ORDER BY number LIMIT ?
+"""
+_CAUSED = """
+WITH wanted (digest) AS (VALUES {})
+SELECT digest, stream, seq, time_ms, body FROM wanted JOIN journal ON cause_key = digest
+UNION ALL
+SELECT digest, stream, seq, time_ms, body FROM wanted JOIN journal ON cause_reference = digest
 """
 # Rows that are taken from the database at once.
 _ROWS = 2_000
@@ -165,6 +173,29 @@ class Store:
         with self.engine.connect() as connection:
             row = connection.execute(wanted).one_or_none()
         return None if row is None else Kept(*row)
+
+    def caused(self, hashes: Sequence[str]) -> dict[str, CausedLine]:
+        """Returns the first line that each of these causes made, by the hash of its key or reference.
+
+        Raises:
+            StoreError: it could not be looked up.
+        """
+        marks = ", ".join(["(?)"] * len(hashes))
+        with self._looking() as connection:
+            rows = connection.execute(_CAUSED.format(marks), list(hashes)).fetchall()
+        return {digest: caused_line(*row) for digest, *row in rows}
+
+    def forget_answers(self, before_ms: int) -> None:
+        """Deletes answered requests of the inbox that were answered before a time.
+
+        Raises:
+            StoreError: the database refused it.
+        """
+        with self._lock:
+            try:
+                self.appender.forget(before_ms)
+            except sqlite3.Error as error:
+                raise refusal(error) from error
 
     def asked(self, questions: Sequence[Question]) -> dict[int, Asked | KeyReusedError]:
         """Returns what became of those of these questions that were put into the inbox before, by their place here.

@@ -242,7 +242,9 @@ def _lines(connection: sa.Connection, stream: str) -> Iterator[JournalRow]:
     wanted = sa.select(table).where(table.c.stream == stream).order_by(table.c.seq)
     for row in connection.execute(wanted, execution_options={"yield_per": _TICK}):
         line = JournalRow(*row)
-        if tuple(map(type, line)) != _TYPES:
+        if tuple(map(type, line[: len(_TYPES)])) != _TYPES or not all(
+            one is None or isinstance(one, str) for one in line[len(_TYPES) :]
+        ):
             raise _WrongTypeError(f"line {line.seq} holds values of another type")
         yield line
 
