@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proof.guards.anchor import ANCHOR, TABLES
 from proof.guards.books import BOOKS, SETTINGS, STORES
-from proof.guards.fairness import MATCHING, SETTLEMENTS, STRANDED, WHOLE
+from proof.guards.fairness import CAUSES, MATCHING, SETTLEMENTS, STRANDED, WHOLE
 from proof.guards.guard import Guard
 from proof.guards.holders import FLOWS, OFFICE, PUBLIC, SHARED
 from proof.guards.outputs import OUTPUTS
@@ -14,6 +14,7 @@ GUARDS = (
     *ANCHOR,
     *TABLES,
     *OFFICE,
+    *CAUSES,
     *MATCHING,
     *SETTLEMENTS,
     *STRANDED,
