@@ -128,8 +128,8 @@ class Holders(RuleBasedStateMachine):
         before = self.desk.it.state
         quote = self.desk.primary.quotes.ask(name, self.desk.it, side, has * share // 100, self.desk.now_ms)
         if not isinstance(quote, str):
-            quote = self.desk.primary.quotes.take(name, quote.id, self.desk.now_ms)
-        if not isinstance(quote, str):
+            quote = self.desk.judged(TakeQuote(holder=name, id=quote.id)).quote
+        if isinstance(quote, Quote):
             sign = 1 if side == "subscribe" else -1
             self.brought[name] -= sign * quote.cash
             self.brought[ho.DEALER] += sign * quote.cash

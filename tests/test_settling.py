@@ -17,7 +17,6 @@ from gearing.core.measured import exposure_of
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.core.step_result import StepError
-from gearing.desk.counter import answer
 from gearing.desk.requests import Deal
 from gearing.drive.fees import Taken, take_fees
 from gearing.drive.guard import GuardLimits
@@ -103,8 +102,7 @@ class Story(Market):
         return state.cash("USDT") + state.cash("USDT", ho.HELD) + state.held_units("T") * Fraction(self.nav)
 
     def now(self, side, name, amount):
-        return lambda: answer(self.driver, Deal(holder=name, token="T", side=side, amount=amount, instant=True),
-                              self.now_ms)  # fmt: skip
+        return lambda: self.submit(Deal(holder=name, token="T", side=side, amount=amount, instant=True))
 
 
 @cache

@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -22,17 +22,18 @@ from gearing.core.flow_result import excess_lots, fits
 from gearing.core.holder import Dealt, HolderEvent, HolderState, Kind, Request
 from gearing.core.holder_step import holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
-from gearing.core.money import MINOR, as_text
+from gearing.core.money import MINOR
 from gearing.core.netting import Ask, Given, Rates, match, settlement
 from gearing.core.step import BEHAVIOUR
 from gearing.core.step_flows import why_not_dealt
-from gearing.drive.caps import Asked, why_refused
+from gearing.drive.acceptances import Acceptances
+from gearing.drive.caps import Asked, supply_room, why_lacking, why_refused, within_supply
 from gearing.drive.effects import START
 from gearing.drive.faults import is_set_aside, run_isolated, set_aside
+from gearing.drive.queues import Accepted, Progress, RequestQueue, Waiting
 from gearing.drive.quotes import Quotes
 from gearing.drive.running import Holder, Running
 from gearing.drive.settling import is_overdue, unbooked, why_dealing_waits
-from gearing.drive.undo import Restorable
 from gearing.store.records import HolderLine
 
 if TYPE_CHECKING:
@@ -41,53 +42,10 @@ if TYPE_CHECKING:
 
 
 _UNITS = "units:"
+ABOVE_CAP = "the supply cap was reached when it was to be dealt"
 # Requests that are dealt at one instant, after which whatever else is due waits for the next price: nobody else is
 # served meanwhile.
 _ENOUGH = 500
-
-
-class Accepted(NamedTuple):
-    """A request that was accepted: its name, and its place among those of its token that wait, from 1."""
-
-    id: str
-    place: int
-
-
-class Waiting(NamedTuple):
-    """A request in a token's queue: its place among all requests of the desk, and whose it is."""
-
-    turn: int
-    holder: str
-
-
-class RequestQueue(Restorable):
-    """The requests that wait for one token, in the order of their turns.
-
-    Attributes:
-        waiting: by request id; changed in place, through the driver's undo log.
-        money: that its subscriptions set aside, minor units.
-    """
-
-    __slots__ = ("money", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: dict[str, Waiting] = {}
-        self.money = 0
-
-    def sort(self) -> None:
-        """Puts the requests back in order, after some were added out of turn."""
-        by_turn = sorted(self.waiting.items(), key=lambda item: item[1].turn)
-        self.waiting.clear()
-        self.waiting.update(by_turn)
-
-
-class _Progress(Restorable):
-    """The last turn that was given out, and how many requests were dealt at the last instant of a dealing."""
-
-    __slots__ = ("dealt", "dealt_ms", "turn")
-
-    def __init__(self) -> None:
-        self.turn, self.dealt_ms, self.dealt = 0, 0, 0
 
 
 class Primary:
@@ -104,12 +62,12 @@ class Primary:
         self.supply: dict[str, int] = {}
         self._queues: defaultdict[str, RequestQueue] = defaultdict(RequestQueue)
         self._asked: defaultdict[str, Asked] = defaultdict(Asked)
-        self._progress = _Progress()
+        self._progress = Progress()
         for holder in holders:
             self._take_up(holder)
         for queue in self._queues.values():
             queue.sort()
-        self.quotes = Quotes(driver, self)
+        self.acceptances, self.quotes = Acceptances(driver), Quotes(driver, self)
 
     # What comes in.
 
@@ -169,7 +127,7 @@ class Primary:
             now_ms: the time.
         """
         state = self.state_of(name)
-        lacks = _lacks(name, state, running, side, amount)
+        lacks = why_lacking(name, state, running, side, amount, self._backs(name, running, side, now_ms))
         if lacks:
             return lacks
         if side == "subscribe" and is_overdue(self._driver, running, now_ms):
@@ -180,6 +138,17 @@ class Primary:
         if lent > 0:
             waits += lent * running.state.nav // MINOR
         return why_refused(running, state, asked, side, money, waits, now_ms, good=good)
+
+    def _backs(self, name: str, running: Running, side: Side, now_ms: int) -> int:
+        """Returns what of a holder backs open quotes, and so is in no request: money of the dealing account, or units.
+
+        Money for units that it is short of is there to be spent on them.
+        """
+        if name != ho.DEALER:
+            return 0
+        aside = self.quotes.set_aside(now_ms)
+        asset = running.spec.token.settlement
+        return aside.for_quotes.get(asset, 0) if side == "subscribe" else aside.units.get(running.name, 0)
 
     def accept(self, name: str, running: Running, side: Side, amount: int, money: int, now_ms: int) -> Accepted:
         """Accepts a request that may be, and sets aside what it needs.
@@ -302,7 +271,7 @@ class Primary:
         marks = self._marks(running)
         self._driver.publish(running, "dealing", now_ms, marks)
         asks, rates = running.flow, _rates(running)
-        done = settlement(running.spec, running.state, asks, rates)
+        done = settlement(running.spec, running.state, asks, rates, supply_room(running))
         if not fits(running.state, done.units, done.cash):
             self._driver.apply(running, ev.DealingAborted(time_ms=now_ms, reason="more than the ledger can count"))
             self.after(running, now_ms)
@@ -312,10 +281,10 @@ class Primary:
         running.flow = ()
         dealt = any(one.units and (one.cash or one.fee) for one in done.given)
         self._give(running, done.given, "hedged" if dealt else "unwound", now_ms)
-        for ask in asks:  # what was not hedged is returned
+        for ask in asks:  # what was not hedged, or is above the cap, is returned
             request = self.holders[ask.holder].state.requests.get(ask.id)
             if request is not None:
-                self._end(request, ask.holder, "not hedged", now_ms)
+                self._end(request, ask.holder, "not hedged, or above the supply cap", now_ms)
         self.check_supply(running, now_ms)
         self.call(running, now_ms)
 
@@ -341,6 +310,7 @@ class Primary:
         # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
         side: Side = "redeem" if any(ask.side == "redeem" for ask in asks) else "subscribe"
         asks = [ask for ask in asks if ask.side == side and (side == "redeem" or rates.money_of(ask) > 0)]
+        asks = self._capped(running, asks, accrued, prices.time_ms) if side == "subscribe" else asks
         if not asks:
             self.call(running, now_ms)
             return
@@ -350,6 +320,15 @@ class Primary:
         driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, parts=parts,
                                               prices=prices.marks, accrued=accrued))  # fmt: skip
         self.after(running, prices.time_ms)
+
+    def _capped(self, running: Running, asks: list[Ask], accrued: tuple[float, ...], now_ms: int) -> list[Ask]:
+        """Returns subscriptions with the money that the supply cap lets in; of one that gets none, all is returned."""
+        price = worth(running.spec, running.state, accrued, "subscribe")
+        capped = within_supply(running, asks, price, _rates(running))
+        for ask, left in zip(asks, capped, strict=True):
+            if not left.amount:
+                self._end(self._request(ask.id, ask.holder), ask.holder, ABOVE_CAP, now_ms)
+        return [ask for ask in capped if ask.amount]
 
     def _finish(self, running: Running, now_ms: int) -> None:
         """Ends what waits for a token that ended: redemptions of a closed one are paid out, all else is released."""
@@ -480,17 +459,3 @@ class Primary:
 def _rates(running: Running) -> Rates:
     fees = running.spec.token.fees
     return Rates(fees.creation, fees.redemption)
-
-
-def _lacks(name: str, state: HolderState, running: Running, side: Side, amount: int) -> str:
-    """Returns what a holder lacks for a request; empty: nothing."""
-    if amount <= 0:
-        return "a request is for more than nothing"
-    asset = running.spec.token.settlement
-    if side == "subscribe" and state.cash(asset) < amount:
-        has, asks = as_text(state.cash(asset), grouped=True), as_text(amount, grouped=True)
-        return f"{name} has {has} {asset} free, and asks to pay {asks}"
-    if side == "redeem" and state.units(running.name) < amount:
-        has, asks = as_text(state.units(running.name), grouped=True), as_text(amount, grouped=True)
-        return f"{name} has {has} units of {running.name} free, and asks to redeem {asks}"
-    return ""
