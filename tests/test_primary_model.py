@@ -20,11 +20,12 @@ from msgspec import UNSET
 import gearing as gr
 from gearing.core import book as bk
 from gearing.core import holder as ho
+from gearing.core.holder import Quote
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.core.record import DAY_MS
 from gearing.desk.counter import answer
-from gearing.desk.requests import HandOn, Pay
+from gearing.desk.requests import HandOn, Pay, TakeQuote
 from gearing.drive.fees import take_fees
 from gearing.drive.merging import merge
 from tests.lives import CAPITAL, HOUR_MS, token

@@ -145,10 +145,6 @@ def test_the_expiry_of_a_quote_is_compared_with_the_arrival_of_its_acceptance():
     assert taken(desk, quote, after_ms=5_000) == quote
 
 
-def rises(mark):
-    return mark / 100.0 * 3.0 - 2.0  # iNAV of a three times long token, relative to what it was
-
-
 @pytest.mark.parametrize(
     ("side", "mark", "void"),
     [("subscribe", 100.03, False), ("subscribe", 100.04, True), ("subscribe", 99.0, False),
@@ -157,10 +153,8 @@ def rises(mark):
 def test_a_quote_is_void_once_inav_has_moved_against_the_dealing_account_by_more_than_the_swing(side, mark, void):
     """A move the other way binds: the taker pays what the quote says."""
     desk = dealing()
-    quote = quoted(
-        desk, side, (10_000 if side == "subscribe" else 100) * MINOR, name=ho.ISSUER if side == "redeem" else "h1"
-    )
-    name = quote.id.partition(".")[0]
+    name, amount = ("h1", 10_000 * MINOR) if side == "subscribe" else (ho.ISSUER, 100 * MINOR)
+    quote = quoted(desk, side, amount, name=name)
     before = desk.cash(name)
     answered = taken(desk, quote, name=name, mark=mark)
     assert isinstance(answered, str) == void
@@ -223,7 +217,7 @@ def test_a_dealing_account_that_cannot_cover_it_gives_no_quote_and_forward_appli
     desk = dealing(own=5_000)
     assert quoted(desk, amount=10_000 * MINOR) == (
         "the dealing account is exhausted: of its 5,000.00000000 USDT free, 0.00000000 are set aside already, and this "
-        "would need 10,044.97499999; forward applies"
+        "would need 10,044.99999998; forward applies"
     )
     assert isinstance(quoted(desk, amount=4_000 * MINOR), Quote)
     asked = Deal(holder="h1", token="T", side="subscribe", amount=10_000 * MINOR, instant=True)

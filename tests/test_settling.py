@@ -173,7 +173,7 @@ def test_instant_dealing_around_a_settlement_gains_nothing_from_the_dealing_acco
         deals = desk.now(side, name, amount)
         desk.run([(T_MS + offset_ms, lambda deals=deals, said=said: said.append(deals())),
                   (T_MS + 20_000, desk.pay)], step_ms=10_000)  # fmt: skip
-        assert (said[0].quote is None) == (-60_000 <= offset_ms < 20_000)
+        assert (said[0][0].quote is None) == (-60_000 <= offset_ms < 20_000)
         gained = float(desk.wealth(name) - wealth - held * (after - before))
         # What was dealt before T is off by the part of the period that was still to come, a 480th.
         # What has accrued of the next period until it is dealt forward, two windows at most, is its own affair.
