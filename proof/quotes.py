@@ -159,9 +159,7 @@ def hindsight(desk: QuoteDesk, path: Sequence[float], step_ms: int) -> list[Gain
                 accepts = TakeQuote(holder=name, id=f"{name}.q1")
                 submit(desk.driver, accepts, desk.now_ms, _noting(desk, gains, side, i, j))
         for side in SIDES:
-            name, amount = f"h{moment}-{moment}-{side}", MINOR
-            now = Deal(holder=name, token="T", side=side, amount=amount * (5 if side == "subscribe" else 1) // 5,
-                       instant=True)  # fmt: skip
+            now = Deal(holder=f"h{moment}-{moment}-{side}", token="T", side=side, amount=5 * MINOR, instant=True)
             submit(desk.driver, now, desk.now_ms, _noting(desk, gains, side, moment, moment))
     desk.price(path[-1], step_ms)
     return gains
