@@ -246,7 +246,7 @@ def test_at_once_is_the_same_as_a_quote_that_is_taken():
     taken(twin, quote)
     asked = Deal(holder="h1", token="T", side="subscribe", amount=10_000 * MINOR, instant=True)
     answered = desk.judged(asked)
-    assert answered.words == "h1 gets 99.65034965 T for 10,000.00000000 USDT, 25.00000000 of it fee."
+    assert answered.words == "h1 gets 99.65034965 T for 10,000.00000000 USDT, including a fee of 25.00000000."
     for name in ("h1", DEALER):
         assert desk.primary.holders[name].state.balances == twin.primary.holders[name].state.balances
 
@@ -343,12 +343,12 @@ def test_the_counter_states_a_quote_and_what_was_dealt():
     desk = dealing()
     told = answer(desk.driver, AskQuote(holder="h1", token="T", side="subscribe", amount=10_000 * MINOR), desk.now_ms)
     assert told.words == (
-        "h1.q1: h1 gets 99.65034965 T for 10,000.00000000 USDT, 25.00000000 of it fee: 100.1 per unit, 0.100 % above "
-        "iNAV (100). It is judged at the first price after its acceptance, and void if iNAV has moved by more than "
-        "0.100% up by then."
+        "h1.q1: h1 gets 99.65034965 T for 10,000.00000000 USDT, including a fee of 25.00000000; 100.1 per unit, "
+        "0.100 % above iNAV (100). It is judged at the first price after its acceptance, and void if iNAV has moved "
+        "by more than 0.100% up by then."
     )
     done = desk.judged(TakeQuote(holder="h1", id=told.id))
-    assert done.words == "h1 gets 99.65034965 T for 10,000.00000000 USDT, 25.00000000 of it fee."
+    assert done.words == "h1 gets 99.65034965 T for 10,000.00000000 USDT, including a fee of 25.00000000."
     assert not desk.judged(TakeQuote(holder="h1", id=told.id)).done
 
 

@@ -198,7 +198,7 @@ def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
         return _no(quote, now_ms)
     above = "above" if quote.side == "subscribe" else "below"
     swing = running.spec.token.primary.quote_swing
-    words = (f"{quote.id}: {wanted.holder} {_terms(quote)}: {to_float(quote.unit_price):,.6g} per unit, "
+    words = (f"{quote.id}: {wanted.holder} {_terms(quote)}; {to_float(quote.unit_price):,.6g} per unit, "
              f"{abs(quote.difference_pct):.3f} % {above} iNAV ({to_float(quote.inav):,.6g}). It is judged at the first "
              f"price after its acceptance, and void if iNAV has moved by more than {swing:.3%} "
              f"{'up' if quote.side == 'subscribe' else 'down'} by then.")  # fmt: skip
@@ -215,10 +215,12 @@ def _dealt(driver: Driver, name: str, quote: Quote | str, now_ms: int) -> Answer
 
 def _terms(quote: Quote) -> str:
     units, cash = as_text(quote.units, grouped=True), as_text(quote.cash, grouped=True)
-    fee = f", {as_text(quote.fee, grouped=True)} of it fee" if quote.side == "subscribe" else ""
+    fee = as_text(quote.fee, grouped=True)
     if quote.side == "subscribe":
-        return f"gets {units} {quote.token} for {cash} {quote.asset}{fee}"
-    return f"gets {cash} {quote.asset} for {units} {quote.token}, after a fee of {as_text(quote.fee, grouped=True)}"
+        including = f", including a fee of {fee}" if quote.fee else ""
+        return f"gets {units} {quote.token} for {cash} {quote.asset}{including}"
+    after = f", after a fee of {fee}" if quote.fee else ""
+    return f"gets {cash} {quote.asset} for {units} {quote.token}{after}"
 
 
 def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:
