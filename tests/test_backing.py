@@ -64,6 +64,16 @@ def test_the_same_money_backs_one_quote(side):
     assert aside.money("USDT") == (quote.cash if side == "redeem" else pytest.approx(10_045 * MINOR, rel=1e-6))
 
 
+@pytest.mark.parametrize(("margin", "gives"), [(1.4, True), (1.6, False)])
+def test_the_dealing_account_needs_own_funds_for_its_open_exposure(margin, gives):
+    """1,500 of its own, for a redemption of 1,000."""
+    desk = dealing(own=1_500, quote_margin=margin)
+    quote = quoted(desk, "redeem", 10 * MINOR, name=ho.ISSUER)
+    assert isinstance(quote, Quote) == gives
+    words = "its own funds are 1,500.00000000 USDT, and 1.6 times an exposure of 1,000.00000000 is 1,600.00000000"
+    assert gives or words in quote
+
+
 def test_what_one_open_quote_would_bring_backs_no_other():
     desk = dealing(own=10_500)
     assert len(many(desk, "subscribe", 1)) == 1
@@ -83,8 +93,18 @@ def test_units_that_the_dealing_account_has_back_subscriptions_once():
     assert transfer(desk, MINOR, token="T").words == f"dealer has {words}"
     redeem = answer(desk.driver, Deal(holder=DEALER, token="T", side="redeem", amount=MINOR), desk.now_ms)
     assert "150.00000000 of which back open quotes, and asks to redeem 1.00000000" in redeem.words
+
+
+def test_a_square_leaves_the_units_that_back_open_quotes():
+    desk = dealing(own=30_000)
+    (redeemed,) = many(desk, "redeem", 1)
+    taken(desk, redeemed, name="m0")
+    desk.quote(100.0, after_ms=55_000)
+    open_quote = quoted(desk, amount=4_000 * MINOR)
     desk.quote(100.0, after_ms=5_000)
-    assert desk.primary.holders[DEALER].state.requests == {}
+    (request,) = [line.amount for line in desk.primary.holders[DEALER].state.requests.values()]
+    assert request == redeemed.units - open_quote.units
+    assert desk.units(DEALER) == open_quote.units
 
 
 def test_money_that_backs_quotes_is_neither_paid_out_nor_transferred_nor_requested_with():

@@ -167,6 +167,17 @@ def test_a_quote_is_void_once_inav_has_moved_against_the_dealing_account_by_more
         assert abs(desk.cash(name) - before) == quote.cash
 
 
+@pytest.mark.parametrize(("side", "mark"), [("subscribe", 100.04), ("redeem", 99.96)])
+def test_the_cost_of_hedging_gives_no_room_for_a_move(side, mark):
+    """The quote is 0.55 % off iNAV, of which 0.45 % are the cost; a move of 0.12 % voids it all the same."""
+    desk = dealing()
+    desk.it.costs = ()
+    name, amount = ("h1", 10_000 * MINOR) if side == "subscribe" else (ho.ISSUER, 100 * MINOR)
+    quote = quoted(desk, side, amount, name=name)
+    assert abs(quote.difference_pct) == pytest.approx(0.55, rel=1e-3)
+    assert "0.120%, which is more than 0.100%" in taken(desk, quote, name=name, mark=mark)
+
+
 def test_a_rejected_acceptance_voids_its_quote_for_good():
     """The price comes back, and nothing is to be had for it; the journal says why."""
     desk = dealing()
