@@ -17,6 +17,8 @@ from fractions import Fraction
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+import msgspec
+
 import gearing as gr
 from gearing.core import events as ev
 from gearing.core.book import LiveOrder
@@ -115,8 +117,11 @@ class QuoteDesk:
         return state.cash("USDT") + state.cash("USDT", "held") + state.held_units("T") * nav
 
     def _take(self, mark: float) -> None:
-        funding = {"funding_rate": 1e-4, "funding_ms": _START_MS + self.settles_ms} if self.settles_ms else {}
-        self.driver.on_quotes([Quote(symbol="A", time_ms=self.now_ms, mark=mark, index=mark, **funding)], self.now_ms)
+        quote = Quote(symbol="A", time_ms=self.now_ms, mark=mark, index=mark)
+        if self.settles_ms:
+            due_ms = _START_MS + self.settles_ms
+            quote = msgspec.structs.replace(quote, funding_rate=1e-4, funding_ms=due_ms)
+        self.driver.on_quotes([quote], self.now_ms)
 
     def _fill(self, order: LiveOrder) -> None:
         price = self.mark * (1.0 + HALF_SPREAD if order.lots > 0 else 1.0 - HALF_SPREAD)
@@ -200,20 +205,18 @@ def hedging_errors(trials: int, seed: int, target: float = 3.0, daily: float = 0
 
     for _ in range(trials):
         before = desk.wealth(DEALER)
-        gains: list[Fraction | None] = []
+        gains: list[Gain] = []
         said = desk.quoted(*draw.choice([("h1", SIDES[0]), (ISSUER, SIDES[1])]))
         if said.quote is None:
             moved(1_000)
             continue
-        name = said.id.partition(".")[0]
-        submit(desk.driver, TakeQuote(holder=name, id=said.id), desk.now_ms,
-               lambda answered, gains=gains: gains.append(desk.gain_of(answered)))  # fmt: skip
+        accepts = TakeQuote(holder=said.id.partition(".")[0], id=said.id)
+        submit(desk.driver, accepts, desk.now_ms, _noting(desk, gains, said.quote.side, 0, 0))
         for after_ms in (1_000, *[10_000] * 13):  # until its window has ended and its hedge is settled
             moved(after_ms)
-        (gain,) = gains
-        if gain is not None:
+        for one in gains:
             money = said.quote.gross
-            edge = float(-gain / money)
+            edge = float(-one.gain / money)
             results.append(HedgeResult(edge, float((desk.wealth(DEALER) - before) / money) - edge))
     return results
 
