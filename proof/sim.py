@@ -34,11 +34,11 @@ from gearing.core.record import DAY_MS
 from gearing.core.terms import Spec
 from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
-from gearing.desk.counter import answer
+from gearing.desk.counter import submit
 from gearing.desk.engine import Engine
 from gearing.desk.keeper import InLoopKeeper
 from gearing.desk.pump import PumpedHub
-from gearing.desk.requests import AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote
+from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
@@ -224,9 +224,14 @@ class _Simulation:
         (wanted,) = draw.choices(asks, weights=[4, 6, 3, 2, 2, 2, 2, 3, 1, 1])
         if name == DEALER:
             wanted = Pay(holder=DEALER, asset="USDT", amount=200_000 * MINOR, by="sim", reference="capital")
-        answered = answer(driver, wanted, self.engine.clock.now_ms())
-        self.seen[f"asked {'and done' if answered.done else 'and refused'}"] += 1
-        self.seen["dealt at once"] += answered.quote is not None and not isinstance(wanted, AskQuote)
+        if driver.primary.acceptances.has_holder(wanted.holder):  # what a holder asks is run in its order
+            return
+
+        def answered(said: Answered) -> None:
+            self.seen[f"asked {'and done' if said.done else 'and refused'}"] += 1
+            self.seen["dealt at once"] += said.quote is not None and not isinstance(wanted, AskQuote)
+
+        submit(driver, wanted, self.engine.clock.now_ms(), answered)
         try:
             await self.engine.settle()
         except StoreError:

@@ -71,7 +71,7 @@ def tokens_of(draw: random.Random, tiers: tuple[MarginTier, ...], leaves_ms: int
         fees = gr.Fees(management_per_day=3e-4)
         costs = gr.Costs(taker_fee=5e-4, half_spread=2e-4)
         found.append(gr.Token(symbol=f"T{n}", target=target, rule=rule, legs=legs, fees=fees, costs=costs,
-                              primary=Primary(quote_valid="1m", quote_move=0.005)))  # fmt: skip
+                              primary=Primary(quote_valid="1m")))  # fmt: skip
     return found
 
 

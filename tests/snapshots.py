@@ -38,6 +38,7 @@ def snapshot(driver):
         "progress": values_of(primary.dealings._progress) | values_of(primary._turns),
         "supply": dict(primary.supply),
         "quotes": dict(primary.quotes._given),
+        "acceptances": dict(primary.acceptances.waiting),
         "netting": dict(driver.netting),
         "orders": dict(driver.tally.orders),
         "barriers": barriers_of(driver),

@@ -15,7 +15,7 @@ from gearing.core.holder import DEALER
 from gearing.core.money import INT64_MAX, MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.core.terms import Spec
-from gearing.desk.counter import answer
+from gearing.desk.counter import Judgement, answer
 from gearing.desk.inbox import Inbox
 from gearing.desk.issuer import answer as issuer_answer
 from gearing.desk.requests import AskQuote, Cancel, Deal, HandOn, Merge, Pay, TakeFees, TakeQuote, encode
@@ -69,6 +69,10 @@ def run(desk, name):
         answer(desk.driver, AskQuote(holder="h1", token="T", side="subscribe", amount=100 * MINOR), desk.now_ms)
         desk.take()
     kind = issuer_answer if isinstance(command, (TakeFees, Merge)) else answer
+    if name == "accept" or "at once" in name:  # its price has come
+        arrived_ms = desk.now_ms
+        desk.quote(100.0, after_ms=1)
+        return lambda: answer(desk.driver, command, desk.now_ms, Judgement(arrived_ms))
     return lambda: kind(desk.driver, command, desk.now_ms)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import time
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -85,6 +88,30 @@ def test_a_quote_says_how_it_is_taken(kept, capsys):
     out = capsys.readouterr()
     assert out.out == "h1.q7: terms.\n"
     assert f"gearing take h1 h1.q7 --db {kept.path}" in out.err
+
+
+@pytest.mark.parametrize(("left_s", "words"), [(90.4, r"It expires at \d\d:\d\d:\d\d, in 90 s\.\n"),
+                                               (-1.0, r"It expired at \d\d:\d\d:\d\d\.\n")])  # fmt: skip
+def test_a_quote_says_when_it_expires_on_the_readers_clock(kept, capsys, monkeypatch, left_s, words):
+    busy(kept)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        asked = kept.store.ask(
+            "holder:h1", "k", encode(AskQuote(holder="h1", token="T", side="subscribe", amount=10**10))
+        )
+        expires = datetime.now(UTC) + timedelta(seconds=left_s)
+        terms = {"unit_price": 1, "inav": 1, "difference_pct": 0.1, "fee": 0, "expires_ms": 1,
+                 "expires_at": expires.isoformat()}  # fmt: skip
+        given = {"done": True, "words": "h1.q7: terms.", "time_ms": 1, "id": "h1.q7", "terms": terms}
+        kept.store.commit([commit_of(None, (), (Answer(asked.number, msgspec.json.encode(given)),))])
+        assert typed(kept, ["quote", "h1", "T", "subscribe", "100", "--key", "k"]) == 0
+        shown = capsys.readouterr().out
+        assert re.fullmatch(rf"h1\.q7: terms\.\n{words}", shown)
+        assert f"{(expires + timedelta(hours=9)):%H:%M:%S}" in shown
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_refusal_is_told_as_one(kept, capsys):

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import math
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,9 @@ class _Virtual:
 
     def now_ms(self) -> int:
         return self.time_ms
+
+    def wall_time(self, time_ms: int) -> datetime:
+        return datetime.fromtimestamp(time_ms / 1000, UTC)
 
     async def sleep_ms(self, length_ms: float) -> None:
         self.time_ms += max(round(length_ms), 0)

@@ -183,13 +183,13 @@ def test_some_deal_at_once_where_the_dealing_account_has_money():
     deals, dealt, told = [], 0, []
     for slot in range(200):
         for wanted in holders(desk).asked(slot, 3, 0.5):
-            answered = answer(desk.driver, wanted, desk.now_ms)
+            answered = desk.judged(wanted)
             if isinstance(wanted, Deal):
                 deals.append(wanted.instant)
                 dealt += answered.quote is not None
-        desk.take()
-        flows.see(desk.effects)
-        told += [one.words for one in happenings(desk.effects) if one.kind == "exchanged"]
+            flows.see(desk.effects)
+            told += [one.words for one in happenings(desk.effects) if one.kind == "exchanged"]
+            desk.take()
         desk.window()
     assert 0.3 < sum(deals) / len(deals) < 0.7
     assert 0 < dealt <= sum(deals)

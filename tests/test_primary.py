@@ -14,6 +14,7 @@ from gearing.core.holder_step import HolderError
 from gearing.core.measured import exposure_of
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
+from gearing.desk.counter import submit
 from tests.desks import Desk
 from tests.lives import HOUR_MS, UNITS, token
 
@@ -38,6 +39,21 @@ class Market(Desk):
 
     def ask(self, name, side, amount, symbol="T"):
         return self.primary.request(name, symbol, side, amount, self.now_ms)
+
+    def submit(self, wanted):
+        """Submits a command; returns the list that its answer is or will be in."""
+        answers = []
+        submit(self.driver, wanted, self.now_ms, answers.append)
+        return answers
+
+    def judged(self, wanted, mark=None, after_ms=1):
+        """Submits a command, and lets the price come that it is judged at, if it waits for one; returns its answer."""
+        answers = self.submit(wanted)
+        if not answers:
+            self.mark = mark or self.mark
+            self.filled(self.quote(*[self.mark] * len(self.symbols), after_ms=after_ms))
+        (answered,) = answers
+        return answered
 
     def filled(self, orders, part=1.0):
         """Fills orders at worse prices, a part of them; what is asked for again is refused."""

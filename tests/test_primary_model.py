@@ -20,11 +20,12 @@ from msgspec import UNSET
 import gearing as gr
 from gearing.core import book as bk
 from gearing.core import holder as ho
+from gearing.core.holder import Quote
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.core.record import DAY_MS
 from gearing.desk.counter import answer
-from gearing.desk.requests import HandOn, Pay
+from gearing.desk.requests import HandOn, Pay, TakeQuote
 from gearing.drive.fees import take_fees
 from gearing.drive.merging import merge
 from tests.lives import CAPITAL, HOUR_MS, token
@@ -128,8 +129,8 @@ class Holders(RuleBasedStateMachine):
         before = self.desk.it.state
         quote = self.desk.primary.quotes.ask(name, self.desk.it, side, has * share // 100, self.desk.now_ms)
         if not isinstance(quote, str):
-            quote = self.desk.primary.quotes.take(name, quote.id, self.desk.now_ms)
-        if not isinstance(quote, str):
+            quote = self.desk.judged(TakeQuote(holder=name, id=quote.id)).quote
+        if isinstance(quote, Quote):
             sign = 1 if side == "subscribe" else -1
             self.brought[name] -= sign * quote.cash
             self.brought[ho.DEALER] += sign * quote.cash

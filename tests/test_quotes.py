@@ -1,4 +1,4 @@
-"""Instant dealing: a quote binds, the dealing account is on the other side, and the token deals forward as ever."""
+"""Firm quotes and instant dealing, with the dealing account on the other side; the token deals forward as ever."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 from fractions import Fraction
 from types import SimpleNamespace
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
 import gearing as gr
 from gearing.core import holder as ho
@@ -18,17 +20,21 @@ from gearing.desk.counter import answer
 from gearing.desk.inbox import Inbox
 from gearing.desk.requests import AskQuote, Deal, Operate, TakeQuote, encode
 from gearing.drive.merging import Merger, merge
-from gearing.store.records import Request
+from gearing.store.records import HolderLine, Request
 from tests.lives import UNITS, token
 from tests.test_primary import COSTS, market
 
 SWING, FEE = 0.001, 0.0025
 
 
-def dealing(own=100_000, **more):
+def line_of_holder(written):
+    return msgspec.json.decode(written.body, type=HolderLine).event
+
+
+def dealing(own=100_000, more_tokens=(), **more):
     """A token that gives quotes, a dealing account with money of its own, and a holder with 50,000."""
-    terms = Terms(quote_valid="10s", quote_swing=SWING, quote_move=0.002, **more)
-    desk = market(token("A", costs=COSTS, fees=gr.Fees(creation=FEE, redemption=FEE), primary=terms))
+    terms = Terms(quote_valid="10s", quote_swing=SWING, **more)
+    desk = market(token("A", costs=COSTS, fees=gr.Fees(creation=FEE, redemption=FEE), primary=terms), *more_tokens)
     if own:
         desk.deposit(DEALER, own)
     desk.deposit("h1", 50_000)
@@ -39,8 +45,10 @@ def quoted(desk, side="subscribe", amount=10_000 * MINOR, name="h1"):
     return desk.primary.quotes.ask(name, desk.it, side, amount, desk.now_ms)
 
 
-def taken(desk, quote, name="h1"):
-    return desk.primary.quotes.take(name, quote.id, desk.now_ms)
+def taken(desk, quote, name="h1", **price):
+    """Accepts a quote and lets its price come; returns the quote, or why it was rejected."""
+    answered = desk.judged(TakeQuote(holder=name, id=quote.id), **price)
+    return answered.quote if answered.done else answered.words
 
 
 def operate(desk, action):
@@ -58,6 +66,9 @@ def test_a_quote_is_inav_plus_swing_and_fee():
     units = Fraction(10_000 * MINOR - fee) * state.balances.units / state.equity / Fraction("1.001")
     assert (quote.cash, quote.fee, quote.units) == (10_000 * MINOR, fee, math.floor(units))
     assert (quote.id, quote.until_ms - desk.now_ms, quote.marks) == ("h1.q1", 10_000, (100.0,))
+    assert quote.inav == state.equity * MINOR // state.balances.units
+    assert quote.unit_price == pytest.approx(quote.inav * 1.001, rel=1e-9)
+    assert quote.difference_pct == pytest.approx(0.1, rel=1e-6)
 
 
 def test_a_quote_to_go_out_is_inav_less_swing_and_fee():
@@ -115,45 +126,113 @@ def test_the_dealing_account_carries_the_hedge_less_the_quote():
     assert result == pytest.approx(moved - hedge + quote.cash / MINOR * SWING, rel=0.02)
 
 
-def test_a_quote_ends_is_taken_once_and_by_nobody_else():
+def test_a_quote_expires_and_is_accepted_once_and_by_nobody_else():
     desk = dealing()
-    first, second = quoted(desk), quoted(desk)
-    assert taken(desk, first, name="h2") == "h2 has no quote h1.q1"
+    first = quoted(desk)
+    no_quote = "{} has no open quote h1.q1; it was accepted, it is void, or there never was one"
+    assert taken(desk, first, name="h2") == no_quote.format("h2")
     taken(desk, first)
-    assert taken(desk, first) == "h1 has no quote h1.q1"
+    assert taken(desk, first) == no_quote.format("h1")
+    second = quoted(desk)
     desk.quote(100.0, after_ms=10_001)
-    assert taken(desk, second) == "quote h1.q2 ended 0.0 s ago"
+    assert taken(desk, second) == "quote h1.q2 expired 0.0 s ago; request a new one"
 
 
-@pytest.mark.parametrize(("mark", "void"), [(100.19, False), (99.81, False), (100.21, True), (99.79, True)])
-def test_a_quote_is_void_once_the_price_has_moved_too_far(mark, void):
+def test_the_expiry_of_a_quote_is_compared_with_the_arrival_of_its_acceptance():
     desk = dealing()
     quote = quoted(desk)
-    desk.quote(mark, after_ms=1_000)
-    answered = taken(desk, quote)
+    desk.quote(100.0, after_ms=9_999)
+    assert taken(desk, quote, after_ms=5_000) == quote
+
+
+@pytest.mark.parametrize(
+    ("side", "mark", "void"),
+    [("subscribe", 100.03, False), ("subscribe", 100.04, True), ("subscribe", 99.0, False),
+     ("redeem", 99.97, False), ("redeem", 99.96, True), ("redeem", 101.0, False)],
+)  # fmt: skip
+def test_a_quote_is_void_once_inav_has_moved_against_the_dealing_account_by_more_than_the_swing(side, mark, void):
+    """A move the other way binds: the taker pays what the quote says."""
+    desk = dealing()
+    name, amount = ("h1", 10_000 * MINOR) if side == "subscribe" else (ho.ISSUER, 100 * MINOR)
+    quote = quoted(desk, side, amount, name=name)
+    before = desk.cash(name)
+    answered = taken(desk, quote, name=name, mark=mark)
     assert isinstance(answered, str) == void
     if void:
-        assert answered == "quote h1.q1 is void: the price has moved by 0.210%, more than 0.200%"
-        assert desk.units("h1") == 0
+        way, moved = ("up", "+") if side == "subscribe" else ("down", "-")
+        assert answered.startswith(f"quote {quote.id} is void: iNAV has moved from 100.0000 to ")
+        assert answered.endswith(f"{moved}0.120%, which is more than 0.100% {way}; request a new one")
+        assert desk.cash(name) == before
+    else:
+        assert abs(desk.cash(name) - before) == quote.cash
 
 
-def test_what_has_ended_is_forgotten_with_the_next_quote():
+@pytest.mark.parametrize(("side", "mark"), [("subscribe", 100.04), ("redeem", 99.96)])
+def test_the_cost_of_hedging_gives_no_room_for_a_move(side, mark):
+    """The quote is 0.55 % off iNAV, of which 0.45 % are the cost; a move of 0.12 % voids it all the same."""
     desk = dealing()
-    quoted(desk)
-    desk.quote(100.0, after_ms=11_000)
-    quoted(desk)
-    assert list(desk.primary.holders["h1"].state.quotes) == ["h1.q2"]
+    desk.it.costs = ()
+    name, amount = ("h1", 10_000 * MINOR) if side == "subscribe" else (ho.ISSUER, 100 * MINOR)
+    quote = quoted(desk, side, amount, name=name)
+    assert abs(quote.difference_pct) == pytest.approx(0.55, rel=1e-3)
+    assert "0.120%, which is more than 0.100%" in taken(desk, quote, name=name, mark=mark)
+
+
+def test_a_rejected_acceptance_voids_its_quote_for_good():
+    """The price comes back, and nothing is to be had for it; the journal says why."""
+    desk = dealing()
+    quote = quoted(desk)
+    assert "is void" in taken(desk, quote, mark=101.0)
+    assert desk.primary.holders["h1"].state.open_quote is UNSET
+    *_, voided = [line_of_holder(one) for one in desk.effects.lines if one.stream == "holder:h1"]
+    assert (type(voided), voided.id) == (ho.QuoteVoided, "h1.q1")
+    assert "iNAV has moved" in voided.reason
+    assert "has no open quote" in taken(desk, quote, mark=100.0)
+    assert desk.units("h1") == 0
+
+
+def test_a_new_quote_voids_the_open_one_over_all_tokens():
+    other = msgspec.structs.replace(token("A", costs=COSTS, primary=Terms(quote_valid="10s")), symbol="U")
+    desk = dealing(more_tokens=(other,))
+    first = quoted(desk)
+    second = desk.primary.quotes.ask("h1", desk.tokens[1], "subscribe", 100 * MINOR, desk.now_ms)
+    assert "has no open quote h1.q1" in taken(desk, first)
+    state = desk.primary.holders["h1"].state
+    assert (state.open_quote, list(desk.primary.quotes._given)) == (second, ["h1.q2"])
+    assert taken(desk, second) == second
+
+
+def test_an_omnibus_holder_and_its_sub_holders_have_a_quote_each():
+    desk = dealing()
+    for name in ("EX", "EX/c1"):
+        desk.deposit(name, 20_000)
+    quotes = [quoted(desk, amount=1_000 * MINOR, name=name) for name in ("EX", "EX/c1")]
+    assert [taken(desk, quote, name=name) for name, quote in zip(("EX", "EX/c1"), quotes, strict=True)] == quotes
+
+
+def test_a_quote_names_the_one_that_it_replaces():
+    terms = {"token": "T", "side": "subscribe", "asset": "USDT", "units": 5, "cash": 100, "fee": 1, "inav": 9,
+             "until_ms": 9, "marks": (1.0,)}  # fmt: skip
+    state = holder_step(HolderState(), Quoted(time_ms=1, quote=Quote(id="q1", **terms))).state
+    for replaces in ("", "q2"):
+        with pytest.raises(HolderError, match="but the open quote is q1"):
+            holder_step(state, Quoted(time_ms=2, quote=Quote(id="q2", **terms), replaces=replaces))
+    after = holder_step(state, Quoted(time_ms=2, quote=Quote(id="q2", **terms), replaces="q1")).state
+    assert (after.open_quote.id, after.quoted) == ("q2", 2)
+    with pytest.raises(HolderError, match="q1 is not the open quote"):
+        holder_step(after, ho.QuoteVoided(time_ms=3, id="q1", reason="x"))
+    assert holder_step(after, ho.QuoteVoided(time_ms=3, id="q2", reason="x")).state.open_quote is UNSET
 
 
 def test_a_dealing_account_that_cannot_cover_it_gives_no_quote_and_forward_applies():
-    desk = dealing(own=500)
+    desk = dealing(own=5_000)
     assert quoted(desk, amount=10_000 * MINOR) == (
-        "the dealing account is exhausted: it would have 534.97 USDT of its own, and needs 996.50; forward applies"
+        "the dealing account is exhausted: of its 5,000.00000000 USDT free, 0.00000000 are set aside already, and this "
+        "would need 10,044.99999998; forward applies"
     )
     assert isinstance(quoted(desk, amount=4_000 * MINOR), Quote)
-    assert str(quoted(desk, amount=4_000 * MINOR)).startswith("the dealing account is exhausted")  # both may be taken
     asked = Deal(holder="h1", token="T", side="subscribe", amount=10_000 * MINOR, instant=True)
-    answered = answer(desk.driver, asked, desk.now_ms)
+    answered = desk.judged(asked)
     assert answered.done
     assert answered.words.startswith("Not at once: the dealing account is exhausted")
     assert answered.words.endswith("forward applies. h1.1 is accepted; it is the next to be dealt.")
@@ -177,16 +256,27 @@ def test_at_once_is_the_same_as_a_quote_that_is_taken():
     quote = quoted(twin)
     taken(twin, quote)
     asked = Deal(holder="h1", token="T", side="subscribe", amount=10_000 * MINOR, instant=True)
-    answered = answer(desk.driver, asked, desk.now_ms)
-    assert answered.words == "h1 gets 99.65034965 T for 10,000.00000000 USDT, 25.00000000 of it fee."
+    answered = desk.judged(asked)
+    assert answered.words == "h1 gets 99.65034965 T for 10,000.00000000 USDT, including a fee of 25.00000000."
     for name in ("h1", DEALER):
         assert desk.primary.holders[name].state.balances == twin.primary.holders[name].state.balances
+
+
+def test_at_once_is_priced_at_the_first_price_after_its_arrival():
+    desk = dealing()
+    asked = Deal(holder="h1", token="T", side="subscribe", amount=10_000 * MINOR, instant=True)
+    answers = desk.submit(asked)
+    assert answers == []
+    desk.quote(101.0, after_ms=0)  # a price of the same instant may have been known when it was asked
+    assert answers == []
+    desk.quote(101.0, after_ms=1)
+    assert answers[0].quote.inav == pytest.approx(103 * MINOR, rel=1e-9)
 
 
 def test_who_wants_both_ways_at_once_loses_swing_and_fee():
     desk = dealing()
     taken(desk, quoted(desk))
-    taken(desk, quoted(desk, "redeem", desk.units("h1")))
+    assert isinstance(taken(desk, quoted(desk, "redeem", desk.units("h1"))), Quote)
     lost = 50_000 - desk.cash("h1") / MINOR
     assert lost == pytest.approx(10_000 * 2 * (SWING + FEE), rel=0.01)
     assert desk.window() == []  # the dealing account was never open beyond it
@@ -228,13 +318,6 @@ def test_caps_count_what_was_dealt_at_once():
     assert quoted(desk) == refused  # the dealing account's own request is nobody's
 
 
-def test_one_holder_keeps_eight_quotes_open_at_most():
-    desk = dealing()
-    for _ in range(8):
-        assert isinstance(quoted(desk, amount=100 * MINOR), Quote)
-    assert quoted(desk, amount=100 * MINOR) == "h1 has 8 quotes open; take one, or wait until one has ended"
-
-
 def test_a_dealing_account_that_lost_its_money_says_so_and_squares_as_far_as_it_goes():
     desk = dealing()
     taken(desk, quoted(desk))
@@ -257,7 +340,8 @@ def test_only_the_dealing_account_gives_out_what_is_not_there():
 
 
 def test_a_quote_is_dealt_by_as_it_was_given():
-    quote = Quote(id="q", token="T", side="subscribe", asset="USDT", units=5, cash=100, fee=1, until_ms=9, marks=(1.0,))
+    quote = Quote(id="q", token="T", side="subscribe", asset="USDT", units=5, cash=100, fee=1, inav=9,
+                  until_ms=9, marks=(1.0,))  # fmt: skip
     state = holder_step(HolderState(balances={"cash:USDT:free": 100, "cash:USDT:outside": -100}),
                         Quoted(time_ms=1, quote=quote)).state  # fmt: skip
     event = Exchanged(time_ms=2, id="q", token="T", asset="USDT", units=5, cash=-99, fee=1, other=DEALER,
@@ -266,14 +350,17 @@ def test_a_quote_is_dealt_by_as_it_was_given():
         holder_step(state, event)
 
 
-def test_the_counter_tells_a_quote_and_what_was_dealt():
+def test_the_counter_states_a_quote_and_what_was_dealt():
     desk = dealing()
     told = answer(desk.driver, AskQuote(holder="h1", token="T", side="subscribe", amount=10_000 * MINOR), desk.now_ms)
-    assert told.words == ("h1.q1: gets 99.65034965 T for 10,000.00000000 USDT, 25.00000000 of it fee, for 10 s, "
-                          "void if the price moves by more than 0.200%.")  # fmt: skip
-    done = answer(desk.driver, TakeQuote(holder="h1", id=told.id), desk.now_ms)
-    assert done.words == "h1 gets 99.65034965 T for 10,000.00000000 USDT, 25.00000000 of it fee."
-    assert not answer(desk.driver, TakeQuote(holder="h1", id=told.id), desk.now_ms).done
+    assert told.words == (
+        "h1.q1: h1 gets 99.65034965 T for 10,000.00000000 USDT, including a fee of 25.00000000; 100.1 per unit, "
+        "0.100 % above iNAV (100). It is judged at the first price after its acceptance, and void if iNAV has moved "
+        "by more than 0.100% up by then."
+    )
+    done = desk.judged(TakeQuote(holder="h1", id=told.id))
+    assert done.words == "h1 gets 99.65034965 T for 10,000.00000000 USDT, including a fee of 25.00000000."
+    assert not desk.judged(TakeQuote(holder="h1", id=told.id)).done
 
 
 def test_a_token_is_not_closed_while_its_dealing_account_is_short():

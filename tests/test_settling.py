@@ -17,7 +17,6 @@ from gearing.core.measured import exposure_of
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.core.step_result import StepError
-from gearing.desk.counter import answer
 from gearing.desk.requests import Deal
 from gearing.drive.fees import Taken, take_fees
 from gearing.drive.guard import GuardLimits
@@ -103,8 +102,7 @@ class Story(Market):
         return state.cash("USDT") + state.cash("USDT", ho.HELD) + state.held_units("T") * Fraction(self.nav)
 
     def now(self, side, name, amount):
-        return lambda: answer(self.driver, Deal(holder=name, token="T", side=side, amount=amount, instant=True),
-                              self.now_ms)  # fmt: skip
+        return lambda: self.submit(Deal(holder=name, token="T", side=side, amount=amount, instant=True))
 
 
 @cache
@@ -175,7 +173,7 @@ def test_instant_dealing_around_a_settlement_gains_nothing_from_the_dealing_acco
         deals = desk.now(side, name, amount)
         desk.run([(T_MS + offset_ms, lambda deals=deals, said=said: said.append(deals())),
                   (T_MS + 20_000, desk.pay)], step_ms=10_000)  # fmt: skip
-        assert (said[0].quote is None) == (-60_000 <= offset_ms < 20_000)
+        assert (said[0][0].quote is None) == (-60_000 <= offset_ms < 20_000)
         gained = float(desk.wealth(name) - wealth - held * (after - before))
         # What was dealt before T is off by the part of the period that was still to come, a 480th.
         # What has accrued of the next period until it is dealt forward, two windows at most, is its own affair.
@@ -188,10 +186,11 @@ def test_instant_dealing_around_a_settlement_gains_nothing_from_the_dealing_acco
 def test_a_payment_that_comes_in_the_middle_of_a_fill_is_shared_by_what_was_held_at_its_time():
     """Half of a flow's hedge is filled before T, the rest after it; the payment comes last of all."""
     desk = Story(3.0, 0.0075, "absent")
-    desk.run([], until_ms=T_MS - 130_000, step_ms=10_000)
+    desk.run([], until_ms=T_MS - 190_000, step_ms=10_000)
     before = desk.nav
     desk.ask("h3", "subscribe", 200_000 * MINOR)
     desk.take()
+    desk.run([], until_ms=T_MS - 125_000, step_ms=5_000)
     (order,) = desk.quote(100.0, after_ms=T_MS - 90_000 - desk.now_ms)
     half, own = order.lots // 2, desk.lots[0]
     desk.now_ms = T_MS - 30_000

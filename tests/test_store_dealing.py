@@ -14,7 +14,9 @@ from gearing.core import holder as ho
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.desk.boot import boot
+from gearing.desk.counter import submit
 from gearing.desk.keeper import commit_of
+from gearing.desk.requests import TakeQuote
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market as Prices
 from gearing.store.database import connect
@@ -167,11 +169,13 @@ def quoting(kept):
     kept.driver.change(kept.it, msgspec.structs.replace(it, primary=terms), "ann", "quotes", kept.now_ms)
     kept.deposit(ho.DEALER, 50_000)
     kept.deposit("h1", 20_000)
-    quotes = kept.primary.quotes
-    first, second = (quotes.ask("h1", kept.it, "subscribe", 5_000 * MINOR, kept.now_ms) for _ in range(2))
-    assert quotes.take("h1", first.id, kept.now_ms) == first
+    quotes, found = kept.primary.quotes, []
+    for accepts in (True, False):
+        found.append(quotes.ask("h1", kept.it, "subscribe", 5_000 * MINOR, kept.now_ms))
+        if accepts:
+            assert kept.judged(TakeQuote(holder="h1", id=found[0].id)).quote == found[0]
     kept.take()
-    return first, second
+    return found
 
 
 def test_a_quote_binds_a_desk_that_begins_anew_too(kept):
@@ -179,9 +183,11 @@ def test_a_quote_binds_a_desk_that_begins_anew_too(kept):
     again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
     quotes, running = again.primary.quotes, again.by_name["T"]
     assert quotes.stands(running) == -first.units
+    answers = []
+    submit(again, TakeQuote(holder="h1", id=second.id), kept.now_ms, answers.append)
     price = Quote(symbol="A", time_ms=kept.now_ms + 1_000, mark=100.0, index=100.0)
     again.on_quotes([price], price.time_ms)
-    assert quotes.take("h1", second.id, price.time_ms) == second
+    assert [one.quote for one in answers] == [second]
     assert quotes.stands(running) == -first.units - second.units
     assert again.primary.supply["T"] == running.state.balances.units
 

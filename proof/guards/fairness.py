@@ -366,7 +366,7 @@ CAUSES = (
           "        if before is not None:\n            return before\n", "",
           "test_causes::test_a_reference_counts_once_whoever_books_it_under_whatever_key"),
     Guard("a cause on its way is looked up too", "desk/inbox.py",
-          "                self._causes.remember(cause, answered)", "                pass",
+          "            self._causes.remember(cause, answered)", "            pass",
           "test_causes::test_a_command_that_is_on_its_way_to_the_disk_is_not_run_again"),
     Guard("another body under a reference is rejected", "desk/causes.py",
           "    if line.cause.body != cause.body:", "    if False:",

@@ -18,7 +18,7 @@ from gearing.cli.asking import (
     YesOption,
     named,
 )
-from gearing.cli.output import JsonFlag, note
+from gearing.cli.output import JsonFlag, note, say
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ ReferenceOption = Annotated[
 
 
 InstantOption = Annotated[
-    bool, typer.Option("--instant", help="Deal at once with the dealing account, if it can; else when the window ends.")
+    bool,
+    typer.Option("--instant", help="Deal with the dealing account at the next price, if it can; else by the window."),
 ]  # fmt: skip
 
 
@@ -126,7 +127,7 @@ def quote(
     timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Asks for a binding price to come in or go out at once. It may be taken until it ends; it need not be."""
+    """Requests a firm quote to subscribe or redeem now. You may accept it until it expires; it voids your open one."""
     from gearing.desk.requests import AskQuote
 
     if side not in {"subscribe", "redeem"}:
@@ -134,7 +135,10 @@ def quote(
     wanted = AskQuote(holder=holder, token=token, side=cast("Side", side), amount=minor(amount, "AMOUNT"))
     asking = Asking(context, db, True, key, timeout, as_json)
     answered = _ask(wanted, holder, "", {"token": token}, asking)
-    note(f"It is taken by: {shlex.join(['gearing', 'take', holder, answered.id, '--db', str(db)])}")
+    command = shlex.join(["gearing", "take", holder, answered.id, "--db", str(db)])
+    if answered.terms is not None and not as_json:
+        say(expiry_text(answered.terms.expires_at))
+    note(f"Accept it with: {command}")
 
 
 def take(
@@ -147,7 +151,7 @@ def take(
     timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Deals by a quote that was given to this holder, if it is not void by now."""
+    """Accepts the holder's open quote. It is judged at the first price after this arrives, and may be void by then."""
     from gearing.desk.requests import TakeQuote
 
     asking = Asking(context, db, yes, key, timeout, as_json)
@@ -192,6 +196,20 @@ def transfer(
                     amount=minor(amount, "AMOUNT"), reference=reference)  # fmt: skip
     effect = f"{holder} hands {amount} {token or asset} to {other}."
     _ask(wanted, holder, effect, {"other": other}, Asking(context, db, yes, None, timeout, as_json))
+
+
+def expiry_text(expires_at: str) -> str:
+    """Returns when a quote expires, on the reader's own clock.
+
+    Args:
+        expires_at: in ISO 8601, with its offset from UTC.
+    """
+    from datetime import UTC, datetime
+
+    expires = datetime.fromisoformat(expires_at)
+    left_s = (expires - datetime.now(UTC)).total_seconds()
+    local = f"{expires.astimezone():%H:%M:%S}"
+    return f"It expires at {local}, in {left_s:,.0f} s." if left_s > 0 else f"It expired at {local}."
 
 
 def _pay(holder: str, amount: int, asset: str, reference: str, by: str | None, asking: Asking) -> None:

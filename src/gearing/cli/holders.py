@@ -22,17 +22,18 @@ def holders(
 ) -> None:
     """Shows holders: free and held money, units, and the requests that wait.
 
-    Of an omnibus holder also its sub-holders, and what they have together, as "EX/*".
+    Of an omnibus holder also its sub-holders, and what they have together, as "EX/*". Of the dealing account also what
+    of its free money and units backs open quotes, or units that it has given out and not bought yet.
     """
-    from gearing.core.holder import omnibus_of
+    from gearing.core.holder import DEALER, omnibus_of
 
     found = _stored(db)
     if holder is not None:
         family = {name: state for name, state in found.items() if holder in {name, omnibus_of(name)}}
         found = family or {holder: _one(found, holder, db)}
-    sums = _sums(found)
-    emit({"database": str(db), "holders": found, "omnibus": sums}, "gearing.holders/1", as_json,
-         lambda: _show(found, sums))  # fmt: skip
+    sums, aside = _sums(found), _set_aside(db) if DEALER in found else {}
+    emit({"database": str(db), "holders": found, "omnibus": sums, "set_aside": aside}, "gearing.holders/1", as_json,
+         lambda: _show(found, sums, aside))  # fmt: skip
 
 
 def free_units(db: Path, holder: str, token: str) -> int:
@@ -61,6 +62,31 @@ def _stored(db: Path) -> dict[str, HolderState]:
         return store.holders()
 
 
+def _set_aside(db: Path) -> dict[str, int]:
+    """Returns what of the dealing account's free money and units is set aside, by account, minor units."""
+    from msgspec import UNSET
+
+    from gearing.core.holder import DEALER
+    from gearing.core.journal import state_of
+    from gearing.core.terms import Spec
+    from gearing.desk.boot import spec_of
+    from gearing.drive.backing import set_aside
+    from gearing.store.store import Store
+
+    with Store(db) as store:
+        holders, now_ms = store.holders(), store.last_ms()
+        states = {one.stream: one for one in store.states() if one.stream.startswith("token:")}
+        tokens = {}
+        for stream, projected in states.items():
+            name = stream.partition(":")[2]
+            tokens[name] = (Spec(spec_of(store, name)), state_of(projected.body))
+    quotes = [state.open_quote for state in holders.values() if state.open_quote is not UNSET]
+    aside = set_aside(holders[DEALER], [quote for quote in quotes if quote.until_ms >= now_ms], tokens)
+    found = {f"cash:{asset}": aside.money(asset) for asset in {*aside.for_quotes, *aside.for_short}}
+    found |= {f"units:{token}": units for token, units in aside.units.items()}
+    return {account: amount for account, amount in sorted(found.items()) if amount}
+
+
 def _sums(found: dict[str, HolderState]) -> dict[str, dict[str, int]]:
     """Returns what each omnibus holder and its sub-holders have on their own accounts together."""
     from gearing.core.holder import OWN, omnibus_of, together
@@ -74,7 +100,8 @@ def _sums(found: dict[str, HolderState]) -> dict[str, dict[str, int]]:
     return sums
 
 
-def _show(found: dict[str, HolderState], sums: dict[str, dict[str, int]]) -> None:
+def _show(found: dict[str, HolderState], sums: dict[str, dict[str, int]], aside: dict[str, int]) -> None:
+    from gearing.core.holder import DEALER
     from gearing.core.money import as_text
 
     if not found:
@@ -87,6 +114,10 @@ def _show(found: dict[str, HolderState], sums: dict[str, dict[str, int]]) -> Non
             if where in {"free", "held", "short"}:
                 what = asset if kind == "cash" else f"{asset} units"
                 rows.append((name, what, where, as_text(amount, grouped=True)))
+    for account, amount in aside.items():
+        kind, asset = account.split(":")
+        what = asset if kind == "cash" else f"{asset} units"
+        rows.append((DEALER, what, "of it set aside", as_text(amount, grouped=True)))
     show_table(("holder", "of", "", Column("amount", "right")), rows)
     waits = [
         (one.id, one.side, one.token, as_text(one.amount, grouped=True))

@@ -10,12 +10,14 @@ says.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from gearing.core.events import Event, FeesHow
+from gearing.core.money import MINOR
 
 Side = Literal["subscribe", "redeem"]
 Kind = Literal["matched", "hedged", "final", "unwound"]
@@ -103,17 +105,18 @@ class Day(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """A binding price for one holder: it may be taken until it ends, unless the market has moved too far by then.
+    """A firm quote for one holder: it may be accepted until it expires, unless it is void by then.
 
     Args:
-        id: its name, never used again.
-        token: of which units are created or given back.
+        id: never used again; empty: dealt without a quote.
+        token: whose units are created or redeemed.
         side: subscribe or redeem.
         asset: the currency.
-        units: that are created, or given back.
-        cash: paid by the holder (fee included), or to the holder (fee taken off), minor units.
-        fee: that part of it, or what was taken off.
-        until_ms: the last moment it may be taken.
+        units: created or redeemed, in 1e-8 of a unit.
+        cash: paid by the holder (fee included), or to the holder (fee deducted), minor units.
+        fee: the part of it that is the fee, or that was deducted.
+        inav: of this side when the quote was given, with accrued funding, minor units per whole unit.
+        until_ms: the last moment it may be accepted, in the market's time.
         marks: of each leg, when it was given.
     """
 
@@ -124,8 +127,24 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     units: int
     cash: int
     fee: int
+    inav: int
     until_ms: int
     marks: tuple[float, ...]
+
+    @property
+    def gross(self) -> int:
+        """The money without the fee, minor units."""
+        return self.cash - self.fee if self.side == "subscribe" else self.cash + self.fee
+
+    @property
+    def unit_price(self) -> int:
+        """The price of a whole unit without the fee, minor units, rounded half to even."""
+        return round(Fraction(self.gross * MINOR, self.units))
+
+    @property
+    def difference_pct(self) -> float:
+        """How far the unit price is above iNAV (below: < 0), in percent."""
+        return (self.unit_price / self.inav - 1.0) * 100.0 if self.inav else 0.0
 
 
 class HolderState(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +155,7 @@ class HolderState(msgspec.Struct, frozen=True, kw_only=True):
         requests: that wait, by id.
         accepted: how many requests were accepted so far.
         asked: what was asked of each token on the last day that anything was.
-        quotes: that were given and neither taken nor seen to have ended, by id; unset: none ever was.
+        open_quote: the last quote, if it was neither accepted nor voided; it may have expired. Unset: there is none.
         quoted: how many quotes were given so far.
     """
 
@@ -144,7 +163,7 @@ class HolderState(msgspec.Struct, frozen=True, kw_only=True):
     requests: dict[str, Request] = {}
     accepted: int = 0
     asked: dict[str, Day] = {}
-    quotes: dict[str, Quote] | UnsetType = UNSET
+    open_quote: Quote | UnsetType = UNSET
     quoted: int | UnsetType = UNSET
 
     def cash(self, asset: str, where: str = FREE) -> int:
@@ -160,8 +179,8 @@ class HolderState(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.units(token, where) for where in (FREE, HELD, SHORT))
 
     def quote(self, name: str) -> Quote | None:
-        """Returns a quote that was given and not taken, ended or not."""
-        return None if self.quotes is UNSET else self.quotes.get(name)
+        """Returns the quote of this id if it is the open one, expired or not."""
+        return self.open_quote if self.open_quote is not UNSET and self.open_quote.id == name else None
 
 
 class Deposited(Event, frozen=True, kw_only=True, tag="deposited"):
@@ -283,16 +302,34 @@ class Handed(Event, frozen=True, kw_only=True, tag="handed"):
 
 
 class Quoted(Event, frozen=True, kw_only=True, tag="quoted"):
-    """A quote was given."""
+    """A quote was given; a holder has one open quote over all tokens, so it voids the one before.
+
+    Args:
+        quote: the quote.
+        replaces: the id of the open quote that it voids; empty: there was none.
+    """
 
     quote: Quote
+    replaces: str = ""
+
+
+class QuoteVoided(Event, frozen=True, kw_only=True, tag="quote_voided"):
+    """A quote was accepted and could not be dealt; it is void, and cannot be accepted again.
+
+    Args:
+        id: the quote.
+        reason: why.
+    """
+
+    id: str
+    reason: str
 
 
 class Exchanged(Event, frozen=True, kw_only=True, tag="exchanged"):
     """Units were dealt at once, with the issuer's dealing account; its line bears the opposite signs.
 
     Args:
-        id: the holder's quote that was taken; empty: none was asked for before.
+        id: the holder's quote that was accepted; empty: it was dealt without one.
         token: of which.
         asset: the currency.
         units: signed, received > 0.
@@ -337,5 +374,16 @@ class Merged(Event, frozen=True, kw_only=True, tag="merged"):
 
 
 HolderEvent = (
-    Deposited | Withdrawn | Granted | Collected | Requested | Released | Dealt | Handed | Quoted | Exchanged | Merged
+    Deposited
+    | Withdrawn
+    | Granted
+    | Collected
+    | Requested
+    | Released
+    | Dealt
+    | Handed
+    | Quoted
+    | QuoteVoided
+    | Exchanged
+    | Merged
 )

@@ -25,6 +25,7 @@ from gearing.core.holder import (
     HolderState,
     Merged,
     Quoted,
+    QuoteVoided,
     Released,
     Request,
     Requested,
@@ -73,7 +74,7 @@ class _Change:
 
     def __init__(self, state: HolderState) -> None:
         self.state, self.requests, self.accepted, self.asked = state, state.requests, state.accepted, state.asked
-        self.quotes, self.quoted = state.quotes, state.quoted
+        self.open_quote, self.quoted = state.open_quote, state.quoted
         self.entry: list[Posting] = []
 
     def post(self, asset: str, amount: int, debit: str, credit: str) -> None:
@@ -135,7 +136,7 @@ class _Change:
             if amount == 0:
                 del balances[line.account]
         after = HolderState(balances=balances, requests=self.requests, accepted=self.accepted,
-                            asked=self.asked, quotes=self.quotes, quoted=self.quoted)  # fmt: skip
+                            asked=self.asked, open_quote=self.open_quote, quoted=self.quoted)  # fmt: skip
         return HolderStep(after, tuple(self.entry))
 
 
@@ -211,13 +212,19 @@ def _handed(change: _Change, event: Handed) -> None:
 
 def _quoted(change: _Change, event: Quoted) -> None:
     quote = event.quote
-    _check(quote.units > 0 and quote.cash > 0 and quote.fee >= 0, "a quote is for more than nothing")
-    _check(quote.until_ms > event.time_ms, "a quote may be taken for a while")
-    before = {} if change.quotes is UNSET else change.quotes
-    _check(quote.id not in before, f"there is a quote {quote.id} already")
-    lasting = {name: one for name, one in before.items() if one.until_ms >= event.time_ms}
-    change.quotes = {**lasting, quote.id: quote}
+    _check(min(quote.units, quote.cash, quote.inav) > 0 and quote.fee >= 0,
+           f"the units, the money and the iNAV of quote {quote.id} must be positive")  # fmt: skip
+    _check(quote.until_ms > event.time_ms, f"quote {quote.id} must expire after it is given")
+    open_id = "" if change.open_quote is UNSET else change.open_quote.id
+    words = f"quote {quote.id} replaces {event.replaces or 'none'}, but the open quote is {open_id or 'none'}"
+    _check(event.replaces == open_id != quote.id, words)
+    change.open_quote = quote
     change.quoted = 1 + (0 if change.quoted is UNSET else change.quoted)
+
+
+def _quote_voided(change: _Change, event: QuoteVoided) -> None:
+    _check(change.state.quote(event.id) is not None, f"{event.id} is not the open quote")
+    change.open_quote = UNSET
 
 
 def _exchanged(change: _Change, event: Exchanged) -> None:
@@ -226,8 +233,7 @@ def _exchanged(change: _Change, event: Exchanged) -> None:
         quote = change.state.quote(event.id)
         terms = (abs(event.units), abs(event.cash), event.fee)
         _check(quote is not None and terms == (quote.units, quote.cash, quote.fee), f"no quote {event.id} says that")
-        rest = {} if change.quotes is UNSET else change.quotes
-        change.quotes = {name: one for name, one in rest.items() if name != event.id}
+        change.open_quote = UNSET
     if event.units > 0:
         change.receive(event.token, event.units, HOLDERS)
     else:
@@ -274,6 +280,7 @@ _HANDLERS: dict[type, Callable[[_Change, Any], None]] = {
     Dealt: _dealt,
     Handed: _handed,
     Quoted: _quoted,
+    QuoteVoided: _quote_voided,
     Exchanged: _exchanged,
     Merged: _merged,
 }

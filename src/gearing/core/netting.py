@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from gearing.core.dealing import Side, Worth, worth
-from gearing.core.flow_result import flow_result
+from gearing.core.flow_result import flow_result, hedge_pnl
 from gearing.core.money import apportioned, as_decimal, fraction_of
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
@@ -164,19 +164,26 @@ class Settlement(NamedTuple):
     fee: int
 
 
-def settlement(spec: Spec, state: TokenState, asks: Sequence[Ask], rates: Rates) -> Settlement:
+def settlement(
+    spec: Spec, state: TokenState, asks: Sequence[Ask], rates: Rates, units_max: int | None = None
+) -> Settlement:  # fmt: skip
     """Returns what the flow under way comes to at the marks of now, once its hedge has ended.
 
     Args:
         spec, state: the token.
         asks: that were hedged, with what they had set aside then.
         rates: of the issuer's fees.
+        units_max: the most units that the supply cap lets a subscription create; None: there is no cap. Money that
+            would create more is returned, of each request by its size.
     """
     dealing, whole = state.dealing, asks
     if dealing is UNSET:
         raise ValueError("there is no flow to be settled")
     price, subscribes = worth(spec, state, dealing.accrued, dealing.side), dealing.side == "subscribe"
     result = flow_result(state, price)
+    if subscribes and units_max is not None and result.gives > units_max:
+        most = price.money_for(units_max) - hedge_pnl(state)
+        result = flow_result(state, price, min(max(most, 0), result.accepted))
     given = shared_out(asks, result.accepted, result.gives, rates)
     taken = sum(_taken(one) for one in given)
     if taken < result.accepted:  # a request whose share comes to nothing is returned, and bears nothing

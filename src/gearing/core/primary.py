@@ -17,10 +17,10 @@ class Primary(Record, frozen=True, kw_only=True):
         largest: of one request, in settlement currency; of a redemption, what its units are worth.
         holder_per_day: of all of one holder's requests of a side on a UTC day.
         total_per_day: of all requests of a side on a UTC day.
-        quote_valid: how long a binding quote may be taken; None: no quotes are given, all requests are dealt forward.
-        quote_swing: by which part of the iNAV a quote is dearer for who comes in and cheaper for who goes out.
-        quote_move: a quote is void once any leg's mark has moved by more than this part of it.
-        quote_margin: the dealing account has to have free, of its own, this part of all that it is open for.
+        quote_valid: how long a firm quote may be accepted; None: no quotes are given, all requests are dealt forward.
+        quote_swing: the spread of a firm quote around iNAV, a fraction of it, before the measured cost of hedging. A
+            quote is void once iNAV has moved against the dealing account by more than this.
+        quote_margin: the dealing account needs own funds of this fraction of its open exposure, open quotes included.
     """
 
     window: str = "1m"
@@ -32,7 +32,6 @@ class Primary(Record, frozen=True, kw_only=True):
     total_per_day: float | None = None
     quote_valid: str | None = None
     quote_swing: float = 0.001
-    quote_move: float = 0.002
     quote_margin: float = 0.1
 
     def __post_init__(self) -> None:
@@ -45,7 +44,6 @@ class Primary(Record, frozen=True, kw_only=True):
             check.number(place, 0, strict=True, optional=True)
         check.duration("quote_valid", optional=True)
         check.number("quote_swing", 0, 0.5)
-        check.number("quote_move", 0, 1, strict=True)
         check.number("quote_margin", 0, strict=True)
         check.done()
 

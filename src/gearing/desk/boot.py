@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from gearing.core.events import DealingBegun, Launched, Operated, SpecificationChanged
+from gearing.core.hedging_cost import costs_of
 from gearing.core.journal import line_of, state_of
 from gearing.core.measured import Measured
 from gearing.core.money import to_float
@@ -80,6 +81,7 @@ def boot(
                 spec = Spec(spec_of(store, token))
                 running = driver.adopt(book, spec, state_of(found.body), Head(found.seq, found.hash))
                 running.measured, running.done = last_measured(store, token), last_done(store, token)
+                running.costs = costs_of(newest_measured(store, token))
                 running.why = why_of(store, token, running.state.status)
                 running.flow = flow_of(store, token) if running.state.dealing is not msgspec.UNSET else ()
                 _look(store, running, now_ms)
@@ -148,13 +150,15 @@ def last_measured(store: Store, token: str) -> Measured | None:
 
 def last_done(store: Store, token: str) -> Measured | None:
     """Returns the last rebalance of a token that is done, see `Measured.is_done`; None: there was none."""
+    return next((measured for measured in newest_measured(store, token) if measured.is_done), None)
+
+
+def newest_measured(store: Store, token: str) -> Iterator[Measured]:
+    """Yields what was measured of a token's rebalances and hedges, the newest first."""
     page = store.rebalances(token, _PAGE)
     while page:
-        done = next((one for one in (measured_of(row.body) for row in page) if one.is_done), None)
-        if done is not None:
-            return done
+        yield from (measured_of(row.body) for row in page)
         page = store.rebalances(token, _PAGE, before=page[-1].epoch)
-    return None
 
 
 def measured(store: Store, token: str | None = None, limit: int = 20) -> list[Measured]:

@@ -9,7 +9,7 @@ command causes no line, and has not used its reference up.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -50,6 +50,10 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
 
 
+Known = dict[str, CausedLine]
+"""Lines of the journal that commands caused, by the hash of a key or reference."""
+
+
 class _Recent(NamedTuple):
     cause: Cause
     answered: Answered
@@ -66,7 +70,7 @@ class Causes:
         self._store = store
         self._recent: dict[str, _Recent] = {}
 
-    def known(self, causes: Sequence[Cause]) -> dict[str, CausedLine]:
+    def known(self, causes: Sequence[Cause]) -> Known:
         """Returns the lines of the journal that these causes made already, by key or reference.
 
         Raises:
@@ -75,7 +79,7 @@ class Causes:
         hashes = [one for cause in causes for one in (cause.key, cause.reference) if one is not UNSET]
         return self._store.caused(hashes) if hashes else {}
 
-    def replay(self, cause: Cause, lines: dict[str, CausedLine], now_ms: int) -> Answered | None:
+    def replay(self, cause: Cause, lines: Known, now_ms: int) -> Answered | None:
         """Returns the answer to a command that was run before; None: it was not.
 
         Args:
@@ -101,12 +105,11 @@ class Causes:
             if digest is not UNSET:
                 self._recent[digest] = _Recent(cause, answered)
 
-    def forget(self, causes: Iterable[Cause]) -> None:
-        """Forgets commands whose lines are durable."""
-        for cause in causes:
-            self._recent.pop(cause.key, None)
-            if cause.reference is not UNSET:
-                self._recent.pop(cause.reference, None)
+    def forget(self, cause: Cause | None) -> None:
+        """Forgets a command whose lines are durable."""
+        for digest in () if cause is None else (cause.key, cause.reference):
+            if digest is not UNSET:
+                self._recent.pop(digest, None)
 
 
 def replayed(line: CausedLine, cause: Cause, what: str, now_ms: int) -> Answered:

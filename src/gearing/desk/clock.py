@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -11,6 +12,10 @@ class Clock(Protocol):
 
     def now_ms(self) -> int:
         """Returns the market's time, ms UTC."""
+        ...
+
+    def wall_time(self, time_ms: int) -> datetime:
+        """Returns when the market's time will be this, on the world's clock in UTC."""
         ...
 
     async def sleep_ms(self, length_ms: float) -> None:
@@ -38,6 +43,10 @@ class ScaledClock:
         """Returns the market's time, ms UTC."""
         passed = asyncio.get_running_loop().time() - self._began
         return self._start_ms + int(passed * 1000.0 * self.speed)
+
+    def wall_time(self, time_ms: int) -> datetime:
+        """Returns when the market's time will be this, on the world's clock in UTC."""
+        return datetime.now(UTC) + timedelta(milliseconds=(time_ms - self.now_ms()) / self.speed)
 
     async def sleep_ms(self, length_ms: float) -> None:
         """Waits so long in the market's time."""

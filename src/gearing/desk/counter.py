@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from gearing.core import holder as ho
 from gearing.core.dealing import bearing
 from gearing.core.holder import HolderState, Quote
 from gearing.core.holder_step import HolderError
-from gearing.core.money import as_text
+from gearing.core.money import as_text, to_float
 from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote, is_rejected
+from gearing.drive.acceptances import Acceptance
 from gearing.drive.driver import Driver
+from gearing.drive.running import Running
 
 # Ids are opaque: names and addresses live elsewhere.
 # A sub-holder's follows on that of the omnibus holder it belongs to.
@@ -19,29 +23,115 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_-]{0,63
 _ASSET = re.compile(r"[A-Za-z0-9]{1,32}")
 
 
-def answer(driver: Driver, wanted: AtCounter, now_ms: int) -> Answered:
-    """Runs a command of a holder whole or not at all: what is rejected leaves every stream as it was."""
-    return driver.atomically(partial(_answer, driver, wanted, now_ms), is_rejected)
+class Judgement(NamedTuple):
+    """When a dealing at once is judged, and at which prices.
+
+    Args:
+        arrived_ms: when it arrived; it is judged at prices that were known after that.
+        overdue: no such prices came in time, in words; empty: they did.
+    """
+
+    arrived_ms: int
+    overdue: str = ""
 
 
-def _answer(driver: Driver, wanted: AtCounter, now_ms: int) -> Answered:
+def submit(driver: Driver, wanted: AtCounter, now_ms: int, on_answer: Callable[[Answered], object]) -> None:
+    """Runs a command of a holder now or, if it deals at once, at the first good price after its arrival.
+
+    Args:
+        driver: runs it.
+        wanted: the command.
+        now_ms: the time of its arrival.
+        on_answer: is called with the answer, before this returns or with a later price.
+    """
+    running = token_to_wait_for(driver, wanted, now_ms)
+    if running is None:
+        on_answer(answer(driver, wanted, now_ms))
+        return
+    wait(driver, wanted, running, now_ms, lambda at_ms, overdue: on_answer(
+        judge(driver, wanted, at_ms, Judgement(now_ms, overdue))))  # fmt: skip
+
+
+def token_to_wait_for(driver: Driver, wanted: AtCounter, now_ms: int) -> Running | None:
+    """Returns the token whose next good price a command is judged at; None: it is run at once.
+
+    What could not be dealt at once at any price does not wait for one.
+    """
+    if isinstance(wanted, TakeQuote):
+        quote = driver.primary.state_of(wanted.holder).quote(wanted.id)
+        if quote is None or driver.primary.quotes.why_not_accepted(wanted.holder, wanted.id, now_ms):
+            return None
+        return driver.by_name[quote.token]
+    if not isinstance(wanted, Deal) or not wanted.instant or wanted.amount <= 0 or _why_no_id(wanted):
+        return None
+    running = driver.by_name.get(wanted.token)
+    return running if running is not None and running.spec.token.primary.quote_ms else None
+
+
+def wait(
+    driver: Driver, wanted: AtCounter, running: Running, now_ms: int, on_price: Callable[[int, str], object]
+) -> None:  # fmt: skip
+    """Lets a dealing at once wait for its price; see `Acceptance` for what is called then."""
+    quote_id = wanted.id if isinstance(wanted, TakeQuote) else ""
+    driver.primary.acceptances.add(Acceptance(wanted.holder, running, quote_id, now_ms, on_price))
+
+
+def judge(driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement) -> Answered:
+    """Runs a dealing at once at the prices of now; a quote whose acceptance is rejected is void from then on."""
+    try:
+        answered = answer(driver, wanted, now_ms, judgement)
+    except Exception:
+        _void(driver, wanted, "an internal error", now_ms)
+        raise
+    if not answered.done:
+        _void(driver, wanted, answered.words, now_ms)
+    return answered
+
+
+def answer(driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement | None = None) -> Answered:
+    """Runs a command of a holder whole or not at all: what is rejected leaves every stream as it was.
+
+    Args:
+        driver: runs it.
+        wanted: the command.
+        now_ms: the time.
+        judgement: of what deals at once, see `submit`; None: it arrives now, and no price can have followed it.
+    """
+    work = partial(_answer, driver, wanted, now_ms, judgement or Judgement(now_ms))
+    return driver.atomically(work, is_rejected)
+
+
+def _void(driver: Driver, wanted: AtCounter, reason: str, now_ms: int) -> None:
+    if isinstance(wanted, TakeQuote):
+        driver.effects.cause = None  # a rejected command has no cause in the journal, and can be sent again
+        driver.atomically(partial(driver.primary.quotes.void, wanted.holder, wanted.id, reason, now_ms))
+
+
+def _why_no_id(wanted: AtCounter) -> str:
+    """Returns why a command names no holder that there may be; empty: it does."""
     for name in (wanted.holder, wanted.other) if isinstance(wanted, HandOn) else (wanted.holder,):
         if not _ID.fullmatch(name):
-            return _no("a holder's id is 1 to 64 letters, digits, - and _, and may have a sub-holder's after a /, not "
-                       f"{name!r}", now_ms)  # fmt: skip
+            return (f"a holder's id is 1 to 64 letters, digits, - and _, and may have a sub-holder's after a /, not "
+                    f"{name!r}")  # fmt: skip
         if ho.omnibus_of(name) in {ho.ISSUER, ho.DEALER}:
-            return _no(f"the {ho.omnibus_of(name)} has no sub-holders", now_ms)
+            return f"the {ho.omnibus_of(name)} has no sub-holders"
+    return ""
+
+
+def _answer(driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement) -> Answered:
+    why = _why_no_id(wanted)
+    if why:
+        return _no(why, now_ms)
     try:
         match wanted:
             case Pay():
                 return _pay(driver, wanted, now_ms)
             case Deal():
-                return _deal(driver, wanted, now_ms)
+                return _deal(driver, wanted, now_ms, judgement)
             case AskQuote():
                 return _quote(driver, wanted, now_ms)
             case TakeQuote():
-                taken = driver.primary.quotes.take(wanted.holder, wanted.id, now_ms)
-                return _dealt(driver, wanted.holder, taken, now_ms)
+                return _accept(driver, wanted, now_ms, judgement)
             case Cancel():
                 words = driver.primary.release(wanted.holder, wanted.id, "taken back", now_ms)
                 return _no(words, now_ms) if words else _yes(f"{wanted.id} was taken back.", now_ms)
@@ -58,8 +148,9 @@ def _pay(driver: Driver, wanted: Pay, now_ms: int) -> Answered:
         return _no(f"a currency is 1 to 32 letters and digits, not {wanted.asset!r}", now_ms)
     holder = driver.primary.holders.get(wanted.holder)
     has = 0 if holder is None else holder.state.cash(wanted.asset)
-    if has + wanted.amount < 0:
-        return _no(f"{wanted.holder} has {as_text(has, grouped=True)} {wanted.asset} free, and is to be paid "
+    aside = _set_aside(driver, wanted.holder, "", wanted.asset, now_ms)
+    if wanted.amount < 0 and has - aside + wanted.amount < 0:
+        return _no(f"{wanted.holder} has {_free(has, aside, wanted.asset)}, and is to be paid "
                    f"{as_text(-wanted.amount, grouped=True)}", now_ms)  # fmt: skip
     kind = ho.Deposited if wanted.amount > 0 else ho.Withdrawn
     driver.primary.post(wanted.holder, kind(time_ms=now_ms, asset=wanted.asset, amount=abs(wanted.amount),
@@ -70,10 +161,19 @@ def _pay(driver: Driver, wanted: Pay, now_ms: int) -> Answered:
     return _yes(f"{wanted.holder} {done} {amount} {wanted.asset}; {free} is free.", now_ms)
 
 
-def _deal(driver: Driver, wanted: Deal, now_ms: int) -> Answered:
+def _accept(driver: Driver, wanted: TakeQuote, now_ms: int, judgement: Judgement) -> Answered:
+    if judgement.overdue:
+        return _no(f"quote {wanted.id} is void: {judgement.overdue}", now_ms)
+    accepted = driver.primary.quotes.accept(wanted.holder, wanted.id, judgement.arrived_ms, now_ms)
+    return _dealt(driver, wanted.holder, accepted, now_ms)
+
+
+def _deal(driver: Driver, wanted: Deal, now_ms: int, judgement: Judgement) -> Answered:
     running, why = driver.by_name.get(wanted.token), ""
     if wanted.instant and running is not None and wanted.amount > 0:
-        quote = driver.primary.quotes.at_once(wanted.holder, running, wanted.side, wanted.amount, now_ms)
+        quote = judgement.overdue or driver.primary.quotes.at_once(
+            wanted.holder, running, wanted.side, wanted.amount, judgement.arrived_ms, now_ms
+        )
         if not isinstance(quote, str):
             return _dealt(driver, wanted.holder, quote, now_ms)
         why = f"Not at once: {quote}. "
@@ -93,12 +193,16 @@ def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
     if running is None:
         return _no(f"there is no token {wanted.token}; there are {', '.join(driver.by_name)}", now_ms)
     if wanted.amount <= 0:
-        return _no("a quote is for more than nothing", now_ms)
+        return _no(f"the amount of a quote must be positive, not {as_text(wanted.amount)}", now_ms)
     quote = driver.primary.quotes.ask(wanted.holder, running, wanted.side, wanted.amount, now_ms)
     if isinstance(quote, str):
         return _no(quote, now_ms)
-    lasts, move = (quote.until_ms - now_ms) / 1000, running.spec.token.primary.quote_move
-    words = f"{quote.id}: {_terms(quote)}, for {lasts:,.10g} s, void if the price moves by more than {move:.3%}."
+    above = "above" if quote.side == "subscribe" else "below"
+    swing = running.spec.token.primary.quote_swing
+    words = (f"{quote.id}: {wanted.holder} {_terms(quote)}; {to_float(quote.unit_price):,.6g} per unit, "
+             f"{abs(quote.difference_pct):.3f} % {above} iNAV ({to_float(quote.inav):,.6g}). It is judged at the first "
+             f"price after its acceptance, and void if iNAV has moved by more than {swing:.3%} "
+             f"{'up' if quote.side == 'subscribe' else 'down'} by then.")  # fmt: skip
     return Answered(done=True, words=words, time_ms=now_ms, status=running.state.status, id=quote.id, quote=quote)
 
 
@@ -112,10 +216,12 @@ def _dealt(driver: Driver, name: str, quote: Quote | str, now_ms: int) -> Answer
 
 def _terms(quote: Quote) -> str:
     units, cash = as_text(quote.units, grouped=True), as_text(quote.cash, grouped=True)
-    fee = f", {as_text(quote.fee, grouped=True)} of it fee" if quote.side == "subscribe" else ""
+    fee = as_text(quote.fee, grouped=True)
     if quote.side == "subscribe":
-        return f"gets {units} {quote.token} for {cash} {quote.asset}{fee}"
-    return f"gets {cash} {quote.asset} for {units} {quote.token}, after a fee of {as_text(quote.fee, grouped=True)}"
+        including = f", including a fee of {fee}" if quote.fee else ""
+        return f"gets {units} {quote.token} for {cash} {quote.asset}{including}"
+    after = f", after a fee of {fee}" if quote.fee else ""
+    return f"gets {cash} {quote.asset} for {units} {quote.token}{after}"
 
 
 def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:
@@ -129,8 +235,10 @@ def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:
     holder = driver.primary.holders.get(wanted.holder)
     state = HolderState() if holder is None else holder.state
     has = state.units(wanted.token) if wanted.token else state.cash(wanted.asset)
-    if has < wanted.amount:
-        return _no(f"{wanted.holder} has {as_text(has)} {wanted.token or wanted.asset} free", now_ms)
+    aside = _set_aside(driver, wanted.holder, wanted.token, wanted.asset, now_ms)
+    if has - aside < wanted.amount:
+        return _no(f"{wanted.holder} has {_free(has, aside, wanted.token or wanted.asset)}, and is to transfer "
+                   f"{as_text(wanted.amount, grouped=True)}", now_ms)  # fmt: skip
     stands = None if running is None else bearing(running.spec, running.state)
     for name, sign, other in ((wanted.holder, -1, wanted.other), (wanted.other, 1, wanted.holder)):
         amount = sign * wanted.amount
@@ -140,6 +248,19 @@ def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:
                                             bearing=stands))  # fmt: skip
     what = f"{as_text(wanted.amount)} {wanted.token or wanted.asset}"
     return _yes(f"{wanted.holder} handed {what} to {wanted.other}.", now_ms)
+
+
+def _set_aside(driver: Driver, name: str, token: str, asset: str, now_ms: int) -> int:
+    """Returns what of a holder's free units, or money, may not leave it: only of the dealing account there is any."""
+    if name != ho.DEALER:
+        return 0
+    aside = driver.primary.quotes.set_aside(now_ms)
+    return aside.units.get(token, 0) if token else aside.money(asset)
+
+
+def _free(has: int, aside: int, what: str) -> str:
+    words = f"{as_text(has, grouped=True)} {what} free"
+    return f"{words}, {as_text(aside, grouped=True)} of which are set aside for its quotes" if aside else words
 
 
 def _yes(words: str, now_ms: int) -> Answered:

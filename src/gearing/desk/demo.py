@@ -25,8 +25,7 @@ _TIERS = (
 _COSTS = Costs(taker_fee=0.0005, half_spread=0.0002, liquidation_fee=0.005)
 # Narrow enough that an invented holder is refused now and then.
 # At 600 times the clock a quote of two hours may be taken for twelve seconds.
-_PRIMARY = Primary(largest=20_000.0, holder_per_day=30_000.0, total_per_day=150_000.0, quote_valid="2h",
-                   quote_move=0.01)  # fmt: skip
+_PRIMARY = Primary(largest=20_000.0, holder_per_day=30_000.0, total_per_day=150_000.0, quote_valid="2h")
 CAPITAL = 1_000_000.0
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
@@ -55,6 +55,18 @@ _PATIENCE_MS = 180_000
 _TOLD_MS = 2**62
 
 
+class Judged(NamedTuple):
+    """Commands that were judged at a price, in answer to requests that waited for it.
+
+    Args:
+        answers: made durable together with what came of the price.
+        report: is called once they are.
+    """
+
+    answers: Answers = ()
+    report: Callable[[], object] = lambda: None
+
+
 class Engine:
     """Runs a driver against venues.
 
@@ -79,6 +91,7 @@ class Engine:
         self.moves = CashMoves(driver, venues, clock, self.settle)
         self.on_alarm: Callable[[str], None] = LOG.warning
         self.on_kept: Callable[[Effects], None] = lambda effects: None
+        self.judged: Callable[[], Judged] = Judged  # takes what was judged at the last prices
         self.maintenance: dict[str, int] = {}
         self._paid: set[str] = set()
         self._lacking: set[str] = set()
@@ -119,9 +132,15 @@ class Engine:
         await quotes()
 
     async def on_quotes(self, quotes: Sequence[Quote]) -> None:
-        """Takes prices, and returns when what came of them is durable."""
+        """Takes prices, and returns when what came of them is durable, with the answers to what waited for them."""
         if self.driver.on_quotes(quotes, self.clock.now_ms()):
-            await self.settle()
+            await self.settle_judged()
+
+    async def settle_judged(self) -> None:
+        """Makes durable what came of the inputs so far, with the answers to commands that were judged, and answers."""
+        judged = self.judged()
+        await self.settle(judged.answers)
+        judged.report()
 
     async def settle(self, answers: Answers = ()) -> None:
         """Makes durable what came of the inputs so far; only then are orders released and fills asked for.

@@ -19,16 +19,19 @@ from gearing.core.journal import Cause
 from gearing.core.money import MINOR
 from gearing.core.step_result import StepError
 from gearing.desk import issuer
-from gearing.desk.causes import Causes, cause_of
-from gearing.desk.counter import answer
-from gearing.desk.engine import Engine
+from gearing.desk.causes import Causes, Known, cause_of
+from gearing.desk.counter import Judgement, answer, judge, token_to_wait_for, wait
+from gearing.desk.engine import Engine, Judged
 from gearing.desk.requests import (
+    ISSUERS,
     Answered,
     AskQuote,
+    AtCounter,
     Change,
     Deal,
     Merge,
     Operate,
+    QuoteTerms,
     SettleFunding,
     TakeFees,
     Wanted,
@@ -40,7 +43,7 @@ from gearing.desk.requests import (
 from gearing.drive.running import Running
 from gearing.errors import GearingError
 from gearing.store.errors import StoreError
-from gearing.store.records import Answer, CausedLine, NavKind, PutIn, Question, Request
+from gearing.store.records import Answer, NavKind, PutIn, Question, Request
 from gearing.store.store import Store, digest_of
 
 LOG = logging.getLogger("gearing.desk")
@@ -100,6 +103,12 @@ class Inbox:
         self._look_s = 0.0  # before that nothing else is looked for there
         self._expected: dict[int, list[Told]] = {}
         self._causes, self._forget_s = Causes(store), 0.0
+        # Commands of each holder that has a dealing waiting for its price: that one, and those that came after it.
+        self._held: dict[str, deque[_Asked]] = {}
+        self._ready = deque[str]()  # holders whose first held command no longer waits for anything
+        self._judged: list[tuple[_Asked, Answered]] = []  # answered at the last prices, and not durable yet
+        self._answering: list[_Asked] = []
+        engine.judged = self._take_judged
         self._wake = asyncio.Event()
         self.on_refused: Callable[[Deal, Answered], None] = lambda wanted, answered: None
 
@@ -129,19 +138,22 @@ class Inbox:
             while True:
                 self._wake.clear()
                 self._look()
+                await self._expire()
                 asked = self._next(begins=loop.time() < begun_s)
-                if asked:
+                idle = not asked and not self._ready
+                if not idle:
                     groups.append(asyncio.ensure_future(self._serve(asked)))
                     await asyncio.sleep(0)  # it is carried out before anything else is asked for
-                if groups and (not asked or len(groups) >= _GROUPS_MAX or groups[0].done()):
+                if groups and (idle or len(groups) >= _GROUPS_MAX or groups[0].done()):
                     await groups.popleft()
-                elif not asked:
+                elif idle:
                     await self._waken()
         finally:
             for group in groups:
                 group.cancel()
             await asyncio.gather(*groups, return_exceptions=True)
-            self._refuse(self._queue)
+            self._refuse([*self._queue, *(one for held in self._held.values() for one in held),
+                          *(one for one, _ in self._judged), *self._answering])  # fmt: skip
             for told in (told for waiting in self._expected.values() for told in waiting):
                 told(unanswered())
 
@@ -179,20 +191,105 @@ class Inbox:
 
     async def _serve(self, group: Sequence[_Asked]) -> None:
         """Carries requests out in order; what came of all of them and their answers are one transaction."""
-        causes = [self._cause_of(one.request) for one in group]
+        answered: list[tuple[_Asked, Answered]] = []
+        held: list[_Asked] = []
         try:
-            known = self._causes.known([cause for cause in causes if cause is not None])
-            answers = [self.carry_out(one.request, cause, known) for one, cause in zip(group, causes, strict=True)]
-            await self._engine.settle([_kept(one, said) for one, said in zip(group, answers, strict=True)])
+            known = self._known(group)
+            self._serve_ready(answered)
+            for one in group:
+                before = self._replay(one.request, known)
+                if before is not None:
+                    answered.append((one, before))
+                elif self._holds(one):
+                    held.append(one)
+                else:
+                    answered.append((one, self.carry_out(one.request, known)))
+            await self._engine.settle([_kept(one, said) for one, said in answered])
         except BaseException:
-            self._refuse(group)
+            self._refuse(one for one in group if not any(one is other for other in held))
             raise
-        self._causes.forget(cause for cause in causes if cause is not None)
-        for one, answered in zip(group, answers, strict=True):
+        self._report(answered)
+
+    def _serve_ready(self, answered: list[tuple[_Asked, Answered]]) -> None:
+        """Carries out what holders asked after a dealing that has been judged, in its order, and adds the answers."""
+        for _ in range(_GROUP_MAX):
+            if not self._ready:
+                return
+            holder = self._ready[0]
+            held = self._held[holder]
+            if self._waits(held[0]):  # it deals at once too
+                self._ready.popleft()
+                continue
+            one = held.popleft()
+            if not held:
+                del self._held[self._ready.popleft()]
+            answered.append((one, self.carry_out(one.request, self._known([one]))))
+
+    def _report(self, answered: Iterable[tuple[_Asked, Answered]]) -> None:
+        for one, said in answered:
+            self._causes.forget(self._cause_of(one.request))
             if one.told is not None:
-                one.told(answered)
+                one.told(said)
             for told in self._expected.pop(one.request.number, ()):
-                told(answered)
+                told(said)
+
+    def _holds(self, asked: _Asked) -> bool:
+        """Holds a command back that deals at once, until it is judged, and what its holder asks after it."""
+        holder = _holder_of(asked)
+        if holder in self._held:
+            self._held[holder].append(asked)
+            return True
+        if holder and self._waits(asked):
+            self._held[holder] = deque([asked])
+            return True
+        return False
+
+    def _waits(self, asked: _Asked) -> bool:
+        """Lets a command that deals at once wait for its price; returns whether it is one."""
+        wanted, driver, now_ms = wanted_of(asked.request.body), self._engine.driver, self._engine.clock.now_ms()
+        if isinstance(wanted, ISSUERS):
+            return False
+        running = token_to_wait_for(driver, wanted, now_ms)
+        if running is None:
+            return False
+        wait(driver, wanted, running, now_ms, partial(self._judge, asked, wanted, now_ms))
+        return True
+
+    def _judge(self, asked: _Asked, wanted: AtCounter, arrived_ms: int, now_ms: int, overdue: str) -> None:
+        """Runs a command whose price has come; what its holder asked after it is ready to be carried out."""
+        driver, judgement = self._engine.driver, Judgement(arrived_ms, overdue)
+        work = partial(driver.atomically, partial(judge, driver, wanted, now_ms, judgement),
+                       cause=self._cause_of(asked.request))  # fmt: skip
+        answered = self._remembered(asked.request, self._guarded(asked.request, wanted, now_ms, work))
+        if isinstance(wanted, Deal) and not answered.done:
+            self.on_refused(wanted, answered)
+        self._judged.append((asked, answered))
+        held = self._held[wanted.holder]
+        held.popleft()
+        if held:
+            self._ready.append(wanted.holder)
+            self._wake.set()
+        else:
+            del self._held[wanted.holder]
+
+    async def _expire(self) -> None:
+        """Rejects what waited too long for its price."""
+        if self._engine.driver.primary.acceptances.expire(self._engine.clock.now_ms()):
+            await self._engine.settle_judged()
+
+    def _take_judged(self) -> Judged:
+        """Takes what was judged since the last call, with what reports it once it is durable."""
+        judged, self._judged = self._judged, []
+        if not judged:
+            return Judged()
+        self._answering += [one for one, _ in judged]
+
+        def report() -> None:
+            done = {id(one) for one, _ in judged}
+            self._answering = [one for one in self._answering if id(one) not in done]
+            self._report(judged)
+
+        return Judged([_kept(one, said) for one, said in judged], report)
 
     def _refuse(self, asked: Iterable[_Asked]) -> None:
         for one in asked:
@@ -216,29 +313,47 @@ class Inbox:
         except (msgspec.DecodeError, GearingError, OverflowError):
             return None  # it is answered that it cannot be read
 
-    def carry_out(
-        self, request: Request, cause: Cause | None = None, known: dict[str, CausedLine] | None = None
-    ) -> Answered:  # fmt: skip
+    def _known(self, group: Iterable[_Asked]) -> Known:
+        """Returns what the journal knows already of the commands of a group."""
+        causes = (self._cause_of(one.request) for one in group)
+        return self._causes.known([cause for cause in causes if cause is not None])
+
+    def _replay(self, request: Request, known: Known) -> Answered | None:
+        """Returns the answer to a command that was run before; None: it was not."""
+        cause = self._cause_of(request)
+        return None if cause is None else self._causes.replay(cause, known, self._engine.clock.now_ms())
+
+    def carry_out(self, request: Request, known: Known | None = None) -> Answered:
         """Runs a command whole or not at all, and returns its answer; whatever it raises is a rejection.
 
         Args:
             request: the command.
-            cause: its cause; None: it is not looked up.
-            known: what was caused already, see `Causes.known`.
+            known: what the journal knows already of its cause; None: its cause is of no interest.
         """
         now_ms, driver = self._engine.clock.now_ms(), self._engine.driver
-        before = None if cause is None else self._causes.replay(cause, known or {}, now_ms)
+        before = None if known is None else self._replay(request, known)
         if before is not None:
             return before
         try:
             wanted = wanted_of(request.body)
         except (msgspec.DecodeError, GearingError, OverflowError) as error:
             return Answered(done=False, words=f"the request cannot be read: {error}", time_ms=now_ms)
+        cause = None if known is None else self._cause_of(request)
+        work = partial(driver.atomically, partial(self._run, wanted, now_ms), is_rejected, cause)
+        return self._remembered(request, self._guarded(request, wanted, now_ms, work))
+
+    def _remembered(self, request: Request, answered: Answered) -> Answered:
+        """Remembers what a command came to until it is durable, so that the same is not run meanwhile."""
+        cause = self._cause_of(request)
+        if answered.done and cause is not None:
+            self._causes.remember(cause, answered)
+        return answered
+
+    def _guarded(self, request: Request, wanted: Wanted, now_ms: int, work: Callable[[], Answered]) -> Answered:
+        """Runs work on a command, and returns its answer; whatever it raises is a rejection."""
+        driver = self._engine.driver
         try:
-            answered = driver.atomically(partial(self._run, wanted, now_ms), is_rejected, cause)
-            if answered.done and cause is not None:
-                self._causes.remember(cause, answered)
-            return answered
+            return work()
         except GearingError as error:
             return Answered(done=False, words=str(error), time_ms=now_ms)
         except Exception as error:  # one command must not stop the desk
@@ -256,6 +371,9 @@ class Inbox:
             answered = answer(self._engine.driver, wanted, now_ms)
             if isinstance(wanted, Deal) and not answered.done:
                 self.on_refused(wanted, answered)
+            if isinstance(wanted, AskQuote) and answered.quote is not None:
+                terms = QuoteTerms.of(answered.quote, self._engine.clock.wall_time(answered.quote.until_ms))
+                answered = msgspec.structs.replace(answered, terms=terms)
             return answered
         running = self._engine.driver.by_name.get(wanted.token)
         if running is None:
@@ -332,6 +450,15 @@ class Inbox:
             kind: NavKind = "close" if wanted.action == "close" else "rebalance"
             driver.publish(running, kind, prices.time_ms, prices.marks)
         driver.operate(running, wanted.action, wanted.by, wanted.reason, now_ms)
+
+
+def _holder_of(asked: _Asked) -> str:
+    """Returns the holder whose command it is; empty: it is the issuer's, or cannot be read."""
+    try:
+        wanted = wanted_of(asked.request.body)
+    except (msgspec.DecodeError, GearingError, OverflowError):
+        return ""
+    return "" if isinstance(wanted, ISSUERS) else wanted.holder
 
 
 def _kept(one: _Asked, answered: Answered) -> Answer | PutIn:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from gearing.core.dealing import Side
@@ -90,7 +92,8 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="deal
         token: of which.
         side: subscribe or redeem.
         amount: money with its fee, minor units; or units.
-        instant: whether it is dealt at once, if the dealing account can; otherwise when the window ends.
+        instant: whether it is dealt with the dealing account, at the first good price after its arrival, if that can;
+            otherwise when the window ends.
     """
 
     holder: str
@@ -101,7 +104,7 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="deal
 
 
 class AskQuote(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="quote"):
-    """A holder asks at what price it may come in or go out at once; see `Deal`."""
+    """A holder requests a firm quote to subscribe or redeem at once; see `Deal`. It voids the holder's open quote."""
 
     holder: str
     token: str
@@ -110,7 +113,7 @@ class AskQuote(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="
 
 
 class TakeQuote(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="take_quote"):
-    """A holder takes a quote that it was given."""
+    """A holder accepts its open quote; the acceptance is judged at the first good price after its arrival."""
 
     holder: str
     id: str
@@ -178,6 +181,34 @@ class Merge(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="mer
 
 AtCounter = Pay | Deal | AskQuote | TakeQuote | Cancel | HandOn
 Wanted = Operate | Change | TakeFees | Merge | SettleFunding | AtCounter
+ISSUERS = (Operate, Change, TakeFees, Merge, SettleFunding)
+"""Commands of the issuer; all others are of a holder."""
+
+
+class QuoteTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a firm quote says, for a reader.
+
+    Args:
+        unit_price: of a whole unit without the fee, minor units.
+        inav: that it is based on, minor units per whole unit.
+        difference_pct: of the unit price to iNAV, in percent; below it < 0.
+        fee: minor units.
+        expires_ms: the last moment it may be accepted, in the market's time, ms UTC.
+        expires_at: the same on the reader's clock, ISO 8601 in UTC; a demo's market runs faster than that.
+    """
+
+    unit_price: int
+    inav: int
+    difference_pct: float
+    fee: int
+    expires_ms: int
+    expires_at: str
+
+    @classmethod
+    def of(cls, quote: Quote, expires_at: datetime) -> QuoteTerms:
+        """Returns the terms of a quote that expires at this wall-clock time."""
+        return cls(unit_price=quote.unit_price, inav=quote.inav, difference_pct=quote.difference_pct, fee=quote.fee,
+                   expires_ms=quote.until_ms, expires_at=expires_at.isoformat(timespec="milliseconds"))  # fmt: skip
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +223,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
         place: its place among those of its token that wait.
         quote: that was given, or by which was dealt.
         replayed: whether it was done before, and not again.
+        terms: of the quote that was given.
     """
 
     done: bool
@@ -202,6 +234,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     place: int = 0
     quote: Quote | None = None
     replayed: bool = False
+    terms: QuoteTerms | None = None
 
 
 def is_rejected(answered: Answered) -> bool:

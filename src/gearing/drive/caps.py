@@ -5,16 +5,17 @@ A refusal says which cap, what is left of it, and when it begins anew.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from msgspec import UNSET
 
-from gearing.core.dealing import Side, hedge_lots, worth
+from gearing.core.dealing import Side, Worth, hedge_lots, worth
 from gearing.core.flow_result import fits
-from gearing.core.holder import Day, HolderState, Request
+from gearing.core.holder import DEALER, Day, HolderState, Request
 from gearing.core.measured import exposure_of
 from gearing.core.money import MINOR, as_decimal, as_text, to_float
-from gearing.core.netting import Rates
+from gearing.core.netting import Ask, Rates
 from gearing.core.record import DAY_MS
 from gearing.drive.limits import maintenance
 from gearing.drive.running import Running
@@ -122,6 +123,63 @@ def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, mon
             return (f"{noun}s {whose} in {name} are capped at {cap:,.2f} {asset} a day: {left} is left, this is "
                     f"{this}; it begins anew at {anew:%Y-%m-%d %H:%M} UTC")  # fmt: skip
     return ""
+
+
+def why_lacking(name: str, state: HolderState, running: Running, side: Side, amount: int, backs: int) -> str:
+    """Returns what a holder lacks for a request; empty: nothing.
+
+    Args:
+        name, state: the holder.
+        running: the token.
+        side: subscribe or redeem.
+        amount: money with its fee, minor units; or units.
+        backs: what of the holder's free money or units is set aside for open quotes.
+    """
+    if amount <= 0:
+        return f"the amount must be positive, not {as_text(amount)}"
+    asset, aside = running.spec.token.settlement, ""
+    if backs:
+        aside = f", {as_text(backs, grouped=True)} of which back open quotes"
+    if side == "subscribe" and state.cash(asset) - backs < amount:
+        has, asks = as_text(state.cash(asset), grouped=True), as_text(amount, grouped=True)
+        return f"{name} has {has} {asset} free{aside}, and asks to pay {asks}"
+    if side == "redeem" and state.units(running.name) - backs < amount:
+        has, asks = as_text(state.units(running.name), grouped=True), as_text(amount, grouped=True)
+        return f"{name} has {has} units of {running.name} free{aside}, and asks to redeem {asks}"
+    return ""
+
+
+def supply_room(running: Running) -> int | None:
+    """Returns the units that a token may still create by its supply cap, ≥ 0; None: it has no cap."""
+    cap = running.spec.token.limits.supply_cap
+    return None if cap is None else max(_minor(cap) - running.state.balances.units, 0)
+
+
+def within_supply(running: Running, asks: Sequence[Ask], price: Worth, rates: Rates) -> list[Ask]:
+    """Returns subscriptions with the part of their money that the supply cap lets in, 0 where that is nothing.
+
+    NAV may have fallen since they were accepted, so that the same money buys more units. The dealing account comes
+    first, since it has given out its units already; what is left is allotted to all others by their money (pro rata),
+    since all are dealt at one price and time.
+
+    Args:
+        running: the token.
+        asks: its subscriptions that would be hedged.
+        price: of a unit, before the cost of the hedge.
+        rates: of the issuer's fees.
+    """
+    room = supply_room(running)
+    if room is None or price.units_for(sum(rates.money_of(ask) for ask in asks)) <= room:
+        return list(asks)
+    left = price.money_for(room)
+    allotted: dict[str, int] = {}
+    for group in ([ask for ask in asks if ask.holder == DEALER], [ask for ask in asks if ask.holder != DEALER]):
+        money = [rates.money_of(ask) for ask in group]
+        lets = min(left, sum(money))
+        left -= lets
+        for ask, one in zip(group, money, strict=True):
+            allotted[ask.id] = ask.amount * lets // sum(money) if one else 0
+    return [ask._replace(amount=allotted[ask.id]) for ask in asks]
 
 
 def _minor(cap: float) -> int:

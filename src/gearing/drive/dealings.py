@@ -16,6 +16,7 @@ from gearing.core.holder import Dealt, Kind
 from gearing.core.netting import NOTHING, Ask, Given, Rates, match, settlement
 from gearing.core.step import step
 from gearing.core.step_flows import why_not_dealt
+from gearing.drive.caps import supply_room, within_supply
 from gearing.drive.faults import is_set_aside, run_isolated, set_aside
 from gearing.drive.running import Running
 from gearing.drive.settling import unbooked, why_dealing_waits
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gearing.drive.market import Prices
     from gearing.drive.primary import Primary
 
+ABOVE_CAP = "the supply cap was reached when it was to be dealt"
 # Requests that are dealt at one instant, after which whatever else is due waits for the next price: nobody else is
 # served meanwhile.
 _ENOUGH = 500
@@ -128,7 +130,7 @@ class Dealings:
         marks = self._marks(running)
         self._driver.publish(running, "dealing", now_ms, marks)
         asks, rates = running.flow, _rates(running)
-        done = settlement(running.spec, running.state, asks, rates)
+        done = settlement(running.spec, running.state, asks, rates, supply_room(running))
         if not fits(running.state, done.units, done.cash):
             self._driver.apply(running, ev.DealingAborted(time_ms=now_ms, reason="more than the ledger can count"))
             self.after(running, now_ms)
@@ -138,10 +140,10 @@ class Dealings:
         running.flow = ()
         dealt = any(one.units and (one.cash or one.fee) for one in done.given)
         self._give(running, done.given, "hedged" if dealt else "unwound", now_ms)
-        for ask in asks:  # what was not hedged is returned
+        for ask in asks:  # what was not hedged, or is above the cap, is returned
             request = self._primary.holders[ask.holder].state.requests.get(ask.id)
             if request is not None:
-                self._primary.end(request, ask.holder, "not hedged", now_ms)
+                self._primary.end(request, ask.holder, "not hedged, or above the supply cap", now_ms)
         self._primary.check_supply(running, now_ms)
         self._primary.call(running, now_ms)
 
@@ -168,6 +170,7 @@ class Dealings:
         # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
         side: Side = "redeem" if any(ask.side == "redeem" for ask in asks) else "subscribe"
         asks = [ask for ask in asks if ask.side == side and (side == "redeem" or rates.money_of(ask) > 0)]
+        asks = self._capped(running, asks, accrued, prices.time_ms) if side == "subscribe" else asks
         if not asks:
             self._primary.call(running, now_ms)
             return
@@ -204,6 +207,15 @@ class Dealings:
             self._primary.check_supply(running, now_ms)
         driver.apply(running, ev.NavStruck(time_ms=now_ms, prices=tuple(leg.mark for leg in before.legs)))
         return bool(found.given)
+
+    def _capped(self, running: Running, asks: list[Ask], accrued: tuple[float, ...], now_ms: int) -> list[Ask]:
+        """Returns subscriptions with the money that the supply cap lets in; of one that gets none, all is returned."""
+        price = worth(running.spec, running.state, accrued, "subscribe")
+        capped = within_supply(running, asks, price, _rates(running))
+        for ask, left in zip(asks, capped, strict=True):
+            if not left.amount:
+                self._primary.end(self._primary.request_of(ask.id, ask.holder), ask.holder, ABOVE_CAP, now_ms)
+        return [ask for ask in capped if ask.amount]
 
     def _finish(self, running: Running, now_ms: int) -> None:
         """Ends what waits for a token that ended: redemptions of a closed one are paid out, all else is released."""

@@ -162,7 +162,7 @@ class Driver:
 
         Args:
             work: changes tokens, books, holders and queues.
-            is_void: whether a result says that nothing was done, such as a rejection.
+            is_void: whether a result says that nothing was done.
             cause: the command that it is; by default that of the work around it.
         """
         outer, self.effects = self.effects, Effects()
@@ -196,7 +196,7 @@ class Driver:
     # What comes in.
 
     def on_quotes(self, quotes: Sequence[Quote], now_ms: int) -> bool:
-        """Takes the prices of one instant: all of them first, then whoever they concern acts.
+        """Takes the prices of one instant, judges the acceptances that wait for them, and lets tokens act.
 
         Returns whether they concerned anybody; if not, nothing came of them.
         """
@@ -205,9 +205,10 @@ class Driver:
             if crossed := self.market.take(quote, now_ms):
                 concerned.update(crossed)
         self.tally.ticks += len(quotes)
+        judged = self.primary.acceptances.judge(now_ms)
         expires = now_ms >= self.rolls.looks_ms
         if not concerned and not expires:
-            return False
+            return judged
         self.tally.crossings += len(concerned)
         for number in sorted(concerned):
             running = self.tokens[number]
@@ -459,8 +460,8 @@ class Driver:
             self.rolls.follow(running)
         running.head = self.effects.append(running.stream, running.head, event.time_ms, line, body)
         for one in measure(running.measured, running.name, running.symbols, before, done.state, event):
-            running.measured = self.effects.rebalances[one.token, one.epoch] = one
-            running.done = one if one.is_done else running.done
+            self.effects.rebalances[one.token, one.epoch] = one
+            running.note_measured(one)
         if done.state.status != before.status:
             running.why = why_halted(event) if done.state.status == "halted" else ""
         broken = breaches(before, done.state, done.entry)

@@ -14,6 +14,7 @@ from gearing.core.holder import Collected, HolderState
 from gearing.core.holder_step import HolderError, holder_step
 from gearing.core.money import as_text
 from gearing.core.step_flows import why_not_dealt
+from gearing.drive.caps import supply_room
 from gearing.drive.driver import Driver
 from gearing.drive.running import Running
 from gearing.drive.settling import why_dealing_waits
@@ -95,6 +96,10 @@ def _units(running: Running, amount: int, how: FeesHow, accrued: tuple[float, ..
         return f"{as_text(amount)} is less than the smallest part of a unit costs"
     if how == "burn" and units >= state.balances.units:
         return "no unit would be left"
+    room = supply_room(running)
+    if how == "units" and room is not None and units > room:
+        return (f"the supply cap leaves {as_text(room, grouped=True)} units, and {as_text(units, grouped=True)} would "
+                f"be created; take less, or take it in cash")  # fmt: skip
     return units
 
 

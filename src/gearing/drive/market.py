@@ -40,10 +40,11 @@ class Market:
 
     Attributes:
         now_ms: when the last price came, by the desk's clock.
+        price_age_ms_max: a price older than this is stale.
     """
 
     def __init__(self, limits: GuardLimits) -> None:
-        self._limits = limits
+        self._limits, self.price_age_ms_max = limits, limits.age_ms_max
         self._instruments: dict[str, _Instrument] = {}
         self.now_ms = 0
 
@@ -105,6 +106,10 @@ class Market:
             before_ms = max(before_ms, time_ms if time_ms < now_ms else guard.before_ms)
         marks, volumes = [guard.good.mark for guard in guards], [guard.good.volume_24h for guard in guards]
         return Prices(tuple(marks), now_ms, before_ms, tuple(volumes))
+
+    def is_known_since(self, symbols: tuple[str, ...], time_ms: int) -> bool:
+        """Returns whether the last good price of each instrument has a source time after this one."""
+        return all(self._instruments[symbol].guard.good.time_ms > time_ms for symbol in symbols)
 
     def accrued_rate(self, symbol: str, since_ms: int, now_ms: int) -> float:
         """Returns the part of the predicted funding rate that has accrued since the last settlement; 0 if unknown.

@@ -10,23 +10,24 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gearing.core import holder as ho
 from gearing.core.dealing import Side, bearing
 from gearing.core.holder import HolderEvent, HolderState, Request
 from gearing.core.holder_step import HolderError, holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
-from gearing.core.money import MINOR, as_text
+from gearing.core.money import MINOR
 from gearing.core.netting import Ask
 from gearing.core.step import BEHAVIOUR
-from gearing.drive.caps import Asked, why_refused
+from gearing.drive.acceptances import Acceptances
+from gearing.drive.caps import Asked, why_lacking, why_refused
 from gearing.drive.dealings import Dealings
 from gearing.drive.effects import START
+from gearing.drive.queues import Accepted, RequestQueue, Turns, Waiting
 from gearing.drive.quotes import Quotes
 from gearing.drive.running import Holder, Running
 from gearing.drive.settling import is_overdue, why_dealing_waits
-from gearing.drive.undo import Restorable
 from gearing.store.records import HolderLine
 
 if TYPE_CHECKING:
@@ -35,50 +36,6 @@ if TYPE_CHECKING:
 
 
 _UNITS = "units:"
-
-
-class Accepted(NamedTuple):
-    """A request that was accepted: its name, and its place among those of its token that wait, from 1."""
-
-    id: str
-    place: int
-
-
-class Waiting(NamedTuple):
-    """A request in a token's queue: its place among all requests of the desk, and whose it is."""
-
-    turn: int
-    holder: str
-
-
-class RequestQueue(Restorable):
-    """The requests that wait for one token, in the order of their turns.
-
-    Attributes:
-        waiting: by request id; changed in place, through the driver's undo log.
-        money: that its subscriptions set aside, minor units.
-    """
-
-    __slots__ = ("money", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: dict[str, Waiting] = {}
-        self.money = 0
-
-    def sort(self) -> None:
-        """Puts the requests back in order, after some were added out of turn."""
-        by_turn = sorted(self.waiting.items(), key=lambda item: item[1].turn)
-        self.waiting.clear()
-        self.waiting.update(by_turn)
-
-
-class _Turns(Restorable):
-    """The last turn that was given to a request."""
-
-    __slots__ = ("turn",)
-
-    def __init__(self) -> None:
-        self.turn = 0
 
 
 class Primary:
@@ -99,12 +56,12 @@ class Primary:
         self.supply: dict[str, int] = {}
         self._queues: defaultdict[str, RequestQueue] = defaultdict(RequestQueue)
         self._asked: defaultdict[str, Asked] = defaultdict(Asked)
-        self._turns = _Turns()
+        self._turns = Turns()
         for holder in holders:
             self._take_up(holder)
         for queue in self._queues.values():
             queue.sort()
-        self.quotes = Quotes(driver, self)
+        self.acceptances, self.quotes = Acceptances(driver), Quotes(driver, self)
         self.dealings = Dealings(driver, self)
 
     # What comes in.
@@ -167,7 +124,7 @@ class Primary:
             now_ms: the time.
         """
         state = self.state_of(name)
-        lacks = _lacks(name, state, running, side, amount)
+        lacks = why_lacking(name, state, running, side, amount, self._backs(name, running, side, now_ms))
         if lacks:
             return lacks
         if side == "subscribe" and is_overdue(self._driver, running, now_ms):
@@ -178,6 +135,17 @@ class Primary:
         if lent > 0:
             waits += lent * running.state.nav // MINOR
         return why_refused(running, state, asked, side, money, waits, now_ms, good=good)
+
+    def _backs(self, name: str, running: Running, side: Side, now_ms: int) -> int:
+        """Returns what of a holder backs open quotes, and so is in no request: money of the dealing account, or units.
+
+        Money for units that it is short of is there to be spent on them.
+        """
+        if name != ho.DEALER:
+            return 0
+        aside = self.quotes.set_aside(now_ms)
+        asset = running.spec.token.settlement
+        return aside.for_quotes.get(asset, 0) if side == "subscribe" else aside.units.get(running.name, 0)
 
     def accept(self, name: str, running: Running, side: Side, amount: int, money: int, now_ms: int) -> Accepted:
         """Accepts a request that may be, and sets aside what it needs.
@@ -321,17 +289,3 @@ class Primary:
             self._turns.turn = max(self._turns.turn, request.turn)
         for token, day in holder.state.asked.items():
             self._asked[token].add(day)
-
-
-def _lacks(name: str, state: HolderState, running: Running, side: Side, amount: int) -> str:
-    """Returns what a holder lacks for a request; empty: nothing."""
-    if amount <= 0:
-        return "a request is for more than nothing"
-    asset = running.spec.token.settlement
-    if side == "subscribe" and state.cash(asset) < amount:
-        has, asks = as_text(state.cash(asset), grouped=True), as_text(amount, grouped=True)
-        return f"{name} has {has} {asset} free, and asks to pay {asks}"
-    if side == "redeem" and state.units(running.name) < amount:
-        has, asks = as_text(state.units(running.name), grouped=True), as_text(amount, grouped=True)
-        return f"{name} has {has} units of {running.name} free, and asks to redeem {asks}"
-    return ""

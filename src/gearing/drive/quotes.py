@@ -1,13 +1,18 @@
-"""Instant dealing: a binding price for a while, with the issuer's dealing account on the other side.
+"""Firm quotes and instant dealing, with the issuer's dealing account on the other side.
 
 The holder has units or money at once. The dealing account gets the same from the token by a forward request like
 anybody's, at the end of the window; what the hedge then costs more or less than the quote said is the account's. It may
 be short of units meanwhile, as far as its own money covers it; beyond that it gives no quotes, and forward applies.
+
+A quote is not a free option. It costs the swing and the measured cost of hedging, it is judged at a price that nobody
+knew when it was accepted, and it is void once iNAV has moved against the dealing account by more than the swing. So at
+the price of its judgement no acceptance gains anything, whatever the taker knows.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,13 +20,15 @@ import msgspec
 from msgspec import UNSET
 
 from gearing.core import events as ev
-from gearing.core.dealing import Side, bearing, with_cost, worth
-from gearing.core.holder import DEALER, SHORT, Bearing, Exchanged, Quote, Quoted
-from gearing.core.money import MINOR, as_decimal, to_float
+from gearing.core.dealing import Side, Worth, bearing, worth
+from gearing.core.hedging_cost import gross_leverage, hedging_cost_rate
+from gearing.core.holder import DEALER, SHORT, Bearing, Exchanged, Quote, Quoted, QuoteVoided
+from gearing.core.money import MINOR, as_decimal, as_text, to_float
 from gearing.core.netting import Ask, Rates
 from gearing.core.state import TokenState
 from gearing.core.step import step
 from gearing.core.step_result import StepError
+from gearing.drive.backing import Flows, SetAside, flows_of, money_for, set_aside
 from gearing.drive.running import Running
 from gearing.drive.settling import dealt_until_ms, why_dealing_waits
 
@@ -29,11 +36,6 @@ if TYPE_CHECKING:
     from gearing.drive.driver import Driver
     from gearing.drive.market import Prices
     from gearing.drive.primary import Primary
-
-# Quotes that one holder may have open; each keeps a part of the dealing account's money.
-_OPEN_MAX = 8
-# What is asked for is so much more than what is missing.
-_OVERSHOOT = Fraction(1001, 1000)
 
 # What the dealing account asks counts against no cap: it did when its holders asked.
 _COUNTED = 0
@@ -49,7 +51,7 @@ class Priced(NamedTuple):
 
 
 class Quotes:
-    """The dealing account of a driver, and the quotes that it stands for.
+    """The dealing account of a driver, and the quotes that bind it.
 
     Args:
         driver: that runs the tokens.
@@ -59,12 +61,14 @@ class Quotes:
     def __init__(self, driver: Driver, primary: Primary) -> None:
         self._driver, self._primary = driver, primary
         self._priced: dict[str, tuple[object, Priced]] = {}
+        # The last quote of each holder that was neither accepted nor voided, by its id; it may have expired.
         self._given: dict[str, Quote] = {}
         for holder in primary.holders.values():
-            self._given.update({} if holder.state.quotes is UNSET else holder.state.quotes)
+            if holder.state.open_quote is not UNSET:
+                self._given[holder.state.open_quote.id] = holder.state.open_quote
 
     def ask(self, name: str, running: Running, side: Side, amount: int, now_ms: int) -> Quote | str:
-        """Gives a binding quote, or returns why there is none.
+        """Gives a firm quote, which voids the holder's open one, or returns why there is none.
 
         Args:
             name: the holder.
@@ -74,58 +78,95 @@ class Quotes:
             now_ms: the time.
         """
         state = self._primary.state_of(name)
-        for key in [key for key, one in self._given.items() if one.until_ms < now_ms]:
+        for key in [key for key, quote in self._given.items() if not self._is_open(quote, now_ms)]:
             self._driver.undo.delete_item(self._given, key)
-        own = [key for key in self._given if state.quote(key) is not None]
-        if len(own) >= _OPEN_MAX:
-            return f"{name} has {len(own)} quotes open; take one, or wait until one has ended"
+        replaces = "" if state.open_quote is UNSET else state.open_quote.id
         priced = self._now(running, now_ms)
         if isinstance(priced, str):
             return priced
         number = 1 + (0 if state.quoted is UNSET else state.quoted)
         quote = self._quote(f"{name}.q{number}", running, side, amount, priced, now_ms)
-        why = quote if isinstance(quote, str) else self._why_not(name, running, quote, now_ms)
-        if why or isinstance(quote, str):
+        if isinstance(quote, str):
+            return quote
+        why = self._why_not(name, running, quote, now_ms) or self._uncovered(running, quote, replaces, now_ms)
+        if why:
             return why
-        self._primary.post(name, Quoted(time_ms=now_ms, quote=quote))
+        self._primary.post(name, Quoted(time_ms=now_ms, quote=quote, replaces=replaces))
+        self._driver.undo.delete_item(self._given, replaces)
         self._driver.undo.set_item(self._given, quote.id, quote)
         return quote
 
-    def take(self, name: str, quote_id: str, now_ms: int) -> Quote | str:
-        """Deals by a quote, or returns why it cannot be."""
+    def why_not_accepted(self, name: str, quote_id: str, now_ms: int) -> str:
+        """Returns why a quote cannot be accepted at all, whatever the price; empty: it can.
+
+        Args:
+            name: the holder.
+            quote_id: the quote.
+            now_ms: when the acceptance arrived; its expiry is compared with that.
+        """
         quote = self._primary.state_of(name).quote(quote_id)
         if quote is None:
-            return f"{name} has no quote {quote_id}"
+            return f"{name} has no open quote {quote_id}; it was accepted, it is void, or there never was one"
         if now_ms > quote.until_ms:
-            return f"quote {quote_id} ended {(now_ms - quote.until_ms) / 1000:,.1f} s ago"
+            return f"quote {quote_id} expired {(now_ms - quote.until_ms) / 1000:,.1f} s ago; request a new one"
+        return ""
+
+    def accept(self, name: str, quote_id: str, arrived_ms: int, now_ms: int) -> Quote | str:
+        """Deals by a quote at the prices of now, or returns why it is void.
+
+        Args:
+            name: the holder.
+            quote_id: the quote.
+            arrived_ms: when the acceptance arrived; it is judged at a price after that.
+            now_ms: the time.
+        """
+        why = self.why_not_accepted(name, quote_id, arrived_ms)
+        quote = self._primary.state_of(name).quote(quote_id)
+        if why or quote is None:
+            return why
         running = self._driver.by_name[quote.token]
-        priced = self._now(running, now_ms)
+        priced = self._now(running, now_ms, arrived_ms)
         if isinstance(priced, str):
             return f"quote {quote_id} is void: {priced}"
-        moved = max(abs(now / then - 1.0) for now, then in zip(priced.prices.marks, quote.marks, strict=True))
-        most = running.spec.token.primary.quote_move
-        if moved > most:
-            return f"quote {quote_id} is void: the price has moved by {moved:.3%}, more than {most:.3%}"
-        why = self._why_not(name, running, quote, now_ms)
-        if not why:
-            self._exchange(name, running, quote, quote_id, priced, now_ms)
-        return why or quote
+        price = worth(running.spec, priced.state, priced.accrued, quote.side)
+        why = _why_void(quote, price, running.spec.token.primary.quote_swing)
+        why = why or self._why_not(name, running, quote, now_ms)
+        if why:
+            return f"quote {quote_id} is void: {why}"
+        self._exchange(name, running, quote, quote_id, priced, now_ms)
+        return quote
 
-    def at_once(self, name: str, running: Running, side: Side, amount: int, now_ms: int) -> Quote | str:
-        """Prices and deals in one; returns what was dealt, or why nothing was."""
-        priced = self._now(running, now_ms)
+    def void(self, name: str, quote_id: str, reason: str, now_ms: int) -> None:
+        """Voids a quote whose acceptance was rejected; one that is not open is left as it is."""
+        if self._primary.state_of(name).quote(quote_id) is not None:
+            self._primary.post(name, QuoteVoided(time_ms=now_ms, id=quote_id, reason=reason))
+            self._driver.undo.delete_item(self._given, quote_id)
+
+    def at_once(
+        self, name: str, running: Running, side: Side, amount: int, arrived_ms: int, now_ms: int
+    ) -> Quote | str:  # fmt: skip
+        """Prices and deals in one, at the prices of now; returns what was dealt, or why nothing was.
+
+        Args:
+            name, running, side, amount, now_ms: see `ask`.
+            arrived_ms: when the command arrived; it is judged at a price after that.
+        """
+        priced = self._now(running, now_ms, arrived_ms)
         if isinstance(priced, str):
             return priced
         quote = self._quote("", running, side, amount, priced, now_ms)
-        why = quote if isinstance(quote, str) else self._why_not(name, running, quote, now_ms)
-        if why or isinstance(quote, str):
+        if isinstance(quote, str):
+            return quote
+        why = self._why_not(name, running, quote, now_ms) or self._uncovered(running, quote, "", now_ms)
+        if why:
             return why
         self._exchange(name, running, quote, "", priced, now_ms)
         return quote
 
     def binds(self, running: Running, now_ms: int) -> bool:
-        """Returns whether a quote of a token may still be taken."""
-        return any(one.token == running.name and one.until_ms >= now_ms for one in self._given.values())
+        """Returns whether a quote of a token may still be dealt by, or a dealing in it waits for its price."""
+        opened = any(quote.token == running.name for quote in self._open(now_ms))
+        return opened or self._primary.acceptances.has_token(running)
 
     # The dealing account.
 
@@ -134,23 +175,38 @@ class Quotes:
         state = self._primary.state_of(DEALER)
         return state.units(running.name) + state.units(running.name, SHORT)
 
+    def set_aside(self, now_ms: int, without: str = "", new: Iterable[Quote] = ()) -> SetAside:
+        """Returns what of the dealing account backs open quotes, and units that it was short of.
+
+        Args:
+            now_ms: the time.
+            without: the id of a quote that counts no more.
+            new: further quotes that count.
+        """
+        opened = [quote for quote in self._open(now_ms) if quote.id != without]
+        tokens = {running.name: (running.spec, running.state) for running in self._driver.tokens}
+        return set_aside(self._primary.state_of(DEALER), [*opened, *new], tokens)
+
     def square(self, running: Running, now_ms: int) -> None:
-        """Asks the token for what the dealing account is short of, or gives back what it has, at the window's end."""
+        """Requests from the token what the dealing account is short of, or redeems what it has, at the window's end.
+
+        What backs open quotes stays where it is.
+        """
         state, units = self._primary.state_of(DEALER), self.stands(running)
         if not self.is_open(running) or any(one.token == running.name for one in state.requests.values()):
             return
         priced = self._now(running, now_ms)
         if isinstance(priced, str):
             return
+        aside = self.set_aside(now_ms)
         if units > 0:
-            self._primary.accept(DEALER, running, "redeem", units, _COUNTED, now_ms)
+            units -= aside.units.get(running.name, 0)
+            if _is_worth_redeeming(running, units):
+                self._primary.accept(DEALER, running, "redeem", units, _COUNTED, now_ms)
             return
-        price = with_cost(running.spec, priced.state, worth(running.spec, priced.state, priced.accrued, "subscribe"))
-        money = -(units * price.equity // price.units)
-        rate = as_decimal(running.spec.token.fees.creation)
-        # A little more, so that it is not short of a rest again and again.
-        money = math.ceil(Fraction(money) * _OVERSHOOT / (1 - Fraction(rate)))
-        has = state.cash(running.spec.token.settlement)
+        asset = running.spec.token.settlement
+        money = money_for(running.spec, priced.state, priced.accrued, -units)
+        has = state.cash(asset) - aside.for_quotes.get(asset, 0)
         if has < money:
             words = f"the dealing account is short of {to_float(-units):,.8f} units of {running.name}, and lacks money"
             self._driver.effects.alarms.append(f"{words}: it has {to_float(has):,.2f} of {to_float(money):,.2f}")
@@ -160,65 +216,91 @@ class Quotes:
     def is_open(self, running: Running) -> bool:
         """Returns whether the dealing account has something to square in a token: units it is short of, or too many."""
         units = self.stands(running)
-        return units < 0 or units * running.state.nav // MINOR > running.spec.token.primary.least * MINOR
+        return units < 0 or _is_worth_redeeming(running, units)
+
+    def _open(self, now_ms: int) -> list[Quote]:
+        return [quote for quote in self._given.values() if self._is_open(quote, now_ms)]
+
+    def _is_open(self, quote: Quote, now_ms: int) -> bool:
+        """Returns whether a quote binds: it has not expired, or was accepted before and waits for its price."""
+        return quote.until_ms >= now_ms or self._primary.acceptances.has_quote(quote.id)
 
     def _why_not(self, name: str, running: Running, quote: Quote, now_ms: int) -> str:
         amount = quote.cash if quote.side == "subscribe" else quote.units
-        money = quote.cash if quote.side == "subscribe" else quote.cash + quote.fee
+        money = quote.cash if quote.side == "subscribe" else quote.gross
         if name == DEALER:
             return "the dealing account does not deal with itself"
-        return (self._primary.why_not(name, running, quote.side, amount, money, now_ms)
-                or self._uncovered(running, quote, now_ms))  # fmt: skip
+        return self._primary.why_not(name, running, quote.side, amount, money, now_ms)
 
-    def _uncovered(self, running: Running, quote: Quote, now_ms: int) -> str:
-        """Returns that the dealing account's own money does not cover one more dealing; empty: it does.
+    def _uncovered(self, running: Running, quote: Quote, replaces: str, now_ms: int) -> str:
+        """Returns that the dealing account cannot back one more quote or dealing; empty: it can.
 
-        What it has of its own is its money less what it would cost to get the units that it is short of. Of all that it
-        would be open for, with every quote that may still be taken, it has to have a part.
+        What would back it has to be there besides what backs every other open quote. And of the largest exposure that
+        the account would have, whichever of its quotes are accepted, it needs `quote_margin` as own funds: its money
+        less what the units are worth that it is short of.
+
+        Args:
+            running: the token.
+            quote: that would be given.
+            replaces: the id of the quote that it would void.
+            now_ms: the time.
         """
-        asset, driver = quote.asset, self._driver
-        state = self._primary.state_of(DEALER)
-        cash = state.cash(asset)
-        units = {one.name: self.stands(one) for one in driver.tokens if one.spec.token.settlement == asset}
-        others = [one for one in self._given.values() if one.id != quote.id and one.until_ms >= now_ms]
-        for one in (*others, quote):
-            if one.asset == asset:
-                sign = 1 if one.side == "redeem" else -1
-                units[one.token] += sign * one.units
-                cash -= sign * one.cash
-        values = {name: held * driver.by_name[name].state.nav // MINOR for name, held in units.items()}
-        own = cash + sum(value for value in values.values() if value < 0)
-        needs = running.spec.token.primary.quote_margin * sum(abs(value) for value in values.values())
-        if own >= max(needs, 0.0) and cash >= 0:
+        asset, tokens = quote.asset, self._driver.tokens
+        dealer = self._primary.state_of(DEALER)
+        cash = dealer.cash(asset)
+        before = self.set_aside(now_ms, replaces).money(asset)
+        needs = self.set_aside(now_ms, replaces, [quote]).money(asset) - before
+        if before + needs > cash:
+            return (f"the dealing account is exhausted: of its {_money(cash)} {asset} free, {_money(before)} are set "
+                    f"aside already, and this would need {_money(needs)}; forward applies")  # fmt: skip
+        flows = flows_of([*(one for one in self._open(now_ms) if one.id != replaces), quote])
+        own, exposure = cash, 0
+        for one in tokens:
+            if one.spec.token.settlement != asset:
+                continue
+            units, flow, nav = self.stands(one), flows.get(one.name, Flows()), one.state.nav
+            own += min(units, 0) * nav // MINOR
+            exposure += max(abs(units - flow.subscribed), abs(units + flow.redeemed)) * nav // MINOR
+        margin = running.spec.token.primary.quote_margin
+        if own >= margin * exposure:
             return ""
-        return (f"the dealing account is exhausted: it would have {to_float(own):,.2f} {asset} of its own, and needs "
-                f"{to_float(int(needs)):,.2f}; forward applies")  # fmt: skip
+        return (f"the dealing account is exhausted: its own funds are {_money(own)} {asset}, and {margin:.10g} times "
+                f"an exposure of {_money(exposure)} is {_money(int(margin * exposure))}; forward applies")  # fmt: skip
 
     def _quote(
         self, quote_id: str, running: Running, side: Side, amount: int, priced: Priced, now_ms: int
     ) -> Quote | str:  # fmt: skip
-        """Returns iNAV ± swing ± fee for an amount; units and money given are rounded down, the fee up."""
+        """Returns iNAV ± (swing + cost of hedging) ± fee for an amount; what is given is rounded down, the fee up."""
         terms, fees = running.spec.token.primary, running.spec.token.fees
-        price = worth(running.spec, priced.state, priced.accrued, side)
-        swing, rates = Fraction(as_decimal(terms.quote_swing)), Rates(fees.creation, fees.redemption)
+        price, rates = worth(running.spec, priced.state, priced.accrued, side), Rates(fees.creation, fees.redemption)
+        spread = Fraction(as_decimal(terms.quote_swing)) + Fraction(quoted_cost(running, priced.state))
+        if price.equity <= 0 or spread >= 1:
+            return f"{running.name} gives no quotes: hedging costs more than its units are worth; forward applies"
         if side == "subscribe":
             gross = rates.money_of(Ask("", "", side, amount))
             cash, fee = amount, amount - gross
-            units = math.floor(Fraction(gross * price.units, price.equity) / (1 + swing))
+            units = math.floor(Fraction(gross * price.units, price.equity) / (1 + spread))
         else:
-            gross = math.floor(Fraction(amount * price.equity, price.units) * (1 - swing))
+            gross = math.floor(Fraction(amount * price.equity, price.units) * (1 - spread))
             fee, units = rates.fee_on(gross), amount
             cash = gross - fee
-        if units <= 0 or cash <= 0:
-            return "that is too little for a quote"
+        inav = _inav(price, side)
+        if units <= 0 or cash <= 0 or inav <= 0:
+            return "the amount is too small for a quote"
         until_ms = int(min(now_ms + terms.quote_ms, dealt_until_ms(self._driver, running, now_ms) - 1))
         if until_ms <= now_ms:
             return "a funding settlement is too close for a quote; forward applies"
         return Quote(id=quote_id, token=running.name, side=side, asset=running.spec.token.settlement, units=units,
-                     cash=cash, fee=fee, until_ms=until_ms, marks=priced.prices.marks)  # fmt: skip
+                     cash=cash, fee=fee, inav=inav, until_ms=until_ms, marks=priced.prices.marks)  # fmt: skip
 
-    def _now(self, running: Running, now_ms: int) -> Priced | str:
-        """Returns the token as it would be dealt in at the prices of now, or why it gives no quotes."""
+    def _now(self, running: Running, now_ms: int, since_ms: int | None = None) -> Priced | str:
+        """Returns the token as it would be dealt in at the prices of now, or why it gives no quotes.
+
+        Args:
+            running: the token.
+            now_ms: the time.
+            since_ms: the prices must have been known after this; None: they may be any good ones.
+        """
         name, state = running.name, running.state
         if not running.spec.token.primary.quote_ms:
             return f"{name} gives no quotes; forward applies"
@@ -229,6 +311,8 @@ class Quotes:
         prices = self._driver.market.prices(running.symbols)
         if prices is None:
             return f"{name} has no good price now, and gives no quotes without one"
+        if since_ms is not None and not self._driver.market.is_known_since(running.symbols, since_ms):
+            return f"{name} has no price yet that follows the arrival of this command"
         waits = why_dealing_waits(self._driver, running, now_ms)
         if waits:
             return f"{name} gives no quotes now: {waits}"
@@ -251,7 +335,7 @@ class Quotes:
     ) -> None:  # fmt: skip
         """Books both sides; the money that counts against the day's caps is the holder's."""
         sign = 1 if quote.side == "subscribe" else -1
-        money = quote.cash if sign > 0 else quote.cash + quote.fee
+        money = quote.cash if sign > 0 else quote.gross
         mine = Exchanged(time_ms=now_ms, id=quote_id, token=running.name, asset=quote.asset, units=sign * quote.units,
                          cash=-sign * quote.cash, fee=quote.fee, other=DEALER, money=money,
                          bearing=priced.bearing)  # fmt: skip
@@ -262,3 +346,45 @@ class Quotes:
         self._primary.post(DEALER, theirs)
         self._primary.count(running, quote.side, money, now_ms)
         self._primary.call(running, now_ms)
+
+
+def quoted_cost(running: Running, state: TokenState) -> float:
+    """Returns the expected cost of hedging a flow, as a fraction of its value.
+
+    Args:
+        running: the token; where nothing was measured yet, its specification says what trading costs.
+        state: it at the marks of now.
+    """
+    costs = running.spec.token.costs
+    return hedging_cost_rate(running.costs, costs.taker_fee + costs.half_spread) * gross_leverage(state)
+
+
+def _why_void(quote: Quote, price: Worth, swing: float) -> str:
+    """Returns why a quote is void at a price; empty: it binds."""
+    inav, subscribes = _inav(price, quote.side), quote.side == "subscribe"
+    moved = Fraction(inav, quote.inav) - 1
+    against = moved if subscribes else -moved
+    # Within the swing nothing can be gained but by rounding, which is looked at by itself.
+    gain = quote.units * price.equity - quote.gross * price.units
+    if against > Fraction(as_decimal(swing)) or (gain if subscribes else -gain) > 0:
+        return (f"iNAV has moved from {_price(quote.inav)} to {_price(inav)}, {float(moved):+.3%}, which is more than "
+                f"{swing:.3%} {'up' if subscribes else 'down'}; request a new one")  # fmt: skip
+    return ""
+
+
+def _inav(price: Worth, side: Side) -> int:
+    """Returns iNAV in minor units per whole unit, rounded in favour of the dealing account."""
+    exact = Fraction(price.equity * MINOR, price.units)
+    return math.floor(exact) if side == "subscribe" else math.ceil(exact)
+
+
+def _is_worth_redeeming(running: Running, units: int) -> bool:
+    return units * running.state.nav // MINOR > running.spec.token.primary.least * MINOR
+
+
+def _money(amount: int) -> str:
+    return as_text(amount, grouped=True)
+
+
+def _price(inav: int) -> str:
+    return f"{to_float(inav):,.4f}"

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from gearing.core import events as ev
 from gearing.core.book import BookState
+from gearing.core.hedging_cost import HedgeCost, with_hedge
 from gearing.core.holder import HolderState
 from gearing.core.measured import Measured
 from gearing.core.netting import Ask
@@ -27,6 +28,7 @@ class Running(Restorable):
 
     __slots__ = (
         "book",
+        "costs",
         "deals_ms",
         "done",
         "flow",
@@ -61,6 +63,7 @@ class Running(Restorable):
         self.watched: TokenState | None = None  # whose horizon that is
         self.measured: Measured | None = None  # its last, and the last that is done
         self.done: Measured | None = None
+        self.costs: tuple[HedgeCost, ...] = ()  # of its last hedges, the newest first
         # The last day that its rule of consolidation looked at, and whether units are to be merged since.
         self.looked_day, self.merges = 0, False
         self.why = ""
@@ -71,6 +74,12 @@ class Running(Restorable):
     def last(self) -> Measured | None:
         """The rebalance that people are told of: the one that runs, or the last that is done."""
         return Measured.told(self.measured, self.done)
+
+    def note_measured(self, measured: Measured) -> None:
+        """Takes what was measured of a rebalance or a hedge so far."""
+        self.measured = measured
+        self.done = measured if measured.is_done else self.done
+        self.costs = with_hedge(self.costs, measured)
 
     def goes_on_under(self, spec: Spec) -> None:
         """Takes a specification; whether any leg may roll is asked with every price, so it is worked out once."""

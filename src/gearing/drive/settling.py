@@ -146,10 +146,13 @@ def book_by_hand(
     amount = sum(-accrued_of(lots, one.leg.lot_size, mark, rate, CEILING)
                  for lots, one in zip(sizes, at, strict=True))  # fmt: skip
     asset = at[0].running.spec.token.settlement
-    driver.note(book, bk.FundingAssumed(time_ms=now_ms, symbol=symbol, settlement_ms=settlement_ms, asset=asset,
-                                        amount=amount, rate=rate, by=by, reason=reason))  # fmt: skip
     driver.on_funding(book, FundingPayment(symbol=symbol, settlement_ms=settlement_ms, rate=rate, mark=mark,
                                            lots=sum(sizes), amount=amount), now_ms)  # fmt: skip
+    if any(_waits(one, settlement_ms) for one in at):
+        return f"the settlement could not be booked: {book.state.halted}"
+    # Only now: a report of a settlement that was booked by hand is a correction.
+    driver.note(book, bk.FundingAssumed(time_ms=now_ms, symbol=symbol, settlement_ms=settlement_ms, asset=asset,
+                                        amount=amount, rate=rate, by=by, reason=reason))  # fmt: skip
     return ""
 
 

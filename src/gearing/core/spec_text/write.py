@@ -50,10 +50,9 @@ half_spread = "0.02%"         # half the relative bid-ask spread
 # largest = 50000             # of one request
 # holder_per_day = 100000     # of one holder's requests of a side on a UTC day
 # total_per_day = 1e6         # of all requests of a side on a UTC day
-# quote_valid = "10s"         # give binding quotes, so long; left out: all requests wait for the window
-# quote_swing = 0.001         # dearer to come in, cheaper to go out, by this part
-# quote_move = 0.002          # a quote is void once a price has moved by more
-# quote_margin = 0.1          # the dealing account has this part of what it is open for
+# quote_valid = "10s"         # give firm quotes that may be accepted this long; left out: requests wait for the window
+# quote_swing = 0.001         # the spread around iNAV, before the measured cost of hedging; void beyond this move
+# quote_margin = 0.1          # own funds of the dealing account, as a fraction of its open exposure
 
 # [consolidation]             # merge units at a day's end where NAV is below a level
 # below = 0.1                 # in settlement currency
