@@ -32,13 +32,14 @@ from gearing.core.journal import state_of
 from gearing.core.money import MINOR
 from gearing.core.record import DAY_MS
 from gearing.core.terms import Spec
+from gearing.desk import issuer
 from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
 from gearing.desk.counter import submit
 from gearing.desk.engine import Engine
 from gearing.desk.keeper import InLoopKeeper
 from gearing.desk.pump import PumpedHub
-from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote
+from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Merge, Pay, TakeFees, TakeQuote
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
@@ -53,8 +54,8 @@ from gearing.venues.paper.exchange import PaperExchange
 from gearing.venues.paper.prices import Publisher
 from gearing.venues.paper.records import Rate
 from gearing.venues.paper.setup import Faults, Latency, Listing, Setup, listed
-from gearing.venues.paper.venue import PaperVenue
 from gearing.venues.protocol import Quote
+from proof.attackers import Attackers, RefusingVenue
 from proof.judge import Judge
 from proof.swarm import CONTRACTS, SYMBOLS, CountingDraws, merging, shocks_of, swarm, tiers_of, tokens_of, trouble_of
 from proof.virtual import run
@@ -130,6 +131,10 @@ class _Simulation:
         # So does whoever sends money that nobody asked for.
         self.gifts = random.Random(f"gifts {seed}")
         self.is_given = self.gifts.random() < 0.3
+        # So do attackers, whoever refuses orders, and prices that predict funding.
+        self.attacks = random.Random(f"attacks {seed}")
+        self.is_attacked, self.predicts = self.attacks.random() < 0.5, self.attacks.random() < 0.5
+        self.attackers = Attackers(self.attacks, [token.symbol for token in self.tokens])
         self.told: set[str] = set()
         self.seen: Counter[str] = Counter(together=int(self.together))
         self.alarms: list[str] = []
@@ -161,6 +166,10 @@ class _Simulation:
                 await self.visit()
             if step < self.steps and self.is_given and self.gifts.random() < 0.03:
                 self.give()
+            if step < self.steps and self.is_attacked and self.attacks.random() < 0.08:
+                await self.attack()
+            if step == self.steps or (self.is_attacked and self.attacks.random() < 0.05):
+                self.refuse(step)
             if self.is_due(self.trouble.clock, step) or self.is_due(self.trouble.stale, step):
                 await self.killed(desk)
                 desk = await self.afterwards()
@@ -237,6 +246,28 @@ class _Simulation:
         except StoreError:
             self.seen["asked amid a kill"] += 1
 
+    async def attack(self) -> None:
+        """Lets an attacker send some commands, each as the inbox would run it."""
+        driver = self.engine.driver
+        for wanted in self.attackers.commands(driver):
+            if isinstance(wanted, (TakeFees, Merge)):
+                if wanted.token in driver.by_name:
+                    issuer.answer(driver, wanted, self.engine.clock.now_ms())
+            elif not driver.primary.acceptances.has_holder(wanted.holder):
+                submit(driver, wanted, self.engine.clock.now_ms(), lambda said: None)
+            self.seen["attacks"] += 1
+            try:
+                await self.engine.settle()
+            except StoreError:
+                return
+
+    def refuse(self, step: int) -> None:
+        """Lets the venue refuse the orders of some instruments, or of none."""
+        some = () if step >= self.steps or self.attacks.random() < 0.6 else self.attacks.sample(SYMBOLS, 1)
+        for venue in self.engine.venues.values():
+            venue.refused = frozenset(some)
+        self.seen["refused legs"] += len(some)
+
     def give(self) -> None:
         """Lets somebody send money into an account that nobody asked for, in an asset of the desk's or another one."""
         account, asset = self.gifts.choice(list(self.engine.driver.books)), self.gifts.choice(["USDT", "USDT", "BNB"])
@@ -296,14 +327,19 @@ class _Simulation:
                 if f"{symbol}{settles_ms}" not in self.told:
                     self.told.add(f"{symbol}{settles_ms}")
                     self.hub.control(rq.SetRate(rate=Rate(symbol=symbol, settlement_ms=settles_ms, rate=rate)))
+        predicted: dict[str, Any] = {}
+        if self.predicts:
+            rates = self.endless.funding_rates(now_ms // _HOUR_MS * _HOUR_MS).tolist()
+            predicted = {symbol: {"funding_rate": rate, "funding_ms": settles_ms}
+                         for symbol, rate in zip(SYMBOLS, rates, strict=True)}  # fmt: skip
         quotes = tuple(
-            Quote(symbol=symbol, time_ms=now_ms, mark=mark, index=indexes[symbol])
+            Quote(symbol=symbol, time_ms=now_ms, mark=mark, index=indexes[symbol], **predicted.get(symbol, {}))
             for symbol, mark in self.marks(now_ms).items()
         )
         self.hub.control(rq.TakeQuotes(quotes=quotes))
 
-    def venue(self, name: str) -> PaperVenue:
-        return PaperVenue(self.hub, name)
+    def venue(self, name: str) -> RefusingVenue:
+        return RefusingVenue(self.hub, name)
 
     async def launch(self) -> None:
         """Launches every token in a book of its own, or all of them in one, with its capital at the venue."""
