@@ -15,7 +15,7 @@ from proof.sim import simulate
 from proof.swarm import RATES, Trouble
 
 ROOT = Path(__file__).parents[1]
-SEEDS = range(80)
+SEEDS = (*range(80), *range(100, 160))
 
 
 @pytest.fixture(scope="module")
