@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from gearing.core.events import FeesHow
 from gearing.core.holder import HolderState
 from gearing.core.money import INT64_MAX, MINOR
 from gearing.desk.requests import AskQuote, AtCounter, Cancel, Deal, HandOn, Merge, Pay, TakeFees, TakeQuote
@@ -90,7 +91,8 @@ class Attackers:
         yield self._pay(name, 50_000 * MINOR)
         yield Deal(holder=name, token=token, side="subscribe", amount=20_000 * MINOR)
         yield Deal(holder=name, token=token, side="redeem", amount=max(state.units(token), 1), instant=True)
-        how = self._draw.choice(["cash", "units", "burn"])
+        ways: tuple[FeesHow, ...] = ("cash", "units", "burn")
+        how = self._draw.choice(ways)
         yield TakeFees(token=token, amount=0, how=how, by="x", reason="attack")
         if self._draw.random() < 0.1:
             yield Merge(token=token, factor=self._draw.choice([2.0, 10.0, 1e6]), by="x", reason="attack")

@@ -140,7 +140,8 @@ class Judge:
         if state.status == "halted" and ended:
             return []
         if state.status == "halted" and any("too often" in words for words in mine):
-            self.seen["given up"] += 1  # a person has to look, and was told
+            # A person has to look, and was told; where the venue refused orders for minutes, that is the rule.
+            self.seen["given up, its legs refused" if self.seen["refused legs"] else "given up"] += 1
             return []
         if state.status == "halted" and self.rough and any("R4" in words for words in mine):
             self.seen["refused"] += 1

@@ -131,9 +131,10 @@ class _Simulation:
         # So does whoever sends money that nobody asked for.
         self.gifts = random.Random(f"gifts {seed}")
         self.is_given = self.gifts.random() < 0.3
-        # So do attackers, whoever refuses orders, and prices that predict funding.
+        # So do attackers, prices that predict funding, and a venue that refuses some orders.
         self.attacks = random.Random(f"attacks {seed}")
         self.is_attacked, self.predicts = self.attacks.random() < 0.5, self.attacks.random() < 0.5
+        self.is_refused = self.attacks.random() < 0.05
         self.attackers = Attackers(self.attacks, [token.symbol for token in self.tokens])
         self.told: set[str] = set()
         self.seen: Counter[str] = Counter(together=int(self.together))
@@ -168,7 +169,7 @@ class _Simulation:
                 self.give()
             if step < self.steps and self.is_attacked and self.attacks.random() < 0.08:
                 await self.attack()
-            if step == self.steps or (self.is_attacked and self.attacks.random() < 0.05):
+            if step == self.steps or (self.is_refused and self.attacks.random() < 0.3):
                 self.refuse(step)
             if self.is_due(self.trouble.clock, step) or self.is_due(self.trouble.stale, step):
                 await self.killed(desk)
@@ -263,9 +264,10 @@ class _Simulation:
 
     def refuse(self, step: int) -> None:
         """Lets the venue refuse the orders of some instruments, or of none."""
-        some = () if step >= self.steps or self.attacks.random() < 0.6 else self.attacks.sample(SYMBOLS, 1)
+        some = () if step >= self.steps or self.attacks.random() < 0.9 else self.attacks.sample(SYMBOLS, 1)
         for venue in self.engine.venues.values():
-            venue.refused = frozenset(some)
+            if isinstance(venue, RefusingVenue):
+                venue.refused = frozenset(some)
         self.seen["refused legs"] += len(some)
 
     def give(self) -> None:

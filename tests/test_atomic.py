@@ -259,7 +259,7 @@ def test_a_settlement_that_fails_gives_the_flow_up_and_returns_it_less_the_cost_
     nav = desk.nav
     desk.filled(orders)
     assert "it cannot be booked" in desk.book.state.halted
-    assert desk.it.state.dealing.aborted is True
+    assert desk.it.state.dealing.limit == 0
     assert desk.cash("h1", ho.HELD) == 100_000 * MINOR
     desk.driver.note(desk.book, bk.BookResumed(time_ms=desk.now_ms, by="ann", reason="looked"))
     (unwinding,) = desk.window()

@@ -208,10 +208,17 @@ def test_the_supply_cap_holds_when_nav_falls_while_the_flow_is_hedged():
     desk.deposit("h1", 5_900)
     desk.ask("h1", "subscribe", 5_900 * MINOR)
     (order,) = desk.quote(100.0, after_ms=60_000)
-    desk.mark = 97.0  # it is filled there
-    desk.filled([order])
-    assert 0 < desk.it.state.balances.units - UNITS <= 60 * MINOR
+    before, nav = desk.lots[0], desk.nav
+    desk.quote(97.0)  # a unit costs 91 now, and the money would buy 64.8
+    (unwinding,) = desk.hear(desk.trade(order, price=97.0), desk.status(order))
+    kept = order.lots + unwinding.lots
+    assert kept == pytest.approx(order.lots * 60 / (5_900 / 91), rel=0.01)
+    desk.hear(desk.trade(unwinding, price=97.0), desk.status(unwinding))
+    assert desk.it.state.dealing is msgspec.UNSET
+    assert desk.lots[0] - before == kept  # what was hedged beyond the cap is in nobody's unit
+    assert 59.9 * MINOR < desk.it.state.balances.units - UNITS <= 60 * MINOR
     assert desk.cash("h1", ho.HELD) == 0
+    assert desk.nav >= nav * 0.9099
 
 
 def test_where_there_is_no_room_left_all_is_returned():

@@ -104,7 +104,7 @@ def test_a_quote_says_when_it_expires_on_the_readers_clock(kept, capsys, monkeyp
         terms = {"unit_price": 1, "inav": 1, "difference_pct": 0.1, "fee": 0, "expires_ms": 1,
                  "expires_at": expires.isoformat()}  # fmt: skip
         given = {"done": True, "words": "h1.q7: terms.", "time_ms": 1, "id": "h1.q7", "terms": terms}
-        kept.store.commit([commit_of(None, (), (Answer(asked.number, msgspec.json.encode(given)),))])
+        kept.store.commit([commit_of(None, (), (Answer(asked.number, msgspec.json.encode(given), 0),))])
         assert typed(kept, ["quote", "h1", "T", "subscribe", "100", "--key", "k"]) == 0
         shown = capsys.readouterr().out
         assert re.fullmatch(rf"h1\.q7: terms\.\n{words}", shown)

@@ -15,7 +15,7 @@ from proof.sim import simulate
 from proof.swarm import RATES, Trouble
 
 ROOT = Path(__file__).parents[1]
-SEEDS = (*range(80), *range(100, 160))
+SEEDS = tuple(range(160))
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,7 @@ def test_everything_that_can_go_wrong_did(outcomes):
     # Seldom enough that most of what is seen is a desk that goes on.
     assert seen["given up"] + seen["refused"] <= len(SEEDS) / 10
     assert all(seen[trouble] >= 2 for trouble in Trouble._fields)
+    assert seen["given up, its legs refused"] >= 2
     assert seen["rolled"] >= 5
     assert seen["merged"] >= 5
 

@@ -128,9 +128,16 @@ WHOLE = (
         "test_atomic::test_a_dealing_that_fails_returns_its_requests_and_halts_its_book",
     ),
     Guard(
+        "X0 what is hedged beyond the supply cap is unwound",
+        _DEALINGS,
+        "            state = self._within_cap(running, now_ms)",
+        "            pass",
+        "test_backing::test_the_supply_cap_holds_when_nav_falls_while_the_flow_is_hedged",
+    ),
+    Guard(
         "X0 a flow that cannot be settled is given up",
         _DEALINGS,
-        "driver.apply(running, ev.DealingAborted(time_ms=now_ms, reason=reason))",
+        "driver.apply(running, ev.DealingLimited(time_ms=now_ms, amount=0, reason=reason))",
         "pass",
         "test_atomic::test_a_settlement_that_fails_gives_the_flow_up_and_returns_it_less_the_cost_of_unwinding",
     ),

@@ -275,9 +275,15 @@ class UnwindingBegun(Event, frozen=True, kw_only=True, tag="unwinding_begun"):
     prices: tuple[float, ...]
 
 
-class DealingAborted(Event, frozen=True, kw_only=True, tag="dealing_aborted"):
-    """A flow that cannot be completed is given up: its hedge is unwound, and what is left of it is returned."""
+class DealingLimited(Event, frozen=True, kw_only=True, tag="dealing_limited"):
+    """Less of a flow is dealt than was hedged: the rest of its hedge is unwound, and the rest of the flow returned.
 
+    Args:
+        amount: the most of the flow that is dealt, in its unit; 0: the flow is given up.
+        reason: why.
+    """
+
+    amount: int
     reason: str
 
 
@@ -348,7 +354,7 @@ TokenEvent = (
     | FlowMatched
     | DealingBegun
     | UnwindingBegun
-    | DealingAborted
+    | DealingLimited
     | DealingSettled
     | Redeemed
     | FeesTaken

@@ -99,11 +99,22 @@ def covered_pnl(state: TokenState, price: Worth, cash: int, units: int) -> int:
 
 
 def filled_part(dealing: Dealing) -> Fraction:
-    """Returns which part of a flow was hedged: that of the leg that lags; of an aborted one, nothing."""
-    if dealing.aborted is True:
-        return Fraction(0)
+    """Returns which part of a flow is dealt: what was hedged in the leg that lags, and no more than its limit."""
     parts = [Fraction(lots, wanted) for lots, wanted in zip(dealing.lots, dealing.wanted, strict=True) if wanted]
-    return min(parts, default=Fraction(1))
+    return min(*parts, Fraction(limit_of(dealing), dealing.amount), Fraction(1))
+
+
+def limit_of(dealing: Dealing) -> int:
+    """Returns the most of a flow that is dealt, in its unit."""
+    return dealing.amount if dealing.limit is UNSET else dealing.limit
+
+
+def most_within(state: TokenState, price: Worth, units: int) -> int:
+    """Returns how much of a subscription that was hedged can be dealt so that at most so many units are created."""
+    result = flow_result(state, price)
+    if result.gives <= units:
+        return result.accepted
+    return min(max(price.money_for(units) - hedge_pnl(state), 0), result.accepted)
 
 
 def excess_lots(spec: Spec, state: TokenState) -> tuple[int, ...]:

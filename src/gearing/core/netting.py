@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from gearing.core.dealing import Side, Worth, worth
-from gearing.core.flow_result import flow_result, hedge_pnl
+from gearing.core.flow_result import flow_result, most_within
 from gearing.core.money import apportioned, as_decimal, fraction_of
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
@@ -180,10 +180,8 @@ def settlement(
     if dealing is UNSET:
         raise ValueError("there is no flow to be settled")
     price, subscribes = worth(spec, state, dealing.accrued, dealing.side), dealing.side == "subscribe"
-    result = flow_result(state, price)
-    if subscribes and units_max is not None and result.gives > units_max:
-        most = price.money_for(units_max) - hedge_pnl(state)
-        result = flow_result(state, price, min(max(most, 0), result.accepted))
+    most = most_within(state, price, units_max) if subscribes and units_max is not None else None
+    result = flow_result(state, price, most)
     given = shared_out(asks, result.accepted, result.gives, rates)
     taken = sum(_taken(one) for one in given)
     if taken < result.accepted:  # a request whose share comes to nothing is returned, and bears nothing

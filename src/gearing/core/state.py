@@ -158,7 +158,8 @@ class Dealing(msgspec.Struct, frozen=True, kw_only=True):
         lots: what was traded of them.
         past: what the hedge held of each leg at the full hours around its trades.
         paused: the rebalance between two slices that goes on after it.
-        aborted: nothing of it is dealt; all that was hedged is unwound.
+        limit: the most of the amount that is dealt, where not all can be; 0: nothing is. What was hedged beyond it is
+            unwound.
         unwinds: whether what was filled beyond the part that is dealt was traded back, or is being so.
     """
 
@@ -172,7 +173,7 @@ class Dealing(msgspec.Struct, frozen=True, kw_only=True):
     lots: tuple[int, ...]
     past: tuple[History, ...] = ()
     paused: Rebalance | UnsetType = UNSET
-    aborted: bool | UnsetType = UNSET
+    limit: int | UnsetType = UNSET
     unwinds: bool | UnsetType = UNSET
 
 

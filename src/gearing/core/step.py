@@ -351,7 +351,7 @@ _HANDLERS: dict[type, Callable[[Spec, TokenState, Any], Step]] = {
     ev.FlowMatched: step_flows.flow_matched,
     ev.DealingBegun: step_flows.dealing_begun,
     ev.UnwindingBegun: step_flows.unwinding_begun,
-    ev.DealingAborted: step_flows.dealing_aborted,
+    ev.DealingLimited: step_flows.dealing_limited,
     ev.DealingSettled: step_flows.dealing_settled,
     ev.Redeemed: step_flows.redeemed,
     ev.FeesTaken: step_flows.fees_taken,

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from gearing.core import dealing
 from gearing.core import events as ev
+from gearing.core.flow_result import limit_of
 from gearing.core.state import TokenState
 from gearing.core.step_result import Step, StepError, charge_to_now, go_on_closing, is_lost, wipe_out
 from gearing.core.terms import Spec
@@ -66,11 +67,13 @@ def unwinding_begun(spec: Spec, state: TokenState, event: ev.UnwindingBegun) -> 
     return Step(after, tuple(work.entry), orders)
 
 
-def dealing_aborted(spec: Spec, state: TokenState, event: ev.DealingAborted) -> Step:
-    """Gives a flow up: nothing of it is dealt."""
+def dealing_limited(spec: Spec, state: TokenState, event: ev.DealingLimited) -> Step:
+    """Limits how much of a flow is dealt."""
     if state.dealing is UNSET or state.is_working:
         raise StepError("no flow has been hedged")
-    return Step(msgspec.structs.replace(state, dealing=msgspec.structs.replace(state.dealing, aborted=True)))
+    if not 0 <= event.amount < limit_of(state.dealing):
+        raise StepError(f"a flow of {limit_of(state.dealing)} is not limited to {event.amount}")
+    return Step(msgspec.structs.replace(state, dealing=msgspec.structs.replace(state.dealing, limit=event.amount)))
 
 
 def dealing_settled(spec: Spec, state: TokenState, event: ev.DealingSettled) -> Step:

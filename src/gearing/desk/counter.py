@@ -11,6 +11,7 @@ from gearing.core import holder as ho
 from gearing.core.dealing import bearing
 from gearing.core.holder import HolderState, Quote
 from gearing.core.holder_step import HolderError
+from gearing.core.journal import Cause
 from gearing.core.money import as_text, to_float
 from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote, is_rejected
 from gearing.drive.acceptances import Acceptance
@@ -76,10 +77,12 @@ def wait(
     driver.primary.acceptances.add(Acceptance(wanted.holder, running, quote_id, now_ms, on_price))
 
 
-def judge(driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement) -> Answered:
+def judge(
+    driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement, cause: Cause | None = None
+) -> Answered:  # fmt: skip
     """Runs a dealing at once at the prices of now; a quote whose acceptance is rejected is void from then on."""
     try:
-        answered = answer(driver, wanted, now_ms, judgement)
+        answered = answer(driver, wanted, now_ms, judgement, cause)
     except Exception:
         _void(driver, wanted, "an internal error", now_ms)
         raise
@@ -88,7 +91,9 @@ def judge(driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement) 
     return answered
 
 
-def answer(driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement | None = None) -> Answered:
+def answer(
+    driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement | None = None, cause: Cause | None = None
+) -> Answered:  # fmt: skip
     """Runs a command of a holder whole or not at all: what is rejected leaves every stream as it was.
 
     Args:
@@ -96,14 +101,14 @@ def answer(driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement 
         wanted: the command.
         now_ms: the time.
         judgement: of what deals at once, see `submit`; None: it arrives now, and no price can have followed it.
+        cause: of the journal's lines; by default that of the work around it.
     """
     work = partial(_answer, driver, wanted, now_ms, judgement or Judgement(now_ms))
-    return driver.atomically(work, is_rejected)
+    return driver.atomically(work, is_rejected, cause)
 
 
 def _void(driver: Driver, wanted: AtCounter, reason: str, now_ms: int) -> None:
     if isinstance(wanted, TakeQuote):
-        driver.effects.cause = None  # a rejected command has no cause in the journal, and can be sent again
         driver.atomically(partial(driver.primary.quotes.void, wanted.holder, wanted.id, reason, now_ms))
 
 

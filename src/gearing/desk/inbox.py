@@ -258,8 +258,7 @@ class Inbox:
     def _judge(self, asked: _Asked, wanted: AtCounter, arrived_ms: int, now_ms: int, overdue: str) -> None:
         """Runs a command whose price has come; what its holder asked after it is ready to be carried out."""
         driver, judgement = self._engine.driver, Judgement(arrived_ms, overdue)
-        work = partial(driver.atomically, partial(judge, driver, wanted, now_ms, judgement),
-                       cause=self._cause_of(asked.request))  # fmt: skip
+        work = partial(judge, driver, wanted, now_ms, judgement, self._cause_of(asked.request))
         answered = self._remembered(asked.request, self._guarded(asked.request, wanted, now_ms, work))
         if isinstance(wanted, Deal) and not answered.done:
             self.on_refused(wanted, answered)

@@ -11,9 +11,10 @@ from msgspec import UNSET
 
 from gearing.core import events as ev
 from gearing.core.dealing import Side, bearing, worth
-from gearing.core.flow_result import excess_lots, fits
+from gearing.core.flow_result import excess_lots, fits, flow_result, most_within
 from gearing.core.holder import Dealt, Kind
 from gearing.core.netting import NOTHING, Ask, Given, Rates, match, settlement
+from gearing.core.state import TokenState
 from gearing.core.step import step
 from gearing.core.step_flows import why_not_dealt
 from gearing.drive.caps import supply_room, within_supply
@@ -97,6 +98,8 @@ class Dealings:
         if state.status in {"open", "halted"} and unbooked(self._driver, running, now_ms):
             self._primary.call(running, now_ms)
             return
+        if state.status in {"open", "halted"}:
+            state = self._within_cap(running, now_ms)
         if state.status in {"open", "halted"} and any(excess_lots(running.spec, state)):
             if state.status == "open" and not running.book.state.halted:
                 marks = self._marks(running)
@@ -108,6 +111,18 @@ class Dealings:
             return
         self.complete(running, now_ms)
 
+    def _within_cap(self, running: Running, now_ms: int) -> TokenState:
+        """Limits a subscription to what the supply cap lets in: NAV may have fallen while it was hedged."""
+        dealing, room = running.state.dealing, supply_room(running)
+        if dealing is UNSET or dealing.side == "redeem" or room is None:
+            return running.state
+        marked = step(running.spec, running.state, ev.NavStruck(time_ms=now_ms, prices=self._marks(running))).state
+        price = worth(running.spec, marked, dealing.accrued, "subscribe")
+        most = most_within(marked, price, room)
+        if dealing.limit is UNSET and most < flow_result(marked, price).accepted:
+            self._driver.apply(running, ev.DealingLimited(time_ms=now_ms, amount=most, reason="the supply cap"))
+        return running.state
+
     def complete(self, running: Running, now_ms: int) -> None:
         """Settles the flow under way as it stands; one that cannot be settled is given up, and its book is halted."""
         driver, dealing = self._driver, running.state.dealing
@@ -115,9 +130,9 @@ class Dealings:
             driver.atomically(partial(self._settle, running, now_ms))
         except Exception as error:
             book, said = running.book, [running.name, [ask.id for ask in running.flow]]
-            if dealing is not UNSET and dealing.aborted is not True:
+            if dealing is not UNSET and dealing.limit != 0:
                 reason = f"{type(error).__name__}: {error}"
-                driver.apply(running, ev.DealingAborted(time_ms=now_ms, reason=reason))
+                driver.apply(running, ev.DealingLimited(time_ms=now_ms, amount=0, reason=reason))
             if not is_set_aside(book, "settlement of a flow", said):
                 set_aside(driver, book, "settlement of a flow", said, error)
 
@@ -132,7 +147,8 @@ class Dealings:
         asks, rates = running.flow, _rates(running)
         done = settlement(running.spec, running.state, asks, rates, supply_room(running))
         if not fits(running.state, done.units, done.cash):
-            self._driver.apply(running, ev.DealingAborted(time_ms=now_ms, reason="more than the ledger can count"))
+            reason = "more than the ledger can count"
+            self._driver.apply(running, ev.DealingLimited(time_ms=now_ms, amount=0, reason=reason))
             self.after(running, now_ms)
             return
         self._driver.apply(running, ev.DealingSettled(time_ms=now_ms, units=done.units, cash=done.cash, fee=done.fee))

@@ -385,7 +385,6 @@ class Driver:
         self.lots |= {rule.symbol: rule.lot for rule in rules}
         for rule in rules:
             self.market.set_interval(rule.symbol, rule.funding_interval_ms)
-        for rule in rules:
             if rule.symbol in book.shares and 0 < rule.delisted_ms <= now_ms:
                 close_ended(self, book, rule.symbol, now_ms)
         for running in book.tokens:
