@@ -7,7 +7,7 @@ RIVAL := .venv-bench
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run study test browser fuzz sim crash mutate bench docs check format lock clean
+.PHONY: help setup run study test browser fuzz sim crash soak mutate bench docs check format lock clean
 
 help: ## Shows this help
 	@echo "Gearing: issues, runs, prices and explains leveraged tokens"
@@ -54,6 +54,9 @@ sim: setup ## Runs the desk on virtual time under seeded faults (SEEDS=200, HOUR
 
 crash: setup ## Kills a desk at every boundary, again while it recovers, and stops it for a takeover (SHARE=1)
 	@$(BIN)/python -m proof.crash --share $(or $(SHARE),1)
+
+soak: setup ## Runs the demo with clients that deal without pause (MINUTES=60, SPEED=3600)
+	@$(BIN)/python -m proof.soak --minutes $(or $(MINUTES),60) --speed $(or $(SPEED),3600)
 
 mutate: setup ## Takes each guard out once, in a copy, and expects its test to fail
 	@$(BIN)/python -m proof.mutate
