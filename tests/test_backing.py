@@ -221,6 +221,21 @@ def test_the_supply_cap_holds_when_nav_falls_while_the_flow_is_hedged():
     assert desk.nav >= nav * 0.9099
 
 
+def test_a_cap_that_leaves_next_to_nothing_halts_nobody():
+    """A few minor units of room: each request's share is eaten up by its fee."""
+    desk = market(token("A", costs=COSTS, fees=gr.Fees(creation=0.01),
+                        limits=gr.Limits(supply_cap=(UNITS + 60 * MINOR) / MINOR)))  # fmt: skip
+    names = [f"h{n}" for n in range(60)]
+    for name in names:
+        desk.deposit(name, 100)
+        assert not isinstance(desk.ask(name, "subscribe", 100 * MINOR), str)
+    change = msgspec.structs.replace(desk.it.spec.token, limits=gr.Limits(supply_cap=(UNITS + 1) / MINOR))
+    desk.driver.change(desk.it, change, "ann", "almost no more", desk.now_ms)
+    assert desk.window() == []
+    assert desk.book.state.halted == ""
+    assert [desk.cash(name) for name in names] == [100 * MINOR] * 60
+
+
 def test_where_there_is_no_room_left_all_is_returned():
     desk = capped(60)
     for name in ("h1", "h2"):

@@ -11,6 +11,7 @@ from gearing.core import holder as ho
 from gearing.core.journal import line_of
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
+from gearing.desk.requests import Deal
 from gearing.drive.averages import MarkAverage
 from gearing.errors import SpecError
 from gearing.venues.protocol import Quote
@@ -182,3 +183,65 @@ def test_a_token_that_had_no_units_for_days_charges_its_first_units_from_their_c
     assert (-desk.it.state.balances.fees - owed) / MINOR == pytest.approx(
         charged + (100_000 - charged) * 0.01, rel=1e-6
     )
+
+
+def test_a_request_after_the_windows_end_and_before_its_first_price_puts_off_nobody():
+    desk = Fair()
+    both_ways(desk)
+    desk.to_second(59)
+    for after_ms in (1_001, 1_500, 2_000):  # no price comes meanwhile
+        desk.now_ms += after_ms
+        desk.deposit("h3", 100)
+        desk.ask("h3", "subscribe", 10 * MINOR)
+    desk.seconds(1)
+    assert len(desk.matched()) == 1
+    assert len(desk.primary.holders["h3"].state.requests) == 3  # they came after the average began
+
+
+def test_an_average_ends_with_its_window_though_nothing_was_dealt_in_it():
+    desk = Fair()
+    desk.to_second(5)
+    desk.ask("h1", "subscribe", 10 * MINOR)
+    desk.to_second(29)
+    request = next(iter(desk.primary.holders["h1"].state.requests))
+    desk.seconds(1)
+    desk.primary.end(desk.primary.request_of(request, "h1"), "h1", "as the test wants", desk.now_ms)
+    desk.seconds(600, 108.0)
+    both_ways(desk)
+    desk.to_second(0, 108.0)
+    (match,) = desk.matched()
+    assert match.cash / match.units == pytest.approx(desk.nav, rel=1e-4)
+
+
+def test_what_is_about_to_be_dealt_is_not_taken_back():
+    desk = Fair()
+    both_ways(desk)
+    h1, h2 = (next(iter(desk.primary.holders[name].state.requests)) for name in ("h1", "h2"))
+    desk.to_second(29)
+    assert desk.primary.release("h1", h1, "before its price forms", desk.now_ms) == ""
+    desk.ask("h1", "subscribe", 400_000 * MINOR)
+    desk.to_second(31)
+    late = desk.ask("h1", "subscribe", 10 * MINOR).id
+    desk.to_second(59)
+    assert (
+        desk.primary.release("h2", h2, "as asked", desk.now_ms)
+        == f"{h2} is about to be dealt, and its price forms already"
+    )
+    assert desk.primary.release("h1", late, "it is not dealt in this window", desk.now_ms) == ""
+
+
+def test_what_squares_the_dealing_account_is_not_matched_at_an_average_that_was_known():
+    """Its request is made at the window's end; who dealt with it at once may have done so for the average's sake."""
+    desk = Fair(quote_valid="10s")
+    desk.deposit(ho.DEALER, 500_000)
+    desk.to_second(5)
+    desk.ask("h2", "redeem", 100 * MINOR)
+    desk.to_second(50)
+    desk.deposit("h3", 100_000)
+    answers = desk.submit(Deal(holder="h3", token="T", side="subscribe", amount=5_000 * MINOR, instant=True))
+    desk.seconds(1)
+    assert answers[0].quote is not None
+    late = desk.ask("h1", "subscribe", 1_000 * MINOR).id
+    desk.to_second(0)
+    assert desk.matched() == []
+    assert late in desk.primary.holders["h1"].state.requests

@@ -20,6 +20,9 @@ from gearing.core.measured import exposure_of
 from gearing.core.money import INT64_MAX, MINOR
 from gearing.core.step import step
 from gearing.core.step_result import StepError
+from gearing.desk.requests import wanted_of
+from gearing.drive.merging import merge
+from gearing.errors import InputError
 from tests.lives import UNITS, token
 from tests.test_primary import COSTS, Market, market
 
@@ -340,6 +343,31 @@ def test_no_step_leaves_the_range_of_the_ledger():
                                 amount=10, prices=(100.0,))  # fmt: skip
     with pytest.raises(StepError, match="would leave the range of the ledger"):
         step(desk.it.spec, msgspec.structs.replace(state, balances=full), payment)
+
+
+def test_no_nav_leaves_the_range_of_the_ledger():
+    desk = market()
+    state = desk.it.state
+    few = msgspec.structs.replace(state, balances=msgspec.structs.replace(state.balances, held=1, issued=-1))
+    with pytest.raises(StepError, match="the NAV of a unit would leave the range of the ledger"):
+        step(desk.it.spec, few, ev.NavStruck(time_ms=desk.now_ms, prices=(100.0,)))
+
+
+def test_units_are_not_merged_until_one_is_worth_more_than_can_be_counted():
+    desk = market()
+    assert not isinstance(merge(desk.driver, desk.it, 1_000.0, "ann", "x", desk.now_ms), str)
+    refused = merge(desk.driver, desk.it, 1_000.0, "ann", "x", desk.now_ms)
+    assert refused.startswith("a unit would be worth 100,")
+    assert refused.endswith("; at most 9,223,372.03685477 is allowed")
+    desk.quote(101.0)
+    assert desk.alarms == []
+
+
+@pytest.mark.parametrize("body", [b'{"ask":"pay","holder":"\\xff"}', b'{"ask":"pay","holder":"\xff"}', b"[" * 100_000,
+                                  b"", b"null", b'{"ask":"pay","amount":1' + b"0" * 5_000 + b"}"])  # fmt: skip
+def test_whatever_is_wrong_with_a_requests_text_it_is_answered(body):
+    with pytest.raises(InputError, match="the request cannot be read"):
+        wanted_of(body)
 
 
 def test_a_redemption_of_several_is_shared_by_units_where_its_hedge_came_to_nothing():

@@ -66,6 +66,8 @@ def step(spec: Spec, state: TokenState, event: ev.TokenEvent) -> Step:
     for line in done.entry:
         if abs(getattr(done.state.balances, line.account)) > INT64_MAX:
             raise StepError(f"the account {line.account} would leave the range of the ledger")
+    if abs(done.state.nav) > INT64_MAX:
+        raise StepError("the NAV of a unit would leave the range of the ledger")
     return done
 
 

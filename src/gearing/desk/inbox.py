@@ -206,7 +206,8 @@ class Inbox:
                     answered.append((one, self.carry_out(one.request, known)))
             await self._engine.settle([_kept(one, said) for one, said in answered])
         except BaseException:
-            self._refuse(one for one in group if not any(one is other for other in held))
+            asked = {id(one): one for one in (*group, *(one for one, _ in answered))}
+            self._refuse(one for at, one in asked.items() if not any(one is other for other in held))
             raise
         self._report(answered)
 
@@ -220,10 +221,11 @@ class Inbox:
             if self._waits(held[0]):  # it deals at once too
                 self._ready.popleft()
                 continue
-            one = held.popleft()
+            one = held[0]
+            answered.append((one, self.carry_out(one.request, self._known([one]))))
+            held.popleft()
             if not held:
                 del self._held[self._ready.popleft()]
-            answered.append((one, self.carry_out(one.request, self._known([one]))))
 
     def _report(self, answered: Iterable[tuple[_Asked, Answered]]) -> None:
         for one, said in answered:
@@ -299,7 +301,7 @@ class Inbox:
         """Returns whether a request deals in a token of which no price has come yet, or comes after one that does."""
         try:
             wanted = wanted_of(request.body)
-        except (msgspec.DecodeError, GearingError):
+        except GearingError:
             return False
         if held or not isinstance(wanted, (AskQuote, Deal)):
             return held and not isinstance(wanted, (Operate, Change))
@@ -309,7 +311,7 @@ class Inbox:
     def _cause_of(self, request: Request) -> Cause | None:
         try:
             return cause_of(request.principal, request.key, wanted_of(request.body))
-        except (msgspec.DecodeError, GearingError, OverflowError):
+        except GearingError:
             return None  # it is answered that it cannot be read
 
     def _known(self, group: Iterable[_Asked]) -> Known:
@@ -335,8 +337,8 @@ class Inbox:
             return before
         try:
             wanted = wanted_of(request.body)
-        except (msgspec.DecodeError, GearingError, OverflowError) as error:
-            return Answered(done=False, words=f"the request cannot be read: {error}", time_ms=now_ms)
+        except GearingError as error:
+            return Answered(done=False, words=str(error), time_ms=now_ms)
         cause = None if known is None else self._cause_of(request)
         work = partial(driver.atomically, partial(self._run, wanted, now_ms), is_rejected, cause)
         return self._remembered(request, self._guarded(request, wanted, now_ms, work))
@@ -455,7 +457,7 @@ def _holder_of(asked: _Asked) -> str:
     """Returns the holder whose command it is; empty: it is the issuer's, or cannot be read."""
     try:
         wanted = wanted_of(asked.request.body)
-    except (msgspec.DecodeError, GearingError, OverflowError):
+    except GearingError:
         return ""
     return "" if isinstance(wanted, ISSUERS) else wanted.holder
 

@@ -10,6 +10,7 @@ from gearing.core.dealing import Side
 from gearing.core.events import Action, FeesHow
 from gearing.core.holder import Quote
 from gearing.core.token import Token
+from gearing.errors import GearingError, InputError
 
 
 class Operate(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="operate"):
@@ -243,5 +244,18 @@ def is_rejected(answered: Answered) -> bool:
 
 
 encode = msgspec.json.Encoder(order="deterministic").encode
-wanted_of = msgspec.json.Decoder(Wanted).decode
+_WANTED = msgspec.json.Decoder(Wanted)
 answered_of = msgspec.json.Decoder(Answered).decode
+
+
+def wanted_of(body: bytes) -> Wanted:
+    """Reads a command.
+
+    Raises:
+        InputError: it is none, whatever is wrong with it.
+    """
+    try:
+        wanted: Wanted = _WANTED.decode(body)
+    except (msgspec.DecodeError, GearingError, ValueError, OverflowError, RecursionError) as error:
+        raise InputError(f"the request cannot be read: {error}") from error
+    return wanted

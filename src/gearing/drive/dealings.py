@@ -12,7 +12,7 @@ from msgspec import UNSET
 from gearing.core import events as ev
 from gearing.core.dealing import Side, bearing, worth
 from gearing.core.flow_result import excess_lots, fits, flow_result, most_within
-from gearing.core.holder import Dealt, Kind
+from gearing.core.holder import DEALER, Dealt, Kind
 from gearing.core.netting import NOTHING, Ask, Given, Rates, match, settlement
 from gearing.core.state import TokenState
 from gearing.core.step import step
@@ -62,10 +62,9 @@ class Dealings:
         if running.state.status in {"wiped", "closed"}:
             self._finish(running, now_ms)
             return
-        averages_ms = running.deals_ms - running.spec.token.primary.match_ms
-        if prices is None or now_ms < averages_ms:
+        if prices is None or now_ms < running.averages_ms:
             return
-        self._driver.market.begin_averages(running.number, running.symbols, int(averages_ms))
+        self._driver.market.begin_averages(running.number, running.symbols, int(running.averages_ms))
         if now_ms < running.deals_ms or why_dealing_waits(self._driver, running, now_ms):
             return
         if not running.book.state.live:
@@ -75,7 +74,7 @@ class Dealings:
         if (running.book.state.live or running.state.is_working) and sides:  # orders end soon; the next price asks
             return
         if running.book.state.halted or not open_to:
-            self._primary.call(running, now_ms)
+            self._primary.postpone(running, now_ms)
             return
         if self._progress.dealt_ms == now_ms and self._progress.dealt >= _ENOUGH:
             return
@@ -85,7 +84,7 @@ class Dealings:
             for ask in self._primary.asks(running.name):
                 words = "it could not be dealt, an internal error"
                 self._primary.end(self._primary.request_of(ask.id, ask.holder), ask.holder, words, now_ms)
-            self._primary.call(running, now_ms)
+            self._primary.postpone(running, now_ms)
 
     def after(self, running: Running, now_ms: int) -> None:
         """Completes the flow under way once the orders of its hedge have ended.
@@ -96,7 +95,7 @@ class Dealings:
         if state.dealing is UNSET or state.is_working:
             return
         if state.status in {"open", "halted"} and unbooked(self._driver, running, now_ms):
-            self._primary.call(running, now_ms)
+            self._primary.postpone(running, now_ms)
             return
         if state.status in {"open", "halted"}:
             state = self._within_cap(running, now_ms)
@@ -107,7 +106,7 @@ class Dealings:
                 if running.state.status == "wiped":
                     self.after(running, now_ms)
             else:
-                self._primary.call(running, now_ms)
+                self._primary.postpone(running, now_ms)
             return
         self.complete(running, now_ms)
 
@@ -161,18 +160,18 @@ class Dealings:
             if request is not None:
                 self._primary.end(request, ask.holder, "not hedged, or above the supply cap", now_ms)
         self._primary.check_supply(running, now_ms)
-        self._primary.call(running, now_ms)
+        self._primary.postpone(running, now_ms)
 
     def _deal(self, running: Running, prices: Prices, open_to: Sequence[Side], now_ms: int) -> None:
         driver, rates = self._driver, _rates(running)
         average = driver.market.end_averages(running.number, running.symbols, prices.time_ms)
-        until_ms = running.deals_ms - running.spec.token.primary.match_ms
+        until_ms = running.averages_ms
         apart = max(one.divergence for one in average)
         if apart > running.spec.token.primary.match_divergence:
             driver.effects.alarms.append(f"{running.name}: dealing is postponed by a window: average mark and index "
                                          f"of its last part are {apart:.3%} apart, more than "
                                          f"{running.spec.token.primary.match_divergence:.3%}")  # fmt: skip
-            self._primary.call(running, now_ms)
+            self._primary.postpone(running, now_ms)
             return
         driver.publish(running, "dealing", prices.time_ms, prices.marks, accrues=True)
         if running.state.status != "open":
@@ -180,15 +179,15 @@ class Dealings:
         driver.remember(running)
         running.deals_ms = math.inf
         accrued = self._primary.accrued_rates(running, prices)
-        asks = self._asks(running, open_to, until_ms)
-        if self._match(running, asks, tuple(one.mark for one in average), prices, accrued):
-            asks = self._asks(running, open_to, until_ms)
+        early = self._asks(running, open_to, until_ms)
+        self._match(running, early, tuple(one.mark for one in average), prices, accrued)
+        asks = self._asks(running, open_to, until_ms, hedged=True)
         # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
         side: Side = "redeem" if any(ask.side == "redeem" for ask in asks) else "subscribe"
         asks = [ask for ask in asks if ask.side == side and (side == "redeem" or rates.money_of(ask) > 0)]
         asks = self._capped(running, asks, accrued, prices.time_ms) if side == "subscribe" else asks
         if not asks:
-            self._primary.call(running, now_ms)
+            self._primary.postpone(running, now_ms)
             return
         amount = sum(ask.amount if side == "redeem" else rates.money_of(ask) for ask in asks)
         parts = tuple(ev.Part(ask.holder, ask.id, ask.amount) for ask in asks)
@@ -197,22 +196,31 @@ class Dealings:
                                               prices=prices.marks, accrued=accrued))  # fmt: skip
         self.after(running, prices.time_ms)
 
-    def _asks(self, running: Running, open_to: Sequence[Side], until_ms: float) -> list[Ask]:
-        """Returns what is dealt now: accepted before the average began, and of a side that is dealt in."""
+    def _asks(
+        self, running: Running, open_to: Sequence[Side], until_ms: float, *, hedged: bool = False
+    ) -> list[Ask]:  # fmt: skip
+        """Returns what is dealt now: accepted before the average began, and of a side that is dealt in.
+
+        What squares the dealing account is hedged at once too, but never matched at an average that those it dealt
+        with may have known.
+        """
         early = {one.id for one in self._primary.requests(running.name) if one.accepted_ms <= until_ms}
-        return [ask for ask in self._primary.asks(running.name) if ask.side in open_to and ask.id in early]
+        return [
+            ask for ask in self._primary.asks(running.name)
+            if ask.side in open_to and (ask.id in early or (hedged and ask.holder == DEALER))
+        ]  # fmt: skip
 
     def _match(
         self, running: Running, asks: Sequence[Ask], marks: tuple[float, ...], prices: Prices,
         accrued: tuple[float, ...],
-    ) -> bool:  # fmt: skip
-        """Matches requests with each other at the average marks; returns whether any were."""
+    ) -> None:  # fmt: skip
+        """Matches requests with each other at the average marks."""
         driver, now_ms = self._driver, prices.time_ms
         if len({ask.side for ask in asks}) < 2 or not running.state.balances.units or any(map(math.isnan, marks)):
-            return False
+            return
         before, struck = running.state, ev.NavStruck(time_ms=now_ms, prices=marks)
         if step(running.spec, before, struck).state.equity <= 0:
-            return False
+            return
         driver.publish(running, "dealing", now_ms, marks)
         price = worth(running.spec, running.state, accrued, None)
         found = match(asks, price, _rates(running)) if price.equity > 0 else NOTHING
@@ -222,16 +230,16 @@ class Dealings:
             self._give(running, found.given, "matched", now_ms)
             self._primary.check_supply(running, now_ms)
         driver.apply(running, ev.NavStruck(time_ms=now_ms, prices=tuple(leg.mark for leg in before.legs)))
-        return bool(found.given)
 
     def _capped(self, running: Running, asks: list[Ask], accrued: tuple[float, ...], now_ms: int) -> list[Ask]:
         """Returns subscriptions with the money that the supply cap lets in; of one that gets none, all is returned."""
         price = worth(running.spec, running.state, accrued, "subscribe")
-        capped = within_supply(running, asks, price, _rates(running))
+        rates = _rates(running)
+        capped = within_supply(running, asks, price, rates)
         for ask, left in zip(asks, capped, strict=True):
-            if not left.amount:
+            if rates.money_of(left) <= 0:
                 self._primary.end(self._primary.request_of(ask.id, ask.holder), ask.holder, ABOVE_CAP, now_ms)
-        return [ask for ask in capped if ask.amount]
+        return [ask for ask in capped if rates.money_of(ask) > 0]
 
     def _finish(self, running: Running, now_ms: int) -> None:
         """Ends what waits for a token that ended: redemptions of a closed one are paid out, all else is released."""

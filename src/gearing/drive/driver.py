@@ -148,7 +148,8 @@ class Driver:
                                 partial(trade_together, self, book, wanted, self.orders.ended)):  # fmt: skip
                 for running in dict.fromkeys(one.running for one in wanted):
                     mine = [one.order for one in wanted if one.running is running]
-                    self.orders.withhold(running, mine, book.state.halted, wanted[0].time_ms)
+                    run_isolated(self, book, "withholding", [order.leg for order in mine], partial(
+                        self.orders.withhold, running, mine, book.state.halted, wanted[0].time_ms))  # fmt: skip
         effects, self.effects = self.effects, Effects()
         return effects
 

@@ -140,7 +140,7 @@ class Market:
         self._instruments.setdefault(symbol, _Instrument(self._limits)).schedule.interval_ms = interval_ms
 
     def begin_averages(self, number: int, symbols: Iterable[str], since_ms: int) -> None:
-        """Begins to average a token's instruments from a time on, unless they are averaged already.
+        """Begins to average a token's instruments from a time on, unless they are averaged from then on already.
 
         Args:
             number: the token's.
@@ -149,7 +149,7 @@ class Market:
         """
         for symbol in symbols:
             it = self._instruments[symbol]
-            if number not in it.averages:
+            if number not in it.averages or it.averages[number].since_ms != since_ms:
                 good = it.guard.good
                 it.averages[number] = MarkAverage(since_ms, it.previous if good.time_ms > since_ms else good)
                 it.averages[number].take(good)

@@ -17,7 +17,7 @@ from gearing.core import events as ev
 from gearing.core.fees import FACTOR_MAX
 from gearing.core.holder import HELD, HolderState, Merged
 from gearing.core.holder_step import HolderError, holder_step
-from gearing.core.money import as_text, to_float
+from gearing.core.money import INT64_MAX, as_text, nav_of, to_float
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
 from gearing.core.step_result import StepError
@@ -26,6 +26,10 @@ from gearing.drive.settling import why_dealing_waits
 
 if TYPE_CHECKING:
     from gearing.drive.driver import Driver
+
+
+# The most that merged units are worth each, minor units, so that NAV can grow ten thousand times before it is too much.
+_NAV_MAX = INT64_MAX // 10_000
 
 
 class Merger(NamedTuple):
@@ -99,6 +103,10 @@ def merge(driver: Driver, running: Running, factor: float, by: str, reason: str,
     found = merger(states, running.name, running.spec.token.settlement, running.state, factor, now_ms)
     if found.units == 0:
         return "nothing would be left of its units"
+    nav = nav_of(running.state.equity - found.cash, found.units)
+    if nav > _NAV_MAX:
+        return (f"a unit would be worth {as_text(nav, grouped=True)}; at most {as_text(_NAV_MAX, grouped=True)} is "
+                "allowed")  # fmt: skip
     try:
         for name, event in found.holders.items():  # all of them, before any of them is touched
             holder_step(states[name], event)

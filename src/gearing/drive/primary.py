@@ -190,6 +190,8 @@ class Primary:
         running = self._driver.by_name[request.token]
         if any(ask.id == request_id for ask in running.flow):
             return f"{request_id} is being dealt"
+        if request.accepted_ms <= running.averages_ms <= now_ms:
+            return f"{request_id} is about to be dealt, and its price forms already"
         self.end(request, name, words, now_ms)
         return ""
 
@@ -219,7 +221,15 @@ class Primary:
         return min((request.accepted_ms for request in self.requests(token)), default=now_ms)
 
     def call(self, running: Running, now_ms: int) -> None:
-        """Sets when a token's flows are dealt next: at the end of the window, if anything waits."""
+        """Sets when a token's flows are dealt: at the end of the window, unless that of an earlier one is set already.
+
+        So whoever comes after a window's end, and before its first price, puts off nobody.
+        """
+        if running.deals_ms == math.inf:
+            self.postpone(running, now_ms)
+
+    def postpone(self, running: Running, now_ms: int) -> None:
+        """Sets a token's flows to be dealt at the end of the window that runs now, if anything waits."""
         window_ms = running.spec.token.primary.window_ms
         waits = bool(self._queues[running.name].waiting) or self.quotes.is_open(running)
         deals_ms = float((now_ms // window_ms + 1) * window_ms) if waits else math.inf

@@ -75,6 +75,11 @@ class Running(Restorable):
         """The rebalance that people are told of: the one that runs, or the last that is done."""
         return Measured.told(self.measured, self.done)
 
+    @property
+    def averages_ms(self) -> float:
+        """When the last part of the window begins, over which the price of its matched requests forms."""
+        return self.deals_ms - self.spec.token.primary.match_ms
+
     def note_measured(self, measured: Measured) -> None:
         """Takes what was measured of a rebalance or a hedge so far."""
         self.measured = measured

@@ -178,9 +178,8 @@ def waits_before(at: Position, settlement_ms: int) -> bool:
 
 def attention_ms(driver: Driver, running: Running) -> float:
     """Returns when a token's primary market next needs a price: to average, to deal, or to accrue a settlement."""
-    now_ms, deals_ms = driver.market.now_ms, running.deals_ms
-    averages_ms = deals_ms - running.spec.token.primary.match_ms
-    return min(averages_ms if averages_ms > now_ms else deals_ms, next_settlement_ms(driver, running, now_ms))
+    now_ms, averages_ms = driver.market.now_ms, running.averages_ms
+    return min(averages_ms if averages_ms > now_ms else running.deals_ms, next_settlement_ms(driver, running, now_ms))
 
 
 def _waits(at: Position, settlement_ms: int) -> bool:
