@@ -291,3 +291,27 @@ def test_an_internal_error_at_the_judgement_voids_the_quote_and_is_answered(kept
 
     assert "Internal error (ZeroDivisionError" in served(kept, asking).words
     assert kept.holders()["h1"].open_quote is msgspec.UNSET
+
+
+def test_whoever_was_held_back_is_told_if_the_commit_of_its_answer_fails(kept):
+    """A deposit waits behind an instant dealing; the disk is full when it is carried out."""
+
+    async def asking(desk):
+        waits = desk.begin(NOW, "a")
+        await held_back(desk)
+        later = desk.begin(msgspec.structs.replace(DEPOSIT, holder="h1"), "d")
+        await held_back(desk)
+        real = desk.engine.settle
+
+        async def full(rows=()):
+            if any(b'"pay"' in row.body for row in rows):
+                raise StoreError("the disk is full")
+            await real(rows)
+
+        desk.engine.settle = full
+        await desk.price()
+        return await asyncio.gather(waits, later, return_exceptions=True)
+
+    dealt, deposit = served(kept, asking)
+    assert dealt.done
+    assert isinstance(deposit, StoreError)

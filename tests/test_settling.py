@@ -399,3 +399,16 @@ def test_a_price_older_than_the_settlement_that_was_booked_accrues_nothing(since
     assert prices.accrued_rate("A", since_ms, T_MS - 1_000) == 0.0
     assert prices.accrued_rate("A", since_ms, T_MS + 1_000) == 0.0
     assert prices.accrued_rate("A", T_MS - PERIOD_MS, T_MS - PERIOD_MS // 2) == 0.005
+
+
+def test_a_settlement_that_is_not_booked_holds_dealing_up_though_nothing_was_held_at_the_next():
+    desk = Story()
+    desk.run([], until_ms=T_MS + 60_000)
+    assert [one.time_ms for one in unbooked(desk.driver, desk.it, desk.now_ms)] == [T_MS]
+    desk.driver.operate(desk.it, "close", "ann", "all of it", desk.now_ms)
+    desk.filled(desk.take())
+    assert desk.lots == [0]
+    desk.funding["funding_ms"] = T_MS + 2 * PERIOD_MS
+    desk.filled(desk.quote(100.0, after_ms=T_MS + PERIOD_MS + 60_000 - desk.now_ms))
+    assert [one.time_ms for one in unbooked(desk.driver, desk.it, desk.now_ms)] == [T_MS]
+    assert why_dealing_waits(desk.driver, desk.it, desk.now_ms).startswith("the funding of A at")

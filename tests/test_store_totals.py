@@ -315,6 +315,7 @@ def test_what_analyze_leaves_is_no_fault(path):
         ("UPDATE meta SET created_ms = -1", "meta"),
         ("INSERT INTO meta SELECT * FROM meta", "meta"),
         ("UPDATE alembic_version SET version_num = '3'", "schema"),
+        ("DELETE FROM alembic_version", "schema"),
     ],
 )
 def test_what_a_database_says_of_itself_is_checked(path, text, what):

@@ -218,11 +218,12 @@ class Inbox:
                 return
             holder = self._ready[0]
             held = self._held[holder]
-            if self._waits(held[0]):  # it deals at once too
+            one = held[0]
+            known = self._known([one])
+            if self._replay(one.request, known) is None and self._waits(one):  # it deals at once too
                 self._ready.popleft()
                 continue
-            one = held[0]
-            answered.append((one, self.carry_out(one.request, self._known([one]))))
+            answered.append((one, self.carry_out(one.request, known)))
             held.popleft()
             if not held:
                 del self._held[self._ready.popleft()]
@@ -261,7 +262,9 @@ class Inbox:
         """Runs a command whose price has come; what its holder asked after it is ready to be carried out."""
         driver, judgement = self._engine.driver, Judgement(arrived_ms, overdue)
         work = partial(judge, driver, wanted, now_ms, judgement, self._cause_of(asked.request))
-        answered = self._remembered(asked.request, self._guarded(asked.request, wanted, now_ms, work))
+        answered = self._replay(asked.request, self._known([asked]))  # the same may have been judged meanwhile
+        if answered is None:
+            answered = self._remembered(asked.request, self._guarded(asked.request, wanted, now_ms, work))
         if isinstance(wanted, Deal) and not answered.done:
             self.on_refused(wanted, answered)
         self._judged.append((asked, answered))

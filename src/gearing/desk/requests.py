@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
@@ -11,6 +12,9 @@ from gearing.core.events import Action, FeesHow
 from gearing.core.holder import Quote
 from gearing.core.token import Token
 from gearing.errors import GearingError, InputError
+
+Words = Annotated[str, msgspec.Meta(max_length=1_000)]
+"""What a person writes; it is journalled, so it is not a book."""
 
 
 class Operate(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="operate"):
@@ -25,8 +29,8 @@ class Operate(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="o
 
     action: Action
     token: str
-    by: str
-    reason: str
+    by: Words
+    reason: Words
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="change"):
@@ -39,8 +43,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="ch
     """
 
     specification: Token
-    by: str
-    reason: str
+    by: Words
+    reason: Words
 
     @property
     def token(self) -> str:
@@ -63,8 +67,8 @@ class SettleFunding(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", 
     symbol: str
     settlement_ms: int
     rate: float
-    by: str
-    reason: str
+    by: Words
+    reason: Words
 
 
 class Pay(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="pay"):
@@ -81,8 +85,8 @@ class Pay(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="pay")
     holder: str
     asset: str
     amount: int
-    reference: str
-    by: str
+    reference: Words
+    by: Words
 
 
 class Deal(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="deal"):
@@ -143,7 +147,7 @@ class HandOn(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="ha
     token: str = ""
     asset: str = ""
     amount: int
-    reference: str
+    reference: Words
 
 
 class TakeFees(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="take_fees"):
@@ -160,8 +164,8 @@ class TakeFees(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="
     token: str
     amount: int
     how: FeesHow
-    by: str
-    reason: str
+    by: Words
+    reason: Words
 
 
 class Merge(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="merge"):
@@ -176,8 +180,8 @@ class Merge(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="mer
 
     token: str
     factor: float
-    by: str
-    reason: str
+    by: Words
+    reason: Words
 
 
 AtCounter = Pay | Deal | AskQuote | TakeQuote | Cancel | HandOn

@@ -38,6 +38,8 @@ def unbooked(driver: Driver, running: Running, now_ms: int) -> list[Unbooked]:
     found = []
     for k, symbol in funded(running):
         leg, last = running.state.legs[k], driver.market.last_settlement(symbol, now_ms)
+        found += [Unbooked(k, symbol, one.settlement_ms, None)
+                  for one in leg.accruals if one.settlement_ms != last.time_ms]  # fmt: skip
         if last.time_ms > leg.funded_ms and leg.lots_at(last.time_ms) != range(1):
             found.append(Unbooked(k, symbol, *last))
     return found

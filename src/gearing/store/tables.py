@@ -51,9 +51,9 @@ def form_breaches(connection: sa.Connection) -> Iterator[Breach]:
             yield Breach("", 0, "schema", f"{kind} {name} made by {_one_line(sql or '')}", _one_line(wanted))
     for kind, name in expected:
         yield Breach("", 0, "schema", f"no {kind} {name}", f"a {kind} {name}")
-    for (found,) in connection.exec_driver_sql("SELECT version_num FROM alembic_version"):
-        if found != str(schema.SCHEMA):
-            yield Breach("", 0, "schema", f"migrations up to {found}", str(schema.SCHEMA))
+    found = [row[0] for row in connection.exec_driver_sql("SELECT version_num FROM alembic_version")]
+    if found != [str(schema.SCHEMA)]:
+        yield Breach("", 0, "schema", f"migrations up to {', '.join(found) or 'none'}", str(schema.SCHEMA))
 
 
 def type_breaches(connection: sa.Connection) -> Iterator[Breach]:
