@@ -10,6 +10,7 @@ import pytest
 from msgspec import UNSET
 
 import gearing as gr
+from gearing.core import events as ev
 from gearing.core import holder as ho
 from gearing.core.holder import DEALER
 from gearing.core.journal import line_of
@@ -412,3 +413,19 @@ def test_a_settlement_that_is_not_booked_holds_dealing_up_though_nothing_was_hel
     desk.filled(desk.quote(100.0, after_ms=T_MS + PERIOD_MS + 60_000 - desk.now_ms))
     assert [one.time_ms for one in unbooked(desk.driver, desk.it, desk.now_ms)] == [T_MS]
     assert why_dealing_waits(desk.driver, desk.it, desk.now_ms).startswith("the funding of A at")
+
+
+def test_a_token_that_was_wiped_out_between_a_settlement_and_its_booking_accrues_nothing():
+    desk = Story(actual=-0.0075)  # it receives
+    desk.run([], until_ms=T_MS - 1_000)
+    fall = ev.Marked(time_ms=T_MS - 500, before_ms=T_MS - 1_000, prices=(60.0,), volumes=(1e9,))
+    desk.driver.apply(desk.it, fall)
+    desk.now_ms = T_MS + 1
+    assert desk.it.state.status == "wiped"
+    (order,) = desk.take()
+    desk.hear(desk.trade(order, price=60.0), desk.status(order))
+    assert desk.lots == [0]
+    desk.price(T_MS + 2_000)
+    assert unbooked(desk.driver, desk.it, desk.now_ms)
+    assert desk.it.state.legs[0].accruals == ()
+    assert not [words for words in desk.alarms if "U7" in words]

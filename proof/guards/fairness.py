@@ -393,6 +393,8 @@ MATCHING = (
     Guard("P3 a settlement that is not booked holds dealing up for ever", _SETTLING,
           "for one in leg.accruals if one.settlement_ms != last.time_ms]", "for one in ()]",
           "test_settling::test_a_settlement_that_is_not_booked_holds_dealing_up_though_nothing_was_held_at_the_next"),
+    Guard("P3 what was wiped out accrues nothing", _SETTLING, 'if running.state.status != "wiped" and all(', "if all(",
+          "test_settling::test_a_token_that_was_wiped_out_between_a_settlement_and_its_booking_accrues_nothing"),
     Guard("whoever was held back is told", "desk/inbox.py", "(*group, *(one for one, _ in answered))", "group",
           "test_acceptances::test_whoever_was_held_back_is_told_if_the_commit_of_its_answer_fails"),
     Guard("P5 who comes after the window's end puts off nobody", "drive/primary.py",

@@ -46,10 +46,13 @@ def unbooked(driver: Driver, running: Running, now_ms: int) -> list[Unbooked]:
 
 
 def accrue(driver: Driver, running: Running, now_ms: int, marks: tuple[float, ...]) -> None:
-    """Accrues the funding of settlements that passed, once each, until the venue's booking is known."""
+    """Accrues the funding of settlements that passed, once each, until the venue's booking is known.
+
+    A token that was wiped out has no NAV that it could be part of: what is booked later goes to whoever bore the loss.
+    """
     for it in unbooked(driver, running, now_ms):
         leg = running.state.legs[it.k]
-        if all(one.settlement_ms < it.time_ms for one in leg.accruals):
+        if running.state.status != "wiped" and all(one.settlement_ms < it.time_ms for one in leg.accruals):
             driver.apply(running, ev.FundingAccrued(time_ms=now_ms, leg=it.k, settlement_ms=it.time_ms,
                                                     rate=it.rate or 0.0, prices=marks))  # fmt: skip
         if now_ms - it.time_ms >= driver.patience_ms:
