@@ -407,3 +407,13 @@ def test_a_book_of_several_tokens_lives_for_weeks_and_everything_adds_up(tmp_pat
     report = recompute(b"".join(exported).splitlines())
     assert report.differences == []
     assert report.navs > 300
+
+
+def test_what_netting_that_fails_wanted_is_withheld_from_every_token(monkeypatch):
+    desk = two(3.0, -1.0)
+    monkeypatch.setattr("gearing.drive.driver.trade_together", lambda *args: 1 / 0)
+    assert desk.quote(100.0) == []
+    assert "ZeroDivisionError" in desk.book.state.halted
+    streams = [line.stream for line in desk.effects.lines if b'"withheld"' in line.body]
+    assert streams == ["token:L", "token:S"]
+    assert [one.state.is_working for one in desk.tokens] == [False, False]

@@ -138,12 +138,6 @@ def shared_out(asks: Sequence[Ask], accepted: int, gives: int, rates: Rates) -> 
     return tuple(one for one in given if one.units and (one.ask.side == "subscribe" or one.cash > 0))
 
 
-def left_over(ask: Ask, given: Sequence[Given]) -> Ask:
-    """Returns what a request still has set aside after what it was given."""
-    used = sum(one.cash if ask.side == "subscribe" else one.units for one in given if one.ask.id == ask.id)
-    return ask._replace(amount=ask.amount - used)
-
-
 def _bought(ask: Ask, units: int, cash: int, whole: int) -> Given:
     """Returns what a subscription is given for a part of its money; the fee goes by the same part, rounded up."""
     fee = -(-(ask.amount - whole) * cash // whole)

@@ -148,8 +148,8 @@ class Driver:
                                 partial(trade_together, self, book, wanted, self.orders.ended)):  # fmt: skip
                 for running in dict.fromkeys(one.running for one in wanted):
                     mine = [one.order for one in wanted if one.running is running]
-                    run_isolated(self, book, "withholding", [order.leg for order in mine], partial(
-                        self.orders.withhold, running, mine, book.state.halted, wanted[0].time_ms))  # fmt: skip
+                    work = partial(self.orders.withhold, running, mine, book.state.halted, wanted[0].time_ms)
+                    run_isolated(self, book, "withholding", [running.name, mine], work)
         effects, self.effects = self.effects, Effects()
         return effects
 
@@ -362,8 +362,7 @@ class Driver:
             running = at.running
             self.apply(running, ev.Liquidated(
                 time_ms=forced.time_ms, leg=at.k, lots=lots, price=forced.price, charge=charge, trade=forced.trade_id,
-                deleveraged=forced.deleveraged, paid=paid,
-            ))  # fmt: skip
+                deleveraged=forced.deleveraged, paid=paid))  # fmt: skip
             self.effects.alarms.append(f"{running.name}: {did} {lots} lots of {forced.symbol}")
             if forced.deleveraged:
                 self._after_deleveraging(running, forced.time_ms)
