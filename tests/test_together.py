@@ -25,6 +25,7 @@ from gearing.desk.config_text import parse_desk
 from gearing.desk.desk import prepare
 from gearing.desk.margins import Margins
 from gearing.desk.planned import planned
+from gearing.drive.orders import Orders
 from gearing.drive.reconciling import differences
 from gearing.drive.together import funding_shares, unbooked
 from gearing.store.export import write_export
@@ -409,11 +410,19 @@ def test_a_book_of_several_tokens_lives_for_weeks_and_everything_adds_up(tmp_pat
     assert report.navs > 300
 
 
-def test_what_netting_that_fails_wanted_is_withheld_from_every_token(monkeypatch):
-    desk = two(3.0, -1.0)
+@pytest.mark.parametrize(("fails", "withheld"), [("", ["token:L", "token:S"]), ("L", ["token:S"])])
+def test_what_netting_that_fails_wanted_is_withheld_from_each_token_by_itself(monkeypatch, fails, withheld):
+    desk, real = two(3.0, -1.0), Orders.withhold
+
+    def withhold(orders, running, *more):
+        real(orders, running, *more)
+        if running.name == fails:
+            raise ArithmeticError("it cannot be booked")
+
+    monkeypatch.setattr(Orders, "withhold", withhold)
     monkeypatch.setattr("gearing.drive.driver.trade_together", lambda *args: 1 / 0)
     assert desk.quote(100.0) == []
     assert "ZeroDivisionError" in desk.book.state.halted
     streams = [line.stream for line in desk.effects.lines if b'"withheld"' in line.body]
-    assert streams == ["token:L", "token:S"]
-    assert [one.state.is_working for one in desk.tokens] == [False, False]
+    assert streams == withheld
+    assert [one.name for one in desk.tokens if one.state.is_working] == [fails] * bool(fails)

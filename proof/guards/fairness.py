@@ -398,7 +398,7 @@ MATCHING = (
     Guard("whoever was held back is told", "desk/inbox.py", "(*group, *(one for one, _ in answered))", "group",
           "test_acceptances::test_whoever_was_held_back_is_told_if_the_commit_of_its_answer_fails"),
     Guard("X0 each token's orders are withheld", _DRIVER, "[running.name, mine], work)", "[0], work)",
-          "test_together::test_what_netting_that_fails_wanted_is_withheld_from_every_token"),
+          "test_together::test_what_netting_that_fails_wanted_is_withheld_from_each_token_by_itself"),
     Guard("P5 who comes after the window's end puts off nobody", "drive/primary.py",
           "        if running.deals_ms == math.inf:", "        if True:",
           "test_matching::test_a_request_after_the_windows_end_and_before_its_first_price_puts_off_nobody"),
