@@ -262,12 +262,6 @@ def test_a_command_that_was_not_submitted_is_judged_at_no_price_that_may_have_be
     assert rejected.words == "quote h1.q1 is void: T has no price yet that follows the arrival of this command"
 
 
-def test_units_are_not_merged_while_a_dealing_waits_for_its_price():
-    desk = dealing()
-    desk.submit(NOW)
-    assert desk.primary.quotes.binds(desk.it, desk.now_ms)
-
-
 def test_an_accepted_quote_binds_beyond_its_expiry_until_it_is_judged():
     desk = dealing()
     quote = quoted(desk)
@@ -315,3 +309,22 @@ def test_whoever_was_held_back_is_told_if_the_commit_of_its_answer_fails(kept):
     dealt, deposit = served(kept, asking)
     assert dealt.done
     assert isinstance(deposit, StoreError)
+
+
+@pytest.mark.parametrize("other", [NOW, msgspec.structs.replace(NOW, amount=2 * 10**11)])
+def test_a_key_that_another_process_puts_in_while_its_dealing_waits_is_dealt_once(kept, other):
+    async def asking(desk):
+        waits = desk.begin(NOW, "k")
+        await held_back(desk)
+        row = kept.ask("p", "k", encode(other))
+        await held_back(desk)
+        await desk.price()
+        dealt = await waits
+        await held_back(desk)
+        return dealt, answered_of(kept.answer(row.number))
+
+    dealt, second = served(kept, asking)
+    assert dealt.done
+    assert second.replayed if other == NOW else "This key was used for something else" in second.words
+    assert sum(b'"exchanged"' in one and b'"stream":"holder:h1"' in one for one in lines_of(kept.path)) == 1
+    assert kept.requests() == []

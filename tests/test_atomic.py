@@ -15,10 +15,11 @@ from gearing.core.holder import DEALER
 from gearing.core.money import INT64_MAX, MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.core.terms import Spec
-from gearing.desk.counter import Judgement, answer
+from gearing.desk.counter import answer
 from gearing.desk.inbox import Inbox
 from gearing.desk.issuer import answer as issuer_answer
 from gearing.desk.requests import AskQuote, Cancel, Deal, HandOn, Merge, Pay, TakeFees, TakeQuote, encode
+from gearing.drive.acceptances import Judgement
 from gearing.drive.effects import Effects
 from gearing.store.records import Request
 from tests.lives import CAPITAL, HOUR_MS, NOON_MS, UNITS, token

@@ -120,13 +120,13 @@ def least(notional):
     return gr.Token(symbol="T", target=3.0, legs=(leg,), rule=gr.Rule(deviation=0.1), costs=COSTS)
 
 
-def test_what_was_taken_back_or_returned_counts_against_no_cap():
+def test_what_was_cancelled_or_returned_counts_against_no_cap():
     desk = market(token("A", costs=COSTS, primary=Terms(holder_per_day=5_000.0, total_per_day=8_000.0)))
     for name in ("h1", "h2"):
         desk.deposit(name, 80_000)
-    for n in (1, 2, 3):
-        assert not isinstance(desk.ask("h1", "subscribe", 5_000 * MINOR), str)
-        assert desk.primary.release("h1", f"h1.{n}", "as asked", desk.now_ms) == ""
+    for n, money in enumerate((1_000, 4_000), 1):
+        assert not isinstance(desk.ask("h1", "subscribe", money * MINOR), str)
+        assert desk.primary.cancel("h1", f"h1.{n}", desk.now_ms) == ""
     desk.ask("h1", "subscribe", 5_000 * MINOR)
     desk.window(part=0.5)  # half of it is returned
     assert "2,500.00000000 is left" in desk.ask("h1", "subscribe", 4_000 * MINOR)
@@ -135,6 +135,38 @@ def test_what_was_taken_back_or_returned_counts_against_no_cap():
     assert "of all holders in T are capped at 8,000.00 USDT a day: 2,500.00000000 is left" in desk.ask(
         "h3", "subscribe", 4_000 * MINOR
     )
+
+
+@pytest.mark.parametrize("caps", [{"total_per_day": 8_000.0}, {"holder_per_day": 8_000.0, "total_per_day": 8_000.0}])
+def test_nobody_keeps_others_out_by_asking_for_a_days_cap_and_cancelling_it_again_and_again(caps):
+    desk = market(token("A", costs=COSTS, primary=Terms(**caps)))
+    for name in ("evil", "h1"):
+        desk.deposit(name, 80_000)
+    desk.ask("evil", "subscribe", 8_000 * MINOR)
+    assert "0.00000000 is left" in desk.ask("h1", "subscribe", 1_000 * MINOR)
+    assert desk.primary.cancel("evil", "evil.1", desk.now_ms) == ""
+    desk.ask("evil", "subscribe", 8_000 * MINOR)
+    assert desk.primary.cancel("evil", "evil.2", desk.now_ms) == (
+        "evil.2 stays, and is dealt at the end of its window: one holder may cancel requests of 8,000.00 USDT a day in "
+        "T, 8,000.00000000 were cancelled, and this is 8,000.00000000"
+    )
+    desk.driver.operate(desk.it, "halt", "ann", "test", desk.now_ms)  # it is dealt in no window now
+    assert desk.primary.cancel("evil", "evil.2", desk.now_ms) == ""
+    desk.driver.operate(desk.it, "resume", "ann", "test", desk.now_ms)
+    desk.ask("evil", "subscribe", 8_000 * MINOR)
+    desk.window()
+    assert desk.units("evil") > 0
+    desk.filled(desk.quote(100.0, after_ms=24 * 3_600_000))
+    desk.ask("evil", "subscribe", 8_000 * MINOR)
+    assert desk.primary.cancel("evil", "evil.4", desk.now_ms) == ""  # another day
+
+
+def test_where_there_is_no_cap_of_all_holders_anything_may_be_cancelled():
+    desk = market(token("A", costs=COSTS, primary=Terms(holder_per_day=8_000.0)))
+    desk.deposit("h1", 80_000)
+    for n in (1, 2, 3):
+        desk.ask("h1", "subscribe", 8_000 * MINOR)
+        assert desk.primary.cancel("h1", f"h1.{n}", desk.now_ms) == ""
 
 
 def test_whoever_is_left_in_a_closed_token_is_paid_whatever_the_day():

@@ -218,16 +218,13 @@ def test_what_is_about_to_be_dealt_is_not_taken_back():
     both_ways(desk)
     h1, h2 = (next(iter(desk.primary.holders[name].state.requests)) for name in ("h1", "h2"))
     desk.to_second(29)
-    assert desk.primary.release("h1", h1, "before its price forms", desk.now_ms) == ""
+    assert desk.primary.cancel("h1", h1, desk.now_ms) == ""
     desk.ask("h1", "subscribe", 400_000 * MINOR)
     desk.to_second(31)
     late = desk.ask("h1", "subscribe", 10 * MINOR).id
     desk.to_second(59)
-    assert (
-        desk.primary.release("h2", h2, "as asked", desk.now_ms)
-        == f"{h2} is about to be dealt, and its price forms already"
-    )
-    assert desk.primary.release("h1", late, "it is not dealt in this window", desk.now_ms) == ""
+    assert desk.primary.cancel("h2", h2, desk.now_ms) == f"{h2} is about to be dealt, and its price forms already"
+    assert desk.primary.cancel("h1", late, desk.now_ms) == ""
 
 
 def test_what_squares_the_dealing_account_is_not_matched_at_an_average_that_was_known():

@@ -152,11 +152,11 @@ def test_a_request_can_be_taken_back_until_it_is_dealt():
     desk = market()
     desk.deposit("h1", 80_000)
     desk.ask("h1", "subscribe", 30_000 * MINOR)
-    assert desk.primary.release("h1", "h1.1", "as asked", desk.now_ms) == ""
+    assert desk.primary.cancel("h1", "h1.1", desk.now_ms) == ""
     assert desk.cash("h1") == 80_000 * MINOR
     desk.ask("h1", "subscribe", 30_000 * MINOR)
     desk.quote(100.0, after_ms=60_000)
-    assert desk.primary.release("h1", "h1.2", "as asked", desk.now_ms) == "h1.2 is being dealt"
+    assert desk.primary.cancel("h1", "h1.2", desk.now_ms) == "h1.2 is being dealt"
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ class Holders(RuleBasedStateMachine):
 
     @rule(name=ANYBODY, number=st.integers(1, 5))
     def release(self, name, number):
-        self.desk.primary.release(name, f"{name}.{number}", "as asked", self.desk.now_ms)
+        self.desk.primary.cancel(name, f"{name}.{number}", self.desk.now_ms)
 
     @rule(name=ANYBODY, other=WHO, share=st.integers(1, 130), of_units=st.booleans())
     def hand_on(self, name, other, share, of_units):

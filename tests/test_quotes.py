@@ -18,7 +18,7 @@ from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.desk.counter import answer
 from gearing.desk.inbox import Inbox
-from gearing.desk.requests import AskQuote, Deal, Operate, TakeQuote, encode
+from gearing.desk.requests import AskQuote, Deal, HandOn, Operate, Pay, TakeQuote, encode
 from gearing.drive.merging import Merger, merge
 from gearing.store.records import HolderLine, Request
 from tests.lives import UNITS, token
@@ -198,7 +198,7 @@ def test_a_new_quote_voids_the_open_one_over_all_tokens():
     second = desk.primary.quotes.ask("h1", desk.tokens[1], "subscribe", 100 * MINOR, desk.now_ms)
     assert "has no open quote h1.q1" in taken(desk, first)
     state = desk.primary.holders["h1"].state
-    assert (state.open_quote, list(desk.primary.quotes._given)) == (second, ["h1.q2"])
+    assert (state.open_quote, list(desk.primary.quotes._given.values())) == (second, [second])
     assert taken(desk, second) == second
 
 
@@ -377,12 +377,63 @@ def test_a_token_is_not_closed_while_its_dealing_account_is_short():
     assert Inbox(engine, None).carry_out(Request(2, "ann", "l", close)).done
 
 
-def test_units_are_not_merged_while_a_quote_may_be_taken_or_units_are_owed():
+def test_units_are_not_merged_while_units_are_owed():
     desk = dealing()
-    quote = quoted(desk)
-    refused = merge(desk.driver, desk.it, 10.0, "ann", "too small", desk.now_ms)
-    assert refused == "a quote of it may still be taken; ask again once that has ended"
-    taken(desk, quote)
+    taken(desk, quoted(desk))
     assert "ask again once they are the same" in merge(desk.driver, desk.it, 10.0, "ann", "too small", desk.now_ms)
     desk.window()
     assert isinstance(merge(desk.driver, desk.it, 10.0, "ann", "too small", desk.now_ms), Merger)
+
+
+def test_a_merger_voids_quotes_and_what_is_to_be_dealt_at_once_for_units_as_they_were():
+    other = token("B", costs=COSTS, primary=Terms(quote_valid="10s"))
+    desk = dealing(more_tokens=(msgspec.structs.replace(other, symbol="T2"),))
+    desk.deposit("h2", 50_000)
+    desk.deposit("h3", 50_000)
+    taken(desk, quoted(desk))
+    desk.window()
+    quote = quoted(desk, name="h2")
+    kept = desk.primary.quotes.ask("h3", desk.driver.by_name["T2"], "subscribe", MINOR * 10, desk.now_ms)
+    accepts = desk.submit(TakeQuote(holder="h2", id=quote.id))
+    redeems = desk.submit(Deal(holder="h1", token="T", side="redeem", amount=desk.units("h1") // 10, instant=True))
+    assert isinstance(merge(desk.driver, desk.it, 10.0, "ann", "too small", desk.now_ms), Merger)
+    merged = desk.units("h1")
+    assert desk.primary.state_of("h2").open_quote is UNSET
+    assert desk.primary.state_of("h3").open_quote == kept
+    assert (accepts, redeems) == ([], [])
+    desk.quote(100.0, 100.0)
+    assert [one.done for one in (*accepts, *redeems)] == [False, False]
+    assert accepts[0].words == "quote h2.q1 is void: units of T were merged"
+    assert redeems[0].words == "units of T were merged; nothing was dealt, ask again"
+    assert (desk.units("h1"), desk.primary.state_of("h1").requests) == (merged, {})
+
+
+@pytest.mark.parametrize("side", ["subscribe", "redeem"])
+@pytest.mark.parametrize("leaves", ["paid out", "transferred", "requested", "dealt"])
+def test_a_quote_is_void_once_what_it_was_to_be_dealt_with_has_left(side, leaves):
+    """So the same money, passed on and on, opens no second quote beside the first."""
+    desk = dealing()
+    taken(desk, quoted(desk))
+    has = desk.cash("h1") if side == "subscribe" else desk.units("h1")
+    quote = quoted(desk, side, has)
+    aside = desk.primary.quotes.set_aside(desk.now_ms)
+    half = has // 2
+    command = {
+        "paid out": Pay(holder="h1", asset="USDT", amount=-half, reference="r", by="ann"),
+        "transferred": HandOn(holder="h1", other="h2", amount=half, reference="r",
+                              **({"asset": "USDT"} if side == "subscribe" else {"token": "T"})),
+        "requested": Deal(holder="h1", token="T", side=side, amount=half),
+        "dealt": Deal(holder="h1", token="T", side=side, amount=half, instant=True),
+    }[leaves]  # fmt: skip
+    if leaves == "paid out" and side == "redeem":
+        pytest.skip("units are not paid out")
+    assert desk.judged(command).done
+    assert desk.primary.state_of("h1").quote(quote.id) is None
+    assert desk.primary.quotes.set_aside(desk.now_ms).for_quotes.get("USDT", 0) < aside.for_quotes["USDT"]
+
+
+def test_a_quote_stays_while_its_holder_has_what_it_is_dealt_with():
+    desk = dealing()
+    quote = quoted(desk, amount=10_000 * MINOR)
+    assert desk.judged(Pay(holder="h1", asset="USDT", amount=-40_000 * MINOR, reference="r", by="ann")).done
+    assert taken(desk, quote) == quote

@@ -152,7 +152,7 @@ def test_an_excess_waits_for_a_halted_token_or_book_and_is_unwound_once_it_is_re
     assert desk.it.state.dealing is not UNSET
     assert not desk.it.state.is_working
     assert desk.cash("h1", ho.HELD) == 100_000 * MINOR
-    assert desk.primary.release("h1", "h1.1", "x", desk.now_ms) == "h1.1 is being dealt"
+    assert desk.primary.cancel("h1", "h1.1", desk.now_ms) == "h1.1 is being dealt"
     assert desk.quote(100.0, 100.0, after_ms=60_000) == []
     if way == "token":
         desk.driver.operate(desk.it, "resume", "ann", "looked", desk.now_ms)

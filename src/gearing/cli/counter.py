@@ -168,11 +168,11 @@ def cancel(
     timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Takes a request back, as long as it is not being dealt."""
+    """Cancels a request, as long as it is not being dealt."""
     from gearing.desk.requests import Cancel
 
     asking = Asking(context, db, yes, key, timeout, as_json)
-    _ask(Cancel(holder=holder, id=request_id), holder, f"{request_id} is taken back.", {}, asking)
+    _ask(Cancel(holder=holder, id=request_id), holder, f"{request_id} is cancelled.", {}, asking)
 
 
 def transfer(

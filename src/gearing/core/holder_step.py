@@ -74,7 +74,7 @@ class _Change:
 
     def __init__(self, state: HolderState) -> None:
         self.state, self.requests, self.accepted, self.asked = state, state.requests, state.accepted, state.asked
-        self.open_quote, self.quoted = state.open_quote, state.quoted
+        self.open_quote, self.quoted, self.cancelled = state.open_quote, state.quoted, state.cancelled
         self.entry: list[Posting] = []
 
     def post(self, asset: str, amount: int, debit: str, credit: str) -> None:
@@ -100,6 +100,13 @@ class _Change:
         if request.money is not UNSET and before is not None and before.day == day:
             after = before.with_asked(day, request.side, -request.money)
             self.asked = {**self.asked, request.token: after}
+
+    def cancels(self, request: Request, now_ms: int) -> None:
+        """Counts what a request that its holder cancels counted against the day's caps."""
+        if request.money is not UNSET:
+            day, before = now_ms // DAY_MS, {} if self.cancelled is UNSET else self.cancelled
+            after = (before.get(request.token) or Day(day)).with_asked(day, request.side, request.money)
+            self.cancelled = {**before, request.token: after}
 
     def request(self, name: str) -> Request:
         found = self.requests.get(name)
@@ -136,7 +143,8 @@ class _Change:
             if amount == 0:
                 del balances[line.account]
         after = HolderState(balances=balances, requests=self.requests, accepted=self.accepted,
-                            asked=self.asked, open_quote=self.open_quote, quoted=self.quoted)  # fmt: skip
+                            asked=self.asked, open_quote=self.open_quote, quoted=self.quoted,
+                            cancelled=self.cancelled)  # fmt: skip
         return HolderStep(after, tuple(self.entry))
 
 
@@ -183,6 +191,8 @@ def _released(change: _Change, event: Released) -> None:
     request = change.request(event.id)
     change.post(_asset_of(request), request.amount, FREE, HELD)
     change.returned(request)
+    if event.cancelled:
+        change.cancels(request, event.time_ms)
     change.left(request, 0, UNSET)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from gearing.core import holder as ho
 from gearing.core.dealing import bearing
@@ -14,7 +13,7 @@ from gearing.core.holder_step import HolderError
 from gearing.core.journal import Cause
 from gearing.core.money import as_text, to_float
 from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote, is_rejected
-from gearing.drive.acceptances import Acceptance
+from gearing.drive.acceptances import Acceptance, Judgement
 from gearing.drive.driver import Driver
 from gearing.drive.running import Running
 
@@ -22,18 +21,6 @@ from gearing.drive.running import Running
 # A sub-holder's follows on that of the omnibus holder it belongs to.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_-]{0,63})?")
 _ASSET = re.compile(r"[A-Za-z0-9]{1,32}")
-
-
-class Judgement(NamedTuple):
-    """When a dealing at once is judged, and at which prices.
-
-    Args:
-        arrived_ms: when it arrived; it is judged at prices that were known after that.
-        overdue: no such prices came in time, in words; empty: they did.
-    """
-
-    arrived_ms: int
-    overdue: str = ""
 
 
 def submit(driver: Driver, wanted: AtCounter, now_ms: int, on_answer: Callable[[Answered], object]) -> None:
@@ -49,8 +36,8 @@ def submit(driver: Driver, wanted: AtCounter, now_ms: int, on_answer: Callable[[
     if running is None:
         on_answer(answer(driver, wanted, now_ms))
         return
-    wait(driver, wanted, running, now_ms, lambda at_ms, overdue: on_answer(
-        judge(driver, wanted, at_ms, Judgement(now_ms, overdue))))  # fmt: skip
+    wait(driver, wanted, running, now_ms, lambda at_ms, judgement: on_answer(
+        judge(driver, wanted, at_ms, judgement)))  # fmt: skip
 
 
 def token_to_wait_for(driver: Driver, wanted: AtCounter, now_ms: int) -> Running | None:
@@ -70,11 +57,12 @@ def token_to_wait_for(driver: Driver, wanted: AtCounter, now_ms: int) -> Running
 
 
 def wait(
-    driver: Driver, wanted: AtCounter, running: Running, now_ms: int, on_price: Callable[[int, str], object]
+    driver: Driver, wanted: AtCounter, running: Running, now_ms: int,
+    on_price: Callable[[int, Judgement], object],
 ) -> None:  # fmt: skip
     """Lets a dealing at once wait for its price; see `Acceptance` for what is called then."""
     quote_id = wanted.id if isinstance(wanted, TakeQuote) else ""
-    driver.primary.acceptances.add(Acceptance(wanted.holder, running, quote_id, now_ms, on_price))
+    driver.primary.acceptances.add(Acceptance(wanted.holder, running, quote_id, Judgement(now_ms), on_price))
 
 
 def judge(
@@ -138,8 +126,8 @@ def _answer(driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement
             case TakeQuote():
                 return _accept(driver, wanted, now_ms, judgement)
             case Cancel():
-                words = driver.primary.release(wanted.holder, wanted.id, "taken back", now_ms)
-                return _no(words, now_ms) if words else _yes(f"{wanted.id} was taken back.", now_ms)
+                words = driver.primary.cancel(wanted.holder, wanted.id, now_ms)
+                return _no(words, now_ms) if words else _yes(f"{wanted.id} was cancelled.", now_ms)
             case HandOn():
                 return _hand_on(driver, wanted, now_ms)
     except HolderError as error:
@@ -167,13 +155,15 @@ def _pay(driver: Driver, wanted: Pay, now_ms: int) -> Answered:
 
 
 def _accept(driver: Driver, wanted: TakeQuote, now_ms: int, judgement: Judgement) -> Answered:
-    if judgement.overdue:
-        return _no(f"quote {wanted.id} is void: {judgement.overdue}", now_ms)
+    if judgement.void or judgement.overdue:
+        return _no(f"quote {wanted.id} is void: {judgement.void or judgement.overdue}", now_ms)
     accepted = driver.primary.quotes.accept(wanted.holder, wanted.id, judgement.arrived_ms, now_ms)
     return _dealt(driver, wanted.holder, accepted, now_ms)
 
 
 def _deal(driver: Driver, wanted: Deal, now_ms: int, judgement: Judgement) -> Answered:
+    if judgement.void:
+        return _no(f"{judgement.void}; nothing was dealt, ask again", now_ms)
     running, why = driver.by_name.get(wanted.token), ""
     if wanted.instant and running is not None and wanted.amount > 0:
         quote = judgement.overdue or driver.primary.quotes.at_once(

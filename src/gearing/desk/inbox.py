@@ -20,7 +20,7 @@ from gearing.core.money import MINOR
 from gearing.core.step_result import StepError
 from gearing.desk import issuer
 from gearing.desk.causes import Causes, Known, cause_of
-from gearing.desk.counter import Judgement, answer, judge, token_to_wait_for, wait
+from gearing.desk.counter import answer, judge, token_to_wait_for, wait
 from gearing.desk.engine import Engine, Judged
 from gearing.desk.requests import (
     ISSUERS,
@@ -40,6 +40,7 @@ from gearing.desk.requests import (
     is_rejected,
     wanted_of,
 )
+from gearing.drive.acceptances import Judgement
 from gearing.drive.running import Running
 from gearing.errors import GearingError
 from gearing.store.errors import StoreError
@@ -255,13 +256,12 @@ class Inbox:
         running = token_to_wait_for(driver, wanted, now_ms)
         if running is None:
             return False
-        wait(driver, wanted, running, now_ms, partial(self._judge, asked, wanted, now_ms))
+        wait(driver, wanted, running, now_ms, partial(self._judge, asked, wanted))
         return True
 
-    def _judge(self, asked: _Asked, wanted: AtCounter, arrived_ms: int, now_ms: int, overdue: str) -> None:
+    def _judge(self, asked: _Asked, wanted: AtCounter, now_ms: int, judgement: Judgement) -> None:
         """Runs a command whose price has come; what its holder asked after it is ready to be carried out."""
-        driver, judgement = self._engine.driver, Judgement(arrived_ms, overdue)
-        work = partial(judge, driver, wanted, now_ms, judgement, self._cause_of(asked.request))
+        work = partial(judge, self._engine.driver, wanted, now_ms, judgement, self._cause_of(asked.request))
         answered = self._replay(asked.request, self._known([asked]))  # the same may have been judged meanwhile
         if answered is None:
             answered = self._remembered(asked.request, self._guarded(asked.request, wanted, now_ms, work))

@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from gearing.drive.driver import Driver
 
 
+class Judgement(NamedTuple):
+    """When a dealing at once is judged, and at which prices.
+
+    Args:
+        arrived_ms: when it arrived, by the desk's clock in the market's time; it is judged at prices known after that.
+        overdue: no such prices came in time, in words; empty: they did.
+        void: why it is rejected whatever the prices are; empty: it is not.
+    """
+
+    arrived_ms: int
+    overdue: str = ""
+    void: str = ""
+
+
 class Acceptance(NamedTuple):
     """A dealing at once that waits for its price.
 
@@ -23,15 +37,15 @@ class Acceptance(NamedTuple):
         holder: who deals.
         running: the token that is dealt in.
         quote_id: the quote that is accepted; empty: it is dealt without one.
-        arrived_ms: when it arrived, by the desk's clock in the market's time.
-        judge: deals or rejects it, given the time and, where no price came in time, why it is rejected.
+        judgement: what is known of it so far.
+        judge: deals or rejects it, given the time and its judgement.
     """
 
     holder: str
     running: Running
     quote_id: str
-    arrived_ms: int
-    judge: Callable[[int, str], object]
+    judgement: Judgement
+    judge: Callable[[int, Judgement], object]
 
 
 class Acceptances:
@@ -61,9 +75,12 @@ class Acceptances:
         """Returns whether the acceptance of a quote waits; the quote binds until it is judged."""
         return any(one.quote_id == quote_id for one in self.waiting.values())
 
-    def has_token(self, running: Running) -> bool:
-        """Returns whether a dealing in a token waits."""
-        return any(one.running is running for one in self.waiting.values())
+    def void(self, running: Running, reason: str) -> None:
+        """Has every dealing in a token that waits rejected, whatever its price will be."""
+        for number, one in self.waiting.items():
+            if one.running is running:
+                void = one._replace(judgement=one.judgement._replace(void=reason))
+                self._driver.undo.set_item(self.waiting, number, void)
 
     def judge(self, now_ms: int) -> bool:
         """Judges, in the order of their arrival, the dealings whose price has come; returns whether there were any."""
@@ -72,18 +89,22 @@ class Acceptances:
         market, judged = self._driver.market, self.expire(now_ms)
         for number, one in list(self.waiting.items()):
             symbols = one.running.symbols
-            if market.is_known_since(symbols, one.arrived_ms) and market.prices(symbols) is not None:
+            if market.is_known_since(symbols, one.judgement.arrived_ms) and market.prices(symbols) is not None:
                 self._driver.undo.delete_item(self.waiting, number)
-                one.judge(now_ms, "")
+                one.judge(now_ms, one.judgement)
                 judged = True
         return judged
 
     def expire(self, now_ms: int) -> bool:
-        """Rejects the dealings for which no good price came in time; returns whether there were any."""
-        patience_ms = self._driver.market.price_age_ms_max
-        overdue = {number: one for number, one in self.waiting.items() if now_ms - one.arrived_ms > patience_ms}
-        for number, one in overdue.items():
-            self._driver.undo.delete_item(self.waiting, number)
-            name, seconds = one.running.name, patience_ms / 1000
-            one.judge(now_ms, f"{name} had no good price within {seconds:,.10g} s of its arrival")
-        return bool(overdue)
+        """Rejects the dealings that are void, or had no good price in time; returns whether there were any."""
+        patience_ms, rejected = self._driver.market.price_age_ms_max, False
+        for number, one in list(self.waiting.items()):
+            judgement = one.judgement
+            if now_ms - judgement.arrived_ms > patience_ms:
+                words = f"{one.running.name} had no good price within {patience_ms / 1000:,.10g} s of its arrival"
+                judgement = judgement._replace(overdue=words)
+            if judgement.overdue or judgement.void:
+                self._driver.undo.delete_item(self.waiting, number)
+                one.judge(now_ms, judgement)
+                rejected = True
+        return rejected

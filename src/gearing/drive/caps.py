@@ -125,6 +125,32 @@ def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, mon
     return ""
 
 
+def why_kept(running: Running, holder: HolderState, request: Request, now_ms: int) -> str:
+    """Returns why a holder may not cancel a request that would be dealt soon; empty: it may.
+
+    What waits takes up room under the day's cap of all holders. Whoever could cancel all of it, again and again, would
+    keep everybody else out at no cost; so a holder cancels no more on a day than it may request.
+
+    Args:
+        running: the token.
+        holder: whose request it is.
+        request: that waits.
+        now_ms: the time.
+    """
+    terms, state = running.spec.token.primary, running.state
+    cap = terms.holder_per_day if terms.holder_per_day is not None else terms.total_per_day
+    halted = state.status == "halted" or running.book.state.halted
+    if terms.total_per_day is None or cap is None or request.money is UNSET or halted:
+        return ""
+    days = {} if holder.cancelled is UNSET else holder.cancelled
+    used = of_day(days.get(request.token), now_ms, request.side)
+    if used + request.money <= _minor(cap):
+        return ""
+    return (f"{request.id} stays, and is dealt at the end of its window: one holder may cancel requests of "
+            f"{cap:,.2f} {request.asset} a day in {running.name}, {as_text(used, grouped=True)} were cancelled, and "
+            f"this is {as_text(request.money, grouped=True)}")  # fmt: skip
+
+
 def why_lacking(name: str, state: HolderState, running: Running, side: Side, amount: int, backs: int) -> str:
     """Returns what a holder lacks for a request; empty: nothing.
 

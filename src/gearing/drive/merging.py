@@ -83,8 +83,6 @@ def merge(driver: Driver, running: Running, factor: float, by: str, reason: str,
         return f"it is {running.state.status}"
     if running.state.dealing is not UNSET:
         return "a flow is being dealt; ask again once that is done"
-    if driver.primary.quotes.binds(running, now_ms):  # it is for units as they are
-        return "a quote of it may still be taken; ask again once that has ended"
     prices = driver.market.prices(running.symbols)
     if prices is None or not driver.market.is_good(running.symbols, now_ms):
         return "it has no good price now"
@@ -112,6 +110,8 @@ def merge(driver: Driver, running: Running, factor: float, by: str, reason: str,
             holder_step(states[name], event)
     except HolderError as error:
         return str(error)
+    # They were for units as they were.
+    driver.primary.quotes.void_all(running, f"units of {running.name} were merged", now_ms)
     driver.apply(running, ev.Consolidated(time_ms=now_ms, factor=factor, units=found.units, cash=found.cash, by=by,
                                           reason=reason))  # fmt: skip
     for name, event in found.holders.items():

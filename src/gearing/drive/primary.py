@@ -21,7 +21,7 @@ from gearing.core.money import MINOR
 from gearing.core.netting import Ask
 from gearing.core.step import BEHAVIOUR
 from gearing.drive.acceptances import Acceptances
-from gearing.drive.caps import Asked, why_lacking, why_refused
+from gearing.drive.caps import Asked, why_kept, why_lacking, why_refused
 from gearing.drive.dealings import Dealings
 from gearing.drive.effects import START
 from gearing.drive.queues import Accepted, RequestQueue, Turns, Waiting
@@ -94,6 +94,8 @@ class Primary:
             self._count_units(posting.account, posting.amount)
         for words in holder_breaches(done.state, done.entry):
             self._driver.effects.alarms.append(f"{name}: {words}")
+        if done.entry:
+            self.quotes.void_unbacked(name, event.time_ms)
 
     def request(self, name: str, token: str, side: Side, amount: int, now_ms: int) -> Accepted | str:
         """Accepts a request, or returns why it is refused.
@@ -181,19 +183,21 @@ class Primary:
         holder = self.holders.get(name)
         return HolderState() if holder is None else holder.state
 
-    def release(self, name: str, request_id: str, words: str, now_ms: int) -> str:
-        """Takes a request back that is not being dealt; returns why it cannot be."""
+    def cancel(self, name: str, request_id: str, now_ms: int) -> str:
+        """Cancels a request for its holder, unless it is being dealt; returns why it cannot be cancelled."""
         holder = self.holders.get(name)
         request = None if holder is None else holder.state.requests.get(request_id)
-        if request is None:
+        if holder is None or request is None:
             return f"{name} has no request {request_id}"
         running = self._driver.by_name[request.token]
         if any(ask.id == request_id for ask in running.flow):
             return f"{request_id} is being dealt"
         if request.accepted_ms <= running.averages_ms <= now_ms:
             return f"{request_id} is about to be dealt, and its price forms already"
-        self.end(request, name, words, now_ms)
-        return ""
+        why = why_kept(running, holder.state, request, now_ms)
+        if not why:
+            self.end(request, name, "cancelled", now_ms, cancelled=True)
+        return why
 
     def _count(self, state: HolderState, request_id: str, sign: int) -> None:
         request = state.requests.get(request_id)
@@ -202,9 +206,9 @@ class Primary:
             self._undo.remember(queue, queue.sort)
             queue.money += sign * request.amount
 
-    def end(self, request: Request, name: str, words: str, now_ms: int) -> None:
+    def end(self, request: Request, name: str, words: str, now_ms: int, *, cancelled: bool = False) -> None:
         """Ends a request; what is still set aside for it is free again."""
-        self.post(name, ho.Released(time_ms=now_ms, id=request.id, words=words))
+        self.post(name, ho.Released(time_ms=now_ms, id=request.id, words=words, cancelled=cancelled))
         asked = self._asked[request.token]
         self._undo.remember(asked)
         asked.returned(request)

@@ -61,11 +61,11 @@ class Quotes:
     def __init__(self, driver: Driver, primary: Primary) -> None:
         self._driver, self._primary = driver, primary
         self._priced: dict[str, tuple[object, Priced]] = {}
-        # The last quote of each holder that was neither accepted nor voided, by its id; it may have expired.
+        # The last quote of each holder that was neither accepted nor voided; it may have expired.
         self._given: dict[str, Quote] = {}
         for holder in primary.holders.values():
             if holder.state.open_quote is not UNSET:
-                self._given[holder.state.open_quote.id] = holder.state.open_quote
+                self._given[holder.name] = holder.state.open_quote
 
     def ask(self, name: str, running: Running, side: Side, amount: int, now_ms: int) -> Quote | str:
         """Gives a firm quote, which voids the holder's open one, or returns why there is none.
@@ -88,12 +88,11 @@ class Quotes:
         quote = self._quote(f"{name}.q{number}", running, side, amount, priced, now_ms)
         if isinstance(quote, str):
             return quote
-        why = self._why_not(name, running, quote, now_ms) or self._uncovered(running, quote, replaces, now_ms)
+        why = self._why_not(name, running, quote, now_ms) or self._uncovered(running, quote, name, now_ms)
         if why:
             return why
         self._primary.post(name, Quoted(time_ms=now_ms, quote=quote, replaces=replaces))
-        self._driver.undo.delete_item(self._given, replaces)
-        self._driver.undo.set_item(self._given, quote.id, quote)
+        self._driver.undo.set_item(self._given, name, quote)
         return quote
 
     def why_not_accepted(self, name: str, quote_id: str, now_ms: int) -> str:
@@ -137,10 +136,10 @@ class Quotes:
         return quote
 
     def void(self, name: str, quote_id: str, reason: str, now_ms: int) -> None:
-        """Voids a quote whose acceptance was rejected; one that is not open is left as it is."""
+        """Voids a quote before its time; one that is not open is left as it is."""
         if self._primary.state_of(name).quote(quote_id) is not None:
             self._primary.post(name, QuoteVoided(time_ms=now_ms, id=quote_id, reason=reason))
-            self._driver.undo.delete_item(self._given, quote_id)
+            self._driver.undo.delete_item(self._given, name)
 
     def at_once(
         self, name: str, running: Running, side: Side, amount: int, arrived_ms: int, now_ms: int
@@ -163,10 +162,22 @@ class Quotes:
         self._exchange(name, running, quote, "", priced, now_ms)
         return quote
 
-    def binds(self, running: Running, now_ms: int) -> bool:
-        """Returns whether a quote of a token may still be dealt by, or a dealing in it waits for its price."""
-        opened = any(quote.token == running.name for quote in self._open(now_ms))
-        return opened or self._primary.acceptances.has_token(running)
+    def void_all(self, running: Running, reason: str, now_ms: int) -> None:
+        """Voids every quote of a token, and what is to be dealt at once in it."""
+        for name, quote in self._open(now_ms).items():
+            if quote.token == running.name:
+                self.void(name, quote.id, reason, now_ms)
+        self._primary.acceptances.void(running, reason)
+
+    def void_unbacked(self, name: str, now_ms: int) -> None:
+        """Voids the quote of a holder who no longer has what it would give, so that it binds nobody else's money."""
+        state = self._primary.state_of(name)
+        quote = state.open_quote
+        if quote is UNSET or not self._is_open(quote, now_ms):
+            return
+        has = state.cash(quote.asset) if quote.side == "subscribe" else state.units(quote.token)
+        if has < (quote.cash if quote.side == "subscribe" else quote.units):
+            self.void(name, quote.id, "what it was to be dealt with has left the holder", now_ms)
 
     # The dealing account.
 
@@ -180,10 +191,10 @@ class Quotes:
 
         Args:
             now_ms: the time.
-            without: the id of a quote that counts no more.
+            without: the holder whose quote counts no more.
             new: further quotes that count.
         """
-        opened = [quote for quote in self._open(now_ms) if quote.id != without]
+        opened = [quote for name, quote in self._open(now_ms).items() if name != without]
         tokens = {running.name: (running.spec, running.state) for running in self._driver.tokens}
         return set_aside(self._primary.state_of(DEALER), [*opened, *new], tokens)
 
@@ -218,8 +229,9 @@ class Quotes:
         units = self.stands(running)
         return units < 0 or _is_worth_redeeming(running, units)
 
-    def _open(self, now_ms: int) -> list[Quote]:
-        return [quote for quote in self._given.values() if self._is_open(quote, now_ms)]
+    def _open(self, now_ms: int) -> dict[str, Quote]:
+        """Returns the open quotes by their holder."""
+        return {name: quote for name, quote in self._given.items() if self._is_open(quote, now_ms)}
 
     def _is_open(self, quote: Quote, now_ms: int) -> bool:
         """Returns whether a quote binds: it has not expired, or was accepted before and waits for its price."""
@@ -232,7 +244,7 @@ class Quotes:
             return "the dealing account does not deal with itself"
         return self._primary.why_not(name, running, quote.side, amount, money, now_ms)
 
-    def _uncovered(self, running: Running, quote: Quote, replaces: str, now_ms: int) -> str:
+    def _uncovered(self, running: Running, quote: Quote, without: str, now_ms: int) -> str:
         """Returns that the dealing account cannot back one more quote or dealing; empty: it can.
 
         What would back it has to be there besides what backs every other open quote. And of the largest exposure that
@@ -242,18 +254,18 @@ class Quotes:
         Args:
             running: the token.
             quote: that would be given.
-            replaces: the id of the quote that it would void.
+            without: the holder whose open quote it would void; empty: it voids none.
             now_ms: the time.
         """
         asset, tokens = quote.asset, self._driver.tokens
         dealer = self._primary.state_of(DEALER)
         cash = dealer.cash(asset)
-        before = self.set_aside(now_ms, replaces).money(asset)
-        needs = self.set_aside(now_ms, replaces, [quote]).money(asset) - before
+        before = self.set_aside(now_ms, without).money(asset)
+        needs = self.set_aside(now_ms, without, [quote]).money(asset) - before
         if before + needs > cash:
             return (f"the dealing account is exhausted: of its {_money(cash)} {asset} free, {_money(before)} are set "
                     f"aside already, and this would need {_money(needs)}; forward applies")  # fmt: skip
-        flows = flows_of([*(one for one in self._open(now_ms) if one.id != replaces), quote])
+        flows = flows_of([*(one for name, one in self._open(now_ms).items() if name != without), quote])
         own, exposure = cash, 0
         for one in tokens:
             if one.spec.token.settlement != asset:
@@ -341,7 +353,8 @@ class Quotes:
                          bearing=priced.bearing)  # fmt: skip
         theirs = msgspec.structs.replace(mine, id="", units=-mine.units, cash=-mine.cash, other=name, money=0,
                                          lends=True)  # fmt: skip
-        self._driver.undo.delete_item(self._given, quote_id)
+        if quote_id:
+            self._driver.undo.delete_item(self._given, name)
         self._primary.post(name, mine)
         self._primary.post(DEALER, theirs)
         self._primary.count(running, quote.side, money, now_ms)

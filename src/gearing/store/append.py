@@ -46,6 +46,7 @@ FROM (VALUES (?, ?, ?)) AS given WHERE number = given.column2 AND status = 'wait
 """
 _PUT_IN = """
 INSERT INTO inbox (principal, key, body_hash, body, answer, answered_ms, status) VALUES (?, ?, ?, ?, ?, ?, 'answered')
+ON CONFLICT (principal, key) DO NOTHING
 """
 _FORGET = "DELETE FROM inbox WHERE status = 'answered' AND answered_ms < ?"
 _HEAD = "SELECT seq, hash FROM journal WHERE stream = ? ORDER BY seq DESC LIMIT 1"
@@ -205,8 +206,6 @@ class Appender:
                 self.connection.execute("ROLLBACK")
 
     def _refusal(self, error: sqlite3.Error, commits: Sequence[Commit]) -> StoreError:
-        if "inbox.key" in str(error):
-            return StoreError("a request was put in under the key of one that another process had put in meanwhile.")
         if "journal.cause" in str(error):
             return StoreError("a command was run that had been run already; it is looked up and answered again.")
         if "journal.stream" not in str(error):

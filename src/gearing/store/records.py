@@ -199,7 +199,11 @@ class Question(NamedTuple):
 
 
 class PutIn(NamedTuple):
-    """A question that is put into the inbox together with its answer; it is refused if the key was put in before."""
+    """A question that is put into the inbox together with its answer.
+
+    If another process has put the key in meanwhile, its row stays and is answered by itself: what the question caused
+    is in the journal under that key, so it is not done again.
+    """
 
     principal: str
     key: str
