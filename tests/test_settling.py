@@ -388,9 +388,36 @@ def test_a_settlement_is_known_by_announcement_or_by_the_interval():
     plan.announce(quote(345, 340, 0.2), quote(350, 440, 0.3))
     assert plan.last(quote(350, 440, 0.3), 350) == Settlement(340, 0.2)
     assert plan.following_ms(350) == 440
-    # The venue changes its mind: what it announced before does not happen.
-    plan.announce(quote(400, 440, 0.3), quote(410, 840, 0.3))
-    assert (plan.last(quote(410, 840), 500).time_ms, plan.following_ms(500)) == (340, 840)
+
+
+def test_a_settlement_that_the_venue_puts_off_in_time_does_not_happen():
+    plan = FundingSchedule()
+    plan.announce(quote(5), quote(10, 100_000, 0.1))
+    plan.announce(quote(10, 100_000, 0.1), quote(39_999, 200_000, 0.1))
+    assert (plan.last(quote(40_000, 200_000), 100_000).time_ms, plan.following_ms(50_000)) == (0, 200_000)
+
+
+def test_a_settlement_happens_though_the_next_is_announced_early():
+    """Venues' clocks differ: a price from just before the settlement announces the one after it already."""
+    plan = FundingSchedule()
+    plan.announce(quote(5), quote(10, 100_000, 0.1))
+    plan.announce(quote(10, 100_000, 0.1), quote(100_005, 200_000, 0.2))
+    plan.announce(quote(150_000, 200_000, 0.2), quote(199_998, 300_000, 0.3))
+    early = quote(199_998, 300_000, 0.3)
+    assert [plan.last(early, at) for at in (199_999, 200_000)] == [(100_000, 0.1), (200_000, 0.2)]
+    assert [plan.following_ms(at) for at in (199_999, 200_000)] == [200_000, 300_000]
+    accrued = [plan.accrued_rate(early, 100_000, at) for at in (199_999, 200_000, 250_000)]
+    assert accrued == pytest.approx([0.2 * 0.99999, 0.0, 0.15])
+    plan.announce(early, quote(300_001, 400_000, 0.4))
+    assert (plan.last(early, 300_001), plan.following_ms(300_001)) == ((300_000, 0.3), 400_000)
+
+
+def test_settlements_that_passed_while_no_price_came_are_waited_for():
+    plan = FundingSchedule()
+    plan.interval_ms = 100_000
+    plan.announce(quote(5), quote(10, 100_000, 0.1))
+    plan.announce(quote(10, 100_000, 0.1), quote(350_000, 400_000, 0.2))
+    assert plan.last(quote(350_000, 400_000), 350_000) == (300_000, None)
 
 
 @pytest.mark.parametrize("since_ms", [T_MS, T_MS + 1, T_MS + 10 * PERIOD_MS])

@@ -373,10 +373,24 @@ SETTLEMENTS = (
         "test_settling::test_a_later_settlement_that_is_reported_first_waits_for_the_one_before",
     ),
     Guard(
+        "a settlement is not called off by a price that is early",
+        "drive/schedule.py",
+        "_EARLY_MS_MAX = 60_000",
+        "_EARLY_MS_MAX = 0",
+        "test_settling::test_a_settlement_happens_though_the_next_is_announced_early",
+    ),
+    Guard(
+        "settlements that passed unseen are waited for",
+        "drive/schedule.py",
+        "if due_ms < latest_ms <= quote.time_ms:",
+        "if False:",
+        "test_settling::test_settlements_that_passed_while_no_price_came_are_waited_for",
+    ),
+    Guard(
         "nothing accrues on a price older than the settlement",
         "drive/schedule.py",
-        "if self.next_ms <= now_ms or self.next_ms <= since_ms:",
-        "if self.next_ms <= now_ms:",
+        "if not rate or ends_ms <= now_ms or ends_ms <= since_ms:",
+        "if not rate or ends_ms <= now_ms:",
         "test_settling::test_a_price_older_than_the_settlement_that_was_booked_accrues_nothing",
     ),
 )

@@ -120,10 +120,7 @@ class Market:
             now_ms: the time.
         """
         it = self._instruments.get(symbol)
-        rate = None if it is None else it.guard.good.funding_rate
-        if it is None or not rate:
-            return 0.0
-        return rate * it.schedule.accrued_share(since_ms, now_ms)
+        return 0.0 if it is None else it.schedule.accrued_rate(it.guard.good, since_ms, now_ms)
 
     def last_settlement(self, symbol: str, now_ms: int) -> Settlement:
         """Returns the last funding settlement of an instrument; its time is 0 if none is known."""

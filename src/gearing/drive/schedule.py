@@ -9,6 +9,8 @@ from gearing.venues.protocol import Quote
 
 # How long a funding period is taken to be where nothing says so.
 _PERIOD_MS, _PERIOD_MS_MAX = 28_800_000, 86_400_000
+# A price that announces the next settlement but one so shortly before the next one is early, and does not call it off.
+_EARLY_MS_MAX = 60_000
 
 
 class Settlement(NamedTuple):
@@ -16,6 +18,9 @@ class Settlement(NamedTuple):
 
     time_ms: int
     rate: float | None
+
+
+_NONE = Settlement(0, None)
 
 
 class FundingSchedule:
@@ -26,17 +31,27 @@ class FundingSchedule:
         interval_ms: between two settlements, by the venue's rules; 0: unknown, or the instrument settles none.
     """
 
-    __slots__ = ("_passed", "interval_ms", "next_ms")
+    __slots__ = ("_before", "_due", "interval_ms", "next_ms")
 
     def __init__(self) -> None:
         self.next_ms = self.interval_ms = 0
-        self._passed = Settlement(0, None)
+        # The settlement before the next one, once prices announce the next; and the one before that.
+        self._due = self._before = _NONE
 
     def announce(self, before: Quote, quote: Quote) -> None:
         """Takes a price that announces another settlement than the one before it did."""
-        if 0 < self.next_ms <= quote.time_ms:
-            self._passed = Settlement(self.next_ms, before.funding_rate)
+        due_ms = self.next_ms
+        if 0 < due_ms <= quote.time_ms:
+            self._due = Settlement(due_ms, before.funding_rate)
+            latest_ms = quote.funding_ms - self.interval_ms if self.interval_ms else 0
+            if due_ms < latest_ms <= quote.time_ms:  # others passed while no price came
+                self._due = Settlement(latest_ms, None)
+        elif quote.time_ms < due_ms <= min(quote.time_ms + _EARLY_MS_MAX, quote.funding_ms - 1):
+            self._before, self._due = self._passed(quote.time_ms), Settlement(due_ms, before.funding_rate)
         self.next_ms = quote.funding_ms
+
+    def _passed(self, now_ms: int) -> Settlement:
+        return self._due if self._due.time_ms <= now_ms else self._before
 
     def last(self, good: Quote, now_ms: int) -> Settlement:
         """Returns the last settlement at or before a time; its time is 0 if none is known.
@@ -47,30 +62,34 @@ class FundingSchedule:
         """
         if 0 < self.next_ms <= now_ms:
             return Settlement(self.next_ms, good.funding_rate)
-        if self.next_ms and (self._passed.time_ms or not self.interval_ms):
-            return self._passed
+        passed = self._passed(now_ms)
+        if self.next_ms and (passed.time_ms or not self.interval_ms):
+            return passed
         if not self.interval_ms:
-            return Settlement(0, None)
+            return _NONE
         since_ms = self.next_ms - self.interval_ms if self.next_ms else now_ms // self.interval_ms * self.interval_ms
         return Settlement(since_ms, None)
 
     def following_ms(self, now_ms: int) -> float:
         """Returns the next settlement after a time; ∞ if none is known."""
-        if self.next_ms > now_ms:
-            return self.next_ms
+        for following_ms in (self._due.time_ms, self.next_ms):
+            if following_ms > now_ms:
+                return following_ms
         return (now_ms // self.interval_ms + 1) * self.interval_ms if self.interval_ms else math.inf
 
-    def accrued_share(self, since_ms: int, now_ms: int) -> float:
-        """Returns the part of the present funding period that has passed; 0 where the period is not known.
+    def accrued_rate(self, good: Quote, since_ms: int, now_ms: int) -> float:
+        """Returns the part of the predicted rate that has accrued in the present period; 0 where either is not known.
 
         Args:
+            good: the last good price of the instrument.
             since_ms: the last settlement that was booked.
             now_ms: the time.
         """
-        since_ms = max(since_ms, self._passed.time_ms)
-        if self.next_ms <= now_ms or self.next_ms <= since_ms:
+        ends_ms, rate = self._due if self._due.time_ms > now_ms else (self.next_ms, good.funding_rate)
+        since_ms = max(since_ms, self._passed(now_ms).time_ms)
+        if not rate or ends_ms <= now_ms or ends_ms <= since_ms:
             return 0.0
-        length_ms = self.next_ms - since_ms
+        length_ms = ends_ms - since_ms
         if length_ms > _PERIOD_MS_MAX:
             length_ms = self.interval_ms or _PERIOD_MS
-        return max(1.0 - (self.next_ms - now_ms) / length_ms, 0.0)
+        return rate * max(1.0 - (ends_ms - now_ms) / length_ms, 0.0)
