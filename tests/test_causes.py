@@ -230,7 +230,7 @@ def booted(kept):
 
 
 @pytest.mark.parametrize("stream", ["token:T", "book:main", "holder:h1"])
-@pytest.mark.parametrize("how", ["state", "line", "removed"])
+@pytest.mark.parametrize("how", ["state", "line", "removed", "no state"])
 def test_a_stream_whose_state_is_not_that_of_its_last_line_is_not_run(counter, stream, how):
     kept = counter.kept
     counter.ask(pay(20, "h1", "d"))
@@ -241,11 +241,14 @@ def test_a_stream_whose_state_is_not_that_of_its_last_line_is_not_run(counter, s
                           "WHERE stream = ?", stream)  # fmt: skip
     elif how == "line":
         change(kept.path, "UPDATE states SET seq = seq - 1 WHERE stream = ?", stream)
+    elif how == "no state":
+        change(kept.path, "DELETE FROM states WHERE stream = ?", stream)
     else:
         last = "(SELECT max(seq) FROM journal WHERE stream = ?)"
         change(kept.path, f"DELETE FROM journal WHERE stream = ? AND seq = {last}", stream, stream)
     words = state_faults(kept.store)[stream]
-    assert words.startswith(f"{stream} is not run: its state is")
+    why = "it has lines and no state" if how == "no state" else "its state is"
+    assert words.startswith(f"{stream} is not run: {why}")
     assert "gearing journal verify" in words
     found = booted(kept)
     assert words in found.alarms
