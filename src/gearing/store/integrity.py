@@ -44,7 +44,7 @@ def _words(store: Store, stream: str, why: str) -> str:
     return f"{stream} is not run: {why}. See everything: gearing journal verify {store.path}"
 
 
-def _stateless() -> sa.Select[tuple[str]]:
+def _stateless() -> sa.Select[str]:
     """Selects the streams that have lines and no state; each step finds the next stream, so lines are not counted."""
     c = schema.journal.c.stream
     streams = sa.select(sa.func.min(c).label("stream")).cte("streams", recursive=True)
