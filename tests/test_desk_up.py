@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -234,7 +235,9 @@ def _last(capsys, token: str) -> int:
 
 
 def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place, capsys):
-    Path("desk.toml").write_text(DESK + "metrics_port = 39464\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    Path("desk.toml").write_text(DESK + f"metrics_port = {port}\n")
     with up(place) as child:
         until(grows(place))
         with up(place) as second:
@@ -248,7 +251,7 @@ def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place,
             assert f"process {child.pid}, which is stopped" in words
             assert f"kill -CONT {child.pid}" in words
         child.send_signal(signal.SIGCONT)
-        metrics = until(lambda: _scraped("gearing_nav{"))
+        metrics = until(lambda: _scraped(port, "gearing_nav{"))
         for name in (
             "gearing_ticks_total",
             "gearing_price_age_seconds",
@@ -284,9 +287,9 @@ def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place,
         assert _status(capsys, "ETH2L")["status"] == "halted"
 
 
-def _scraped(word: str) -> str:
+def _scraped(port: int, word: str) -> str:
     try:
-        with urllib.request.urlopen("http://127.0.0.1:39464/metrics", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
             text = answer.read().decode()
     except OSError:
         return ""
