@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
+import typer
+from typer.main import get_command
 
-from gearing.cli.main import main
+from gearing.cli.main import app, main, with_environment
 from gearing.core.money import MINOR
 from gearing.desk.counter import answer
 from gearing.desk.keeper import commit_of
+from gearing.desk.lock import DeskLock
 from gearing.desk.requests import AskQuote, Deal, encode, wanted_of
 from gearing.store.records import Answer
 from tests.test_primary import market
@@ -86,7 +91,7 @@ def test_a_quote_says_how_it_is_taken(kept, capsys):
     kept.store.commit([commit_of(None, (), (Answer(asked.number, given, 0),))])
     assert typed(kept, ["quote", "h1", "T", "subscribe", "100", "--key", "k"]) == 0
     out = capsys.readouterr()
-    assert out.out == "h1.q7: terms.\n"
+    assert out.out == f"DEMO {kept.path}: h1.q7: terms.\n"
     assert f"gearing take h1 h1.q7 --db {kept.path}" in out.err
 
 
@@ -107,7 +112,7 @@ def test_a_quote_says_when_it_expires_on_the_readers_clock(kept, capsys, monkeyp
         kept.store.commit([commit_of(None, (), (Answer(asked.number, msgspec.json.encode(given), 0),))])
         assert typed(kept, ["quote", "h1", "T", "subscribe", "100", "--key", "k"]) == 0
         shown = capsys.readouterr().out
-        assert re.fullmatch(rf"h1\.q7: terms\.\n{words}", shown)
+        assert re.fullmatch(rf"DEMO .*desk\.db: h1\.q7: terms\.\n{words}", shown)
         assert f"{(expires + timedelta(hours=9)):%H:%M:%S}" in shown
     finally:
         monkeypatch.undo()
@@ -121,7 +126,7 @@ def test_a_refusal_is_told_as_one(kept, capsys):
     kept.store.commit([commit_of(None, (), (Answer(asked.number, refused, 0),))])
     assert typed(kept, ["subscribe", "h1", "T", "1", "--key", "k"]) == 2
     out = capsys.readouterr()
-    assert (out.out, out.err) == ("", "error: the desk refused: T is halted.\n")
+    assert (out.out, out.err) == ("", f"error: DEMO {kept.path}: the desk refused: T is halted.\n")
 
 
 def test_without_a_terminal_nobody_can_be_asked(kept, capsys):
@@ -142,3 +147,62 @@ def test_who_waits_for_a_halted_token_is_told_so(where):
     first, second = (answer(desk.driver, redeem, desk.now_ms) for _ in range(2))
     assert first.words == "issuer.1 is accepted; it is the next to be dealt, once T is resumed."
     assert second.words == "issuer.2 is accepted; it is number 2 of those that wait, once T is resumed."
+
+
+# Which desk is asked, and what is never taken from the environment.
+
+
+def refused_at(capsys, words):
+    assert main(words) == 2
+    return capsys.readouterr().err
+
+
+def test_a_command_names_its_desk_or_asks_the_only_one_that_runs_in_the_folder(kept, capsys, monkeypatch):
+    monkeypatch.chdir(kept.path.parent)
+    command = ["subscribe", "h1", "T", "1", "--yes", "--timeout", "0"]
+    assert refused_at(capsys, command) == (
+        "error: subscribe: no desk runs in this folder. Name the desk's database with --db. Here: desk.db.\n"
+    )
+    shutil.copy(kept.path, "other.db")
+    with DeskLock(Path("desk.db")):
+        assert main(command) == 4
+        assert "note: DEMO desk.db: request 1: no answer within 0 s. The request is kept" in capsys.readouterr().err
+        with DeskLock(Path("other.db")):
+            assert "several desks run in this folder. Name the desk's database with --db. Here: desk.db, other.db." in (
+                refused_at(capsys, command)
+            )
+            assert main([*command, "--db", "other.db"]) == 4
+    Path("empty").mkdir()
+    monkeypatch.chdir("empty")
+    assert "There is no database here either; gearing up starts a desk." in refused_at(capsys, command)
+
+
+def test_every_question_begins_with_mode_and_database(kept, capsys, monkeypatch):
+    busy(kept)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda *args, **more: (_ for _ in ()).throw(typer.Abort()))
+    for words in ASKED:
+        if words[0] != "quote":
+            assert main([*words, "--db", str(kept.path)]) == 1
+            assert capsys.readouterr().out.startswith(f"DEMO {kept.path}: ")
+
+
+@pytest.mark.parametrize("words", ASKED, ids=lambda words: " ".join(words[:2]))
+def test_consent_and_what_is_to_be_done_are_never_taken_from_the_environment(words):
+    command = with_environment(get_command(app))
+    for name in words[: 1 + (words[0] in {"token", "fees"})]:
+        command = command.commands[name]
+    taken = {option.opts[0] for option in command.params if getattr(option, "envvar", None)}
+    assert taken == {"--db", "--timeout", "--json"}
+
+
+def test_no_command_takes_consent_from_the_environment():
+    def walk(command):
+        yield command
+        for inner in getattr(command, "commands", {}).values():
+            yield from walk(inner)
+
+    never = {"--yes", "--reference", "--reason", "--by", "--key", "--force"}
+    for command in walk(with_environment(get_command(app))):
+        for option in command.params:
+            assert not (never & set(option.opts) and option.envvar), (command.name, option.opts)

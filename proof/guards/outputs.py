@@ -17,6 +17,27 @@ _DESK = "test_desk_files"
 
 OUTPUTS = (
     Guard(
+        "consent is typed each time",
+        "cli/main.py",
+        "typed = long in _TYPED_ONLY or",
+        "typed = False or",
+        "test_cli_asking::test_no_command_takes_consent_from_the_environment",
+    ),
+    Guard(
+        "what is to be done is typed each time",
+        "cli/main.py",
+        "or (changes and long not in _OF_CHANGES)",
+        "or False",
+        "test_cli_asking::test_consent_and_what_is_to_be_done_are_never_taken_from_the_environment",
+    ),
+    Guard(
+        "of several desks none is chosen",
+        "cli/asking.py",
+        "if len(found) == 1:",
+        "if found:",
+        "test_cli_asking::test_a_command_names_its_desk_or_asks_the_only_one_that_runs_in_the_folder",
+    ),
+    Guard(
         "an output is not an input, whatever its spelling",
         _OUTPUTS,
         '        if location.is_same(other):\n            raise InputError(f"this is {file.role}',

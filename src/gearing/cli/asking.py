@@ -6,7 +6,9 @@ import getpass
 import secrets
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -27,6 +29,9 @@ _POLL_S = 0.05
 DEMO = Path("gearing-demo.db")
 
 DeskOption = Annotated[Path, typer.Option("--db", help="The desk's database.")]
+AskedDeskOption = Annotated[
+    Path | None, typer.Option("--db", help="The desk's database.", show_default="of the only desk that runs here")
+]
 TokenArgument = Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is journalled.", show_default=False)]
 ByOption = Annotated[str | None, typer.Option(help="Who asks; it is journalled.", show_default="the system's user")]
@@ -44,7 +49,7 @@ class Asking(NamedTuple):
 
     Args:
         context: the command.
-        db: the desk's database.
+        db: the desk's database; None: that of the only desk that runs in this folder.
         yes: whether nobody is to be asked first.
         key: makes it one request, however often it is sent; None: a new one.
         timeout: seconds to wait for the answer.
@@ -52,41 +57,71 @@ class Asking(NamedTuple):
     """
 
     context: typer.Context
-    db: Path
+    db: Path | None
     yes: bool
     key: str | None
     timeout: float
     as_json: bool
 
-    def confirm(self, effect: str, *, running: bool) -> None:
+    @contextmanager
+    def desk(self) -> Iterator[AskedDesk]:
+        """The desk that is asked.
+
+        Raises:
+            InputError: none was named, and not exactly one runs in this folder; or it is no desk's database.
+        """
+        from gearing.desk.lock import is_running
+        from gearing.store.store import Store
+
+        with Store(self.db or _only_running(self.context)) as store:
+            yield AskedDesk(self, store, is_running(store.path))
+
+
+class AskedDesk(NamedTuple):
+    """A desk that a command asks something of.
+
+    Args:
+        asking: how the command was told to ask.
+        store: the desk's database.
+        running: whether it runs.
+    """
+
+    asking: Asking
+    store: Store
+    running: bool
+
+    @property
+    def name(self) -> str:
+        """What every question and answer begins with: the desk's mode and its database."""
+        return f"{self.store.meta.mode.upper()} {self.store.path}"
+
+    def confirm(self, effect: str) -> None:
         """Says what a request does, and asks; without a terminal nobody can be asked.
 
         Raises:
             InputError: there is no terminal.
             typer.Abort: the answer was no.
         """
-        if self.yes:
+        if self.asking.yes:
             return
         if not sys.stdin.isatty():
-            action = self.context.command_path.partition(" ")[2]
+            action = self.asking.context.command_path.partition(" ")[2]
             raise InputError("there is no terminal to ask at.", where=action, fix="Give --yes if it is meant.")
-        say(effect)
-        if not running:
+        say(f"{self.name}: {effect}")
+        if not self.running:
             say("No desk runs on this database now: it is carried out once one starts.")
         typer.confirm("Do it?", abort=True, err=True)
 
     def request(
-        self, store: Store, wanted: Wanted, principal: str, details: Mapping[str, object], *, running: bool,
-        **instead: str,
-    ) -> Answered:  # fmt: skip
+        self, wanted: Wanted, principal: str, details: Mapping[str, object], key: str | None = None, **instead: str
+    ) -> Answered:
         """Puts a request into the inbox, waits for its answer, and tells it.
 
         Args:
-            store: the database.
             wanted: the request.
             principal: who asks; keys are theirs.
             details: what the JSON tells of the request.
-            running: whether a desk runs.
+            key: where none was given to the command; None: a new one.
             instead: what is to be said in place of an argument when the same is asked again.
 
         Raises:
@@ -95,15 +130,17 @@ class Asking(NamedTuple):
         """
         from gearing.desk.requests import answered_of, encode
 
-        key = self.key or secrets.token_hex(8)
-        asked = store.ask(principal, key, encode(wanted))
-        body = asked.answer or _waited(store, asked.number, self.timeout if running else 0.0)
+        key = self.asking.key or key or secrets.token_hex(8)
+        asked = self.store.ask(principal, key, encode(wanted))
+        timeout = self.asking.timeout
+        body = asked.answer or _waited(self.store, asked.number, timeout if self.running else 0.0)
         payload = {**details, "by": principal, "key": key, "number": asked.number}
         if body is None:
-            why = f"no answer within {self.timeout:g} s." if running else "no desk runs on this database."
-            emit({**payload, "answer": None}, "gearing.operate/1", self.as_json)
-            note(f"request {asked.number}: {why} The request is kept, and carried out once a desk takes it. To ask "
-                 f"again: {command_line(self.context, key=key, yes=True, **instead)}")  # fmt: skip
+            why = f"no answer within {timeout:g} s." if self.running else "no desk runs on this database."
+            self._emit(payload, None)
+            again = command_line(self.asking.context, db=self.store.path, key=key, yes=True, **instead)
+            note(f"{self.name}: request {asked.number}: {why} The request is kept, and carried out once a desk takes "
+                 f"it. To ask again: {again}")  # fmt: skip
             raise typer.Exit(NO_ANSWER)
         return self.show(answered_of(body), payload)
 
@@ -113,11 +150,35 @@ class Asking(NamedTuple):
         Raises:
             InputError: the desk refused.
         """
-        emit({**payload, "answer": answered}, "gearing.operate/1", self.as_json,
-             lambda: say(answered.words) if answered.done else None)  # fmt: skip
+        self._emit(payload, answered)
         if not answered.done:
-            raise InputError(f"the desk refused: {answered.words.rstrip('.')}.")
+            raise InputError(f"the desk refused: {answered.words.rstrip('.')}.", where=self.name)
         return answered
+
+    def _emit(self, payload: Mapping[str, object], answered: Answered | None) -> None:
+        told = {"mode": self.store.meta.mode, "database": str(self.store.path), **payload, "answer": answered}
+        words = "" if answered is None or not answered.done else f"{self.name}: {answered.words}"
+        emit(told, "gearing.operate/1", self.asking.as_json, partial(say, words) if words else None)
+
+
+def _only_running(context: typer.Context) -> Path:
+    """Returns the database of the only desk that runs in this folder.
+
+    Raises:
+        InputError: none runs, or several do.
+    """
+    from gearing.desk.lock import running_in
+
+    found = running_in(Path())
+    if len(found) == 1:
+        return found[0]
+    action, databases = context.command_path.partition(" ")[2], found or sorted(Path().glob("*.db"))
+    named = ", ".join(str(path) for path in databases)
+    here = f"Here: {named}." if databases else "There is no database here either; gearing up starts a desk."
+    raise InputError(
+        "several desks run in this folder." if found else "no desk runs in this folder.", where=action,
+        fix=f"Name the desk's database with --db. {here}",
+    )  # fmt: skip
 
 
 def named(by: str | None, reason: str) -> str:

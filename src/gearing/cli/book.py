@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from gearing.cli.asking import (
-    DEMO,
+    AskedDeskOption,
     Asking,
     ByOption,
-    DeskOption,
     KeyOption,
     ReasonOption,
     TimeoutOption,
@@ -43,7 +42,7 @@ def settle(
                           show_default=False)
     ],
     reason: ReasonOption,
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -54,20 +53,14 @@ def settle(
 
     Possible ten minutes after the settlement. If the venue reports it later, the difference goes to the reserve.
     """
-    from gearing.desk.lock import is_running
     from gearing.desk.requests import SettleFunding
-    from gearing.store.store import Store
 
     who, time_ms, exact = named(by, reason), _time_ms(at), _rate(rate)
     wanted = SettleFunding(book=book, symbol=symbol, settlement_ms=time_ms, rate=exact, by=who, reason=reason)
-    asking = Asking(context, db, yes, key, timeout, as_json)
-    with Store(db) as store:
-        running = is_running(db)
-        asking.confirm(
-            f"Books the funding of {symbol} at {at} UTC for every token of {book} that held it, at {wanted.rate:+.4%}.",
-            running=running,
-        )
-        asking.request(store, wanted, who, {"book": book, "symbol": symbol, "settlement_ms": time_ms}, running=running)
+    with Asking(context, db, yes, key, timeout, as_json).desk() as desk:
+        desk.confirm(f"the funding of {symbol} at {at} UTC is booked for every token of {book} that held it, at "
+                     f"{wanted.rate:+.4%}.")  # fmt: skip
+        desk.request(wanted, who, {"book": book, "symbol": symbol, "settlement_ms": time_ms})
 
 
 def _time_ms(text: str) -> int:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gearing.cli.asking import (
-    DEMO,
+    AskedDeskOption,
     Asking,
     ByOption,
-    DeskOption,
     KeyOption,
     ReasonOption,
     TimeoutOption,
@@ -37,7 +36,7 @@ def change(
     token: TokenArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Its new TOML file, whole.", show_default=False)],
     reason: ReasonOption,
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -54,15 +53,12 @@ def change(
     with loading_desk():
         from gearing.core.changes import differences
         from gearing.desk.boot import spec_of
-        from gearing.desk.lock import is_running
     from gearing.desk.requests import Change
-    from gearing.store.store import Store
 
     who, asking = named(by, reason), Asking(context, db, yes, key, timeout, as_json)
-    with Store(db) as store:
-        running = is_running(db)
-        seen = seen_token(store, token, running=running)
-        old = spec_of(store, token)
+    with asking.desk() as desk:
+        store = desk.store
+        seen, old = seen_token(store, token, running=desk.running), spec_of(store, token)
         new = _checked(file, old)
         changed = differences(old, new)
         if not changed and key is None:
@@ -70,10 +66,10 @@ def change(
         effect = _effect(store, seen, old, new) if changed else None
         if changed and not as_json:
             _show(seen, changed, effect)
-        asking.confirm("", running=running)
+        desk.confirm(f"{token} goes on as {file} says.")
         wanted = Change(specification=new, by=who, reason=reason)
         details = {"token": token, "action": "change", "differences": [one._asdict() for one in changed]}
-        asking.request(store, wanted, who, details, running=running)
+        desk.request(wanted, who, details)
 
 
 def _checked(file: Path, old: Token) -> Token:

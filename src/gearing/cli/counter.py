@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from gearing.cli.asking import (
-    DEMO,
+    AskedDesk,
+    AskedDeskOption,
     Asking,
     ByOption,
-    DeskOption,
     KeyOption,
     TimeoutOption,
     TokenArgument,
@@ -46,7 +46,7 @@ def deposit(
     amount: MoneyArgument,
     reference: ReferenceOption,
     asset: AssetOption = "USDT",
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     timeout: TimeoutOption = 10.0,
@@ -62,7 +62,7 @@ def withdraw(
     amount: MoneyArgument,
     reference: ReferenceOption,
     asset: AssetOption = "USDT",
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     timeout: TimeoutOption = 10.0,
@@ -78,7 +78,7 @@ def subscribe(
     token: TokenArgument,
     amount: MoneyArgument,
     instant: InstantOption = False,
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -98,7 +98,7 @@ def redeem(
     token: TokenArgument,
     units: Annotated[str, typer.Argument(metavar="UNITS", help="How many, or all.", show_default=False)],
     instant: InstantOption = False,
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -109,11 +109,13 @@ def redeem(
     from gearing.core.money import as_text
     from gearing.desk.requests import Deal
 
-    amount = free_units(db, holder, token) if units == "all" else minor(units, "UNITS")
-    wanted = Deal(holder=holder, token=token, side="redeem", amount=amount, instant=instant)
+    amount = None if units == "all" else minor(units, "UNITS")
     effect = f"{holder} gives back {units} units of {token}; what cannot be hedged is returned."
-    asking = Asking(context, db, yes, key, timeout, as_json)
-    _ask(wanted, holder, effect, {"token": token}, asking, units=as_text(amount))  # "all" would be another number then
+    with Asking(context, db, yes, key, timeout, as_json).desk() as desk:
+        amount = free_units(desk.store, holder, token) if amount is None else amount
+        wanted = Deal(holder=holder, token=token, side="redeem", amount=amount, instant=instant)
+        # Asked again, "all" would be another number.
+        _ask_desk(desk, wanted, holder, effect, {"token": token}, units=as_text(amount))
 
 
 def quote(
@@ -122,7 +124,7 @@ def quote(
     token: TokenArgument,
     side: Annotated[str, typer.Argument(metavar="SIDE", help="subscribe or redeem.", show_default=False)],
     amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Of money, or of units.", show_default=False)],
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
@@ -133,9 +135,9 @@ def quote(
     if side not in {"subscribe", "redeem"}:
         raise InputError(f"{side!r} is no side.", where="SIDE", fix="Say subscribe or redeem.")
     wanted = AskQuote(holder=holder, token=token, side=cast("Side", side), amount=minor(amount, "AMOUNT"))
-    asking = Asking(context, db, True, key, timeout, as_json)
-    answered = _ask(wanted, holder, "", {"token": token}, asking)
-    command = shlex.join(["gearing", "take", holder, answered.id, "--db", str(db)])
+    with Asking(context, db, True, key, timeout, as_json).desk() as desk:
+        answered = _ask_desk(desk, wanted, holder, "", {"token": token})
+        command = shlex.join(["gearing", "take", holder, answered.id, "--db", str(desk.store.path)])
     if answered.terms is not None and not as_json:
         say(expiry_text(answered.terms.expires_at))
     note(f"Accept it with: {command}")
@@ -145,7 +147,7 @@ def take(
     context: typer.Context,
     holder: HolderArgument,
     quote_id: Annotated[str, typer.Argument(metavar="QUOTE", help="Its id.", show_default=False)],
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -162,7 +164,7 @@ def cancel(
     context: typer.Context,
     holder: HolderArgument,
     request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="Its id.", show_default=False)],
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -183,7 +185,7 @@ def transfer(
     reference: ReferenceOption,
     token: Annotated[str, typer.Option(help="Hand on units of this token.", show_default="money")] = "",
     asset: AssetOption = "USDT",
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     yes: YesOption = False,
     timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
@@ -223,22 +225,21 @@ def _pay(holder: str, amount: int, asset: str, reference: str, by: str | None, a
     _ask(wanted, holder, effect, {"asset": asset, "reference": reference}, asking)
 
 
-def _ask(
-    wanted: Wanted, holder: str, effect: str, details: dict[str, object], asking: Asking, **instead: str
+def _ask(wanted: Wanted, holder: str, effect: str, details: dict[str, object], asking: Asking) -> None:
+    with asking.desk() as desk:
+        _ask_desk(desk, wanted, holder, effect, details)
+
+
+def _ask_desk(
+    desk: AskedDesk, wanted: Wanted, holder: str, effect: str, details: dict[str, object], **instead: str
 ) -> Answered:
     """Shows what a request does, asks, puts it into the inbox, and waits for the answer; a reference counts once."""
-    from gearing.desk.lock import is_running
-    from gearing.store.store import Store
-
-    with Store(asking.db) as store:
-        running = is_running(asking.db)
-        asking = asking._replace(key=asking.key or _key(store, f"holder:{holder}", wanted))
-        before = _booked(store, wanted)
-        if before is not None:
-            return asking.show(before, {"holder": holder, **details})
-        asking.confirm(effect, running=running)
-        return asking.request(store, wanted, f"holder:{holder}", {"holder": holder, **details}, running=running,
-                              **instead)  # fmt: skip
+    before, details = _booked(desk.store, wanted), {"holder": holder, **details}
+    if before is not None:
+        return desk.show(before, details)
+    desk.confirm(effect)
+    key = _key(desk.store, f"holder:{holder}", wanted)
+    return desk.request(wanted, f"holder:{holder}", details, key, **instead)
 
 
 def _key(store: Store, principal: str, wanted: Wanted) -> str | None:

@@ -9,6 +9,7 @@ import typer
 
 from gearing.cli.asking import (
     DEMO,
+    AskedDeskOption,
     Asking,
     ByOption,
     DeskOption,
@@ -55,7 +56,7 @@ def take(
         typer.Option(help="cash; units: as new units; burn: as the price of units the issuer gives up, "
                           "which are burned.", show_default=False),
     ],
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -72,20 +73,18 @@ def take(
     from gearing.cli.counter import minor
 
     with loading_desk():
-        from gearing.desk.lock import is_running
         from gearing.desk.requests import TakeFees
-    from gearing.store.store import Store
 
     chosen, wanted = _how(how), 0 if amount == "all" else minor(amount, "AMOUNT")
     who, asking = named(by, reason), Asking(context, db, yes, key, timeout, as_json)
-    with Store(db) as store:
-        running = is_running(db)
+    with asking.desk() as desk:
+        store = desk.store
         names = [one.stream.removeprefix("token:") for one in store.states() if one.stream.startswith("token:")]
-        (name,) = _known(names, token, db)
+        (name,) = _known(names, token, store.path)
         if not yes:
-            asking.confirm(_effect(_told(store, name), wanted, chosen), running=running)
-        asking.request(store, TakeFees(token=token, amount=wanted, how=chosen, by=who, reason=reason), who,
-                       {"token": token, "action": "fees", "how": how}, running=running)  # fmt: skip
+            desk.confirm(_effect(_told(store, name), wanted, chosen))
+        desk.request(TakeFees(token=token, amount=wanted, how=chosen, by=who, reason=reason), who,
+                     {"token": token, "action": "fees", "how": how})  # fmt: skip
 
 
 def _known(names: list[str], token: str, db: Path) -> list[str]:

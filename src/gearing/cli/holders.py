@@ -13,6 +13,7 @@ from gearing.errors import InputError
 
 if TYPE_CHECKING:
     from gearing.core.holder import HolderState
+    from gearing.store.store import Store
 
 
 def holders(
@@ -36,13 +37,13 @@ def holders(
          lambda: _show(found, sums, aside))  # fmt: skip
 
 
-def free_units(db: Path, holder: str, token: str) -> int:
+def free_units(store: Store, holder: str, token: str) -> int:
     """Returns the units a holder has free.
 
     Raises:
         InputError: there is no such holder, or it has none.
     """
-    units = _one(_stored(db), holder, db).units(token)
+    units = _one(store.holders(), holder, store.path).units(token)
     if units <= 0:
         raise InputError(f"{holder} has no units of {token} free.", where="UNITS")
     return units

@@ -59,8 +59,11 @@ COMMANDS = (
     ("venue", "gearing.cli.venue", "venue_app"),
 )
 
-# An environment that always meant one of these would be a trap.
-_FLAGS_ONLY = frozenset({"--force", "--help", "--version", "--install-completion", "--show-completion"})
+# An environment that always meant one of these would be a trap: a person consents to each command by itself.
+_TYPED_ONLY = frozenset({"--by", "--force", "--help", "--install-completion", "--key", "--reason", "--reference",
+                         "--show-completion", "--version", "--yes"})  # fmt: skip
+# What a command that changes a desk takes from the environment: which desk it is, and how it answers.
+_OF_CHANGES = frozenset({"--db", "--json", "--timeout"})
 
 # What the machine, not the program, refuses: a person can mend it.
 _CIRCUMSTANCES = frozenset(
@@ -125,10 +128,16 @@ for _name, _module, _attribute in COMMANDS:
 
 
 def with_environment(command: Any) -> Any:
-    """Returns a command whose every option can also be given as GEARING_<OPTION>, its commands' too."""
+    """Returns a command whose options can also be given as GEARING_<OPTION>, its commands' too.
+
+    Consent and what is to be done are typed each time: a variable that was left in a shell must change no desk.
+    """
+    names = {id(option): next((name for name in option.opts if name.startswith("--")), "") for option in command.params}
+    changes = not {"--yes", "--key"}.isdisjoint(names.values())
     for option in command.params:
-        long = next((name for name in option.opts if name.startswith("--")), "")
-        if isinstance(option, TyperOption) and option.envvar is None and long not in _FLAGS_ONLY:
+        long = names[id(option)]
+        typed = long in _TYPED_ONLY or (changes and long not in _OF_CHANGES)
+        if isinstance(option, TyperOption) and option.envvar is None and not typed:
             option.envvar = f"GEARING_{long.removeprefix('--').replace('-', '_').upper()}"
             option.show_envvar = True
     for inner in getattr(command, "commands", {}).values():

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gearing.cli.asking import (
-    DEMO,
+    AskedDeskOption,
     Asking,
     ByOption,
-    DeskOption,
     KeyOption,
     ReasonOption,
     TimeoutOption,
@@ -31,7 +30,7 @@ def token_merge(
     token: TokenArgument,
     factor: Annotated[float, typer.Option(help="So many units become one; above 1.", show_default=False)],
     reason: ReasonOption,
-    db: DeskOption = DEMO,
+    db: AskedDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -47,20 +46,17 @@ def token_merge(
     from gearing.cli.compiling import loading_desk
 
     with loading_desk():
-        from gearing.desk.lock import is_running
         from gearing.desk.requests import Merge
-    from gearing.store.store import Store
 
     if not 1.0 < factor < float("inf"):
         raise InputError(f"units cannot be merged by {factor:g}.", where="--factor", fix="Give a number above 1.")
     who, asking = named(by, reason), Asking(context, db, yes, key, timeout, as_json)
-    with Store(db) as store:
-        running = is_running(db)
-        seen_token(store, token, running=running)
+    with asking.desk() as desk:
+        seen_token(desk.store, token, running=desk.running)
         if not yes:
-            asking.confirm(_effect(store, token, factor), running=running)
-        asking.request(store, Merge(token=token, factor=factor, by=who, reason=reason), who,
-                       {"token": token, "action": "merge", "factor": factor}, running=running)  # fmt: skip
+            desk.confirm(_effect(desk.store, token, factor))
+        wanted = Merge(token=token, factor=factor, by=who, reason=reason)
+        desk.request(wanted, who, {"token": token, "action": "merge", "factor": factor})
 
 
 def _effect(store: Store, token: str, factor: float) -> str:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from gearing.cli.asking import (
-    DEMO,
+    AskedDeskOption,
     Asking,
     ByOption,
-    DeskOption,
     KeyOption,
     ReasonOption,
     TimeoutOption,
@@ -36,7 +35,7 @@ def _asks(action: Action, words: str) -> Callable[..., None]:
         context: typer.Context,
         token: TokenArgument,
         reason: ReasonOption,
-        db: DeskOption = DEMO,
+        db: AskedDeskOption = None,
         by: ByOption = None,
         yes: YesOption = False,
         key: KeyOption = None,
@@ -59,17 +58,13 @@ unpause = _asks("unpause", "Creates units of a paused token again.")
 
 def _ask(action: Action, token: str, reason: str, by: str | None, asking: Asking) -> None:
     """Shows what a request does, asks, puts it into the inbox, and waits for the answer."""
-    from gearing.desk.lock import is_running
     from gearing.desk.requests import Operate
-    from gearing.store.store import Store
 
     who = named(by, reason)
-    with Store(asking.db) as store:
-        running = is_running(asking.db)
-        seen = seen_token(store, token, running=running)
-        asking.confirm(_effect(action, seen), running=running)
-        asking.request(store, Operate(action=action, token=token, by=who, reason=reason), who,
-                       {"token": token, "action": action}, running=running)  # fmt: skip
+    with asking.desk() as desk:
+        desk.confirm(_effect(action, seen_token(desk.store, token, running=desk.running)))
+        wanted = Operate(action=action, token=token, by=who, reason=reason)
+        desk.request(wanted, who, {"token": token, "action": action})
 
 
 def seen_token(store: Store, token: str, *, running: bool) -> TokenView:

@@ -12,10 +12,12 @@ from typing import Self
 
 from gearing.errors import InputError
 
+_LOCK = "-lock"
+
 
 def lock_file(database: Path) -> Path:
     """Returns the file that a desk holds while it runs on a database."""
-    return database.with_name(f"{database.name}-lock")
+    return database.with_name(f"{database.name}{_LOCK}")
 
 
 def _process_file(database: Path) -> Path:
@@ -101,6 +103,17 @@ def is_running(database: Path) -> bool:
             return False
     except InputError:
         return True
+
+
+def running_in(folder: Path) -> list[Path]:
+    """Returns the databases in a folder that a desk runs on."""
+    found = []
+    for lock in sorted(folder.glob(f"*{_LOCK}")):
+        database = lock.with_name(lock.name.removesuffix(_LOCK))
+        with suppress(InputError):  # another file has such a name
+            if database.exists() and is_running(database):
+                found.append(database)
+    return found
 
 
 def _held_by_another(database: Path) -> InputError:
