@@ -410,7 +410,8 @@ class _Simulation:
         navs = store.navs(token.symbol, midnight_ms, midnight_ms + DAY_MS)
         first = next((nav.nav for nav in navs if nav.kind == "minute"), 0)
         is_due = 0 < first < rule.below * MINOR
-        found = [row.time_ms for row in store.tagged(f"token:{token.symbol}", "consolidated")]
+        merged = store.tagged(f"token:{token.symbol}", "consolidated")
+        found = [row.time_ms for row in merged if b'"by":"rule"' in row.body]
         self.seen["merged"] += len(found)
         open_to = state_of(kept.body).status == "open"
         if (is_due, len(found)) in {(False, 0), (True, 1)} or (is_due and not found and not open_to):

@@ -19,7 +19,7 @@ from gearing.desk.engine import Engine
 from gearing.desk.inbox import Inbox
 from gearing.desk.intake import Intake
 from gearing.desk.keeper import InLoopKeeper
-from gearing.desk.requests import AskQuote, Deal, Pay, TakeQuote, answered_of, encode
+from gearing.desk.requests import AskQuote, Deal, HandOn, Merge, Pay, TakeQuote, answered_of, encode
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.store.database import init_database
@@ -238,6 +238,27 @@ def test_every_leg_needs_a_price_after_the_arrival():
         assert [one.done for one in answers] == judged
 
 
+@pytest.mark.parametrize("quoted_before", [True, False])
+def test_a_price_that_came_before_the_arrival_judges_nothing_though_its_venues_clock_is_ahead(quoted_before):
+    desk = dealing(more_tokens=(msgspec.structs.replace(token("B"), symbol="U"),))
+    desk.quote(100.0, 100.0)
+
+    def price(symbol, mark, ahead_ms=0):
+        at_ms = desk.now_ms + ahead_ms
+        desk.driver.on_quotes([Quote(symbol=symbol, time_ms=at_ms, mark=mark, index=mark)], desk.now_ms)
+
+    quote = quoted(desk)
+    price("A", 100.0, ahead_ms=1_500)
+    answers = desk.submit(TakeQuote(holder="h1", id=quote.id) if quoted_before else NOW)
+    for after_ms in (0, 1, 100):  # prices of others look for what may be judged
+        desk.now_ms += after_ms
+        price("B", 100.0)
+        assert answers == []
+    price("A", 102.0, ahead_ms=1_500)
+    (answered,) = answers
+    assert answered.quote is None if quoted_before else answered.quote.inav > 105 * MINOR
+
+
 def test_a_price_that_is_refused_judges_nothing():
     desk = dealing()
     desk.quote(100.0)
@@ -328,3 +349,29 @@ def test_a_key_that_another_process_puts_in_while_its_dealing_waits_is_dealt_onc
     assert second.replayed if other == NOW else "This key was used for something else" in second.words
     assert sum(b'"exchanged"' in one and b'"stream":"holder:h1"' in one for one in lines_of(kept.path)) == 1
     assert kept.requests() == []
+
+
+def test_what_its_holder_sent_before_a_merger_is_not_run_in_merged_units(kept):
+    """They wait behind a dealing at once: an instant redemption, a forward one, and a transfer of units."""
+    instant = Deal(holder="issuer", token="T", side="redeem", amount=10 * MINOR, instant=True)
+    forward = msgspec.structs.replace(instant, instant=False)
+    handed = HandOn(holder="issuer", other="h1", token="T", amount=MINOR, reference="t")
+    paid = Pay(holder="issuer", asset="USDT", amount=MINOR, reference="p", by="ann")
+
+    async def asking(desk):
+        waits = [desk.begin(one, str(key)) for key, one in enumerate((instant, instant, forward, handed, paid))]
+        await held_back(desk)
+        units = desk.driver.primary.state_of("issuer").units("T")
+        merged = await desk.ask(Merge(token="T", factor=10.0, by="ann", reason="r"), "m")
+        assert merged.done, merged.words
+        for _ in range(3):
+            await desk.price(100.0)
+            await asyncio.sleep(0.05)
+        answers = await asyncio.gather(*waits)
+        return units, desk.driver.primary.state_of("issuer").units("T"), answers, await desk.ask(forward, "later")
+
+    before, after, answers, later = served(kept, asking)
+    assert after == before // 10
+    assert [one.done for one in answers] == [False, False, False, False, True]
+    assert all("merged after this was sent" in one.words for one in answers[:4])
+    assert later.done

@@ -15,11 +15,10 @@ from gearing.core.holder import DEALER
 from gearing.core.money import INT64_MAX, MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.core.terms import Spec
-from gearing.desk.counter import answer
+from gearing.desk.counter import answer, arrival
 from gearing.desk.inbox import Inbox
 from gearing.desk.issuer import answer as issuer_answer
 from gearing.desk.requests import AskQuote, Cancel, Deal, HandOn, Merge, Pay, TakeFees, TakeQuote, encode
-from gearing.drive.acceptances import Judgement
 from gearing.drive.effects import Effects
 from gearing.store.records import Request
 from tests.lives import CAPITAL, HOUR_MS, NOON_MS, UNITS, token
@@ -71,9 +70,9 @@ def run(desk, name):
         desk.take()
     kind = issuer_answer if isinstance(command, (TakeFees, Merge)) else answer
     if name == "accept" or "at once" in name:  # its price has come
-        arrived_ms = desk.now_ms
+        judgement = arrival(desk.driver, desk.now_ms)
         desk.quote(100.0, after_ms=1)
-        return lambda: answer(desk.driver, command, desk.now_ms, Judgement(arrived_ms))
+        return lambda: answer(desk.driver, command, desk.now_ms, judgement)
     return lambda: kind(desk.driver, command, desk.now_ms)
 
 
@@ -171,11 +170,11 @@ def test_a_price_that_cannot_be_processed_halts_its_book_alone(monkeypatch):
 
     monkeypatch.setattr(one.driver.primary.dealings, "attend", fails)
     before = one.it.state
-    one.window(101.0)
+    one.quote(101.0, after_ms=60_000)
     assert one.it.state is before
     assert one.book.state.halted == "fault: a price could not be processed (OverflowError: too large)"
     assert sum("could not be processed" in words for words in one.alarms) == 1
-    one.window(101.5)  # the next price is looked at again, but journalled no more
+    one.quote(101.5, after_ms=60_000)  # the next price is looked at again, but journalled no more
     assert len(calls) == 2
     assert sum("could not be processed" in words for words in one.alarms) == 1
     monkeypatch.setattr(one.driver.primary.dealings, "attend", real)

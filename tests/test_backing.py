@@ -186,6 +186,54 @@ def capped(room, **more):
     return market(token("A", costs=COSTS, limits=gr.Limits(supply_cap=(UNITS + room * MINOR) / MINOR), **more))
 
 
+@pytest.mark.parametrize("how", ["transferred", "released"])
+def test_units_that_the_dealing_account_gets_cover_what_it_is_short_of_however_they_come(how):
+    desk = dealing()
+    if how == "transferred":
+        quote = quoted(desk)
+        assert taken(desk, quote) == quote
+        handed = HandOn(holder=ho.ISSUER, other=DEALER, token="T", amount=quote.units, reference="cover")
+        assert answer(desk.driver, handed, desk.now_ms).done
+    else:  # it has units, redeems them, gives out as many again meanwhile, and its redemption ends undealt
+        answer(desk.driver, HandOn(holder=ho.ISSUER, other=DEALER, token="T", amount=300 * MINOR, reference="t"),
+               desk.now_ms)  # fmt: skip
+        accepted = desk.ask(DEALER, "redeem", 300 * MINOR)
+        quote = quoted(desk)
+        assert taken(desk, quote) == quote
+        assert short(desk) == -quote.units
+        desk.primary.end(desk.primary.request_of(accepted.id, DEALER), DEALER, "not dealt", desk.now_ms)
+    assert short(desk) == 0
+    assert desk.units(DEALER) == (0 if how == "transferred" else 300 * MINOR - quote.units)
+    assert desk.primary.quotes.set_aside(desk.now_ms).money("USDT") == 0
+    assert desk.primary.supply["T"] == desk.it.state.balances.units
+
+
+def test_money_for_units_that_were_given_out_buys_no_other_token():
+    desk = dealing(own=12_000, more_tokens=(msgspec.structs.replace(token("B"), symbol="U"),))
+    quote = quoted(desk)
+    assert taken(desk, quote) == quote
+    aside = desk.primary.quotes.set_aside(desk.now_ms).money("USDT")
+    has = desk.cash(DEALER)
+    refused = answer(desk.driver, Deal(holder=DEALER, token="U", side="subscribe", amount=has - aside + 1), desk.now_ms)
+    assert "back open quotes" in refused.words
+    assert answer(desk.driver, Deal(holder=DEALER, token="U", side="subscribe", amount=has - aside), desk.now_ms).done
+    desk.quote(100.0, 100.0, after_ms=60_000)
+    assert not any("lacks money" in words for words in desk.alarms)
+
+
+def test_a_last_minor_unit_is_no_request_of_the_dealing_account():
+    desk = dealing(own=12_000)
+    taken(desk, quoted(desk))
+    spent = desk.cash(DEALER) - 1
+    desk.primary.post(DEALER, ho.Withdrawn(time_ms=desk.now_ms, asset="USDT", amount=spent, reference="x", by="ann"))
+    desk.window()
+    assert desk.primary.requests("T") == []
+    desk.deposit(DEALER, 1_000_000)
+    desk.window()
+    desk.window()
+    assert short(desk) == 0
+
+
 def test_the_supply_cap_holds_when_nav_has_fallen_since_the_request():
     """60 units of room; 5,900 of money buys 59 of them when it is asked for, and 84 when it is dealt."""
     desk = capped(60)

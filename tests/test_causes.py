@@ -27,6 +27,7 @@ from gearing.store.records import Question, Request, holder_line_of
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from tests.journals import rows_of
+from tests.test_acceptances import Running as Served
 from tests.test_store_dealing import busy, kept
 
 __all__ = ["kept"]
@@ -222,6 +223,61 @@ def test_no_two_causes_are_alike_unless_they_are_the_same():
 def change(path, statement, *values):
     with closing(connect(path)) as raw:
         raw.execute(statement, values)
+
+
+class SlowDisk:
+    """Keeps groups in the order of their calls, each once a test opens its gate."""
+
+    def __init__(self, store):
+        self.store, self.gates, self._last = store, [], None
+
+    async def keep(self, effects, rows=(), answers=()):
+        gate, before, mine = asyncio.Event(), self._last, asyncio.Event()
+        self.gates.append(gate)
+        self._last = mine
+        if before is not None:
+            await before.wait()
+        await gate.wait()
+        try:
+            self.store.commit([commit_of(effects, rows, answers)])
+        finally:
+            mine.set()
+
+    async def reached(self, count):
+        while len(self.gates) < count:
+            await asyncio.sleep(0.005)
+
+
+def test_a_payment_that_was_rejected_and_sent_again_twice_counts_once_though_the_disk_is_slow(kept):
+    """The first is rejected for want of money; while that is on its way the second is done, and the third comes."""
+    disk, out = SlowDisk(kept.store), msgspec.structs.replace(pay(-5), reference="out")
+    fill = [msgspec.structs.replace(pay(1), reference=f"f{k}") for k in range(63)]  # so that groups are full
+
+    async def asking():
+        desk = Served(kept.store, keeper=disk)
+        tasks = [asyncio.ensure_future(one.run()) for one in (desk.inbox, desk.intake)]
+        try:
+            first = desk.begin(out, "k1")
+            rest = [desk.begin(one, f"f{k}") for k, one in enumerate([*fill, pay(9)])]
+            second = desk.begin(out, "k2")
+            await disk.reached(2)
+            third = desk.begin(out, "k3")
+            disk.gates[0].set()
+            rejected = await first
+            await disk.reached(3)
+            for gate in disk.gates:
+                gate.set()
+            return rejected, *await asyncio.wait_for(asyncio.gather(second, third, *rest), 10.0)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    rejected, second, third, *rest = asyncio.run(asking())
+    assert (rejected.done, second.done, second.replayed) == (False, True, False)
+    assert (third.done, third.replayed) == (True, True)
+    assert all(one.done for one in rest)
+    assert verify(kept.path).breaches == ()
 
 
 def booted(kept):

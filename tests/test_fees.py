@@ -223,7 +223,7 @@ def test_the_command_line_shows_what_is_owed_and_was_taken(kept, capsys, monkeyp
     arguments = ["fees", "take", "T", "all", "--how", "cash", "--reason", "r", "--db", str(kept.path), "--yes"]
     assert main(arguments) == 4  # no desk runs; the request is kept
     assert "kept, and carried out once a desk takes it" in capsys.readouterr().err.lower().replace("\n", " ")
-    for changed, words in (("alll", "is no amount"), ("0", "is no amount")):
+    for changed, words in (("alll", "is not an amount"), ("0", "is not above 0")):
         assert main([*arguments[:3], changed, *arguments[4:]]) == 2
         assert words in capsys.readouterr().err
     assert main([*arguments[:5], "gold", *arguments[6:]]) == 2

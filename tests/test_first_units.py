@@ -137,36 +137,65 @@ def test_what_was_cancelled_or_returned_counts_against_no_cap():
     )
 
 
-@pytest.mark.parametrize("caps", [{"total_per_day": 8_000.0}, {"holder_per_day": 8_000.0, "total_per_day": 8_000.0}])
-def test_nobody_keeps_others_out_by_asking_for_a_days_cap_and_cancelling_it_again_and_again(caps):
-    desk = market(token("A", costs=COSTS, primary=Terms(**caps)))
-    for name in ("evil", "h1"):
+ROOMS = [
+    {"primary": Terms(total_per_day=8_000.0)},
+    {"primary": Terms(), "limits": gr.Limits(supply_cap=10_080.0)},
+    {"primary": Terms(), "limits": gr.Limits(largest_exposure=3_024_000.0)},
+]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nobody_keeps_others_out_by_requesting_all_there_is_and_cancelling_it_again_and_again(room):
+    desk = market(token("A", costs=COSTS, **room))
+    for name in ("evil", "h1", "h2"):
         desk.deposit(name, 80_000)
-    desk.ask("evil", "subscribe", 8_000 * MINOR)
-    assert "0.00000000 is left" in desk.ask("h1", "subscribe", 1_000 * MINOR)
-    assert desk.primary.cancel("evil", "evil.1", desk.now_ms) == ""
-    desk.ask("evil", "subscribe", 8_000 * MINOR)
-    assert desk.primary.cancel("evil", "evil.2", desk.now_ms) == (
-        "evil.2 stays, and is dealt at the end of its window: one holder may cancel requests of 8,000.00 USDT a day in "
-        "T, 8,000.00000000 were cancelled, and this is 8,000.00000000"
-    )
-    desk.driver.operate(desk.it, "halt", "ann", "test", desk.now_ms)  # it is dealt in no window now
+    assert not isinstance(desk.ask("evil", "subscribe", 7_900 * MINOR), str)
+    assert desk.primary.cancel("evil", "evil.1", desk.now_ms) == ""  # nobody was kept out
+    assert not isinstance(desk.ask("evil", "subscribe", 7_900 * MINOR), str)
+    desk.now_ms += 1
+    assert isinstance(desk.ask("h1", "subscribe", 1_000 * MINOR), str)
+    stays = "evil.2 stays until it is dealt at the end of its window: others were rejected for want of the room"
+    assert desk.primary.cancel("evil", "evil.2", desk.now_ms).startswith(stays)
+    desk.driver.operate(desk.it, "pause", "ann", "test", desk.now_ms)  # it is dealt in no window now
+    desk.driver.operate(desk.it, "halt", "ann", "test", desk.now_ms)
     assert desk.primary.cancel("evil", "evil.2", desk.now_ms) == ""
     desk.driver.operate(desk.it, "resume", "ann", "test", desk.now_ms)
-    desk.ask("evil", "subscribe", 8_000 * MINOR)
+    desk.driver.operate(desk.it, "unpause", "ann", "test", desk.now_ms)
+    desk.ask("evil", "subscribe", 7_900 * MINOR)
+    assert desk.primary.cancel("evil", "evil.3", desk.now_ms) == ""  # nobody was, since it was accepted
+    desk.ask("evil", "subscribe", 7_900 * MINOR)
+    desk.now_ms += 1
+    desk.ask("h1", "subscribe", 1_000 * MINOR)
     desk.window()
     assert desk.units("evil") > 0
-    desk.filled(desk.quote(100.0, after_ms=24 * 3_600_000))
-    desk.ask("evil", "subscribe", 8_000 * MINOR)
-    assert desk.primary.cancel("evil", "evil.4", desk.now_ms) == ""  # another day
 
 
-def test_where_there_is_no_cap_of_all_holders_anything_may_be_cancelled():
-    desk = market(token("A", costs=COSTS, primary=Terms(holder_per_day=8_000.0)))
+def test_a_redemption_that_takes_all_of_a_days_cap_stays_once_others_were_rejected():
+    desk = market(token("A", costs=COSTS, primary=Terms(total_per_day=8_000.0)))
+    desk.deposit("h1", 16_000)
+    desk.ask("h1", "subscribe", 8_000 * MINOR)
+    desk.window()
+    units = desk.units("h1")
+    desk.ask("h1", "redeem", units)
+    desk.now_ms += 1
+    assert "capped" in desk.ask(ho.ISSUER, "redeem", 10 * MINOR)
+    assert "stays until it is dealt" in desk.primary.cancel("h1", "h1.2", desk.now_ms)
+    assert "capped" in desk.ask("h1", "subscribe", MINOR)  # the other side's room is another
+
+
+@pytest.mark.parametrize("against", ["paused", "halted", "no price"])
+def test_what_is_not_dealt_next_may_be_cancelled_at_any_time(against):
+    desk = market(token("A", costs=COSTS, primary=Terms(total_per_day=8_000.0)))
     desk.deposit("h1", 80_000)
-    for n in (1, 2, 3):
-        desk.ask("h1", "subscribe", 8_000 * MINOR)
-        assert desk.primary.cancel("h1", f"h1.{n}", desk.now_ms) == ""
+    desk.ask("h1", "subscribe", 8_000 * MINOR)
+    desk.now_ms += 1
+    desk.ask("h1", "subscribe", 8_000 * MINOR)
+    if against == "no price":
+        desk.now_ms += 45_000
+    else:
+        desk.driver.operate(desk.it, "pause" if against == "paused" else "halt", "ann", "test", desk.now_ms)
+        desk.filled(desk.quote(100.0, after_ms=45_000))
+    assert desk.primary.cancel("h1", "h1.1", desk.now_ms) == ""
 
 
 def test_whoever_is_left_in_a_closed_token_is_paid_whatever_the_day():

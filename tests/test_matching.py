@@ -11,12 +11,18 @@ from gearing.core import holder as ho
 from gearing.core.journal import line_of
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
+from gearing.desk.boot import boot
 from gearing.desk.requests import Deal
 from gearing.drive.averages import MarkAverage
+from gearing.drive.guard import GuardLimits
+from gearing.drive.market import Market as Prices
 from gearing.errors import SpecError
 from gearing.venues.protocol import Quote
 from tests.lives import MINUTE_MS, NOON_MS, UNITS, token
 from tests.test_primary import COSTS, Market
+from tests.test_store_dealing import kept
+
+__all__ = ["kept"]
 
 
 class Fair(Market):
@@ -109,13 +115,50 @@ def test_a_window_whose_mark_and_index_are_apart_is_postponed_and_says_so():
     assert len(desk.matched()) == 1
 
 
-def test_where_prices_come_seldom_the_one_that_applied_before_counts():
+@pytest.mark.parametrize("silent_s", [11, 40, 150])
+def test_a_feed_that_stalls_over_the_last_part_of_a_window_postpones_what_would_be_matched(silent_s):
+    """Else whoever asks last, knowing where the market went meanwhile, deals at the price from before."""
     desk = Fair()
     both_ways(desk)
-    desk.quote(103.0, after_ms=150_000)
+    desk.to_second(40)
+    desk.filled(desk.quote(103.0, after_ms=silent_s * 1_000))
+    while not desk.alarms and not desk.matched():
+        desk.seconds(1, 103.0)
+    assert "T: dealing is postponed by a window: no prices came for a part of the time" in desk.alarms[0]
+    assert desk.matched() == []
+    desk.seconds(61, 103.0)
     (match,) = desk.matched()
-    assert match.cash / match.units == pytest.approx(100.0, rel=1e-6)
-    assert desk.it.state.legs[0].mark == 103.0
+    assert match.cash / match.units == pytest.approx(109.0, rel=1e-3)
+
+
+def test_a_feed_that_pauses_for_less_than_a_price_may_be_old_postpones_nothing():
+    desk = Fair()
+    both_ways(desk)
+    desk.to_second(40)
+    desk.filled(desk.quote(100.0, after_ms=10_000))
+    desk.seconds(12)
+    assert len(desk.matched()) == 1
+
+
+@pytest.mark.parametrize(("mark", "both"), [(101.5, False), (100.0, True)])
+def test_a_restart_deals_nothing_that_was_postponed(kept, mark, both):
+    """Mark and index are apart; or what would be matched must not be hedged side by side, as no average is known."""
+    for name in ("h1", "h2"):
+        kept.deposit(name, 20_000)
+    kept.ask("h2", "subscribe", 5_000 * MINOR)
+    kept.window()
+    kept.ask("h1", "subscribe", 6_000 * MINOR)
+    if both:
+        kept.ask("h2", "redeem", kept.units("h2"))
+    kept.take()
+    again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
+    it, now_ms = again.by_name["T"], kept.now_ms + 61_000
+    for _ in range(3):
+        again.on_quotes([Quote(symbol="A", time_ms=now_ms, mark=mark, index=100.0)], now_ms)
+        now_ms += 1_000
+    assert it.flow == ()
+    assert len(again.primary.requests("T")) == 1 + both
+    assert it.deals_ms > now_ms
 
 
 @settings(max_examples=200, deadline=None)
@@ -142,6 +185,7 @@ def test_an_unknown_index_holds_nothing_against_the_mark():
     average = MarkAverage(0, Quote(symbol="A", time_ms=0, mark=5.0, index=float("nan")))
     assert average.up_to(10).divergence == 0.0
     assert average.up_to(0).mark == 5.0
+    assert [average.up_to(at).gap_ms for at in (0, 10)] == [0, 10]
 
 
 @pytest.mark.parametrize("terms", [{"match_over": "0s"}, {"match_divergence": 0.0}, {"match_divergence": 2.0}])

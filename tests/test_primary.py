@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
@@ -66,10 +67,19 @@ class Market(Desk):
             while again:
                 again = self.hear(self.status(again[0], "rejected", 0))
 
+    def steady(self):
+        """Lets the last prices come again until just before the window ends, as a feed does while nothing moves."""
+        ends_ms, last = (self.now_ms // 60_000 + 1) * 60_000, [self.driver.market.price(one) for one in self.symbols]
+        for before_ms in (36_000, 27_000, 18_000, 9_000, 1):
+            if ends_ms - before_ms > self.now_ms and not any(map(math.isnan, last)):
+                self.filled(self.quote(*last, after_ms=ends_ms - before_ms - self.now_ms))
+
     def window(self, mark=None, part=1.0):
         """Lets the window end at a price, and fills what is to be hedged; returns the orders."""
+        until_ms = self.now_ms + 60_000
+        self.steady()
         self.mark = mark or self.mark
-        orders = self.quote(*[self.mark] * len(self.symbols), after_ms=60_000)
+        orders = self.quote(*[self.mark] * len(self.symbols), after_ms=until_ms - self.now_ms)
         self.filled(orders, part)
         return orders
 

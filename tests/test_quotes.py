@@ -396,6 +396,7 @@ def test_a_merger_voids_quotes_and_what_is_to_be_dealt_at_once_for_units_as_they
     kept = desk.primary.quotes.ask("h3", desk.driver.by_name["T2"], "subscribe", MINOR * 10, desk.now_ms)
     accepts = desk.submit(TakeQuote(holder="h2", id=quote.id))
     redeems = desk.submit(Deal(holder="h1", token="T", side="redeem", amount=desk.units("h1") // 10, instant=True))
+    desk.now_ms += 1
     assert isinstance(merge(desk.driver, desk.it, 10.0, "ann", "too small", desk.now_ms), Merger)
     merged = desk.units("h1")
     assert desk.primary.state_of("h2").open_quote is UNSET
@@ -403,8 +404,10 @@ def test_a_merger_voids_quotes_and_what_is_to_be_dealt_at_once_for_units_as_they
     assert (accepts, redeems) == ([], [])
     desk.quote(100.0, 100.0)
     assert [one.done for one in (*accepts, *redeems)] == [False, False]
-    assert accepts[0].words == "quote h2.q1 is void: units of T were merged"
-    assert redeems[0].words == "units of T were merged; nothing was dealt, ask again"
+    assert accepts[0].words.startswith("h2 has no open quote h2.q1")
+    assert redeems[0].words == (
+        "units of T were merged after this was sent, and nothing was done; look how many there are now"
+    )
     assert (desk.units("h1"), desk.primary.state_of("h1").requests) == (merged, {})
 
 

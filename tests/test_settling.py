@@ -412,6 +412,30 @@ def test_a_settlement_happens_though_the_next_is_announced_early():
     assert (plan.last(early, 300_001), plan.following_ms(300_001)) == ((300_000, 0.3), 400_000)
 
 
+def test_a_price_that_announces_nothing_calls_no_settlement_off():
+    plan = FundingSchedule()
+    plan.announce(quote(5), quote(10, 100_000, 0.1))
+    plan.announce(quote(10, 100_000, 0.1), quote(150_000, 200_000, 0.2))
+    blip = quote(199_999)
+    plan.announce(quote(199_000, 200_000, 0.2), blip)
+    plan.announce(blip, quote(199_999))
+    assert plan.following_ms(199_999) == 200_000
+    assert plan.last(blip, 200_000) == (200_000, 0.2)
+    assert plan.accrued_rate(blip, 100_000, 150_000) == 0.1
+    later = quote(200_001, 300_000, 0.3)
+    plan.announce(blip, later)
+    assert (plan.last(later, 200_001), plan.following_ms(200_001)) == ((200_000, 0.2), 300_000)
+
+
+def test_a_desk_that_begins_while_the_next_settlement_but_one_is_announced_knows_the_next():
+    plan = FundingSchedule()
+    plan.interval_ms = 100_000
+    early = quote(199_998, 300_000, 0.3)
+    plan.announce(quote(5), early)
+    assert [plan.last(early, at).time_ms for at in (199_999, 200_000)] == [100_000, 200_000]
+    assert [plan.following_ms(at) for at in (199_999, 200_000)] == [200_000, 300_000]
+
+
 def test_settlements_that_passed_while_no_price_came_are_waited_for():
     plan = FundingSchedule()
     plan.interval_ms = 100_000

@@ -13,6 +13,8 @@ from gearing.errors import InputError
 from gearing.filekind import Kind
 from gearing.outputs import Output, check_outputs, descriptor_of, write_error
 
+_TEXT_MAX = 2**24
+
 
 @contextlib.contextmanager
 def writing(path: str | Path, kind: Kind | None = None, *, force: bool = False) -> Iterator[BinaryIO]:
@@ -99,6 +101,7 @@ def readable(path: str | Path, kind: type[InputError] = InputError) -> Path:
     """
     place = str(path)
     try:
+        _refuse_device(os.stat(path).st_mode, place, kind)
         with Path(path).open("rb") as file:
             # A pipe has no size and must not be consumed here.
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode) and not file.read(1):
@@ -144,11 +147,18 @@ def standing(path: str | Path, kind: type[InputError] = InputError) -> Path:
         raise kind(f"the file cannot be read: {reason}.", where=place) from error
     if stat.S_ISDIR(found.st_mode):
         raise kind("this is a directory, not a file.", where=place, fix="Give the path of a file.")
+    _refuse_device(found.st_mode, place, kind)
     if not os.access(path, os.R_OK):
         raise kind("no permission to read this file.", where=place, fix="Change its permissions.")
     if stat.S_ISREG(found.st_mode) and found.st_size == 0:
         raise kind("the file is empty.", where=place, fix="Write it again.")
     return Path(path)
+
+
+def _refuse_device(mode: int, place: str, kind: type[InputError]) -> None:
+    """Refuses a device, which may never end; a pipe may be read."""
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        raise kind("this is a device, not a file.", where=place, fix="Give the path of a file.")
 
 
 def read_bytes(path: str | Path, kind: type[InputError] = InputError) -> bytes:
@@ -164,13 +174,21 @@ def read_bytes(path: str | Path, kind: type[InputError] = InputError) -> bytes:
 
 
 def read_text(path: str | Path, kind: type[InputError] = InputError) -> str:
-    """Returns the UTF-8 text in `path`.
+    """Returns the UTF-8 text in `path`, which is a specification: nobody writes one of 16 MiB.
 
     Raises:
-        InputError: as `read_bytes`, or it is not text.
+        InputError: as `read_bytes`, or it is not text, or too long.
     """
     try:
-        return read_bytes(path, kind).decode("utf-8-sig")
+        with readable(path, kind).open("rb") as file:
+            data = file.read(_TEXT_MAX + 1)
+    except OSError as error:
+        raise kind(f"the file cannot be read: {error.strerror}.", where=str(path)) from error
+    if len(data) > _TEXT_MAX:
+        raise kind(f"the file is longer than {_TEXT_MAX / 2**20:.0f} MiB.", where=str(path),
+                   fix="Give a specification, in TOML.")  # fmt: skip
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise kind(
             f"the file is not UTF-8 text (byte {error.start}).", where=str(path), fix="Save it as UTF-8."

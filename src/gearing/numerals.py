@@ -1,4 +1,4 @@
-"""Numerals: numbers as people read them, on the command line, in reports and on pages.
+"""Numerals: numbers as people write and read them, on the command line, in reports and on pages.
 
 A true minus, thousands with commas, significant digits however little is left, "–" where there is no figure,
 and parts whose printed digits add up.
@@ -7,6 +7,7 @@ and parts whose printed digits add up.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -14,6 +15,26 @@ MISSING = "–"
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 _DECIMALS_MAX = 12
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER_MAX = 64  # characters
+
+
+def number_of(text: str) -> float:
+    """Returns the finite number that a person wrote as a plain ASCII decimal: "0.0003", "-2", "1e-4".
+
+    Digits of other scripts, separators, "inf" and "nan" are not read, so that nothing is read as what it is not.
+
+    Raises:
+        ValueError: the text is no such number.
+    """
+    if not is_number_text(text):
+        raise ValueError(text)
+    return float(text)
+
+
+def is_number_text(text: str) -> bool:
+    """Returns whether a text is a number as `number_of` reads it."""
+    return len(text) <= _NUMBER_MAX and bool(_NUMBER.fullmatch(text)) and math.isfinite(float(text))
 
 
 def number(value: float, *, decimals: int = 3, sign: bool = False) -> str:

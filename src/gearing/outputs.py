@@ -126,12 +126,12 @@ def side_files(database: str | Path) -> tuple[Path, ...]:
     """Returns the files next to a database that belong to it, whether or not they exist."""
     given, real = Path(database), Path(os.path.realpath(database))
     names = dict.fromkeys((given, real))
-    return tuple(path.with_name(f"{path.name}{suffix}") for path in names for suffix in SIDE_SUFFIXES)
+    return tuple(path.parent / f"{path.name}{suffix}" for path in names for suffix in SIDE_SUFFIXES)
 
 
 def paper_file_of(database: Path) -> Path:
     """Returns the file of the paper exchange of a desk's database."""
-    return database.with_name(f"{database.stem}-paper{database.suffix or '.db'}")
+    return database.parent / f"{database.stem}-paper{database.suffix or '.db'}"
 
 
 def database_files(database: Path) -> Iterator[ProtectedFile]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from gearing.cli.asking import DEMO, DeskOption
 from gearing.cli.output import Column, JsonFlag, emit, heading, pairs, say, show_table
 from gearing.errors import InputError
+from gearing.numerals import number_of
 
 if TYPE_CHECKING:
     from gearing.core.book import BookState
@@ -84,10 +85,10 @@ def _parts(given: list[str] | tuple[()], books: Mapping[str, object]) -> dict[st
     for text in given:
         book, equals, amount = text.rpartition("=")
         try:
-            part = Decimal(amount)
-        except InvalidOperation:
+            part = Decimal(repr(number_of(amount)))
+        except ValueError:
             part = Decimal(-1)
-        if not (part.is_finite() and 0 <= part <= 1):
+        if not 0 <= part <= 1:
             raise InputError(f"{amount!r} is no part of the money.", where="--collateral",
                              fix="Give a number from 0 to 1, such as 0.4 or BTC3L=0.4.")  # fmt: skip
         if equals and book not in books:

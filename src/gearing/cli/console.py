@@ -10,6 +10,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gearing.typed import escaped
+
 if TYPE_CHECKING:
     from gearing.desk.flows import FlowsView
     from gearing.desk.happenings import Happening
@@ -70,7 +72,7 @@ def happening_line(one: Happening, width: int = 0) -> Text:
     whose = one.token or one.book
     text = Text(f"{clock(one.time_ms)[5:]}  ", style="dim")
     text.append(f"{whose + '  ' if whose else ''}", style="bold")
-    text.append(one.words, style="yellow" if one.level == "warning" else "")
+    text.append(escaped(one.words), style="yellow" if one.level == "warning" else "")
     return _line(text, width)
 
 

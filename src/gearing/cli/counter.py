@@ -279,19 +279,14 @@ def _said(reference: str) -> str:
 
 
 def minor(text: str, where: str) -> int:
-    """Returns an amount > 0 in minor units; what is finer is refused, not rounded.
+    """Returns an amount that was typed in minor units; `where` names the argument.
 
     Raises:
-        InputError: it is no such amount.
+        InputError: it is no amount.
     """
-    from decimal import Decimal, InvalidOperation
-
-    from gearing.core.money import FLOOR, MINOR, checked
+    from gearing.core.money import minor_of
 
     try:
-        amount = Decimal(text.replace(",", "").replace("_", ""))
-    except InvalidOperation:
-        raise InputError(f"{text!r} is no amount.", where=where, fix="Write a number such as 1000 or 0.25.") from None
-    if not amount.is_finite() or amount <= 0 or amount * MINOR != (amount * MINOR).to_integral_value(FLOOR):
-        raise InputError(f"{text} is no amount.", where=where, fix="Give one above 0, with at most 8 decimals.")
-    return checked(int(amount * MINOR))
+        return minor_of(text)
+    except InputError as error:
+        raise InputError(error.what, where=where, fix=error.fix) from None

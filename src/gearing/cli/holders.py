@@ -83,7 +83,9 @@ def _set_aside(db: Path) -> dict[str, int]:
             tokens[name] = (Spec(spec_of(store, name)), state_of(projected.body))
     quotes = [state.open_quote for state in holders.values() if state.open_quote is not UNSET]
     aside = set_aside(holders[DEALER], [quote for quote in quotes if quote.until_ms >= now_ms], tokens)
-    found = {f"cash:{asset}": aside.money(asset) for asset in {*aside.for_quotes, *aside.for_short}}
+    found = {
+        f"cash:{asset}": aside.money(asset) for asset in {*aside.for_quotes, *(paid for _, paid in aside.for_short)}
+    }
     found |= {f"units:{token}": units for token, units in aside.units.items()}
     return {account: amount for account, amount in sorted(found.items()) if amount}
 

@@ -19,6 +19,8 @@ from typer.main import get_command
 
 from gearing.cli.output import notes, show_error
 from gearing.errors import GearingError, InputError
+from gearing.numerals import is_number_text
+from gearing.typed import why_not_typed
 
 # Each command's name, its module, and what stands there: a Typer app or a function. The modules import
 # what is heavy inside their functions, so that help and completion stay quick.
@@ -136,6 +138,7 @@ def with_environment(command: Any) -> Any:
     changes = not {"--yes", "--key"}.isdisjoint(names.values())
     for option in command.params:
         long = names[id(option)]
+        _check_values(option)
         typed = long in _TYPED_ONLY or (changes and long not in _OF_CHANGES)
         if isinstance(option, TyperOption) and option.envvar is None and not typed:
             option.envvar = f"GEARING_{long.removeprefix('--').replace('-', '_').upper()}"
@@ -143,6 +146,32 @@ def with_environment(command: Any) -> Any:
     for inner in getattr(command, "commands", {}).values():
         with_environment(inner)
     return command
+
+
+def _check_values(option: Any) -> None:
+    """Has an option or argument refuse text that no keyboard types, and numbers that are no plain decimals.
+
+    Control characters would reach terminals and journals. Python itself reads "１２" and "1_0" as numbers.
+    """
+    usual, is_number = option.process_value, option.type_descriptor.annotation in {int, float}
+
+    def process_value(context: Any, value: Any) -> Any:
+        for text in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(text, str):
+                what = why_not_typed(text)
+                fix = "Write it again, by hand."
+                if not what and is_number and not is_number_text(text):
+                    what, fix = (
+                        f"{text[:40]!r} is not a number.",
+                        "Write digits, and a point before decimals: 10, 0.25.",
+                    )
+                if what:
+                    name = option.opts[0]
+                    where = name if name.startswith("-") else (option.metavar or name).upper()
+                    raise InputError(what, where=where, fix=fix)
+        return usual(context, value)
+
+    option.process_value = process_value
 
 
 def main(arguments: list[str] | None = None) -> int:

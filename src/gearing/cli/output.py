@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TextIO
 import typer
 
 from gearing.errors import DataWarning, InputError, SpecError
+from gearing.typed import escaped, escaped_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +57,7 @@ def emit(payload: Mapping[str, Any], schema: str, as_json: bool, show: Callable[
     import msgspec
 
     text = msgspec.json.format(msgspec.json.encode({"schema": schema, **payload}), indent=2)
-    print(text.decode())
+    print(escaped_json(text.decode()))
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -88,7 +89,7 @@ def show_table(columns: Sequence[Column | str], rows: Iterable[Sequence[str]], *
         given = Column(column) if isinstance(column, str) else column
         table.add_column(escape(given.heading), justify=given.justify, no_wrap=not given.wrap)
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(escaped(cell)) for cell in row))
     if title:
         heading(title)
     console().print(table)
@@ -129,7 +130,7 @@ def columns_that_fit(rows: Sequence[Sequence[str]], width: int, *, least: int, g
 def heading(text: str) -> None:
     """Prints an empty line and a bold line on stdout."""
     typer.echo()
-    typer.secho(text, bold=True)
+    typer.secho(escaped(text), bold=True)
 
 
 def say(text: str, *, mark: str = "") -> None:
@@ -147,20 +148,20 @@ def pairs(rows: Iterable[tuple[str, str]]) -> None:
 
 def note(text: str) -> None:
     """Prints a note on stderr."""
-    typer.echo(f"{_prefix('note:', 'yellow')} {text}", err=True)
+    typer.echo(f"{_prefix('note:', 'yellow')} {escaped(text)}", err=True)
 
 
 def show_error(error: InputError) -> None:
     """Prints what a person has to mend on stderr; a specification's mistakes each on its own line."""
     prefix = _prefix("error:", "red")
     if not isinstance(error, SpecError):
-        typer.echo(f"{prefix} {error}", err=True)
+        typer.echo(f"{prefix} {escaped(str(error))}", err=True)
         return
     problems = [str(problem) for problem in error.problems]
     if len(problems) == 1 and not error.where:
-        typer.echo(f"{prefix} {problems[0]}", err=True)
+        typer.echo(f"{prefix} {escaped(problems[0])}", err=True)
         return
-    place = f"{error.where}: " if error.where else ""
+    place = f"{escaped(error.where)}: " if error.where else ""
     typer.echo(f"{prefix} {place}{count(len(problems), 'mistake')}", err=True)
     for problem in problems:
         typer.echo(_folded(problem, "  - ", err=True), err=True)
@@ -223,7 +224,7 @@ def _folded(text: str, mark: str, *, err: bool = False) -> str:
     width = min(_width(sys.stderr if err else sys.stdout), _WIDTH_MAX)
     lines = textwrap.wrap(
         # A percentage is not torn from its sign at a line's end.
-        text.replace(" %", "\u00a0%"),
+        escaped(text).replace(" %", "\u00a0%"),
         max(width, len(mark) + 20),
         initial_indent=mark,
         subsequent_indent=" " * len(mark),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gearing.cli.output import console
+from gearing.typed import escaped
 
 if TYPE_CHECKING:
     import asyncio
@@ -214,4 +215,4 @@ async def _lines(desk: Desk, running: Any) -> None:
 
 def _print(text: str) -> None:
     # A service's log shall have each line when it happens, not when a buffer is full.
-    print(text, flush=True)
+    print(*map(escaped, text.splitlines()), sep="\n", flush=True)

@@ -157,7 +157,6 @@ class HolderState(msgspec.Struct, frozen=True, kw_only=True):
         asked: what was asked of each token on the last day that anything was.
         open_quote: the last quote, if it was neither accepted nor voided; it may have expired. Unset: there is none.
         quoted: how many quotes were given so far.
-        cancelled: what the holder requested of each token and cancelled, on the last day that it cancelled anything.
     """
 
     balances: dict[str, int] = {}
@@ -166,7 +165,6 @@ class HolderState(msgspec.Struct, frozen=True, kw_only=True):
     asked: dict[str, Day] = {}
     open_quote: Quote | UnsetType = UNSET
     quoted: int | UnsetType = UNSET
-    cancelled: dict[str, Day] | UnsetType = UNSET
 
     def cash(self, asset: str, where: str = FREE) -> int:
         """Returns the money on an account, minor units."""
@@ -254,17 +252,10 @@ class Requested(Event, frozen=True, kw_only=True, tag="requested"):
 
 
 class Released(Event, frozen=True, kw_only=True, tag="released"):
-    """A request ended; what was still set aside for it is free again.
-
-    Args:
-        id: the request.
-        words: why.
-        cancelled: whether its holder cancelled it, rather than that it could not be dealt.
-    """
+    """A request ended; what was still set aside for it is free again."""
 
     id: str
     words: str
-    cancelled: bool = False
 
 
 class Dealt(Event, frozen=True, kw_only=True, tag="dealt"):

@@ -39,7 +39,7 @@ from gearing.core.record import DAY_MS
 
 # What a holder or an operator asks for leaves room on every account for what is dealt without asking.
 _ASKED, _ASKED_MAX = (Deposited, Withdrawn, Requested, Handed, Exchanged), INT64_MAX // 4
-_HELD = f":{HELD}"
+_HELD, _SHORT = f":{HELD}", f":{SHORT}"
 _OWN = (f":{FREE}", _HELD)
 
 
@@ -74,7 +74,7 @@ class _Change:
 
     def __init__(self, state: HolderState) -> None:
         self.state, self.requests, self.accepted, self.asked = state, state.requests, state.accepted, state.asked
-        self.open_quote, self.quoted, self.cancelled = state.open_quote, state.quoted, state.cancelled
+        self.open_quote, self.quoted = state.open_quote, state.quoted
         self.entry: list[Posting] = []
 
     def post(self, asset: str, amount: int, debit: str, credit: str) -> None:
@@ -82,11 +82,15 @@ class _Change:
         if amount:
             self.entry += (Posting(f"{asset}:{debit}", amount), Posting(f"{asset}:{credit}", -amount))
 
-    def receive(self, token: str, units: int, source: str) -> None:
-        """Posts units that come in: what was given out without being there is made good first."""
-        short = min(units, -self.state.units(token, SHORT))
-        self.post(f"units:{token}", short, SHORT, source)
-        self.post(f"units:{token}", units - short, FREE, source)
+    def cover(self, balances: dict[str, int]) -> None:
+        """Makes good what was given out without being there, out of what is free now: nobody has both."""
+        for account in [name for name in balances if name.endswith(_SHORT) and balances[name]]:
+            asset = account.removesuffix(_SHORT)
+            covered = min(balances.get(f"{asset}:{FREE}", 0), -balances[account])
+            if covered > 0:
+                self.post(asset, covered, SHORT, FREE)
+                balances[account] += covered
+                balances[f"{asset}:{FREE}"] -= covered
 
     def asks(self, token: str, side: Side, money: int, now_ms: int) -> None:
         """Counts what was asked against the day."""
@@ -100,13 +104,6 @@ class _Change:
         if request.money is not UNSET and before is not None and before.day == day:
             after = before.with_asked(day, request.side, -request.money)
             self.asked = {**self.asked, request.token: after}
-
-    def cancels(self, request: Request, now_ms: int) -> None:
-        """Counts what a request that its holder cancels counted against the day's caps."""
-        if request.money is not UNSET:
-            day, before = now_ms // DAY_MS, {} if self.cancelled is UNSET else self.cancelled
-            after = (before.get(request.token) or Day(day)).with_asked(day, request.side, request.money)
-            self.cancelled = {**before, request.token: after}
 
     def request(self, name: str) -> Request:
         found = self.requests.get(name)
@@ -129,6 +126,7 @@ class _Change:
         balances = dict(self.state.balances)
         for line in self.entry:
             balances[line.account] = balances.get(line.account, 0) + line.amount
+        self.cover(balances)
         for line in self.entry:
             amount = balances.get(line.account)
             if amount is None:
@@ -143,8 +141,7 @@ class _Change:
             if amount == 0:
                 del balances[line.account]
         after = HolderState(balances=balances, requests=self.requests, accepted=self.accepted,
-                            asked=self.asked, open_quote=self.open_quote, quoted=self.quoted,
-                            cancelled=self.cancelled)  # fmt: skip
+                            asked=self.asked, open_quote=self.open_quote, quoted=self.quoted)  # fmt: skip
         return HolderStep(after, tuple(self.entry))
 
 
@@ -191,8 +188,6 @@ def _released(change: _Change, event: Released) -> None:
     request = change.request(event.id)
     change.post(_asset_of(request), request.amount, FREE, HELD)
     change.returned(request)
-    if event.cancelled:
-        change.cancels(request, event.time_ms)
     change.left(request, 0, UNSET)
 
 
@@ -204,7 +199,7 @@ def _dealt(change: _Change, event: Dealt) -> None:
     if request.side == "subscribe":
         _check(event.cash <= request.amount, f"{event.cash} is more than request {request.id} set aside")
         change.post(cash, event.cash, request.token, HELD)
-        change.receive(request.token, event.units, request.token)
+        change.post(units, event.units, FREE, request.token)
         change.dealt(request, request.amount - event.cash)
         return
     _check(event.units <= request.amount, f"{event.units} units are more than request {request.id} set aside")
@@ -245,7 +240,7 @@ def _exchanged(change: _Change, event: Exchanged) -> None:
         _check(quote is not None and terms == (quote.units, quote.cash, quote.fee), f"no quote {event.id} says that")
         change.open_quote = UNSET
     if event.units > 0:
-        change.receive(event.token, event.units, HOLDERS)
+        change.post(f"units:{event.token}", event.units, FREE, HOLDERS)
     else:
         lent = max(-event.units - change.state.units(event.token), 0) if event.lends else 0
         change.post(f"units:{event.token}", -event.units - lent, HOLDERS, FREE)

@@ -7,6 +7,7 @@ So a value is a product of decimals, worked out exactly and rounded once, the wa
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, Inexact
 from fractions import Fraction
@@ -18,6 +19,9 @@ from gearing.errors import InputError
 MINOR = 10**8
 _DIGITS = 8
 INT64_MAX = 2**63 - 1
+
+_AMOUNT = re.compile(r"[0-9]+(\.[0-9]{1,8})?")
+_WHOLE_MAX, _SHOWN_MAX = 11, 40
 
 FLOOR, CEILING, HALF_EVEN = ROUND_FLOOR, ROUND_CEILING, ROUND_HALF_EVEN
 
@@ -42,6 +46,29 @@ def to_minor(amount: float | Decimal, rounding: str) -> int:
         raise InputError(f"an amount of {amount} cannot be booked.", fix="Give a finite amount.")
     exact = as_decimal(amount) if isinstance(amount, float) else Decimal(amount)
     return checked(int(exact.scaleb(_DIGITS, _EXACT).to_integral_value(rounding)))
+
+
+def minor_of(text: str) -> int:
+    """Returns an amount that a person wrote as a plain ASCII decimal, in minor units: "1000", "0.25".
+
+    Separators, signs, exponents, digits of other scripts and more than eight decimals are refused: what could be read
+    in two ways is not read at all.
+
+    Raises:
+        InputError: it is no such amount, it is 0, or it is more than the ledger holds.
+    """
+    shown = repr(text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…")
+    if not _AMOUNT.fullmatch(text):
+        raise InputError(f"{shown} is not an amount.", fix="Write digits, and a point before at most 8 decimals, as in "
+                         "1000 or 0.25.")  # fmt: skip
+    whole, _, rest = text.partition(".")
+    digits = whole.lstrip("0") or "0"
+    amount = int(digits[: _WHOLE_MAX + 1]) * MINOR + int(rest.ljust(_DIGITS, "0"))
+    if len(digits) > _WHOLE_MAX or amount > INT64_MAX:
+        raise InputError(f"{shown} is more than the ledger holds.", fix=f"The most is {as_text(INT64_MAX)}.")
+    if not amount:
+        raise InputError(f"{shown} is not above 0.", fix="Give an amount above 0.")
+    return amount
 
 
 def to_float(minor: int) -> float:

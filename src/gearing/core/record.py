@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from gearing.errors import Problem, SpecError
+from gearing.numerals import number_of
 
 DAY_MS = 86_400_000
 
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*")
-_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?(Z|[+-](?:0\d|1[0-4]):[0-5]\d)?")
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*", re.ASCII)
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?(Z|[+-](?:0\d|1[0-4]):[0-5]\d)?", re.ASCII)
 
 
 class Presenter:
@@ -66,8 +67,10 @@ def rate(value: object) -> float:
     for unit, scale in (("%", 1e-2), ("bps", 1e-4), ("bp", 1e-4)):
         if text.endswith(unit):
             # Decimal scaling through the text keeps "0.03%" equal to the literal 0.0003.
-            return float(f"{text.removesuffix(unit).strip()}e{round(math.log10(scale))}")
-    return float(text)
+            mantissa = text.removesuffix(unit).strip()
+            number_of(mantissa)
+            return float(f"{mantissa}e{round(math.log10(scale))}")
+    return number_of(text)
 
 
 @lru_cache(maxsize=256)

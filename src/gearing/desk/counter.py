@@ -36,7 +36,7 @@ def submit(driver: Driver, wanted: AtCounter, now_ms: int, on_answer: Callable[[
     if running is None:
         on_answer(answer(driver, wanted, now_ms))
         return
-    wait(driver, wanted, running, now_ms, lambda at_ms, judgement: on_answer(
+    wait(driver, wanted, running, arrival(driver, now_ms), lambda at_ms, judgement: on_answer(
         judge(driver, wanted, at_ms, judgement)))  # fmt: skip
 
 
@@ -57,12 +57,12 @@ def token_to_wait_for(driver: Driver, wanted: AtCounter, now_ms: int) -> Running
 
 
 def wait(
-    driver: Driver, wanted: AtCounter, running: Running, now_ms: int,
+    driver: Driver, wanted: AtCounter, running: Running, judgement: Judgement,
     on_price: Callable[[int, Judgement], object],
 ) -> None:  # fmt: skip
     """Lets a dealing at once wait for its price; see `Acceptance` for what is called then."""
     quote_id = wanted.id if isinstance(wanted, TakeQuote) else ""
-    driver.primary.acceptances.add(Acceptance(wanted.holder, running, quote_id, Judgement(now_ms), on_price))
+    driver.primary.acceptances.add(Acceptance(wanted.holder, running, quote_id, judgement, on_price))
 
 
 def judge(
@@ -91,7 +91,7 @@ def answer(
         judgement: of what deals at once, see `submit`; None: it arrives now, and no price can have followed it.
         cause: of the journal's lines; by default that of the work around it.
     """
-    work = partial(_answer, driver, wanted, now_ms, judgement or Judgement(now_ms))
+    work = partial(_answer, driver, wanted, now_ms, judgement or arrival(driver, now_ms))
     return driver.atomically(work, is_rejected, cause)
 
 
@@ -111,8 +111,28 @@ def _why_no_id(wanted: AtCounter) -> str:
     return ""
 
 
+def arrival(driver: Driver, now_ms: int, mergers: int | None = None) -> Judgement:
+    """Returns how a command is judged that is looked at now.
+
+    Args:
+        driver: runs it.
+        now_ms: the time.
+        mergers: how many there had been when the desk took it in; None: it does so now.
+    """
+    return Judgement(now_ms, driver.market.received, driver.primary.mergers if mergers is None else mergers)
+
+
+def _why_merged(driver: Driver, wanted: AtCounter, judgement: Judgement) -> str:
+    """Returns that a command counts in units that were merged since it arrived; empty: it does not."""
+    in_units = isinstance(wanted, HandOn) or (isinstance(wanted, (Deal, AskQuote)) and wanted.side == "redeem")
+    running = driver.by_name.get(wanted.token) if isinstance(wanted, (HandOn, Deal, AskQuote)) and in_units else None
+    if running is None or running.merged <= judgement.mergers:
+        return ""
+    return f"units of {running.name} were merged after this was sent, and nothing was done; look how many there are now"
+
+
 def _answer(driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement) -> Answered:
-    why = _why_no_id(wanted)
+    why = _why_no_id(wanted) or _why_merged(driver, wanted, judgement)
     if why:
         return _no(why, now_ms)
     try:
@@ -155,19 +175,17 @@ def _pay(driver: Driver, wanted: Pay, now_ms: int) -> Answered:
 
 
 def _accept(driver: Driver, wanted: TakeQuote, now_ms: int, judgement: Judgement) -> Answered:
-    if judgement.void or judgement.overdue:
-        return _no(f"quote {wanted.id} is void: {judgement.void or judgement.overdue}", now_ms)
-    accepted = driver.primary.quotes.accept(wanted.holder, wanted.id, judgement.arrived_ms, now_ms)
+    if judgement.overdue:
+        return _no(f"quote {wanted.id} is void: {judgement.overdue}", now_ms)
+    accepted = driver.primary.quotes.accept(wanted.holder, wanted.id, judgement, now_ms)
     return _dealt(driver, wanted.holder, accepted, now_ms)
 
 
 def _deal(driver: Driver, wanted: Deal, now_ms: int, judgement: Judgement) -> Answered:
-    if judgement.void:
-        return _no(f"{judgement.void}; nothing was dealt, ask again", now_ms)
     running, why = driver.by_name.get(wanted.token), ""
     if wanted.instant and running is not None and wanted.amount > 0:
         quote = judgement.overdue or driver.primary.quotes.at_once(
-            wanted.holder, running, wanted.side, wanted.amount, judgement.arrived_ms, now_ms
+            wanted.holder, running, wanted.side, wanted.amount, judgement, now_ms
         )
         if not isinstance(quote, str):
             return _dealt(driver, wanted.holder, quote, now_ms)

@@ -20,7 +20,7 @@ from gearing.core.money import MINOR
 from gearing.core.step_result import StepError
 from gearing.desk import issuer
 from gearing.desk.causes import Causes, Known, cause_of
-from gearing.desk.counter import answer, judge, token_to_wait_for, wait
+from gearing.desk.counter import answer, arrival, judge, token_to_wait_for, wait
 from gearing.desk.engine import Engine, Judged
 from gearing.desk.requests import (
     ISSUERS,
@@ -80,10 +80,17 @@ _UNNUMBERED = 0
 
 
 class _Asked(NamedTuple):
-    """A request on its way, and who is told; nobody is of those that the database has already."""
+    """A request on its way.
+
+    Args:
+        request: what is asked.
+        told: who is told; nobody is of those that the database has already.
+        mergers: how many mergers of units there had been when the desk took it in.
+    """
 
     request: Request
     told: Told | None
+    mergers: int
 
 
 class Inbox:
@@ -120,7 +127,7 @@ class Inbox:
             question: under a key that stands for nothing else.
             told: is called once what came of it is durable, or with why there is no answer.
         """
-        self._queue.append(_Asked(Request(_UNNUMBERED, *question), told))
+        self._queue.append(_Asked(Request(_UNNUMBERED, *question), told, self._engine.driver.primary.mergers))
         self._wake.set()
 
     def expect(self, number: int, told: Told) -> None:
@@ -168,7 +175,8 @@ class Inbox:
             return
         found = self._store.requests(self._taken, _GROUP_MAX)
         if found:
-            self._queue.extend(_Asked(request, None) for request in found)
+            mergers = self._engine.driver.primary.mergers
+            self._queue.extend(_Asked(request, None, mergers) for request in found)
             self._taken = found[-1].number
         self._look_s = now_s if len(found) == _GROUP_MAX else now_s + _POLL_S
 
@@ -204,7 +212,7 @@ class Inbox:
                 elif self._holds(one):
                     held.append(one)
                 else:
-                    answered.append((one, self.carry_out(one.request, known)))
+                    answered.append((one, self.carry_out(one.request, known, one.mergers)))
             await self._engine.settle([_kept(one, said) for one, said in answered])
         except BaseException:
             asked = {id(one): one for one in (*group, *(one for one, _ in answered))}
@@ -224,14 +232,15 @@ class Inbox:
             if self._replay(one.request, known) is None and self._waits(one):  # it deals at once too
                 self._ready.popleft()
                 continue
-            answered.append((one, self.carry_out(one.request, known)))
+            answered.append((one, self.carry_out(one.request, known, one.mergers)))
             held.popleft()
             if not held:
                 del self._held[self._ready.popleft()]
 
     def _report(self, answered: Iterable[tuple[_Asked, Answered]]) -> None:
         for one, said in answered:
-            self._causes.forget(self._cause_of(one.request))
+            if said.done and not said.replayed:  # nothing else was remembered, and another may be by now
+                self._causes.forget(self._cause_of(one.request))
             if one.told is not None:
                 one.told(said)
             for told in self._expected.pop(one.request.number, ()):
@@ -256,7 +265,7 @@ class Inbox:
         running = token_to_wait_for(driver, wanted, now_ms)
         if running is None:
             return False
-        wait(driver, wanted, running, now_ms, partial(self._judge, asked, wanted))
+        wait(driver, wanted, running, arrival(driver, now_ms, asked.mergers), partial(self._judge, asked, wanted))
         return True
 
     def _judge(self, asked: _Asked, wanted: AtCounter, now_ms: int, judgement: Judgement) -> None:
@@ -327,12 +336,13 @@ class Inbox:
         cause = self._cause_of(request)
         return None if cause is None else self._causes.replay(cause, known, self._engine.clock.now_ms())
 
-    def carry_out(self, request: Request, known: Known | None = None) -> Answered:
+    def carry_out(self, request: Request, known: Known | None = None, mergers: int | None = None) -> Answered:
         """Runs a command whole or not at all, and returns its answer; whatever it raises is a rejection.
 
         Args:
             request: the command.
             known: what the journal knows already of its cause; None: its cause is of no interest.
+            mergers: how many mergers there had been when the desk took it in; None: it does so now.
         """
         now_ms, driver = self._engine.clock.now_ms(), self._engine.driver
         before = None if known is None else self._replay(request, known)
@@ -343,7 +353,7 @@ class Inbox:
         except GearingError as error:
             return Answered(done=False, words=str(error), time_ms=now_ms)
         cause = None if known is None else self._cause_of(request)
-        work = partial(driver.atomically, partial(self._run, wanted, now_ms), is_rejected, cause)
+        work = partial(driver.atomically, partial(self._run, wanted, now_ms, mergers), is_rejected, cause)
         return self._remembered(request, self._guarded(request, wanted, now_ms, work))
 
     def _remembered(self, request: Request, answered: Answered) -> Answered:
@@ -368,11 +378,12 @@ class Inbox:
             return Answered(done=False, words=f"Internal error ({words}). Nothing was changed. Report it to the "
                             "operator of the desk, with the command.", time_ms=now_ms)  # fmt: skip
 
-    def _run(self, wanted: Wanted, now_ms: int) -> Answered:
+    def _run(self, wanted: Wanted, now_ms: int, mergers: int | None) -> Answered:
         if isinstance(wanted, (TakeFees, Merge, SettleFunding)):
             return issuer.answer(self._engine.driver, wanted, now_ms)
         if not isinstance(wanted, (Operate, Change)):
-            answered = answer(self._engine.driver, wanted, now_ms)
+            driver = self._engine.driver
+            answered = answer(driver, wanted, now_ms, arrival(driver, now_ms, mergers))
             if isinstance(wanted, Deal) and not answered.done:
                 self.on_refused(wanted, answered)
             if isinstance(wanted, AskQuote) and answered.quote is not None:

@@ -17,12 +17,12 @@ _LOCK = "-lock"
 
 def lock_file(database: Path) -> Path:
     """Returns the file that a desk holds while it runs on a database."""
-    return database.with_name(f"{database.name}{_LOCK}")
+    return database.parent / f"{database.name}{_LOCK}"
 
 
 def _process_file(database: Path) -> Path:
     """Returns the file in which a desk says which process it is; it means nothing once the lock is free."""
-    return database.with_name(f"{database.name}-pid")
+    return database.parent / f"{database.name}-pid"
 
 
 class DeskLock:

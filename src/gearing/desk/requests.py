@@ -12,9 +12,10 @@ from gearing.core.events import Action, FeesHow
 from gearing.core.holder import Quote
 from gearing.core.token import Token
 from gearing.errors import GearingError, InputError
+from gearing.typed import PATTERN
 
-Words = Annotated[str, msgspec.Meta(max_length=1_000)]
-"""What a person writes; it is journalled, so it is not a book."""
+Words = Annotated[str, msgspec.Meta(max_length=1_000, pattern=PATTERN)]
+"""What a person writes; it is journalled and shown, so it is not a book and controls no terminal."""
 
 
 class Operate(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="operate"):
@@ -28,7 +29,7 @@ class Operate(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="o
     """
 
     action: Action
-    token: str
+    token: Words
     by: Words
     reason: Words
 
@@ -63,8 +64,8 @@ class SettleFunding(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", 
         reason: why.
     """
 
-    book: str
-    symbol: str
+    book: Words
+    symbol: Words
     settlement_ms: int
     rate: float
     by: Words
@@ -82,8 +83,8 @@ class Pay(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="pay")
         by: who says so.
     """
 
-    holder: str
-    asset: str
+    holder: Words
+    asset: Words
     amount: int
     reference: Words
     by: Words
@@ -101,8 +102,8 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="deal
             otherwise when the window ends.
     """
 
-    holder: str
-    token: str
+    holder: Words
+    token: Words
     side: Side
     amount: int
     instant: bool = False
@@ -111,8 +112,8 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="deal
 class AskQuote(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="quote"):
     """A holder requests a firm quote to subscribe or redeem at once; see `Deal`. It voids the holder's open quote."""
 
-    holder: str
-    token: str
+    holder: Words
+    token: Words
     side: Side
     amount: int
 
@@ -120,15 +121,15 @@ class AskQuote(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="
 class TakeQuote(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="take_quote"):
     """A holder accepts its open quote; the acceptance is judged at the first good price after its arrival."""
 
-    holder: str
-    id: str
+    holder: Words
+    id: Words
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="cancel"):
     """A holder takes a request back that is not being dealt."""
 
-    holder: str
-    id: str
+    holder: Words
+    id: Words
 
 
 class HandOn(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="hand_on"):
@@ -142,10 +143,10 @@ class HandOn(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="ha
         reference: of the transfer; it counts once.
     """
 
-    holder: str
-    other: str
-    token: str = ""
-    asset: str = ""
+    holder: Words
+    other: Words
+    token: Words = ""
+    asset: Words = ""
     amount: int
     reference: Words
 
@@ -161,7 +162,7 @@ class TakeFees(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="
         reason: why.
     """
 
-    token: str
+    token: Words
     amount: int
     how: FeesHow
     by: Words
@@ -178,7 +179,7 @@ class Merge(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="mer
         reason: why.
     """
 
-    token: str
+    token: Words
     factor: float
     by: Words
     reason: Words
@@ -261,5 +262,6 @@ def wanted_of(body: bytes) -> Wanted:
     try:
         wanted: Wanted = _WANTED.decode(body)
     except (msgspec.DecodeError, GearingError, ValueError, OverflowError, RecursionError) as error:
-        raise InputError(f"the request cannot be read: {error}") from error
+        why = str(error).replace(f"`str` matching regex {PATTERN!r}", "text without control characters")
+        raise InputError(f"the request cannot be read: {why}") from error
     return wanted

@@ -20,14 +20,16 @@ class Judgement(NamedTuple):
     """When a dealing at once is judged, and at which prices.
 
     Args:
-        arrived_ms: when it arrived, by the desk's clock in the market's time; it is judged at prices known after that.
+        arrived_ms: when it arrived, by the desk's clock in the market's time; it is judged at prices made after that.
+        received: how many prices had come by then; it is judged at later ones.
+        mergers: how many mergers of units there had been when the desk took it in, before it waited for anything.
         overdue: no such prices came in time, in words; empty: they did.
-        void: why it is rejected whatever the prices are; empty: it is not.
     """
 
     arrived_ms: int
+    received: int
+    mergers: int
     overdue: str = ""
-    void: str = ""
 
 
 class Acceptance(NamedTuple):
@@ -75,36 +77,27 @@ class Acceptances:
         """Returns whether the acceptance of a quote waits; the quote binds until it is judged."""
         return any(one.quote_id == quote_id for one in self.waiting.values())
 
-    def void(self, running: Running, reason: str) -> None:
-        """Has every dealing in a token that waits rejected, whatever its price will be."""
-        for number, one in self.waiting.items():
-            if one.running is running:
-                void = one._replace(judgement=one.judgement._replace(void=reason))
-                self._driver.undo.set_item(self.waiting, number, void)
-
     def judge(self, now_ms: int) -> bool:
         """Judges, in the order of their arrival, the dealings whose price has come; returns whether there were any."""
         if not self.waiting:
             return False
         market, judged = self._driver.market, self.expire(now_ms)
         for number, one in list(self.waiting.items()):
-            symbols = one.running.symbols
-            if market.is_known_since(symbols, one.judgement.arrived_ms) and market.prices(symbols) is not None:
+            symbols, judgement = one.running.symbols, one.judgement
+            known = market.is_known_since(symbols, judgement.arrived_ms, judgement.received)
+            if known and market.prices(symbols) is not None:
                 self._driver.undo.delete_item(self.waiting, number)
-                one.judge(now_ms, one.judgement)
+                one.judge(now_ms, judgement)
                 judged = True
         return judged
 
     def expire(self, now_ms: int) -> bool:
-        """Rejects the dealings that are void, or had no good price in time; returns whether there were any."""
-        patience_ms, rejected = self._driver.market.price_age_ms_max, False
+        """Rejects the dealings for which no good price came in time; returns whether there were any."""
+        patience_ms, overdue = self._driver.market.price_age_ms_max, False
         for number, one in list(self.waiting.items()):
-            judgement = one.judgement
-            if now_ms - judgement.arrived_ms > patience_ms:
+            if now_ms - one.judgement.arrived_ms > patience_ms:
                 words = f"{one.running.name} had no good price within {patience_ms / 1000:,.10g} s of its arrival"
-                judgement = judgement._replace(overdue=words)
-            if judgement.overdue or judgement.void:
                 self._driver.undo.delete_item(self.waiting, number)
-                one.judge(now_ms, judgement)
-                rejected = True
-        return rejected
+                one.judge(now_ms, one.judgement._replace(overdue=words))
+                overdue = True
+        return overdue

@@ -31,17 +31,17 @@ class SetAside(NamedTuple):
 
     Args:
         for_quotes: money that backs open quotes, minor units, by currency.
-        for_short: money for units that were given out and not bought yet, minor units, by currency.
+        for_short: money for units that were given out and not bought yet, minor units, by token and its currency.
         units: units that back open quotes, in 1e-8 of a unit, by token.
     """
 
     for_quotes: Mapping[str, int]
-    for_short: Mapping[str, int]
+    for_short: Mapping[tuple[str, str], int]
     units: Mapping[str, int]
 
     def money(self, asset: str) -> int:
         """Returns all money of a currency that is set aside, minor units."""
-        return self.for_quotes.get(asset, 0) + self.for_short.get(asset, 0)
+        return self.for_quotes.get(asset, 0) + sum(owed for (_, paid), owed in self.for_short.items() if paid == asset)
 
 
 class Flows(NamedTuple):
@@ -62,7 +62,7 @@ def set_aside(dealer: HolderState, quotes: Iterable[Quote], tokens: Tokens) -> S
     opened = list(quotes)
     flows = flows_of(opened)
     for_quotes: defaultdict[str, int] = defaultdict(int)
-    for_short: defaultdict[str, int] = defaultdict(int)
+    for_short: dict[tuple[str, str], int] = {}
     units: dict[str, int] = {}
     for quote in opened:
         if quote.side == "redeem":
@@ -73,10 +73,10 @@ def set_aside(dealer: HolderState, quotes: Iterable[Quote], tokens: Tokens) -> S
             continue
         asset = spec.token.settlement
         owed = money_for(spec, state, (), short)
-        for_short[asset] += owed
+        for_short[name, asset] = owed
         for_quotes[asset] += money_for(spec, state, (), short + max(subscribed - free, 0)) - owed
         units[name] = min(subscribed, free)
-    return SetAside(dict(for_quotes), dict(for_short), units)
+    return SetAside(dict(for_quotes), for_short, units)
 
 
 def flows_of(quotes: Iterable[Quote]) -> dict[str, Flows]:

@@ -21,17 +21,30 @@ from gearing.drive.limits import maintenance
 from gearing.drive.running import Running
 from gearing.drive.undo import Restorable
 
+_ALL = "of all holders"
 # What is accepted must still be countable after the NAV has fallen, or risen, by this factor.
 HEADROOM = 8
 
 
 class Asked(Restorable):
-    """What all holders together asked of a token on the last day that anything was asked."""
+    """What all holders together asked of a token on the last day that anything was asked.
 
-    __slots__ = ("day",)
+    And when a request of each side was last rejected for want of room that others had taken.
+    """
+
+    __slots__ = ("day", "full")
 
     def __init__(self) -> None:
         self.day = Day(0)
+        self.full: dict[Side, int] = {}
+
+    def note_full(self, now_ms: int, side: Side) -> None:
+        """Notes that a request was rejected for want of room that others had taken."""
+        self.full = {**self.full, side: now_ms}
+
+    def full_ms(self, side: Side) -> int:
+        """Returns when a request was last rejected for want of room; 0: none was."""
+        return self.full.get(side, 0)
 
     def count(self, now_ms: int, side: Side, money: int) -> None:
         """Counts a request."""
@@ -64,7 +77,7 @@ def of_day(day: Day | None, now_ms: int, side: Side) -> int:
 def why_refused(
     running: Running, holder: HolderState, asked: Asked, side: Side, money: int, waits: int, now_ms: int, *, good: bool
 ) -> str:  # fmt: skip
-    """Returns why a request is refused; empty: it is accepted.
+    """Returns why a request is refused; empty: it is accepted. For want of room, that is noted in `asked`.
 
     Args:
         running: the token.
@@ -94,7 +107,12 @@ def why_refused(
     asset = running.spec.token.settlement
     if to_float(money) < terms.least:
         return f"the least subscription of {name} is {terms.least:,.2f} {asset}"
-    return _beyond(running, holder, asked, side, money, now_ms) or _too_big(running, money + waits)
+    why = _beyond(running, holder, asked, side, money, now_ms)
+    if not why:
+        why = _too_big(running, money + waits)
+        if why and waits:
+            asked.note_full(now_ms, side)
+    return why
 
 
 def _worthless(running: Running, money: int) -> str:
@@ -114,41 +132,17 @@ def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, mon
         return f"the largest {noun} of {name} is {terms.largest:,.2f} {asset}, this is {this}"
     caps = (
         (terms.holder_per_day, of_day(holder.asked.get(name), now_ms, side), "of one holder"),
-        (terms.total_per_day, asked.so_far(now_ms, side), "of all holders"),
+        (terms.total_per_day, asked.so_far(now_ms, side), _ALL),
     )
     for cap, used, whose in caps:
         if cap is not None and used + money > _minor(cap):
+            if whose == _ALL:
+                asked.note_full(now_ms, side)
             anew = datetime.fromtimestamp((now_ms // DAY_MS + 1) * 86_400, UTC)
             left = as_text(max(_minor(cap) - used, 0), grouped=True)
             return (f"{noun}s {whose} in {name} are capped at {cap:,.2f} {asset} a day: {left} is left, this is "
                     f"{this}; it begins anew at {anew:%Y-%m-%d %H:%M} UTC")  # fmt: skip
     return ""
-
-
-def why_kept(running: Running, holder: HolderState, request: Request, now_ms: int) -> str:
-    """Returns why a holder may not cancel a request that would be dealt soon; empty: it may.
-
-    What waits takes up room under the day's cap of all holders. Whoever could cancel all of it, again and again, would
-    keep everybody else out at no cost; so a holder cancels no more on a day than it may request.
-
-    Args:
-        running: the token.
-        holder: whose request it is.
-        request: that waits.
-        now_ms: the time.
-    """
-    terms, state = running.spec.token.primary, running.state
-    cap = terms.holder_per_day if terms.holder_per_day is not None else terms.total_per_day
-    halted = state.status == "halted" or running.book.state.halted
-    if terms.total_per_day is None or cap is None or request.money is UNSET or halted:
-        return ""
-    days = {} if holder.cancelled is UNSET else holder.cancelled
-    used = of_day(days.get(request.token), now_ms, request.side)
-    if used + request.money <= _minor(cap):
-        return ""
-    return (f"{request.id} stays, and is dealt at the end of its window: one holder may cancel requests of "
-            f"{cap:,.2f} {request.asset} a day in {running.name}, {as_text(used, grouped=True)} were cancelled, and "
-            f"this is {as_text(request.money, grouped=True)}")  # fmt: skip
 
 
 def why_lacking(name: str, state: HolderState, running: Running, side: Side, amount: int, backs: int) -> str:

@@ -17,6 +17,7 @@ from gearing.core.netting import NOTHING, Ask, Given, Rates, match, settlement
 from gearing.core.state import TokenState
 from gearing.core.step import step
 from gearing.core.step_flows import why_not_dealt
+from gearing.drive.averages import Average
 from gearing.drive.caps import supply_room, within_supply
 from gearing.drive.faults import is_set_aside, run_isolated, set_aside
 from gearing.drive.running import Running
@@ -166,11 +167,10 @@ class Dealings:
         driver, rates = self._driver, _rates(running)
         average = driver.market.end_averages(running.number, running.symbols, prices.time_ms)
         until_ms = running.averages_ms
-        apart = max(one.divergence for one in average)
-        if apart > running.spec.token.primary.match_divergence:
-            driver.effects.alarms.append(f"{running.name}: dealing is postponed by a window: average mark and index "
-                                         f"of its last part are {apart:.3%} apart, more than "
-                                         f"{running.spec.token.primary.match_divergence:.3%}")  # fmt: skip
+        early = self._asks(running, open_to, until_ms)
+        why = self._why_postponed(running, early, average)
+        if why:
+            driver.effects.alarms.append(f"{running.name}: dealing is postponed by a window: {why}")
             self._primary.postpone(running, now_ms)
             return
         driver.publish(running, "dealing", prices.time_ms, prices.marks, accrues=True)
@@ -179,7 +179,6 @@ class Dealings:
         driver.remember(running)
         running.deals_ms = math.inf
         accrued = self._primary.accrued_rates(running, prices)
-        early = self._asks(running, open_to, until_ms)
         self._match(running, early, tuple(one.mark for one in average), prices, accrued)
         asks = self._asks(running, open_to, until_ms, hedged=True)
         # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
@@ -195,6 +194,20 @@ class Dealings:
         driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, parts=parts,
                                               prices=prices.marks, accrued=accrued))  # fmt: skip
         self.after(running, prices.time_ms)
+
+    def _why_postponed(self, running: Running, asks: Sequence[Ask], average: Sequence[Average]) -> str:
+        """Returns why nothing is dealt at the end of this window; empty: it is.
+
+        A price that was known before the last part of the window must not carry through it, or whoever comes last
+        takes it from the other side.
+        """
+        market, most = self._driver.market, running.spec.token.primary.match_divergence
+        known = not any(math.isnan(one.mark) or one.gap_ms > market.price_age_ms_max for one in average)
+        if not known and len({ask.side for ask in asks}) > 1:
+            return "no prices came for a part of the time that its price forms over"
+        apart = max(one.divergence for one in average) if known else market.divergence(running.symbols)
+        what = "average mark and index of its last part" if known else "mark and index"
+        return f"{what} are {apart:.3%} apart, more than {most:.3%}" if apart > most else ""
 
     def _asks(
         self, running: Running, open_to: Sequence[Side], until_ms: float, *, hedged: bool = False
@@ -249,10 +262,10 @@ class Dealings:
         for ask in asks:
             request = self._primary.request_of(ask.id, ask.holder)
             state = running.state
-            if ask.side == "subscribe" or state.status == "wiped" or not state.is_flat:
+            units = state.balances.units
+            if ask.side == "subscribe" or state.status == "wiped" or not state.is_flat or ask.amount > units:
                 self._primary.end(request, ask.holder, f"the token is {state.status}", now_ms)
                 continue
-            units = state.balances.units
             gross = (
                 state.equity if ask.amount == units else worth(running.spec, state, (), "redeem").money_for(ask.amount)
             )

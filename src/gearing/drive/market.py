@@ -24,11 +24,12 @@ class Prices(NamedTuple):
 
 
 class _Instrument:
-    __slots__ = ("averages", "guard", "lane", "previous", "schedule")
+    __slots__ = ("averages", "guard", "lane", "previous", "received", "schedule")
 
     def __init__(self, limits: GuardLimits) -> None:
         self.guard, self.lane, self.schedule = Guard(limits), Lane(), FundingSchedule()
         self.previous = self.guard.good  # the good price before the last
+        self.received = 0  # the number of the last good price, among all that came
         self.averages: dict[int, MarkAverage] = {}  # that are running, by token
 
 
@@ -40,13 +41,14 @@ class Market:
 
     Attributes:
         now_ms: when the last price came, by the desk's clock.
+        received: how many prices came so far.
         price_age_ms_max: a price older than this is stale.
     """
 
     def __init__(self, limits: GuardLimits) -> None:
         self._limits, self.price_age_ms_max = limits, limits.age_ms_max
         self._instruments: dict[str, _Instrument] = {}
-        self.now_ms = 0
+        self.now_ms = self.received = 0
 
     def list_token(self, number: int, symbols: tuple[str, ...]) -> None:
         """Makes the instruments of a token known."""
@@ -56,6 +58,7 @@ class Market:
     def take(self, quote: Quote, now_ms: int) -> Sequence[int]:
         """Takes a price; returns the tokens it concerns."""
         self.now_ms = now_ms
+        self.received += 1
         try:
             it = self._instruments[quote.symbol]
         except KeyError:
@@ -63,7 +66,7 @@ class Market:
         before = it.guard.good
         if not it.guard.admits(quote, now_ms):
             return ()
-        it.previous = before
+        it.previous, it.received = before, self.received
         if quote.funding_ms != it.schedule.next_ms:
             it.schedule.announce(before, quote)
         if it.averages:
@@ -107,9 +110,16 @@ class Market:
         marks, volumes = [guard.good.mark for guard in guards], [guard.good.volume_24h for guard in guards]
         return Prices(tuple(marks), now_ms, before_ms, tuple(volumes))
 
-    def is_known_since(self, symbols: tuple[str, ...], time_ms: int) -> bool:
-        """Returns whether the last good price of each instrument has a source time after this one."""
-        return all(self._instruments[symbol].guard.good.time_ms > time_ms for symbol in symbols)
+    def is_known_since(self, symbols: tuple[str, ...], time_ms: int, received: int) -> bool:
+        """Returns whether the last good price of each instrument was made after a time, and came after some others.
+
+        Args:
+            symbols: of the instruments.
+            time_ms: by the clock of whoever made the prices.
+            received: how many prices had come then; a venue's clock may be ahead of the desk's.
+        """
+        found = [self._instruments[symbol] for symbol in symbols]
+        return all(it.guard.good.time_ms > time_ms and it.received > received for it in found)
 
     def accrued_rate(self, symbol: str, since_ms: int, now_ms: int) -> float:
         """Returns the part of the predicted funding rate that has accrued since the last settlement; 0 if unknown.
@@ -156,8 +166,13 @@ class Market:
         found = []
         for symbol in symbols:
             average = self._instruments[symbol].averages.pop(number, None)
-            found.append(Average(math.nan, math.nan) if average is None else average.up_to(now_ms))
+            found.append(Average(math.nan, math.nan, 0) if average is None else average.up_to(now_ms))
         return found
+
+    def divergence(self, symbols: Iterable[str]) -> float:
+        """Returns the largest |mark/index − 1| of instruments at their last good prices; see `Average.divergence`."""
+        goods = [self._instruments[symbol].guard.good for symbol in symbols]
+        return max(Average(good.mark, good.index, 0).divergence for good in goods)
 
     def age_ms(self, symbol: str, now_ms: int) -> int:
         """Returns how long ago the last good price of an instrument was received; since ever if there was none."""

@@ -110,6 +110,8 @@ def merge(driver: Driver, running: Running, factor: float, by: str, reason: str,
             holder_step(states[name], event)
     except HolderError as error:
         return str(error)
+    driver.remember(running)
+    running.merged = driver.primary.count_merger()
     # They were for units as they were.
     driver.primary.quotes.void_all(running, f"units of {running.name} were merged", now_ms)
     driver.apply(running, ev.Consolidated(time_ms=now_ms, factor=factor, units=found.units, cash=found.cash, by=by,

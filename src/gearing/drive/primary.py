@@ -20,8 +20,9 @@ from gearing.core.journal import state_body, state_hash
 from gearing.core.money import MINOR
 from gearing.core.netting import Ask
 from gearing.core.step import BEHAVIOUR
+from gearing.core.step_flows import why_not_dealt
 from gearing.drive.acceptances import Acceptances
-from gearing.drive.caps import Asked, why_kept, why_lacking, why_refused
+from gearing.drive.caps import Asked, why_lacking, why_refused
 from gearing.drive.dealings import Dealings
 from gearing.drive.effects import START
 from gearing.drive.queues import Accepted, RequestQueue, Turns, Waiting
@@ -141,13 +142,14 @@ class Primary:
     def _backs(self, name: str, running: Running, side: Side, now_ms: int) -> int:
         """Returns what of a holder backs open quotes, and so is in no request: money of the dealing account, or units.
 
-        Money for units that it is short of is there to be spent on them.
+        Money for units of this token that it is short of is there to be spent on them.
         """
         if name != ho.DEALER:
             return 0
         aside = self.quotes.set_aside(now_ms)
         asset = running.spec.token.settlement
-        return aside.for_quotes.get(asset, 0) if side == "subscribe" else aside.units.get(running.name, 0)
+        own = aside.for_short.get((running.name, asset), 0)
+        return aside.money(asset) - own if side == "subscribe" else aside.units.get(running.name, 0)
 
     def accept(self, name: str, running: Running, side: Side, amount: int, money: int, now_ms: int) -> Accepted:
         """Accepts a request that may be, and sets aside what it needs.
@@ -172,6 +174,17 @@ class Primary:
         self.call(running, now_ms)
         return Accepted(made.id, len(queue))
 
+    @property
+    def mergers(self) -> int:
+        """How many mergers of units there have been since the desk began."""
+        return self._turns.mergers
+
+    def count_merger(self) -> int:
+        """Counts a merger of units; returns its number."""
+        self._undo.remember(self._turns)
+        self._turns.mergers += 1
+        return self._turns.mergers
+
     def count(self, running: Running, side: Side, money: int, now_ms: int) -> None:
         """Counts what was asked against the day's caps of a token."""
         asked = self._asked[running.name]
@@ -184,20 +197,34 @@ class Primary:
         return HolderState() if holder is None else holder.state
 
     def cancel(self, name: str, request_id: str, now_ms: int) -> str:
-        """Cancels a request for its holder, unless it is being dealt; returns why it cannot be cancelled."""
+        """Cancels a request for its holder; returns why it cannot be.
+
+        What is dealt next is not cancelled once its price forms, or once others were rejected for want of the room that
+        it takes up: whoever could wait and see would have a free option, and whoever could request all of a day's cap
+        and cancel it, again and again, would keep everybody else out.
+        """
         holder = self.holders.get(name)
         request = None if holder is None else holder.state.requests.get(request_id)
-        if holder is None or request is None:
+        if request is None:
             return f"{name} has no request {request_id}"
         running = self._driver.by_name[request.token]
         if any(ask.id == request_id for ask in running.flow):
             return f"{request_id} is being dealt"
-        if request.accepted_ms <= running.averages_ms <= now_ms:
-            return f"{request_id} is about to be dealt, and its price forms already"
-        why = why_kept(running, holder.state, request, now_ms)
-        if not why:
-            self.end(request, name, "cancelled", now_ms, cancelled=True)
-        return why
+        if self._is_dealt_next(running, request.side, now_ms):
+            if request.accepted_ms <= running.averages_ms <= now_ms:
+                return f"{request_id} is about to be dealt, and its price forms already"
+            full_ms = self._asked[running.name].full_ms(request.side)
+            if full_ms > max(request.accepted_ms, running.deals_ms - running.spec.token.primary.window_ms):
+                return (f"{request_id} stays until it is dealt at the end of its window: others were rejected "
+                        f"for want of the room that it takes up")  # fmt: skip
+        self.end(request, name, "cancelled", now_ms)
+        return ""
+
+    def _is_dealt_next(self, running: Running, side: Side, now_ms: int) -> bool:
+        """Returns whether nothing is known to stand against dealing in a side of a token when its window ends."""
+        if running.book.state.halted or why_not_dealt(running.state, side):
+            return False
+        return self._driver.market.is_good(running.symbols, now_ms)
 
     def _count(self, state: HolderState, request_id: str, sign: int) -> None:
         request = state.requests.get(request_id)
@@ -206,9 +233,9 @@ class Primary:
             self._undo.remember(queue, queue.sort)
             queue.money += sign * request.amount
 
-    def end(self, request: Request, name: str, words: str, now_ms: int, *, cancelled: bool = False) -> None:
+    def end(self, request: Request, name: str, words: str, now_ms: int) -> None:
         """Ends a request; what is still set aside for it is free again."""
-        self.post(name, ho.Released(time_ms=now_ms, id=request.id, words=words, cancelled=cancelled))
+        self.post(name, ho.Released(time_ms=now_ms, id=request.id, words=words))
         asked = self._asked[request.token]
         self._undo.remember(asked)
         asked.returned(request)

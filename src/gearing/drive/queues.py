@@ -43,9 +43,9 @@ class RequestQueue(Restorable):
 
 
 class Turns(Restorable):
-    """The last turn that was given to a request."""
+    """The last turn that was given to a request; and how many mergers of units there have been since the desk began."""
 
-    __slots__ = ("turn",)
+    __slots__ = ("mergers", "turn")
 
     def __init__(self) -> None:
-        self.turn = 0
+        self.turn = self.mergers = 0

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import UNSET
 
 from gearing.core import events as ev
-from gearing.core.dealing import Side, Worth, bearing, worth
+from gearing.core.dealing import Side, Worth, bearing, with_cost, worth
 from gearing.core.hedging_cost import gross_leverage, hedging_cost_rate
 from gearing.core.holder import DEALER, SHORT, Bearing, Exchanged, Quote, Quoted, QuoteVoided
 from gearing.core.money import MINOR, as_decimal, as_text, to_float
@@ -33,6 +33,7 @@ from gearing.drive.running import Running
 from gearing.drive.settling import dealt_until_ms, why_dealing_waits
 
 if TYPE_CHECKING:
+    from gearing.drive.acceptances import Judgement
     from gearing.drive.driver import Driver
     from gearing.drive.market import Prices
     from gearing.drive.primary import Primary
@@ -110,21 +111,21 @@ class Quotes:
             return f"quote {quote_id} expired {(now_ms - quote.until_ms) / 1000:,.1f} s ago; request a new one"
         return ""
 
-    def accept(self, name: str, quote_id: str, arrived_ms: int, now_ms: int) -> Quote | str:
+    def accept(self, name: str, quote_id: str, judgement: Judgement, now_ms: int) -> Quote | str:
         """Deals by a quote at the prices of now, or returns why it is void.
 
         Args:
             name: the holder.
             quote_id: the quote.
-            arrived_ms: when the acceptance arrived; it is judged at a price after that.
+            judgement: when the acceptance arrived.
             now_ms: the time.
         """
-        why = self.why_not_accepted(name, quote_id, arrived_ms)
+        why = self.why_not_accepted(name, quote_id, judgement.arrived_ms)
         quote = self._primary.state_of(name).quote(quote_id)
         if why or quote is None:
             return why
         running = self._driver.by_name[quote.token]
-        priced = self._now(running, now_ms, arrived_ms)
+        priced = self._now(running, now_ms, judgement)
         if isinstance(priced, str):
             return f"quote {quote_id} is void: {priced}"
         price = worth(running.spec, priced.state, priced.accrued, quote.side)
@@ -142,15 +143,15 @@ class Quotes:
             self._driver.undo.delete_item(self._given, name)
 
     def at_once(
-        self, name: str, running: Running, side: Side, amount: int, arrived_ms: int, now_ms: int
+        self, name: str, running: Running, side: Side, amount: int, judgement: Judgement, now_ms: int
     ) -> Quote | str:  # fmt: skip
         """Prices and deals in one, at the prices of now; returns what was dealt, or why nothing was.
 
         Args:
             name, running, side, amount, now_ms: see `ask`.
-            arrived_ms: when the command arrived; it is judged at a price after that.
+            judgement: when the command arrived.
         """
-        priced = self._now(running, now_ms, arrived_ms)
+        priced = self._now(running, now_ms, judgement)
         if isinstance(priced, str):
             return priced
         quote = self._quote("", running, side, amount, priced, now_ms)
@@ -163,11 +164,10 @@ class Quotes:
         return quote
 
     def void_all(self, running: Running, reason: str, now_ms: int) -> None:
-        """Voids every quote of a token, and what is to be dealt at once in it."""
+        """Voids every quote of a token."""
         for name, quote in self._open(now_ms).items():
             if quote.token == running.name:
                 self.void(name, quote.id, reason, now_ms)
-        self._primary.acceptances.void(running, reason)
 
     def void_unbacked(self, name: str, now_ms: int) -> None:
         """Voids the quote of a holder who no longer has what it would give, so that it binds nobody else's money."""
@@ -221,8 +221,9 @@ class Quotes:
         if has < money:
             words = f"the dealing account is short of {to_float(-units):,.8f} units of {running.name}, and lacks money"
             self._driver.effects.alarms.append(f"{words}: it has {to_float(has):,.2f} of {to_float(money):,.2f}")
-        if has > 0:
-            self._primary.accept(DEALER, running, "subscribe", min(money, has), _COUNTED, now_ms)
+        spends = min(money, has)
+        if spends > 0 and _buys_any(running, priced, spends):
+            self._primary.accept(DEALER, running, "subscribe", spends, _COUNTED, now_ms)
 
     def is_open(self, running: Running) -> bool:
         """Returns whether the dealing account has something to square in a token: units it is short of, or too many."""
@@ -305,13 +306,13 @@ class Quotes:
         return Quote(id=quote_id, token=running.name, side=side, asset=running.spec.token.settlement, units=units,
                      cash=cash, fee=fee, inav=inav, until_ms=until_ms, marks=priced.prices.marks)  # fmt: skip
 
-    def _now(self, running: Running, now_ms: int, since_ms: int | None = None) -> Priced | str:
+    def _now(self, running: Running, now_ms: int, judgement: Judgement | None = None) -> Priced | str:
         """Returns the token as it would be dealt in at the prices of now, or why it gives no quotes.
 
         Args:
             running: the token.
             now_ms: the time.
-            since_ms: the prices must have been known after this; None: they may be any good ones.
+            judgement: when what is judged at these prices arrived; None: they may be any good ones.
         """
         name, state = running.name, running.state
         if not running.spec.token.primary.quote_ms:
@@ -323,7 +324,9 @@ class Quotes:
         prices = self._driver.market.prices(running.symbols)
         if prices is None:
             return f"{name} has no good price now, and gives no quotes without one"
-        if since_ms is not None and not self._driver.market.is_known_since(running.symbols, since_ms):
+        if judgement is not None and not self._driver.market.is_known_since(
+            running.symbols, judgement.arrived_ms, judgement.received
+        ):
             return f"{name} has no price yet that follows the arrival of this command"
         waits = why_dealing_waits(self._driver, running, now_ms)
         if waits:
@@ -393,6 +396,14 @@ def _inav(price: Worth, side: Side) -> int:
 
 def _is_worth_redeeming(running: Running, units: int) -> bool:
     return units * running.state.nav // MINOR > running.spec.token.primary.least * MINOR
+
+
+def _buys_any(running: Running, priced: Priced, money: int) -> bool:
+    """Returns whether money buys any unit after its fee; what buys none would wait, in the way of what does."""
+    fees = running.spec.token.fees
+    gross = Rates(fees.creation, fees.redemption).money_of(Ask("", "", "subscribe", money))
+    price = with_cost(running.spec, priced.state, worth(running.spec, priced.state, priced.accrued, "subscribe"))
+    return gross > 0 and price.equity > 0 and price.units_for(gross) > 0
 
 
 def _money(amount: int) -> str:

@@ -36,6 +36,7 @@ class Running(Restorable):
         "horizon",
         "looked_day",
         "measured",
+        "merged",
         "merges",
         "name",
         "nav_number",
@@ -66,6 +67,7 @@ class Running(Restorable):
         self.costs: tuple[HedgeCost, ...] = ()  # of its last hedges, the newest first
         # The last day that its rule of consolidation looked at, and whether units are to be merged since.
         self.looked_day, self.merges = 0, False
+        self.merged = 0  # the number of its last merger of units, among all since the desk began
         self.why = ""
         # What was said of its rolls and instruments already, so that it is said once.
         self.told: frozenset[str] = frozenset()

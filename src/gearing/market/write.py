@@ -11,6 +11,7 @@ from gearing import files
 from gearing.errors import InputError
 from gearing.filekind import KINDS_BY_ENDING, Kind
 from gearing.market.series import Funding, Prices
+from gearing.typed import safe_cells
 
 _TABLES = frozenset({"parquet", "csv", "feather"})
 
@@ -43,7 +44,7 @@ def write_frame(frame: pl.DataFrame, path: str | Path, *, force: bool = False) -
     buffer = io.BytesIO()
     # Through memory, so that a full disk is the operating system's own error and not the encoder's.
     if kind == "csv":
-        frame.write_csv(buffer, datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ")
+        safe_cells(frame).write_csv(buffer, datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ")
     elif kind == "feather":
         frame.write_ipc(buffer, compression="zstd")
     else:

@@ -24,6 +24,7 @@ from gearing.office.periods import Period, moment_text, period_of
 from gearing.office.table import Table, frame_of
 from gearing.office.trial_balance import trial_balance
 from gearing.store.store import Store
+from gearing.typed import safe_cells
 
 What = Literal["nav", "trial-balance", "holders", "statement", "lots"]
 WHATS: tuple[What, ...] = ("nav", "trial-balance", "holders", "statement", "lots")
@@ -181,5 +182,5 @@ def _chosen(journals: Cut, kind: str, name: str) -> list[str]:
 def _as_csv(frame: pl.DataFrame) -> bytes:
     # Texts are quoted, so that a "#" in a reference begins no comment.
     buffer = io.BytesIO()
-    frame.write_csv(buffer, datetime_format="%Y-%m-%dT%H:%M:%S%.3f%:z", quote_style="non_numeric")
+    safe_cells(frame).write_csv(buffer, datetime_format="%Y-%m-%dT%H:%M:%S%.3f%:z", quote_style="non_numeric")
     return buffer.getvalue()

@@ -20,12 +20,12 @@ LOG = logging.getLogger("gearing.store")
 
 def heads_path(database: Path) -> Path:
     """Returns the heads file of a database for which no other was named."""
-    return database.with_name(f"{database.name}.heads")
+    return database.parent / f"{database.name}.heads"
 
 
 def key_path(database: Path) -> Path:
     """Returns the file of the private key of a database for which no other was named."""
-    return database.with_name(f"{database.name}.key")
+    return database.parent / f"{database.name}.key"
 
 
 class Anchor:
