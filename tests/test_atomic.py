@@ -10,8 +10,8 @@ import gearing as gr
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core import holder as ho
-from gearing.core.book import book_step
 from gearing.core.holder import DEALER
+from gearing.core.journal import Cause
 from gearing.core.money import INT64_MAX, MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.core.terms import Spec
@@ -20,7 +20,8 @@ from gearing.desk.inbox import Inbox
 from gearing.desk.issuer import answer as issuer_answer
 from gearing.desk.requests import AskQuote, Cancel, Deal, HandOn, Merge, Pay, TakeFees, TakeQuote, encode
 from gearing.drive.effects import Effects
-from gearing.store.records import Request
+from gearing.drive.faults import run_isolated
+from gearing.store.records import Request, holder_line_of
 from tests.lives import CAPITAL, HOUR_MS, NOON_MS, UNITS, token
 from tests.snapshots import snapshot
 from tests.test_primary import COSTS, Market, market
@@ -107,6 +108,44 @@ def test_a_command_that_fails_at_any_of_its_posts_leaves_everything_as_it_was(na
     assert answered.done, answered.words
     assert failing > (2 if name.startswith(("transfer", "accept", "fees", "merge")) or "at once" in name else 1)
     assert snapshot(desk.driver) != before
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_is_undone_after_it_was_done_leaves_everything_as_it_was(name):
+    """Beside its posts it changed queues, caps and barriers, some of them after its last post."""
+    desk = busy()
+    begin = run(desk, name)
+    before, done = snapshot(desk.driver), []
+
+    def work():
+        done.append(begin())
+        assert snapshot(desk.driver) != before
+        return False
+
+    desk.driver.atomically(work, lambda kept: not kept)
+    assert done[0].done, done[0].words
+    assert snapshot(desk.driver) == before
+
+
+def test_a_cause_stays_with_its_own_unit_of_work():
+    """It is neither lost to a unit within it that journals nothing, nor left over for what comes after it."""
+    desk = market()
+
+    def deposit():
+        desk.primary.post("h1", ho.Deposited(time_ms=desk.now_ms, asset="USDT", amount=5, reference="r", by="ann"))
+
+    cause, other = Cause(key="1" * 64, body="2" * 64), Cause(key="3" * 64, body="4" * 64)
+
+    def work():
+        desk.driver.atomically(lambda: None)
+        desk.driver.atomically(lambda: None, cause=other)
+        deposit()
+
+    desk.take()
+    desk.driver.atomically(work, cause=cause)
+    desk.driver.atomically(lambda: None, cause=other)
+    deposit()
+    assert [holder_line_of(line.body).cause for line in desk.driver.effects.lines] == [cause, UNSET]
 
 
 @pytest.mark.parametrize("name", ["transfer of money", "transfer of units", "subscribe at once", "accept"])
@@ -212,8 +251,13 @@ def test_the_same_report_is_not_processed_twice_before_the_book_is_resumed():
     seq = desk.book.head.seq
     desk.hear(bad)
     assert desk.book.head.seq == seq
-    resumed = book_step(desk.book.state, bk.BookResumed(time_ms=desk.now_ms, by="ann", reason="looked"))
-    assert (resumed.halted, resumed.failures) == ("", UNSET)
+    calls = []
+    for resumes in (False, True):  # whether or not it would succeed by now, it waits for a person
+        if resumes:
+            desk.driver.note(desk.book, bk.BookResumed(time_ms=desk.now_ms, by="ann", reason="looked"))
+        run_isolated(desk.driver, desk.book, "trade", bad, lambda: calls.append(1))
+        assert calls == [1] * resumes
+    assert (desk.book.state.halted, desk.book.state.failures) == ("", UNSET)
 
 
 def test_a_failed_input_is_kept_in_the_journal_with_its_error():

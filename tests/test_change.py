@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -211,7 +212,7 @@ def answer(driver: Driver, body: bytes, now_ms: int):
     store: Any = None
     engine: Any = SimpleNamespace(driver=driver, clock=SimpleNamespace(now_ms=lambda: now_ms),
                                   margins=Margins({"ETH2L": MarginChoice(4.0)}), recheck=rechecked.append)  # fmt: skip
-    return Inbox(engine, store).carry_out(Request(1, "ann", "k", body))
+    return Inbox(engine, store).carry_out(Request(1, "ann", f"k{crc32(body)}", body))
 
 
 def test_the_inbox_changes_a_token_and_arms_it_anew(driver, plan):

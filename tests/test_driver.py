@@ -113,7 +113,7 @@ def test_funding_is_booked_once_on_the_size_of_its_instant():
     for _ in range(3):
         desk.driver.on_funding(desk.book, payment, desk.now_ms)
     assert desk.it.state.balances.wallet == wallet - 700
-    assert desk.it.state.status == "open"
+    assert (desk.it.state.status, desk.book.state.halted) == ("open", "")
     desk.driver.on_funding(desk.book, desk.payment(30_000_000, -700, settled_ms - 8 * HOUR_MS), desk.now_ms)
     assert desk.it.state.balances.wallet == wallet - 700
 

@@ -466,6 +466,19 @@ def test_a_settlement_that_is_not_booked_holds_dealing_up_though_nothing_was_hel
     assert why_dealing_waits(desk.driver, desk.it, desk.now_ms).startswith("the funding of A at")
 
 
+def test_nothing_is_dealt_from_one_window_before_a_settlement_on():
+    desk = Story()
+    desk.run([], until_ms=T_MS - 62_000)
+    assert why_dealing_waits(desk.driver, desk.it, desk.now_ms) == ""
+    desk.filled(desk.quote(100.0, after_ms=T_MS - 60_000 - desk.now_ms))
+    for _ in range(2):
+        why = why_dealing_waits(desk.driver, desk.it, desk.now_ms)
+        assert why.startswith("funding is settled at")
+        assert why in desk.primary.quotes.ask("h1", desk.it, "subscribe", 100 * MINOR, desk.now_ms)
+        assert merge(desk.driver, desk.it, 10.0, "ann", "r", desk.now_ms) == why
+        desk.filled(desk.quote(100.0, after_ms=59_000))
+
+
 def test_a_token_that_was_wiped_out_between_a_settlement_and_its_booking_accrues_nothing():
     desk = Story(actual=-0.0075)  # it receives
     desk.run([], until_ms=T_MS - 1_000)

@@ -13,8 +13,8 @@ import gearing as gr
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core import holder as ho
-from gearing.core.dealing import worth
-from gearing.core.flow_result import excess_lots, filled_part, flow_result
+from gearing.core.dealing import Worth, worth
+from gearing.core.flow_result import covered_pnl, excess_lots, filled_part, flow_result, hedge_pnl
 from gearing.core.invariants import breaches
 from gearing.core.measured import exposure_of
 from gearing.core.money import INT64_MAX, MINOR
@@ -403,3 +403,19 @@ def test_every_settlement_that_gives_or_takes_otherwise_is_rejected():
         wrong = ev.DealingSettled(time_ms=desk.now_ms, units=most.gives + units, cash=most.accepted + cash, fee=fee)
         with pytest.raises(StepError):
             step(it.spec, seen, wrong)
+
+
+def test_a_subscription_of_which_nothing_is_dealt_pays_what_it_brought_at_most():
+    """What unwinding its hedge cost beyond that is the issuer's."""
+    desk = market()
+    desk.deposit("h1", 100_000)
+    desk.ask("h1", "subscribe", 100 * MINOR)
+    desk.quote(100.0, after_ms=60_000)
+    state, price = desk.it.state, Worth(1, 1)
+    money = state.dealing.amount
+    for lost, borne in ((60, 60), (2 * money, money)):
+        balances = msgspec.structs.replace(state.balances, flows=lost - money)
+        lossy = msgspec.structs.replace(state, balances=balances)
+        assert hedge_pnl(lossy) == -lost
+        assert covered_pnl(lossy, price, money, 0) == -borne
+        assert covered_pnl(lossy, price, money, 5) == -lost  # of what is dealt, the price says what is lost

@@ -61,28 +61,28 @@ WHOLE = (
         "drive/primary.py",
         "self._undo.set_item(queue, made.id, Waiting(made.turn, name))",
         "queue[made.id] = Waiting(made.turn, name)",
-        _WHOLE,
+        "test_atomic::test_a_command_that_is_undone_after_it_was_done_leaves_everything_as_it_was",
     ),
     Guard(
         "X2 a queue is put in order again",
         "drive/primary.py",
         "        self._undo.remember(queue, queue.sort)\n        self._undo.delete_item",
         "        self._undo.delete_item",
-        _WHOLE,
+        "test_atomic::test_a_command_that_is_undone_after_it_was_done_leaves_everything_as_it_was",
     ),
     Guard(
         "X2 caps are remembered",
         "drive/primary.py",
         "        self._undo.remember(asked)\n        asked.count(now_ms, side, money)",
         "        asked.count(now_ms, side, money)",
-        _WHOLE,
+        "test_atomic::test_a_command_that_is_undone_after_it_was_done_leaves_everything_as_it_was",
     ),
     Guard(
         "X2 a barrier is set again",
         _DRIVER,
         "self.undo.remember(running, partial(self._rearm, running))",
         "self.undo.remember(running)",
-        _WHOLE,
+        "test_atomic::test_a_command_that_is_undone_after_it_was_done_leaves_everything_as_it_was",
     ),
     Guard(
         "X2 what is rejected is rolled back",
@@ -218,7 +218,7 @@ STRANDED = (
         _RESULT,
         "        return pnl if units else max(pnl, -cash)",
         "        return pnl",
-        _PARTS,
+        "test_stranded::test_a_subscription_of_which_nothing_is_dealt_pays_what_it_brought_at_most",
     ),
     Guard(
         "F5 a redemption pays its failed hedge in units",
@@ -265,7 +265,13 @@ STRANDED = (
 )
 
 SETTLEMENTS = (
-    Guard("F4 dealing waits before a settlement", _SETTLING, "    if now_ms >= until_ms:", "    if False:", _BEARS),
+    Guard(
+        "F4 dealing waits before a settlement",
+        _SETTLING,
+        "    if now_ms >= until_ms:",
+        "    if False:",
+        "test_settling::test_nothing_is_dealt_from_one_window_before_a_settlement_on",
+    ),
     Guard("F4 dealing waits for the booking", _SETTLING, "    if waiting:\n", "    if False:\n", _BEARS),
     Guard(
         "F4 a window waits",
@@ -450,7 +456,7 @@ MATCHING = (
 
 CAUSES = (
     Guard("a cause is looked up before a command is run", "desk/inbox.py",
-          "        if before is not None:\n            return before\n", "",
+          "return None if cause is None else self._causes.replay(", "return None if True else self._causes.replay(",
           "test_causes::test_a_reference_counts_once_whoever_books_it_under_whatever_key"),
     Guard("a cause on its way is looked up too", "desk/inbox.py",
           "            self._causes.remember(cause, answered)", "            pass",
@@ -465,8 +471,11 @@ CAUSES = (
           'msgspec.structs.replace(wanted, by="")', "wanted",
           "test_causes::test_a_reference_counts_once_whoever_books_it_under_whatever_key"),
     Guard("a rejected command causes nothing", _DRIVER,
-          "outer.cause = None if cause else inner.cause", "outer.cause = None",
-          "test_causes::test_only_the_first_line_of_a_command_carries_its_cause_and_it_is_part_of_what_is_hashed"),
+          "if cause is None:  # a line", "if False:  # a line",
+          "test_atomic::test_a_cause_stays_with_its_own_unit_of_work"),
+    Guard("a cause that no line took is left to nobody", _DRIVER,
+          "if cause is None:  # a line", "if True:  # a line",
+          "test_atomic::test_a_cause_stays_with_its_own_unit_of_work"),
     Guard("the first line alone carries the cause", "drive/effects.py", "            self.cause = None\n", "",
           "test_causes::test_only_the_first_line_of_a_command_carries_its_cause_and_it_is_part_of_what_is_hashed"),
     Guard("the columns of a cause are verified", "store/audit.py",

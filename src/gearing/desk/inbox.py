@@ -212,7 +212,7 @@ class Inbox:
                 elif self._holds(one):
                     held.append(one)
                 else:
-                    answered.append((one, self.carry_out(one.request, known, one.mergers)))
+                    answered.append((one, self.carry_out(one.request, one.mergers)))
             await self._engine.settle([_kept(one, said) for one, said in answered])
         except BaseException:
             asked = {id(one): one for one in (*group, *(one for one, _ in answered))}
@@ -228,11 +228,11 @@ class Inbox:
             holder = self._ready[0]
             held = self._held[holder]
             one = held[0]
-            known = self._known([one])
-            if self._replay(one.request, known) is None and self._waits(one):  # it deals at once too
+            before = self._replay(one.request, self._known([one]))
+            if before is None and self._waits(one):  # it deals at once too
                 self._ready.popleft()
                 continue
-            answered.append((one, self.carry_out(one.request, known, one.mergers)))
+            answered.append((one, self.carry_out(one.request, one.mergers) if before is None else before))
             held.popleft()
             if not held:
                 del self._held[self._ready.popleft()]
@@ -336,23 +336,19 @@ class Inbox:
         cause = self._cause_of(request)
         return None if cause is None else self._causes.replay(cause, known, self._engine.clock.now_ms())
 
-    def carry_out(self, request: Request, known: Known | None = None, mergers: int | None = None) -> Answered:
+    def carry_out(self, request: Request, mergers: int | None = None) -> Answered:
         """Runs a command whole or not at all, and returns its answer; whatever it raises is a rejection.
 
         Args:
-            request: the command.
-            known: what the journal knows already of its cause; None: its cause is of no interest.
+            request: the command; it was not run before.
             mergers: how many mergers there had been when the desk took it in; None: it does so now.
         """
         now_ms, driver = self._engine.clock.now_ms(), self._engine.driver
-        before = None if known is None else self._replay(request, known)
-        if before is not None:
-            return before
         try:
             wanted = wanted_of(request.body)
         except GearingError as error:
             return Answered(done=False, words=str(error), time_ms=now_ms)
-        cause = None if known is None else self._cause_of(request)
+        cause = self._cause_of(request)
         work = partial(driver.atomically, partial(self._run, wanted, now_ms, mergers), is_rejected, cause)
         return self._remembered(request, self._guarded(request, wanted, now_ms, work))
 

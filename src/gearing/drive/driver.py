@@ -178,7 +178,8 @@ class Driver:
             if is_kept:
                 self.undo.commit()
                 outer.extend(inner)
-                outer.cause = None if cause else inner.cause
+                if cause is None:  # a line may have taken it
+                    outer.cause = inner.cause
             else:
                 self.undo.rollback()
         return result
