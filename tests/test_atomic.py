@@ -57,6 +57,7 @@ COMMANDS = {
     "quote": AskQuote(holder="h2", token="T", side="redeem", amount=5 * MINOR),
     "accept": TakeQuote(holder="h1", id="h1.q1"),
     "cancel": Cancel(holder="h1", id="h1.2"),
+    "cancel a redemption": Cancel(holder="h2", id="h2.2"),
     "fees in cash": TakeFees(token="T", amount=0, how="cash", by="ann", reason="x"),
     "fees in units": TakeFees(token="T", amount=0, how="units", by="ann", reason="x"),
     "fees by burning": TakeFees(token="T", amount=0, how="burn", by="ann", reason="x"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from functools import cache, partial
 
@@ -26,6 +27,7 @@ from gearing.drive.merging import merge
 from gearing.drive.reconciling import differences
 from gearing.drive.schedule import FundingSchedule, Settlement
 from gearing.drive.settling import book_by_hand, unbooked, why_dealing_waits
+from gearing.store.recompute import Portfolio, take
 from gearing.venues.protocol import FundingPayment, Quote
 from tests.desks import stated
 from tests.lives import HOUR_MS, NOON_MS, token
@@ -464,6 +466,24 @@ def test_a_settlement_that_is_not_booked_holds_dealing_up_though_nothing_was_hel
     desk.filled(desk.quote(100.0, after_ms=T_MS + PERIOD_MS + 60_000 - desk.now_ms))
     assert [one.time_ms for one in unbooked(desk.driver, desk.it, desk.now_ms)] == [T_MS]
     assert why_dealing_waits(desk.driver, desk.it, desk.now_ms).startswith("the funding of A at")
+
+
+@pytest.mark.parametrize("mark", [100.0, 101.0, 98.5])
+def test_a_stranger_works_out_what_a_settlement_that_is_waited_for_did(mark):
+    """The price has moved by the time that the funding accrues; whatever bears prices is marked at them."""
+    desk = Story(3.0, 0.0075, "right")
+    desk.run([], until_ms=T_MS - 1_000)
+    desk.filled(desk.quote(mark, after_ms=T_MS + 2_000 - desk.now_ms))
+    assert desk.it.state.legs[0].accruals
+    desk.filled(desk.quote(mark, after_ms=60_000))
+    desk.pay()
+    desk.filled(desk.quote(mark, after_ms=60_000))
+    portfolio, differs = Portfolio(), []
+    bodies = [json.loads(line.body) for line in desk.lines if line.stream == "token:T"]
+    assert any(body["event"]["event"] == "funding_accrued" for body in bodies)
+    for body in bodies:
+        take(portfolio, body, lambda *what: differs.append(what))
+    assert differs == []
 
 
 def test_nothing_is_dealt_from_one_window_before_a_settlement_on():

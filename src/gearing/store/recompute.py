@@ -193,7 +193,7 @@ Differs = Callable[[str, object, object], None]
 
 
 def follow(token: Portfolio, event: dict[str, Any], differs: Differs) -> None:
-    """Takes what happened. An event that trades, marks or moves nothing is passed over.
+    """Takes what happened: an event with prices marks at them; one that trades, marks or moves nothing is passed over.
 
     Args:
         token: changed by it.
@@ -204,17 +204,15 @@ def follow(token: Portfolio, event: dict[str, Any], differs: Differs) -> None:
     if kind == "launched":
         sizes = zip(event["lots"], event["prices"], strict=True)
         token.legs = [Leg(Decimal(lot), Decimal(price)) for lot, price in sizes]
-    elif kind == "seeded":
+    elif "prices" in event:
+        token.mark(event["prices"])
+    if kind == "seeded":
         token.wallet += event["amount"]
         token.units += event["units"]
-    elif kind in {"marked", "nav_struck"}:
-        token.mark(event["prices"])
     elif kind == "roll_due":
-        token.mark(event["prices"])
         for leg, lot, price in zip(event["legs"], event["lots"], event["next_prices"], strict=True):
             token.roll(leg, lot, price)
     elif kind == "funding_settled":
-        token.mark(event["prices"])
         if not token.once(f"funding {event['leg']}", event["settlement_ms"]):
             differs("funding", f"settlement {event['settlement_ms']} booked again", "booked once")
         token.wallet += event["amount"]
@@ -244,7 +242,6 @@ def deal(token: Portfolio, event: dict[str, Any]) -> None:
     if kind == "flow_matched":
         token.wallet += event["fee"]
     elif kind == "dealing_begun":
-        token.mark(event["prices"])
         token.paid_in = event["amount"] if event["side"] == "subscribe" else 0
         token.wallet += token.paid_in
     elif kind == "dealing_settled" and token.paid_in:
