@@ -326,7 +326,7 @@ def test_an_operator_books_what_is_not_reported_and_a_later_report_is_the_reserv
     desk.run([], until_ms=T_MS + 590_000, step_ms=10_000)
     assert "it can be booked by hand from 2026-01-01 16:10 UTC on" in by_hand(desk)
     desk.run([], until_ms=T_MS + 601_000)
-    assert "no settlement of A at 5 waits" in by_hand(desk, at_ms=5)
+    assert "no settlement of A at 1970-01-01 00:00 UTC waits" in by_hand(desk, at_ms=5)
     nav, wallet = desk.nav, desk.it.state.balances.wallet
     assert by_hand(desk) == ""
     assert "waits to be booked in main; waiting: none" in by_hand(desk)

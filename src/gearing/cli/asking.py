@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 NO_ANSWER = 4
 """The exit code of a request that stands in the inbox and was not answered in time."""
+DECLINED = 130
+"""The exit code of a command that was interrupted, or declined when it asked."""
 
 _POLL_S = 0.05
 DEMO = Path("gearing-demo.db")
@@ -100,7 +102,7 @@ class AskedDesk(NamedTuple):
 
         Raises:
             InputError: there is no terminal.
-            typer.Abort: the answer was no.
+            typer.Exit: the answer was no.
         """
         if self.asking.yes:
             return
@@ -110,7 +112,9 @@ class AskedDesk(NamedTuple):
         say(f"{self.name}: {effect}")
         if not self.running:
             say("No desk runs on this database now: it is carried out once one starts.")
-        typer.confirm("Do it?", abort=True, err=True)
+        if not typer.confirm("Do it?", err=True):
+            note("nothing was done.")
+            raise typer.Exit(DECLINED)
 
     def request(
         self, wanted: Wanted, principal: str, details: Mapping[str, object], key: str | None = None, **instead: str

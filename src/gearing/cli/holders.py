@@ -52,6 +52,7 @@ def free_units(store: Store, holder: str, token: str) -> int:
 def _one(found: dict[str, HolderState], holder: str, db: Path) -> HolderState:
     if holder not in found:
         known = ", ".join(list(found)[:10]) or "none"
+        known += f" and {len(found) - 10:,} more" if len(found) > 10 else ""
         raise InputError(f"there is no holder {holder} in this database.", where=str(db), fix=f"There are: {known}.")
     return found[holder]
 

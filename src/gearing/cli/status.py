@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from pathlib import Path
@@ -69,12 +70,12 @@ def token_show(
     With --public it shows what its disclosure lets the public know, and nothing else. With --toml it prints the
     token's file as it stands now, for `gearing change`.
     """
-    from gearing.core.attribution import MONEY, PARTS
+    from gearing.core.attribution import PARTS
+    from gearing.core.dealing import bearing
     from gearing.core.journal import state_of
     from gearing.core.money import to_float
     from gearing.core.spec_text import format_token
     from gearing.core.terms import Spec
-    from gearing.core.working import attribution_now
     from gearing.desk.boot import last_done, spec_of
     from gearing.desk.life import stage_of, turns_of
     from gearing.drive.disclosure import disclosed
@@ -103,11 +104,10 @@ def token_show(
     if found is None:
         raise InputError(f"{symbol} has no state.", where=str(db), fix="Run: gearing journal verify.")
     state = state_of(found.body)
-    parts = attribution_now(Spec(token), state)
-    units = seen.outlook.units
-    money = {
-        name: parts[MONEY + k] / units if units else 0.0 for k, name in enumerate(PARTS)
-    }  # fmt: skip
+    stands = bearing(Spec(token), state)
+    money = dict(zip(PARTS, stands.parts, strict=True))
+    # What those who came and went left, or took along: rounding, and what they overpaid for their hedges.
+    money["flows"] = to_float(stands.nav) - token.initial_nav - math.fsum(stands.parts)
     ledger = {account: to_float(amount) for account, amount in state.balances.items()}
     payload = {
         "database": str(db), "mode": view.mode, "market_ms": view.market_ms, "specification": token,
@@ -224,7 +224,7 @@ def _show_token(
     heading("Ledger (debits positive)")
     show_table(("account", Column("amount", "right")),
                [(name, f"{amount:,.8f}") for name, amount in ledger.items() if amount])  # fmt: skip
-    heading(f"Where it came from, {seen.settlement} per unit")
+    heading(f"Where it came from since a NAV of {token.initial_nav:g}, {seen.settlement} per unit")
     rows = [(name.replace("_", " "), f"{amount:+,.4f}") for name, amount in money.items() if abs(amount) > 5e-9]
     show_table(("part", Column("amount", "right")), [*rows, ("total", f"{sum(money.values()):+,.4f}")])
 

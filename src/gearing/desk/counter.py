@@ -159,6 +159,9 @@ def _pay(driver: Driver, wanted: Pay, now_ms: int) -> Answered:
         return _no("money comes in or goes out with a reference and a name", now_ms)
     if not _ASSET.fullmatch(wanted.asset):
         return _no(f"a currency is 1 to 32 letters and digits, not {wanted.asset!r}", now_ms)
+    known = sorted({one.spec.token.settlement for one in driver.tokens})
+    if wanted.amount > 0 and known and wanted.asset not in known:
+        return _no(f"no token settles in {wanted.asset}; deposits are in {', '.join(known)}", now_ms)
     holder = driver.primary.holders.get(wanted.holder)
     has = 0 if holder is None else holder.state.cash(wanted.asset)
     aside = _set_aside(driver, wanted.holder, "", wanted.asset, now_ms)
@@ -214,8 +217,8 @@ def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
     swing = running.spec.token.primary.quote_swing
     words = (f"{quote.id}: {wanted.holder} {_terms(quote)}; {to_float(quote.unit_price):,.6g} per unit, "
              f"{abs(quote.difference_pct):.3f} % {above} iNAV ({to_float(quote.inav):,.6g}). It is judged at the first "
-             f"price after its acceptance, and void if iNAV has moved by more than {swing:.3%} "
-             f"{'up' if quote.side == 'subscribe' else 'down'} by then.")  # fmt: skip
+             f"price after its acceptance, and void if iNAV has {'risen' if quote.side == 'subscribe' else 'fallen'} "
+             f"by more than {swing:.3%} by then.")  # fmt: skip
     return Answered(done=True, words=words, time_ms=now_ms, status=running.state.status, id=quote.id, quote=quote)
 
 
@@ -239,7 +242,7 @@ def _terms(quote: Quote) -> str:
 
 def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:
     if wanted.other == wanted.holder:
-        return _no("a transfer goes to another holder's id", now_ms)
+        return _no("sender and recipient of a transfer are the same", now_ms)
     if bool(wanted.token) == bool(wanted.asset) or wanted.amount <= 0 or not wanted.reference:
         return _no("a transfer is of units or of money, of more than nothing, and has a reference", now_ms)
     running = driver.by_name.get(wanted.token)

@@ -120,7 +120,8 @@ class Breakers:
         was, self._was_stale = self._was_stale, facts.price_age_ms > self.limits.stale_ms
         if not self._was_stale or was:
             return None
-        return Verdict("alarm", f"no good price for {facts.price_age_ms / 1000.0:,.0f} s; nothing is traded")
+        since = "so far" if facts.price_age_ms >= facts.time_ms else f"for {facts.price_age_ms / 1000.0:,.0f} s"
+        return Verdict("alarm", f"no good price {since}; nothing is traded")
 
     def _drop(self, facts: Facts) -> Verdict | None:
         while self._peaks and self._peaks[0][0] < facts.time_ms - self.limits.within_ms:

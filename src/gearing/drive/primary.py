@@ -206,7 +206,7 @@ class Primary:
         holder = self.holders.get(name)
         request = None if holder is None else holder.state.requests.get(request_id)
         if request is None:
-            return f"{name} has no request {request_id}"
+            return f"{name} has no request {request_id} that waits; it was dealt, it has ended, or there never was one"
         running = self._driver.by_name[request.token]
         if any(ask.id == request_id for ask in running.flow):
             return f"{request_id} is being dealt"

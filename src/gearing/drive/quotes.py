@@ -317,8 +317,12 @@ class Quotes:
         name, state = running.name, running.state
         if not running.spec.token.primary.quote_ms:
             return f"{name} gives no quotes; forward applies"
-        if running.book.state.halted or state.status != "open" or not state.opened or not state.balances.units:
-            return f"{name} is {state.status}, and gives no quotes; forward applies"
+        if running.book.state.halted:
+            return f"the book of {name} is halted ({running.book.state.halted}), and gives no quotes"
+        if state.status != "open":
+            return f"{name} is {state.status}, and gives no quotes"
+        if not state.opened or not state.balances.units:
+            return f"{name} has no units or no position yet, and gives no quotes; forward applies"
         if running.book.state.live or state.is_working or state.is_rolling:
             return f"{name} is trading, and gives no quotes until it has; forward applies"
         prices = self._driver.market.prices(running.symbols)

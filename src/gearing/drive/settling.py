@@ -137,10 +137,13 @@ def book_by_hand(
     """
     at = [one for one in positions(book, symbol) if _waits(one, settlement_ms)]
     if not at:
-        waiting = {f"{name} at {_clock(a.settlement_ms)} ({a.settlement_ms})" for running in book.tokens
+        held = {name for running in book.tokens for name in running.symbols}
+        if symbol not in held:
+            return f"{book.name} has no {symbol}; it has {', '.join(sorted(held))}"
+        waiting = {f"{name} at {_clock(a.settlement_ms)}" for running in book.tokens
                    for name, leg in zip(running.symbols, running.state.legs, strict=True)
                    for a in leg.accruals}  # fmt: skip
-        return (f"no settlement of {symbol} at {settlement_ms} waits to be booked in {book.name}; waiting: "
+        return (f"no settlement of {symbol} at {_clock(settlement_ms)} waits to be booked in {book.name}; waiting: "
                 f"{', '.join(sorted(waiting)) or 'none'}")  # fmt: skip
     least_ms = settlement_ms + 10 * driver.patience_ms
     if now_ms < least_ms:
