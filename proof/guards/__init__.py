@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proof.guards.anchor import ANCHOR, TABLES
 from proof.guards.books import BOOKS, SETTINGS, STORES
+from proof.guards.boot import BOOT
 from proof.guards.fairness import CAUSES, MATCHING, SETTLEMENTS, STRANDED, WHOLE
 from proof.guards.guard import Guard
 from proof.guards.holders import FLOWS, OFFICE, PUBLIC, SHARED
@@ -29,6 +30,7 @@ GUARDS = (
     *STORES,
     *SETTINGS,
     *STARTS,
+    *BOOT,
     *PUBLIC,
     *OUTPUTS,
 )
