@@ -10,6 +10,7 @@ from proof.guards.guard import Guard
 from proof.guards.holders import FLOWS, OFFICE, PUBLIC, SHARED
 from proof.guards.outputs import OUTPUTS
 from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
+from proof.guards.rejections import REJECTIONS
 
 GUARDS = (
     *ANCHOR,
@@ -31,6 +32,7 @@ GUARDS = (
     *SETTINGS,
     *STARTS,
     *BOOT,
+    *REJECTIONS,
     *PUBLIC,
     *OUTPUTS,
 )
