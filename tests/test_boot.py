@@ -273,7 +273,8 @@ def test_a_flow_under_way_ends_for_the_others_and_is_owed_to_the_damaged(kept, b
         assert desk.it.state.status == "open"
         assert desk.primary.supply["T"] == desk.it.state.balances.units
 
-    again = begins(kept)  # it stays owed over a restart
+    again = begins(kept)  # it stays owed over a restart, and nobody takes the name of whom it is owed to
+    assert not again.ask(Pay(holder="h2", asset="USDT", amount=MINOR, reference="n", by="ann")).done
     assert again.said("T: request h2.2 of h2 was dealt (")
     assert again.primary.supply.get("T") == desk.primary.supply.get("T")
     with closing(connect(kept.path)) as raw, raw:
@@ -290,6 +291,24 @@ def test_a_flow_under_way_ends_for_the_others_and_is_owed_to_the_damaged(kept, b
         "what request h2.2 was dealt is booked for its holder now"
     ]
     assert {one.what for one in verify(kept.path).breaches} <= {"meta"}
+
+
+def test_what_is_owed_is_booked_for_no_other_request_of_that_name(kept, begins):
+    flow_under_way(kept)
+    damage(kept.path, no_state("holder:h2"))
+    desk = begins(kept)
+    resume(desk)
+    desk.fill()
+    (owed,) = desk.driver.books["main"].state.owed.values()
+    other = msgspec.structs.replace(owed, holder="h1", side="redeem",
+                                    dealt=msgspec.structs.replace(owed.dealt, id="h1.3"))  # fmt: skip
+    desk.quote(after_ms=100)
+    assert desk.ask(Deal(holder="h1", token="T", side="subscribe", amount=20_000 * MINOR)).id == "h1.3"
+    desk.driver.note(desk.driver.books["main"], bk.ShareOwed(time_ms=desk.now_ms, owed=other))
+    before = desk.primary.state_of("h1")
+    desk.primary.settle_owed(desk.now_ms)
+    assert desk.primary.state_of("h1") == before
+    assert set(desk.driver.books["main"].state.owed) == {"h1.3", "h2.2"}
 
 
 def test_what_is_owed_is_owed_once():

@@ -182,6 +182,8 @@ def _primary(store: Store, driver: Driver, seen: Survey) -> tuple[Primary, list[
             counted.append(f"{stream} still counts as the holder of {as_text(amount, grouped=True)} units of {token}; "
                            f"what it asked for waits until it is repaired")  # fmt: skip
     _note_missing(store, seen, {ask.holder for one in driver.tokens for ask in one.flow}, "a flow under way is of it")
+    owed = [book.state.owed for book in driver.books.values() if book.state.owed is not msgspec.UNSET]
+    _note_missing(store, seen, {one.holder for shares in owed for one in shares.values()}, "a dealing is owed to it")
     primary = Primary(driver, holders_of(seen), stopped_of(seen), units)
     if any(primary.why_not_whole(one) and not was_never_held(store, one.name) for one in driver.tokens):
         _note_missing(store, seen, counterparties(store), "another holder's line names it")

@@ -330,6 +330,9 @@ class Primary:
 
     def _book_owed(self, book: Book, owed: Owed, now_ms: int) -> None:
         dealt = msgspec.structs.replace(owed.dealt, time_ms=now_ms)
+        request = self.state_of(owed.holder).requests.get(dealt.id)
+        if request is None or (request.token, request.side) != (owed.token, owed.side):
+            raise HolderError(f"{owed.holder} has no request {dealt.id} to {owed.side} {owed.token}")
         self.post(owed.holder, dealt)
         rest = self.state_of(owed.holder).requests.get(dealt.id)
         if rest is None:

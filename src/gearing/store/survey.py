@@ -102,7 +102,7 @@ def units_told(store: Store, seen: Survey, stream: str) -> dict[str, int]:
     Neither is proof by itself: whoever counts them holds the sum of all holders against what the token issued.
     """
     try:
-        return _units_by_lines(store, stream)
+        return _units(_postings(store, stream))
     except (msgspec.MsgspecError, TypeError, ValueError):
         pass
     try:
@@ -112,17 +112,20 @@ def units_told(store: Store, seen: Survey, stream: str) -> dict[str, int]:
         return {}
 
 
-def _units_by_lines(store: Store, stream: str) -> dict[str, int]:
-    postings: list[tuple[str, int]] = []
-    before = GENESIS
+def _postings(store: Store, stream: str) -> Iterator[tuple[str, int]]:
+    """Yields what the lines of a holder post, by account.
+
+    Raises:
+        ValueError: it has none, or one is missing or is not the one that its hash names.
+    """
+    before, seq = GENESIS, 0
     for seq, row in enumerate(store.lines(stream), 1):
         if row.seq != seq or hash_of(before, row.body) != row.hash:
             raise ValueError(f"line {seq} of {stream} is missing, or is not the one that its hash names")
         before = row.hash
-        postings += [(one.account, one.amount) for one in holder_line_of(row.body).entry]
-    if not postings:
-        raise ValueError(f"{stream} has no lines that tell")
-    return _units(postings)
+        yield from ((one.account, one.amount) for one in holder_line_of(row.body).entry)
+    if not seq:
+        raise ValueError(f"{stream} has no lines")
 
 
 def _units(postings: Iterable[tuple[str, int]]) -> dict[str, int]:
