@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from proof.guards.anchor import ANCHOR, TABLES
 from proof.guards.books import BOOKS, SETTINGS, STORES
+from proof.guards.boot import BOOT
 from proof.guards.fairness import CAUSES, MATCHING, SETTLEMENTS, STRANDED, WHOLE
 from proof.guards.guard import Guard
 from proof.guards.holders import FLOWS, OFFICE, PUBLIC, SHARED
 from proof.guards.outputs import OUTPUTS
 from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
+from proof.guards.rejections import REJECTIONS
 
 GUARDS = (
     *ANCHOR,
@@ -29,6 +31,8 @@ GUARDS = (
     *STORES,
     *SETTINGS,
     *STARTS,
+    *BOOT,
+    *REJECTIONS,
     *PUBLIC,
     *OUTPUTS,
 )

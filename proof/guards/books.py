@@ -163,7 +163,7 @@ STORES = (
           "test_store_database::test_a_database_is_opened_in_its_own_mode_only"),
     Guard("schema", _DATABASE, "if found.schema < schema.SCHEMA:", "if False:",
           "test_store_database::test_another_schema_is_not_opened"),
-    Guard("a restored book is halted", _BOOT, "if store.meta.is_foreign_to(book_state.incarnation):", "if False:",
+    Guard("a restored book is halted", _BOOT, "if store.meta.is_foreign_to(state.incarnation):", "if False:",
           "test_engine::test_a_book_whose_database_was_restored_is_halted_under_a_new_incarnation"),
     Guard("the exchange tells after its commit", "venues/paper/exchange.py", "        self._settle()\n        out,",
           "        out,", "test_paper_durable::test_nothing_comes_out_that_could_not_be_made_durable"),

@@ -93,7 +93,7 @@ WHOLE = (
     ),
     Guard(
         "X0 a command that raises is rejected",
-        "desk/inbox.py",
+        "desk/rejections.py",
         "except Exception as error:  # one command must not stop the desk",
         "except KeyError as error:",
         "test_atomic::test_a_command_of_the_inbox_that_raises_is_rejected_and_reported",

@@ -25,7 +25,7 @@ _CUT = "office/cut.py"
 _TOGETHER = "drive/together.py"
 
 FLOWS = (
-    Guard("U1 what is held was issued", _PRIMARY, "if held != issued:", "if False:",
+    Guard("U1 what is held was issued", _PRIMARY, "if held == issued:", "if True:",
           "test_primary::test_units_that_nobody_has_halt_the_token"),
     Guard("U1 in a database", "store/totals.py", "if held != facts.units:", "if False:",
           "test_store_dealing::test_units_that_nobody_issued_are_found"),
@@ -99,8 +99,8 @@ FLOWS = (
     Guard("the measured cost is never below zero", "core/hedging_cost.py", "return max(cost / traded, 0.0) if traded",
           "return cost / traded if traded", "test_hedging_cost::test_it_is_bounded"),
     Guard("a restart computes the measured cost that ran", _BOOT,
-          "running.costs = costs_of(newest_measured(store, token))",
-          "pass", "test_hedging_cost::test_a_restart_computes_the_costs_that_ran"),
+          "costs_of(newest_measured(store, token)), why_of",
+          "(), why_of", "test_hedging_cost::test_a_restart_computes_the_costs_that_ran"),
     Guard("the same money backs one quote", _QUOTES, "if before + needs > cash:", "if False:",
           "test_backing::test_the_same_money_backs_one_quote"),
     Guard("the dealing account covers its open exposure", _QUOTES, "if own >= margin * exposure:", "if True:",
@@ -213,9 +213,9 @@ FLOWS = (
           "if False:",
           "test_primary::test_what_waits_is_not_dealt_while_an_order_may_still_be_filled"),
     Guard("flows go between two slices", _DEALINGS,
-          "            return\n        if running.book.state.halted or not open_to:",
+          "            return\n        if running.book.state.halted or not open_to",
           "            running.deals_ms = now_ms + 60_000\n            return\n"
-          "        if running.book.state.halted or not open_to:",
+          "        if running.book.state.halted or not open_to",
           "test_primary::test_flows_are_dealt_between_two_slices_of_a_rebalance"),
     Guard("a move of cash that may not have been made is made sure of", _MOVES,
           "if book.name not in self._sure:", "if False:",
@@ -321,7 +321,7 @@ OFFICE = (
     Guard("a rule merges no units of a halted token", "drive/merging.py", ' or state.status != "open":', ":",
           "test_merging::test_a_rule_waits_for_what_stands_against_a_merger_and_says_so_once"),
     Guard("a rule's look at the day's end outlives a restart", "desk/boot.py",
-          "                _look(store, running, now_ms)\n", "",
+          "        running.looked_day, running.merges = one.looked\n", "",
           "test_merging::test_a_restart_goes_on_with_what_a_rule_saw_at_the_days_end"),
     Guard("an export's assets sum to zero", "office/trial_balance.py", "if opening or closing:", "if False:",
           "test_office::test_a_ledger_that_does_not_balance_is_not_exported"),

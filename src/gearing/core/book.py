@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from gearing.core.events import Event, Outcome
+from gearing.core.holder import Dealt, Side
 from gearing.core.sharing import shared
 from gearing.numerals import base36
 
@@ -103,6 +104,27 @@ class Assumed(msgspec.Struct, frozen=True, array_like=True):
     amount: int
 
 
+class Owed(msgspec.Struct, frozen=True, kw_only=True):
+    """A holder's share of a dealing that is not booked for the holder yet, since the holder's stream is not run.
+
+    Args:
+        holder: whose.
+        token: that was dealt in.
+        side: subscribe or redeem.
+        dealt: what is booked for the holder once its stream is run again.
+    """
+
+    holder: str
+    token: str
+    side: Side
+    dealt: Dealt
+
+    @property
+    def units(self) -> int:
+        """The units it brings to the holder (takes: < 0), in 1e-8 of a unit."""
+        return self.dealt.units if self.side == "subscribe" else -self.dealt.units
+
+
 class BookState(msgspec.Struct, frozen=True, kw_only=True):
     """A book between two events.
 
@@ -124,6 +146,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
         assumed: settlements that were booked by hand and that the venue has not reported yet, by symbol and time;
             unset: none.
         failures: inputs that could not be processed since the book was last resumed, ms by their digest; unset: none.
+        owed: shares of dealings that are not booked for their holders yet, by request; unset: none.
     """
 
     number: int = 0
@@ -142,6 +165,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: dict[str, int] | UnsetType = UNSET
     failures: dict[str, int] | UnsetType = UNSET
     assumed: dict[str, Assumed] | UnsetType = UNSET
+    owed: dict[str, Owed] | UnsetType = UNSET
 
     def assumption(self, symbol: str, settlement_ms: int) -> Assumed | None:
         """Returns what was booked by hand for a settlement that the venue has not reported; None: nothing was."""
@@ -252,6 +276,18 @@ class InputFailed(Event, frozen=True, kw_only=True, tag="input_failed"):
     error: str
 
 
+class ShareOwed(Event, frozen=True, kw_only=True, tag="share_owed"):
+    """A share of a dealing could not be booked for its holder; it is set aside for the holder."""
+
+    owed: Owed
+
+
+class ShareBooked(Event, frozen=True, kw_only=True, tag="share_booked"):
+    """What was owed for a request is booked for its holder."""
+
+    id: str
+
+
 class BookResumed(Event, frozen=True, kw_only=True, tag="book_resumed"):
     """A person looked, and lets the book trade again."""
 
@@ -357,6 +393,8 @@ BookEvent = (
     | FundingCorrected
     | CashMoved
     | MoveRefused
+    | ShareOwed
+    | ShareBooked
 )
 
 
@@ -416,6 +454,15 @@ def book_step(state: BookState, event: BookEvent) -> BookState:
             kept = dict(list(failures.items())[-_FAILURES_KEPT:])
             halted = state.halted or f"fault: a {event.source} could not be processed ({event.error})"
             return msgspec.structs.replace(state, halted=halted, failures={**kept, digest: event.time_ms})
+        case ShareOwed(owed=owed):
+            if owed.dealt.id in _owed(state):
+                raise BookError(f"a share of request {owed.dealt.id} is owed already")
+            return msgspec.structs.replace(state, owed={**_owed(state), owed.dealt.id: owed})
+        case ShareBooked():
+            left = {key: one for key, one in _owed(state).items() if key != event.id}
+            if len(left) == len(_owed(state)):
+                raise BookError(f"nothing is owed for request {event.id}")
+            return msgspec.structs.replace(state, owed=left or UNSET)
         case BookResumed():
             return msgspec.structs.replace(state, halted="", failures=UNSET)
         case Received():
@@ -479,6 +526,10 @@ def _reconciled(state: BookState, time_ms: int) -> BookState:
     arrivals = {} if state.arrivals is UNSET else state.arrivals
     later = {key: came_ms for key, came_ms in arrivals.items() if came_ms >= time_ms}
     return msgspec.structs.replace(state, reconciled_ms=time_ms, arrivals=later or UNSET)
+
+
+def _owed(state: BookState) -> dict[str, Owed]:
+    return {} if state.owed is UNSET else state.owed
 
 
 def _crossings(state: BookState) -> int:

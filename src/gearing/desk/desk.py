@@ -19,7 +19,7 @@ from gearing.desk.invented import HoldersAtWork, InventedHolders
 from gearing.desk.keeper import StoreKeeper
 from gearing.desk.logs import DeskLog
 from gearing.desk.measures import Measures, TimedKeeper
-from gearing.desk.past import begin
+from gearing.desk.past import begin, unlaunched
 from gearing.desk.planned import VISIBILITY_MS, Planned
 from gearing.desk.pump import PumpedHub
 from gearing.desk.requests import Answered, Deal
@@ -156,7 +156,7 @@ class Desk:
                             reserve=int(plan.config.reserve * 10**8), margins=plan.margins)  # fmt: skip
             engine.on_alarm, engine.on_kept = self._on_alarm, self._on_kept
             self._names = frozenset(booted.driver.by_name), frozenset(booted.driver.books)
-            for words in booted.alarms:
+            for words in (*booted.alarms, *unlaunched(plan, booted)):
                 self._on_alarm(words)
             self._watchdog = Watchdog(engine, store, plan.breakers, now_ms)
             self._engine = engine

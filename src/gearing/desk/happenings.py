@@ -139,6 +139,8 @@ def _of_book(line: Written) -> Happening | None:
             words = f"book resumed by {event.by}: {event.reason}"
         case bk.BookOpened():
             words = "book opened"
+        case bk.ShareBooked(id=request):
+            words = f"what request {request} was dealt is booked for its holder now"
         case _:
             return None
     tag = str(type(event).__struct_config__.tag)

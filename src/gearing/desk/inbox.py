@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +21,7 @@ from gearing.desk import issuer
 from gearing.desk.causes import Causes, Known, cause_of
 from gearing.desk.counter import answer, arrival, judge, token_to_wait_for, wait
 from gearing.desk.engine import Engine, Judged
+from gearing.desk.rejections import or_rejected
 from gearing.desk.requests import (
     ISSUERS,
     Answered,
@@ -46,8 +46,6 @@ from gearing.errors import GearingError
 from gearing.store.errors import StoreError
 from gearing.store.records import Answer, NavKind, PutIn, Question, Request
 from gearing.store.store import Store, digest_of
-
-LOG = logging.getLogger("gearing.desk")
 
 # Answers are kept for seven days as they were given, and are rebuilt from the journal afterwards.
 ANSWERS_KEPT_MS = 7 * 86_400_000
@@ -203,22 +201,28 @@ class Inbox:
         answered: list[tuple[_Asked, Answered]] = []
         held: list[_Asked] = []
         try:
-            known = self._known(group)
+            known = self._known_of(group)
             self._serve_ready(answered)
             for one in group:
-                before = self._replay(one.request, known)
-                if before is not None:
-                    answered.append((one, before))
-                elif self._holds(one):
+                said = or_rejected(self._engine, one.request, partial(self._take, one, known, self._holds))
+                if said is None:
                     held.append(one)
                 else:
-                    answered.append((one, self.carry_out(one.request, one.mergers)))
+                    answered.append((one, said))
             await self._engine.settle([_kept(one, said) for one, said in answered])
         except BaseException:
             asked = {id(one): one for one in (*group, *(one for one, _ in answered))}
             self._refuse(one for at, one in asked.items() if not any(one is other for other in held))
             raise
         self._report(answered)
+
+    def _take(self, one: _Asked, known: Known | None, holds: Callable[[_Asked], bool]) -> Answered | None:
+        """Returns the answer to a command; None: it deals at once, or comes after one that does, and is held back."""
+        known = self._known([one]) if known is None else known
+        before = self._replay(one.request, known)
+        if before is None and holds(one):
+            return None
+        return self.carry_out(one.request, one.mergers) if before is None else before
 
     def _serve_ready(self, answered: list[tuple[_Asked, Answered]]) -> None:
         """Carries out what holders asked after a dealing that has been judged, in its order, and adds the answers."""
@@ -228,11 +232,11 @@ class Inbox:
             holder = self._ready[0]
             held = self._held[holder]
             one = held[0]
-            before = self._replay(one.request, self._known([one]))
-            if before is None and self._waits(one):  # it deals at once too
+            said = or_rejected(self._engine, one.request, partial(self._take, one, None, self._waits))
+            if said is None:
                 self._ready.popleft()
                 continue
-            answered.append((one, self.carry_out(one.request, one.mergers) if before is None else before))
+            answered.append((one, said))
             held.popleft()
             if not held:
                 del self._held[self._ready.popleft()]
@@ -270,10 +274,7 @@ class Inbox:
 
     def _judge(self, asked: _Asked, wanted: AtCounter, now_ms: int, judgement: Judgement) -> None:
         """Runs a command whose price has come; what its holder asked after it is ready to be carried out."""
-        work = partial(judge, self._engine.driver, wanted, now_ms, judgement, self._cause_of(asked.request))
-        answered = self._replay(asked.request, self._known([asked]))  # the same may have been judged meanwhile
-        if answered is None:
-            answered = self._remembered(asked.request, self._guarded(asked.request, wanted, now_ms, work))
+        answered = or_rejected(self._engine, asked.request, partial(self._judged_of, asked, wanted, now_ms, judgement))
         if isinstance(wanted, Deal) and not answered.done:
             self.on_refused(wanted, answered)
         self._judged.append((asked, answered))
@@ -284,6 +285,13 @@ class Inbox:
             self._wake.set()
         else:
             del self._held[wanted.holder]
+
+    def _judged_of(self, asked: _Asked, wanted: AtCounter, now_ms: int, judgement: Judgement) -> Answered:
+        answered = self._replay(asked.request, self._known([asked]))  # the same may have been judged meanwhile
+        if answered is None:
+            cause = self._cause_of(asked.request)
+            answered = self._remembered(asked.request, judge(self._engine.driver, wanted, now_ms, judgement, cause))
+        return answered
 
     async def _expire(self) -> None:
         """Rejects what waited too long for its price."""
@@ -331,6 +339,13 @@ class Inbox:
         causes = (self._cause_of(one.request) for one in group)
         return self._causes.known([cause for cause in causes if cause is not None])
 
+    def _known_of(self, group: Iterable[_Asked]) -> Known | None:
+        """Returns what the journal knows of a group; None: that cannot be read, and each is looked up by itself."""
+        try:
+            return self._known(group)
+        except Exception:  # it may be a single one that cannot
+            return None
+
     def _replay(self, request: Request, known: Known) -> Answered | None:
         """Returns the answer to a command that was run before; None: it was not."""
         cause = self._cause_of(request)
@@ -343,14 +358,12 @@ class Inbox:
             request: the command; it was not run before.
             mergers: how many mergers there had been when the desk took it in; None: it does so now.
         """
-        now_ms, driver = self._engine.clock.now_ms(), self._engine.driver
-        try:
-            wanted = wanted_of(request.body)
-        except GearingError as error:
-            return Answered(done=False, words=str(error), time_ms=now_ms)
-        cause = self._cause_of(request)
-        work = partial(driver.atomically, partial(self._run, wanted, now_ms, mergers), is_rejected, cause)
-        return self._remembered(request, self._guarded(request, wanted, now_ms, work))
+        return or_rejected(self._engine, request, partial(self._carried_out, request, mergers))
+
+    def _carried_out(self, request: Request, mergers: int | None) -> Answered:
+        wanted, now_ms = wanted_of(request.body), self._engine.clock.now_ms()
+        work = partial(self._run, wanted, now_ms, mergers)
+        return self._remembered(request, self._engine.driver.atomically(work, is_rejected, self._cause_of(request)))
 
     def _remembered(self, request: Request, answered: Answered) -> Answered:
         """Remembers what a command came to until it is durable, so that the same is not run meanwhile."""
@@ -358,21 +371,6 @@ class Inbox:
         if answered.done and cause is not None:
             self._causes.remember(cause, answered)
         return answered
-
-    def _guarded(self, request: Request, wanted: Wanted, now_ms: int, work: Callable[[], Answered]) -> Answered:
-        """Runs work on a command, and returns its answer; whatever it raises is a rejection."""
-        driver = self._engine.driver
-        try:
-            return work()
-        except GearingError as error:
-            return Answered(done=False, words=str(error), time_ms=now_ms)
-        except Exception as error:  # one command must not stop the desk
-            LOG.exception("a command failed: %r", wanted)
-            words = f"{type(error).__name__}: {error}"
-            driver.effects.alarms.append(f"internal error in a command of {request.principal}, which was rejected and "
-                                         f"changed nothing: {words}")  # fmt: skip
-            return Answered(done=False, words=f"Internal error ({words}). Nothing was changed. Report it to the "
-                            "operator of the desk, with the command.", time_ms=now_ms)  # fmt: skip
 
     def _run(self, wanted: Wanted, now_ms: int, mergers: int | None) -> Answered:
         if isinstance(wanted, (TakeFees, Merge, SettleFunding)):

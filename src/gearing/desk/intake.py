@@ -10,6 +10,8 @@ import asyncio
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from gearing.desk.inbox import Inbox, unanswered
 from gearing.desk.requests import Answered, Wanted, answered_of, encode
 from gearing.errors import GearingError
@@ -80,7 +82,10 @@ class Intake:
                         _tell(one.answer, error)
                     continue
                 for place, one in enumerate(group):
-                    self._take(one, known.get(place))
+                    try:
+                        self._take(one, known.get(place))
+                    except msgspec.MsgspecError as error:  # what is kept of one question stops no other
+                        _tell(one.answer, StoreError(f"what was answered before cannot be read: {error}"))
         finally:
             for one in self._waiting:  # the next that runs is asked anew
                 _tell(one.answer, unanswered())

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gearing.core.chains import Chains
+from gearing.core.holder import ISSUER
 from gearing.core.money import FLOOR, MINOR, to_minor
 from gearing.core.record import DAY_MS
 from gearing.core.terms import Spec
-from gearing.desk.boot import holders_of
+from gearing.desk.boot import Booted, holders_of, stopped_of
 from gearing.desk.feeds import Feed
 from gearing.desk.invented import SLOT_MS, InventedHolders
 from gearing.desk.keeper import commit_of
@@ -28,6 +29,7 @@ from gearing.drive.together import unbooked
 from gearing.errors import InputError
 from gearing.store.records import Commit, OutboxRow
 from gearing.store.store import Store
+from gearing.store.survey import has_orders, is_empty, survey
 from gearing.venues.paper import requests as rq
 from gearing.venues.paper.engine import Engine
 from gearing.venues.paper.file import PaperFile, remove_paper_file
@@ -198,35 +200,50 @@ def begin(plan: Planned, store: Store, now_ms: int, progress: Callable[[int, int
     Raises:
         InputError: a new token shall join a book that trades already.
     """
-    states = store.states()
-    known = {projected.stream for projected in states}
-    fresh = [placed for placed in plan.tokens if f"token:{placed.token.symbol}" not in known]
-    joining = next((placed for placed in fresh if f"book:{placed.book}" in known), None)
+    states = {row.stream for row in store.states()}
+    if all(f"token:{placed.token.symbol}" in states for placed in plan.tokens):
+        return 0
+    seen = survey(store)
+    fresh = [placed for placed in plan.tokens if not seen.has(f"token:{placed.token.symbol}")]
+    taken = {placed.book for placed in plan.tokens if placed not in fresh}
+    joining = next((placed for placed in fresh if placed.book in taken or seen.has(f"book:{placed.book}")
+                    or has_orders(store, placed.book)), None)  # fmt: skip
     if joining is not None:
         raise InputError(f"{joining.token.symbol} is new, and book {joining.book} trades already.", where="tokens",
                          fix="Give the new token a book of its own.")  # fmt: skip
-    if not fresh:
+    if not fresh or f"holder:{ISSUER}" in seen.faults:  # nobody could be given their first units, see `unlaunched`
         return 0
-    if not known:  # what an exchange kept for a desk that never began
+    empty = is_empty(store)
+    if empty:  # what an exchange kept for a desk that never began
         remove_paper_file(plan.paper_file)
     file = PaperFile(plan.paper_file)
     try:
         # NAVs once an hour, and prices as far apart as the steps.
         driver = Driver(Market(plan.guard), nav_ms=_HOUR_MS, on_deleveraging=plan.config.breakers.on_deleveraging)
         driver.lots = plan.lots
-        driver.primary = Primary(driver, holders_of(states))
+        driver.primary = Primary(driver, holders_of(seen), stopped_of(seen))
         holders = InventedHolders(plan.config.feed.seed, plan.feed, driver) if plan.invents_holders else None
         past = Past(driver, Engine(plan.setup(quick=True), file.load(plan.setup(quick=True))), plan.feed, holders,
                     plan.margins)  # fmt: skip
-        history_ms = int(plan.config.history_days * DAY_MS) if plan.config.mode == "demo" and not known else 0
+        history_ms = int(plan.config.history_days * DAY_MS) if plan.config.mode == "demo" and empty else 0
         if history_ms:
             past.launch(fresh, store.meta.incarnation, plan.start_ms - history_ms)
             past.live(plan.start_ms - history_ms + STEP_MS, plan.start_ms, STEP_MS, progress)
         else:
-            books = sum(stream.startswith("book:") for stream in known)
+            books = sum(stream.startswith("book:") for stream in (*seen.rows, *(seen.faults.keys() - seen.rows)))
             past.launch(fresh, store.meta.incarnation, now_ms or plan.start_ms, books)
         file.commit(past.paper.state.changed, past.paper.state)
         store.commit(past.commits)
     finally:
         file.close()
     return len(fresh)
+
+
+def unlaunched(plan: Planned, booted: Booted) -> list[str]:
+    """Returns why tokens of a desk were not launched, where nothing else tells of them."""
+    return [
+        f"{placed.token.symbol} is not launched: holder:{ISSUER}, which is given the first units, is not run"
+        for placed in plan.tokens
+        if placed.token.symbol not in booted.driver.by_name
+        and booted.faults.keys().isdisjoint({f"token:{placed.token.symbol}", f"book:{placed.book}"})
+    ]

@@ -247,7 +247,10 @@ def differing(plan: Planned, store: Store) -> dict[Path, tuple[str, tuple[Change
     for placed in plan.tokens:
         name = placed.token.symbol
         if name in entries and f"token:{name}" in known:
-            changed = differences(spec_of(store, name), placed.token)
+            try:
+                changed = differences(spec_of(store, name), placed.token)
+            except Exception:  # it cannot be read, and is not run; the desk says so when it starts
+                continue
             if changed:
                 found[plan.base / entries[name].file] = (name, changed)
     return found

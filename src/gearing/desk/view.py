@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -18,7 +18,7 @@ from gearing.desk.flows import FlowsView
 from gearing.desk.happenings import Happening
 from gearing.drive.outlook import Outlook, nav_if_filled, outlook
 from gearing.drive.volatility import Volatility
-from gearing.store.records import book_state_of
+from gearing.store.records import Projected, book_state_of
 from gearing.store.store import Store
 
 # So much of the past tells how lively a price is.
@@ -135,21 +135,33 @@ def stored_view(store: Store, *, running: bool) -> DeskView:
     """
     now_ms = store.last_ms()
     states = {projected.stream: projected for projected in store.states()}
-    tokens = []
-    for stream, projected in states.items():
-        if not stream.startswith("book:"):
-            continue
-        book = book_state_of(projected.body)
-        for name in book.tokens:
-            if f"token:{name}" in states:
-                state = state_of(states[f"token:{name}"].body)
-                unknown = [order for order in _unknown(store, stream.partition(":")[2], book, now_ms, running=running)
-                           if order.of(name)]  # fmt: skip
-                tokens.append(_stored(store, name, state, stream.partition(":")[2], book.halted, now_ms, unknown))
+    tokens: list[TokenView] = []
+    unread: list[Happening] = []
+    for stream in [stream for stream in states if stream.startswith("book:")]:
+        try:
+            tokens += _stored_book(store, stream, states, now_ms, running=running)
+        except Exception as error:  # one damaged book hides no other
+            words = (
+                f"{stream} cannot be read ({type(error).__name__}: {error}); see gearing journal verify {store.path}"
+            )
+            unread.append(Happening(time_ms=now_ms, level="warning", kind="alarm", words=words))
     return DeskView(
         mode=store.meta.mode, database=str(store.path), running=running, market_ms=now_ms,
-        lines=sum(projected.seq for projected in states.values()), tokens=tuple(tokens),
+        lines=sum(projected.seq for projected in states.values()), tokens=tuple(tokens), happenings=tuple(unread),
     )  # fmt: skip
+
+
+def _stored_book(
+    store: Store, stream: str, states: Mapping[str, Projected], now_ms: int, *, running: bool
+) -> list[TokenView]:  # fmt: skip
+    name, book = stream.partition(":")[2], book_state_of(states[stream].body)
+    unknown = _unknown(store, name, book, now_ms, running=running)
+    return [
+        _stored(store, token, state_of(states[f"token:{token}"].body), name, book.halted, now_ms,
+                [order for order in unknown if order.of(token)])
+        for token in book.tokens
+        if f"token:{token}" in states
+    ]  # fmt: skip
 
 
 def _unknown(store: Store, name: str, book: BookState, now_ms: int, *, running: bool) -> list[LiveOrder]:

@@ -32,14 +32,22 @@ class Watchdog:
         self._breakers: dict[str, Breakers] = {}
         self._volatility: dict[str, Volatility] = {}
         for running in engine.driver.tokens:
-            breakers = self._breakers[running.name] = Breakers(limits)
-            since_ms = max(now_ms - limits.within_ms, resumed_ms(store, running.name))
-            for nav in store.navs(running.name, since_ms, now_ms + 1):
-                breakers.remember(nav.time_ms, nav.nav, nav.units)
-            for symbol, known in learnt(store, running.name, running.symbols, now_ms).items():
-                self._volatility.setdefault(symbol, known)
+            self._breakers[running.name] = Breakers(limits)
+            try:
+                self._learn(running, store, now_ms)
+            except Exception as error:  # without its past no breaker can be relied on
+                words = f"what was published of it cannot be read ({type(error).__name__}: {error})"
+                engine.driver.halt(running, "breaker", words, now_ms)
             for symbol in running.spec.chains.symbols:
                 self._volatility.setdefault(symbol, Volatility())
+
+    def _learn(self, running: Running, store: Store, now_ms: int) -> None:
+        """Takes what was published of a token: its NAVs since it was last resumed, and how lively its prices were."""
+        since_ms = max(now_ms - self._limits.within_ms, resumed_ms(store, running.name))
+        for nav in store.navs(running.name, since_ms, now_ms + 1):
+            self._breakers[running.name].remember(nav.time_ms, nav.nav, nav.units)
+        for symbol, known in learnt(store, running.name, running.symbols, now_ms).items():
+            self._volatility.setdefault(symbol, known)
 
     async def run(self) -> None:
         """Runs until it is cancelled."""

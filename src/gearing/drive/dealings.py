@@ -74,7 +74,7 @@ class Dealings:
         open_to = [side for side in sides if not why_not_dealt(running.state, side)]
         if (running.book.state.live or running.state.is_working) and sides:  # orders end soon; the next price asks
             return
-        if running.book.state.halted or not open_to:
+        if running.book.state.halted or not open_to or not self._primary.check_supply(running, now_ms):
             self._primary.postpone(running, now_ms)
             return
         if self._progress.dealt_ms == now_ms and self._progress.dealt >= _ENOUGH:
@@ -157,7 +157,7 @@ class Dealings:
         dealt = any(one.units and (one.cash or one.fee) for one in done.given)
         self._give(running, done.given, "hedged" if dealt else "unwound", now_ms)
         for ask in asks:  # what was not hedged, or is above the cap, is returned
-            request = self._primary.holders[ask.holder].state.requests.get(ask.id)
+            request = self._primary.state_of(ask.holder).requests.get(ask.id)
             if request is not None:
                 self._primary.end(request, ask.holder, "not hedged, or above the supply cap", now_ms)
         self._primary.check_supply(running, now_ms)
@@ -259,13 +259,17 @@ class Dealings:
         asks, rates = self._primary.asks(running.name), _rates(running)
         self._driver.remember(running)
         running.deals_ms = math.inf
+        why = self._primary.why_not_whole(running)
         for ask in asks:
             request = self._primary.request_of(ask.id, ask.holder)
             state = running.state
-            units = state.balances.units
-            if ask.side == "subscribe" or state.status == "wiped" or not state.is_flat or ask.amount > units:
+            if ask.side == "subscribe" or state.status == "wiped" or not state.is_flat:
                 self._primary.end(request, ask.holder, f"the token is {state.status}", now_ms)
                 continue
+            if why:
+                self._driver.tell(running, f"{why}; redemptions are paid out once they are the same")
+                continue
+            units = state.balances.units
             gross = (
                 state.equity if ask.amount == units else worth(running.spec, state, (), "redeem").money_for(ask.amount)
             )
@@ -273,7 +277,7 @@ class Dealings:
             cash = max(gross, 0) - fee
             self._driver.apply(running, ev.Redeemed(time_ms=now_ms, units=ask.amount, cash=cash, fee=fee))
             self._give(running, (Given(ask, ask.amount, cash, fee),), "final", now_ms)
-        if asks:
+        if asks and not why:
             self._primary.check_supply(running, now_ms)
 
     def _give(self, running: Running, given: Sequence[Given], kind: Kind, now_ms: int) -> None:
@@ -286,8 +290,8 @@ class Dealings:
             ask = one.ask
             event = Dealt(time_ms=now_ms, id=ask.id, kind=kind, units=one.units, cash=one.cash, fee=one.fee,
                           bearing=stands)  # fmt: skip
-            self._primary.post(ask.holder, event)
-            if ask.id not in self._primary.holders[ask.holder].state.requests:
+            self._primary.give(running, ask, event)
+            if ask.id not in self._primary.state_of(ask.holder).requests:
                 self._primary.leave(running.name, ask.id)
 
 

@@ -10,14 +10,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+from msgspec import UNSET
+
 from gearing.core import holder as ho
+from gearing.core.book import Owed, ShareBooked, ShareOwed
 from gearing.core.dealing import Side, bearing
 from gearing.core.holder import HolderEvent, HolderState, Request
 from gearing.core.holder_step import HolderError, holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
-from gearing.core.money import MINOR
+from gearing.core.money import MINOR, as_text
 from gearing.core.netting import Ask
 from gearing.core.step import BEHAVIOUR
 from gearing.core.step_flows import why_not_dealt
@@ -27,7 +32,7 @@ from gearing.drive.dealings import Dealings
 from gearing.drive.effects import START
 from gearing.drive.queues import Accepted, RequestQueue, Turns, Waiting
 from gearing.drive.quotes import Quotes
-from gearing.drive.running import Holder, Running
+from gearing.drive.running import Book, Holder, Running
 from gearing.drive.settling import is_overdue, why_dealing_waits
 from gearing.store.records import HolderLine
 
@@ -45,16 +50,22 @@ class Primary:
     Args:
         driver: that runs the tokens.
         holders: as their journals left them.
-        stopped: holders whose streams are damaged, with what is wrong; nothing is posted to them.
+        stopped: holders whose streams are damaged or missing, with what is wrong; nothing is posted to them.
+        units: what these have of each token, in 1e-8 of a unit, where their lines still tell.
+
+    Attributes:
+        begun: of tokens that are not run, the requests that their last hedge was for; None: nobody can tell.
     """
 
     def __init__(
-        self, driver: Driver, holders: Iterable[Holder] = (), stopped: Mapping[str, str] | None = None
+        self, driver: Driver, holders: Iterable[Holder] = (), stopped: Mapping[str, str] | None = None,
+        units: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         self._driver, self._undo = driver, driver.undo
         self.holders: dict[str, Holder] = {}
         self._stopped = dict(stopped or {})
-        self.supply: dict[str, int] = {}
+        self.supply: dict[str, int] = dict(units or {})
+        self.begun: dict[str, frozenset[str] | None] = {}
         self._queues: defaultdict[str, RequestQueue] = defaultdict(RequestQueue)
         self._asked: defaultdict[str, Asked] = defaultdict(Asked)
         self._turns = Turns()
@@ -207,7 +218,12 @@ class Primary:
         request = None if holder is None else holder.state.requests.get(request_id)
         if request is None:
             return f"{name} has no request {request_id} that waits; it was dealt, it has ended, or there never was one"
-        running = self._driver.by_name[request.token]
+        running = self._driver.by_name.get(request.token)
+        if running is None:
+            why = self._why_kept_unrun(request)
+            if not why:
+                self.end(request, name, "cancelled", now_ms)
+            return why
         if any(ask.id == request_id for ask in running.flow):
             return f"{request_id} is being dealt"
         if self._is_dealt_next(running, request.side, now_ms):
@@ -225,6 +241,15 @@ class Primary:
         if running.book.state.halted or why_not_dealt(running.state, side):
             return False
         return self._driver.market.is_good(running.symbols, now_ms)
+
+    def _why_kept_unrun(self, request: Request) -> str:
+        """Returns why a request in a token that is not run cannot be cancelled; empty: no hedge is under way for it."""
+        begun = self.begun.get(request.token)
+        if begun is not None and request.id not in begun:
+            return ""
+        why = "its journal does not say whether" if begun is None else "it may be that"
+        return (f"{request.token} is not run now, and {why} {request.id} is being dealt; it can be cancelled once "
+                f"{request.token} is repaired")  # fmt: skip
 
     def _count(self, state: HolderState, request_id: str, sign: int) -> None:
         request = state.requests.get(request_id)
@@ -293,12 +318,63 @@ class Primary:
             for symbol, leg in zip(running.symbols, running.state.legs, strict=True)
         )
 
-    def check_supply(self, running: Running, now_ms: int) -> None:
-        """U1: what all holders have is what the token issued."""
-        held, issued = self.supply.get(running.name, 0), running.state.balances.units
-        if held != issued:
-            words = f"U1: its holders have {held} units, it issued {issued}"
+    def check_supply(self, running: Running, now_ms: int) -> bool:
+        """U1: what all holders have is what the token issued; otherwise it is halted. Returns whether it is so."""
+        words = self.why_not_whole(running)
+        if words:
             self._driver.halt(running, "invariants", words, now_ms)
+        return not words
+
+    def why_not_whole(self, running: Running) -> str:
+        """Returns how the units of all holders differ from those that the token issued; empty: they do not."""
+        held, issued = self.supply.get(running.name, 0), running.state.balances.units
+        if held == issued:
+            return ""
+        words = f"U1: its holders have {held} units, it issued {issued}"
+        stopped = ", ".join(f"holder:{name}" for name in sorted(self._stopped))
+        return f"{words}; not run are {stopped}" if stopped else words
+
+    def give(self, running: Running, ask: Ask, dealt: ho.Dealt) -> None:
+        """Books for a holder what it was dealt; where its stream is not run, that is owed to it, and its book says so.
+
+        So one damaged holder holds up nobody that was dealt together with it.
+        """
+        if ask.id in self.state_of(ask.holder).requests:
+            self.post(ask.holder, dealt)
+            return
+        owed = Owed(holder=ask.holder, token=running.name, side=ask.side, dealt=dealt)
+        self._driver.note(running.book, ShareOwed(time_ms=dealt.time_ms, owed=owed))
+        self._owe(owed)
+
+    def settle_owed(self, now_ms: int) -> None:
+        """Books what was owed to holders whose streams are run again; the rest stays owed."""
+        for book in self._driver.books.values():
+            for owed in () if book.state.owed is UNSET else tuple(book.state.owed.values()):
+                try:
+                    self._driver.atomically(partial(self._book_owed, book, owed, now_ms))
+                except Exception:  # it stays owed, whatever is wrong with its holder
+                    self._owe(owed)
+
+    def _book_owed(self, book: Book, owed: Owed, now_ms: int) -> None:
+        dealt = msgspec.structs.replace(owed.dealt, time_ms=now_ms)
+        request = self.state_of(owed.holder).requests.get(dealt.id)
+        if request is None or (request.token, request.side) != (owed.token, owed.side):
+            raise HolderError(f"{owed.holder} has no request {dealt.id} to {owed.side} {owed.token}")
+        self.post(owed.holder, dealt)
+        rest = self.state_of(owed.holder).requests.get(dealt.id)
+        if rest is None:
+            self.leave(owed.token, dealt.id)
+        else:
+            self.end(rest, owed.holder, "not hedged, or above the supply cap", now_ms)
+        self._driver.note(book, ShareBooked(time_ms=now_ms, id=dealt.id))
+
+    def _owe(self, owed: Owed) -> None:
+        self._count_units(f"{_UNITS}{owed.token}:{ho.FREE}", owed.units)
+        units, cash = as_text(owed.dealt.units, grouped=True), as_text(owed.dealt.cash, grouped=True)
+        self._driver.effects.alarms.append(
+            f"{owed.token}: request {owed.dealt.id} of {owed.holder} was dealt ({units} units, {cash} of money) and "
+            f"is not booked, since holder:{owed.holder} is not run or does not know it; it is once that is repaired"
+        )
 
     def grant_seed(self, running: Running, now_ms: int, cash: int) -> None:
         """Gives the issuer the units of a token that no holder has: those it was seeded with."""

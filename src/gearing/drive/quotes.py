@@ -109,6 +109,8 @@ class Quotes:
             return f"{name} has no open quote {quote_id}; it was accepted, it is void, or there never was one"
         if now_ms > quote.until_ms:
             return f"quote {quote_id} expired {(now_ms - quote.until_ms) / 1000:,.1f} s ago; request a new one"
+        if quote.token not in self._driver.by_name:
+            return f"quote {quote_id} cannot be accepted: {quote.token} is not run now"
         return ""
 
     def accept(self, name: str, quote_id: str, judgement: Judgement, now_ms: int) -> Quote | str:
