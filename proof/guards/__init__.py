@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.guards.anchor import ANCHOR, TABLES
+from proof.guards.anchor import ANCHOR, FORMER, TABLES
 from proof.guards.books import BOOKS, SETTINGS, STORES
 from proof.guards.fairness import CAUSES, MATCHING, SETTLEMENTS, STRANDED, WHOLE
 from proof.guards.guard import Guard
@@ -13,6 +13,7 @@ from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
 GUARDS = (
     *ANCHOR,
     *TABLES,
+    *FORMER,
     *OFFICE,
     *CAUSES,
     *MATCHING,

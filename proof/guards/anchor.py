@@ -389,3 +389,27 @@ TABLES = (
         "test_store_totals::test_a_row_of_the_inbox_that_does_not_fit_is_found",
     ),
 )
+
+FORMER = (
+    Guard(
+        "former: a quote without its iNAV is read",
+        "core/holder.py",
+        "inav: int | UnsetType = UNSET",
+        "inav: int | UnsetType",
+        "test_former::test_each_line_is_read_and_books_the_same_when_stepped_again",
+    ),
+    Guard(
+        "former: an iNAV that is set is positive",
+        "core/holder_step.py",
+        "(quote.units, quote.cash) if quote.inav is UNSET else (quote.units, quote.cash, quote.inav)",
+        "(quote.units, quote.cash)",
+        "test_former::test_a_quote_without_its_inav_is_read_and_one_with_none_is_not_given",
+    ),
+    Guard(
+        "former: a quote without its iNAV does not bind",
+        "drive/quotes.py",
+        "if base == 0:",
+        "if False:",
+        "test_former::test_a_quote_without_its_inav_is_read_and_one_with_none_is_not_given",
+    ),
+)

@@ -213,8 +213,8 @@ def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
     above = "above" if quote.side == "subscribe" else "below"
     swing = running.spec.token.primary.quote_swing
     words = (f"{quote.id}: {wanted.holder} {_terms(quote)}; {to_float(quote.unit_price):,.6g} per unit, "
-             f"{abs(quote.difference_pct):.3f} % {above} iNAV ({to_float(quote.inav):,.6g}). It is judged at the first "
-             f"price after its acceptance, and void if iNAV has moved by more than {swing:.3%} "
+             f"{abs(quote.difference_pct):.3f} % {above} iNAV ({to_float(quote.base_inav):,.6g}). It is judged at the "
+             f"first price after its acceptance, and void if iNAV has moved by more than {swing:.3%} "
              f"{'up' if quote.side == 'subscribe' else 'down'} by then.")  # fmt: skip
     return Answered(done=True, words=words, time_ms=now_ms, status=running.state.status, id=quote.id, quote=quote)
 
