@@ -20,6 +20,7 @@ from gearing.drive.quotes import _why_void
 from gearing.store.database import upgrade_database
 from gearing.store.records import holder_line_of
 from gearing.store.store import Store
+from gearing.store.verify import verify
 
 FORMER = Path(__file__).parent / "data" / "former.db"
 
@@ -59,3 +60,13 @@ def test_a_quote_without_its_inav_is_read_and_one_with_none_is_not_given(former)
     with pytest.raises(HolderError, match="must be positive"):
         holder_step(empty, msgspec.structs.replace(quoted, quote=quote))
     assert "was not recorded" in _why_void(quoted.quote, None, 0.001)
+
+
+def test_an_upgraded_database_is_sound(former):
+    """A trade that came before the last NAV was reported to the next program, which began after that NAV."""
+    with Store(former) as store:
+        rows = store.lines_since(0, 1_000)
+    made = [(msgspec.json.decode(row.body)["behaviour"], row.time_ms) for row in rows]
+    assert [behaviour for behaviour, _ in made] == sorted(behaviour for behaviour, _ in made)
+    assert [time_ms for _, time_ms in made] != sorted(time_ms for _, time_ms in made)
+    assert verify(former).breaches == ()
