@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from msgspec import UNSET
 
 from gearing.core.events import Launched
-from gearing.core.holder import HolderState, Quoted
+from gearing.core.holder import Deposited, HolderState, Quoted
 from gearing.core.holder_step import HolderError, holder_step
 from gearing.core.journal import line_of
+from gearing.core.money import MINOR
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, step
 from gearing.core.terms import Spec
+from gearing.desk.boot import boot
+from gearing.desk.causes import cause_of
+from gearing.desk.inbox import Inbox
+from gearing.desk.requests import HandOn, Pay, encode
+from gearing.drive.guard import GuardLimits
+from gearing.drive.market import Market
 from gearing.drive.quotes import _why_void
-from gearing.store.database import upgrade_database
-from gearing.store.records import holder_line_of
+from gearing.store.database import connect, upgrade_database
+from gearing.store.records import HolderLine, Request, holder_line_of
 from gearing.store.store import Store
 from gearing.store.verify import verify
+from tests.journals import chained
+from tests.older import older_database
 
 FORMER = Path(__file__).parent / "data" / "former.db"
 
@@ -31,6 +43,21 @@ def former(tmp_path):
     path = shutil.copy(FORMER, tmp_path / "former.db")
     upgrade_database(path)
     return path
+
+
+@pytest.fixture
+def office(former):
+    """The inbox of a desk that goes on with the database, in a test's hands."""
+    with Store(former, "demo") as store:
+        now_ms = store.last_ms() + 1_000
+        driver = boot(store, Market(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=now_ms).driver
+        engine = SimpleNamespace(driver=driver, clock=SimpleNamespace(now_ms=lambda: now_ms))
+        yield Inbox(engine, store)
+
+
+def send(inbox, wanted):
+    request = Request(1, "holder:x", "k", encode(wanted))
+    return inbox.carry_out(request, inbox._known([SimpleNamespace(request=request)]))
 
 
 def events_of(path, name):
@@ -70,3 +97,56 @@ def test_an_upgraded_database_is_sound(former):
     assert [behaviour for behaviour, _ in made] == sorted(behaviour for behaviour, _ in made)
     assert [time_ms for _, time_ms in made] != sorted(time_ms for _, time_ms in made)
     assert verify(former).breaches == ()
+
+
+DEPOSIT = Pay(holder="h1", asset="USDT", amount=50_000 * MINOR, reference="BANK-17", by="bob")
+WITHDRAWAL = Pay(holder="h1", asset="USDT", amount=-1_000 * MINOR, reference="OUT-1", by="bob")
+UNITS = HandOn(holder="h1", other="h2", token="T", amount=12 * MINOR, reference="MOVE-1")
+MONEY = HandOn(holder="h1", other="h2", asset="USDT", amount=500 * MINOR, reference="MOVE-2")
+
+
+@pytest.mark.parametrize("wanted", [DEPOSIT, WITHDRAWAL, UNITS, MONEY])
+def test_a_reference_that_an_earlier_program_booked_counts_for_ever(office, wanted):
+    again = send(office, wanted)
+    assert (again.done, again.replayed) == (True, True)
+    assert again.words.startswith("Already booked at 2026-01-01 12:")
+    other = send(office, msgspec.structs.replace(wanted, amount=wanted.amount // 2))
+    assert (other.done, other.replayed) == (False, False)
+    assert "This reference was used for something else" in other.words
+    assert not office._engine.driver.effects.lines
+
+
+def test_the_receiver_of_a_transfer_has_not_used_its_reference(office):
+    back = send(office, HandOn(holder="h2", other="h1", asset="USDT", amount=MINOR, reference="MOVE-2"))
+    assert (back.done, back.replayed) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "change", ["cause_reference = NULL WHERE cause_reference IS NOT NULL", "cause_reference = hash WHERE seq = 3"]
+)
+def test_a_changed_reference_of_an_older_line_is_found(former, change):
+    with closing(connect(former)) as raw:
+        raw.execute(f"UPDATE journal SET {change}")
+    assert {breach.what for breach in verify(former).breaches} == {"line"}
+
+
+def test_a_reference_that_was_used_twice_is_the_first_lines(tmp_path):
+    """Whatever an earlier program let through: the upgrade goes on."""
+    rows, state = [], HolderState()
+    for seq, amount in enumerate((5, 7), 1):
+        event = Deposited(time_ms=seq, asset="USDT", amount=amount, reference="r", by="ann")
+        state = holder_step(state, event).state
+        rows.append((partial(make, event=event, entry=holder_step(HolderState(), event).entry), state, ()))
+    path = older_database(tmp_path / "twice.db", 3, chained("holder:h1", rows))
+    upgrade_database(path)
+    with Store(path) as store:
+        first, second = store.lines_since(0, 10)
+    assert (first.cause_reference, second.cause_reference) == (cause_of("", "", REPEATED).reference, None)
+    assert verify(path).breaches == ()
+
+
+REPEATED = Pay(holder="h1", asset="USDT", amount=5, reference="r", by="ann")
+
+
+def make(stream, seq, digest, *, event, entry):
+    return HolderLine(stream=stream, seq=seq, time_ms=seq, behaviour=7, event=event, entry=entry, state=digest)
