@@ -454,4 +454,18 @@ FORMER = (
         "= (row.cause_reference, None)",
         "test_former::test_a_changed_reference_of_an_older_line_is_found",
     ),
+    Guard(
+        "former: what was held is not known where no past was kept",
+        "core/state.py",
+        "if self.past or not self.changed_ms else self.changed_ms",
+        "if True else self.changed_ms",
+        "test_step::test_what_an_earlier_program_did_not_record_is_not_known",
+    ),
+    Guard(
+        "former: what was not recorded stays unknown after the next trade",
+        "core/working.py",
+        ", unknown_ms=leg.unrecorded_ms,",
+        ",",
+        "test_step::test_what_an_earlier_program_did_not_record_is_not_known",
+    ),
 )
