@@ -184,7 +184,10 @@ class OutboxChange(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a request of the inbox is answered, and when; it is refused if the request was answered before."""
+    """What a request of the inbox is answered, and when by the world's clock, ms UTC.
+
+    It is refused if the request was answered before.
+    """
 
     number: int
     body: bytes

@@ -185,18 +185,6 @@ class Store:
             rows = connection.execute(_CAUSED.format(marks), list(hashes)).fetchall()
         return {digest: caused_line(*row) for digest, *row in rows}
 
-    def forget_answers(self, before_ms: int) -> None:
-        """Deletes answered requests of the inbox that were answered before a time.
-
-        Raises:
-            StoreError: the database refused it.
-        """
-        with self._lock:
-            try:
-                self.appender.forget(before_ms)
-            except sqlite3.Error as error:
-                raise refusal(error) from error
-
     def asked(self, questions: Sequence[Question]) -> dict[int, Asked | KeyReusedError]:
         """Returns what became of those of these questions that were put into the inbox before, by their place here.
 

@@ -25,7 +25,7 @@ _FILL = "UPDATE journal SET cause_reference = ? WHERE stream = ? AND seq = ?"
 
 
 def upgrade() -> None:
-    """Adds the columns, fills in the references that were used before, and notes how old answers are.
+    """Adds the columns, fills in the references that were used before, and one for how old an answer is.
 
     Older lines carry no cause, and stay as they are: of them, the column alone says that a reference was used.
     """
@@ -36,8 +36,6 @@ def upgrade() -> None:
         op.create_index(f"journal_{name}", "journal", [name], unique=True,
                         sqlite_where=sa.text(f"{name} IS NOT NULL"))  # fmt: skip
     op.add_column("inbox", sa.Column("answered_ms", sa.BigInteger))
-    op.execute("UPDATE inbox SET answered_ms = coalesce(json_extract(CAST(answer AS TEXT), '$.time_ms'), 0) "
-               "WHERE status = 'answered'")  # fmt: skip
 
 
 def _fill_references() -> None:
