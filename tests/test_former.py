@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
+from gearing.cli.counter import _key
 from gearing.core.events import Launched
 from gearing.core.holder import Deposited, HolderState, Quoted
 from gearing.core.holder_step import HolderError, holder_step
@@ -23,10 +24,11 @@ from gearing.core.terms import Spec
 from gearing.desk.boot import boot
 from gearing.desk.causes import cause_of
 from gearing.desk.inbox import Inbox
-from gearing.desk.requests import HandOn, Pay, encode
+from gearing.desk.requests import HandOn, Pay, answered_of, encode
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.drive.quotes import _why_void
+from gearing.store.backup import backup_database, restore_database
 from gearing.store.database import connect, upgrade_database
 from gearing.store.records import HolderLine, Request, holder_line_of
 from gearing.store.store import Store
@@ -150,3 +152,21 @@ REPEATED = Pay(holder="h1", asset="USDT", amount=5, reference="r", by="ann")
 
 def make(stream, seq, digest, *, event, entry):
     return HolderLine(stream=stream, seq=seq, time_ms=seq, behaviour=7, event=event, entry=entry, state=digest)
+
+
+def test_a_payment_that_waited_in_a_backup_can_be_sent_again(former, tmp_path):
+    wanted, principal, now_ms = DEPOSIT, "holder:h1", 1_800_000_000_000
+    with Store(former) as store:
+        key = _key(store, principal, wanted)
+        store.ask(principal, key, encode(wanted))
+    backup_database(former, tmp_path / "backup.db")
+    restored = tmp_path / "restored.db"
+    restore_database(tmp_path / "backup.db", restored, now_ms)
+    with Store(restored) as store:
+        said = answered_of(store.kept(principal, key).answer)
+        assert (said.done, said.time_ms) == (False, store.lines_since(0, 1_000)[-1].time_ms)
+        assert "send it again" in said.words
+        assert _key(store, principal, wanted) == f"{key.partition('.')[0]}.2"
+    with closing(connect(restored)) as raw:
+        ages = raw.execute("SELECT answered_ms FROM inbox WHERE key IN (?, 'pay:BANK-19')", (key,)).fetchall()
+    assert ages == [(now_ms,), (now_ms,)]

@@ -468,4 +468,18 @@ FORMER = (
         ",",
         "test_step::test_what_an_earlier_program_did_not_record_is_not_known",
     ),
+    Guard(
+        "former: what waited in a backup is answered as everything is",
+        _BACKUP,
+        '{"done": False, "words": _NOT_DONE, "time_ms": time_ms}',
+        '{"error": _NOT_DONE}',
+        "test_former::test_a_payment_that_waited_in_a_backup_can_be_sent_again",
+    ),
+    Guard(
+        "former: what a restore answered is forgotten after seven days too",
+        _BACKUP,
+        "(_rejection(connection), now_ms),",
+        "(_rejection(connection), None),",
+        "test_former::test_a_payment_that_waited_in_a_backup_can_be_sent_again",
+    ),
 )
