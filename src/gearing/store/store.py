@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -74,8 +74,8 @@ class HeadAnchor(Protocol):
         """Returns the signed head of a journal that ends at a point."""
         ...
 
-    def publish(self, heads: Iterable[SignedRecord]) -> None:
-        """Takes heads that were committed."""
+    def publish(self, head: SignedRecord, since: Callable[[int], Iterator[HeadRow]]) -> None:
+        """Takes a head that was committed, and what yields the heads after a number, should earlier ones be missing."""
         ...
 
 
@@ -142,7 +142,7 @@ class Store:
         with self._lock:
             head = self.appender.commit(commits)
             if head is not None and self._anchor is not None:
-                self._anchor.publish([head])
+                self._anchor.publish(head, self.heads_since)
 
     def ask(self, principal: str, key: str, body: bytes) -> Asked:
         """Puts a request into the inbox, once for each key of a principal.
