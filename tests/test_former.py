@@ -13,6 +13,7 @@ import pytest
 from msgspec import UNSET
 
 from gearing.cli.counter import _key
+from gearing.cli.main import main
 from gearing.core.events import Launched
 from gearing.core.holder import Deposited, HolderState, Quoted
 from gearing.core.holder_step import HolderError, holder_step
@@ -24,16 +25,19 @@ from gearing.core.terms import Spec
 from gearing.desk.boot import boot
 from gearing.desk.causes import cause_of
 from gearing.desk.inbox import Inbox
-from gearing.desk.requests import HandOn, Pay, answered_of, encode
+from gearing.desk.keeper import commit_of
+from gearing.desk.requests import HandOn, Pay, answered_of, encode, wanted_of
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.drive.quotes import _why_void
 from gearing.store.backup import backup_database, restore_database
 from gearing.store.database import connect, upgrade_database
+from gearing.store.integrity import state_faults
+from gearing.store.recompute import recompute
 from gearing.store.records import HolderLine, Request, holder_line_of
 from gearing.store.store import Store
 from gearing.store.verify import verify
-from tests.journals import chained
+from tests.journals import chained, lines_of
 from tests.older import older_database
 
 FORMER = Path(__file__).parent / "data" / "former.db"
@@ -80,6 +84,13 @@ def test_each_line_is_read_and_books_the_same_when_stepped_again(former):
                 state = done.state
                 assert done.entry == line.entry
                 assert kind != "token" or state.nav == line.nav
+
+
+def test_each_command_and_answer_of_the_inbox_is_read(former):
+    with closing(connect(former)) as raw:
+        rows = raw.execute("SELECT principal, body, answer FROM inbox").fetchall()
+    assert [answered_of(answer).done for _, _, answer in rows if answer is not None] == [True] * (len(rows) - 1)
+    assert {f"holder:{wanted_of(body).holder}" for _, body, _ in rows} == {principal for principal, _, _ in rows}
 
 
 def test_a_quote_without_its_inav_is_read_and_one_with_none_is_not_given(former):
@@ -170,3 +181,25 @@ def test_a_payment_that_waited_in_a_backup_can_be_sent_again(former, tmp_path):
     with closing(connect(restored)) as raw:
         ages = raw.execute("SELECT answered_ms FROM inbox WHERE key IN (?, 'pay:BANK-19')", (key,)).fetchall()
     assert ages == [(now_ms,), (now_ms,)]
+
+
+def test_a_desk_goes_on_with_it_and_its_lines_are_verified(former, office):
+    driver, now_ms = office._engine.driver, office._engine.clock.now_ms()
+    running = driver.by_name["T"]
+    assert running.state.status == "open"
+    assert all(leg.lots_at(leg.changed_ms) is None for leg in running.state.legs)
+    assert driver.primary.holders["h2"].state.open_quote is UNSET  # no quote of before binds
+    driver.publish(running, "minute", now_ms, tuple(leg.mark for leg in running.state.legs))
+    assert send(office, msgspec.structs.replace(DEPOSIT, holder="h3", reference="BANK-19")).done
+    office._store.commit([commit_of(driver.taken(), (), ())])
+    assert verify(former).breaches == ()
+    assert state_faults(office._store) == {}
+
+
+def test_it_is_backed_up_stated_and_recomputed(former, tmp_path, capsys):
+    assert main(["db", "backup", str(former), str(tmp_path / "copy.db")]) == 0
+    capsys.readouterr()
+    assert main(["holder", "statement", "h1", "--db", str(tmp_path / "copy.db")]) == 0
+    assert "management fee" in capsys.readouterr().out
+    report = recompute(lines_of(tmp_path / "copy.db"))
+    assert (report.lines, report.differences) == (90, [])
