@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -63,12 +64,21 @@ def office(former):
 
 def send(inbox, wanted):
     request = Request(1, "holder:x", "k", encode(wanted))
-    return inbox.carry_out(request, inbox._known([SimpleNamespace(request=request)]))
+    before = inbox._replay(request, inbox._known([SimpleNamespace(request=request)]))
+    return inbox.carry_out(request) if before is None else before
 
 
 def events_of(path, name):
     with Store(path) as store:
         return [holder_line_of(line.body).event for line in store.lines(f"holder:{name}")]
+
+
+def sums_of(entry):
+    """What an entry books on each account, in however many postings."""
+    sums = Counter()
+    for posting in entry:
+        sums[posting.account] += posting.amount
+    return {account: amount for account, amount in sums.items() if amount}
 
 
 def test_each_line_is_read_and_books_the_same_when_stepped_again(former):
@@ -82,7 +92,7 @@ def test_each_line_is_read_and_books_the_same_when_stepped_again(former):
                     spec = Spec(line.event.token)
                 done = step(spec, state, line.event) if kind == "token" else holder_step(state, line.event)
                 state = done.state
-                assert done.entry == line.entry
+                assert sums_of(done.entry) == sums_of(line.entry)
                 assert kind != "token" or state.nav == line.nav
 
 
