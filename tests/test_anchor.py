@@ -213,6 +213,26 @@ def test_a_heads_file_that_cannot_be_written_stops_nothing_and_is_made_good(path
     assert verify(path, heads=file).breaches == ()
 
 
+def test_however_many_heads_could_not_be_appended_none_is_missing_and_none_comes_twice(path, monkeypatch):
+    """The disk took the first of them, and could not say so; the others come from the database, a few at a time."""
+    monkeypatch.setattr("gearing.store.anchor._AT_ONCE", 2)
+
+    def fails(*_):
+        raise OSError("the disk does not answer")
+
+    with Store(path, "demo", anchor_of(path)) as store:
+        with monkeypatch.context() as broken:
+            broken.setattr("gearing.store.heads.os.fsync", fails)
+            store.commit(token_commits(happened())[60:70])
+        with monkeypatch.context() as broken:
+            broken.setattr("gearing.store.heads.os.open", fails)
+            for k in (70, 80, 90):
+                store.commit(token_commits(happened())[k : k + 10])
+        store.commit(token_commits(happened())[100:110])
+    assert [one["n"] for one in records(path)] == [23 + 10 * k for k in range(11)]
+    assert verify(path, heads=heads_path(path)).breaches == ()
+
+
 def test_a_write_that_was_cut_off_is_no_record_and_is_cut_away(path):
     file = HeadsFile(heads_path(path))
     last = file.last()

@@ -15,18 +15,20 @@ from gearing.core.money import MINOR
 from gearing.desk.boot import boot
 from gearing.desk.causes import cause_of
 from gearing.desk.counter import answer
-from gearing.desk.inbox import ANSWERS_KEPT_MS, Inbox
+from gearing.desk.inbox import Inbox
 from gearing.desk.keeper import commit_of
 from gearing.desk.requests import AskQuote, Deal, HandOn, Operate, Pay, answered_of, encode
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market as Prices
+from gearing.store.append import _FORGET, _PUT_IN, ANSWERS_KEPT_MS
 from gearing.store.database import connect
 from gearing.store.errors import StoreError
 from gearing.store.integrity import state_faults
 from gearing.store.records import Question, Request, holder_line_of
-from gearing.store.store import Store
+from gearing.store.store import Store, digest_of
 from gearing.store.verify import verify
 from tests.journals import rows_of
+from tests.lives import NOON_MS
 from tests.test_acceptances import Running as Served
 from tests.test_store_dealing import busy, kept
 
@@ -68,6 +70,12 @@ class Counter:
 
     def cash(self, name):
         return self.desk.primary.state_of(name).cash("USDT")
+
+
+def forget(counter):
+    """Deletes every answer, as happens to old ones."""
+    with closing(connect(counter.kept.path)) as raw:
+        raw.execute("DELETE FROM inbox")
 
 
 @pytest.fixture
@@ -147,30 +155,45 @@ def test_an_answer_that_was_forgotten_is_rebuilt_from_the_line(counter, wanted):
     first = counter.ask(wanted, key="mine")
     assert first.done, first.words
     seqs = counter.kept.store.streams()
-    counter.kept.store.forget_answers(first.time_ms + 1)
+    forget(counter)
     again = counter.ask(wanted, key="mine")
     assert (again.done, again.replayed, again.time_ms) == (True, True, first.time_ms)
     assert first.id in again.words
     assert again.id == first.id
     assert counter.kept.store.streams() == seqs
-    counter.kept.store.forget_answers(first.time_ms + 1)
+    forget(counter)
     other = counter.ask(Operate(action="resume", token="T", by="ann", reason="other"), key="mine")
     assert not other.done
     assert "This key was used for something else" in other.words
 
 
-def test_answers_are_kept_for_seven_days(counter):
+def test_answers_are_kept_for_seven_days_of_the_worlds_clock(counter, monkeypatch):
+    """A demo's market runs through seven days in minutes."""
+    wall_ms = NOON_MS
+    monkeypatch.setattr("gearing.desk.inbox.time", SimpleNamespace(time_ns=lambda: wall_ms * 1_000_000))
     first = counter.ask(pay(), key="mine")
-    counter.desk.now_ms += ANSWERS_KEPT_MS
-    counter.inbox._forget_s = 0.0
+    counter.desk.now_ms += 2 * ANSWERS_KEPT_MS
+    wall_ms += ANSWERS_KEPT_MS
     counter.ask(pay(reference="r2"), key="other")
     assert counter.kept.store.kept("ann", "mine") is not None
-    counter.desk.now_ms += 1
-    counter.inbox._forget_s = 0.0
+    wall_ms += 1
     counter.ask(pay(reference="r3"), key="third")
     assert counter.kept.store.kept("ann", "mine") is None
     assert counter.ask(pay(), key="mine").replayed
     assert first.done
+
+
+def test_old_answers_are_deleted_a_few_with_each_group_and_without_reading_the_others(counter):
+    rows = [("p", f"k{age}", digest_of(b"x"), b"x", b"{}", age) for age in range(1, 301)]
+    with closing(connect(counter.kept.path)) as raw:
+        raw.executemany(_PUT_IN, rows)
+        plan = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {_FORGET}", (0, 0))]
+    assert not [step for step in plan if step.startswith("SCAN")]
+    assert [step for step in plan if "inbox_answered (answered_ms<?)" in step]
+    counter.ask(pay())
+    with closing(connect(counter.kept.path)) as raw:
+        left = [row[0] for row in raw.execute("SELECT answered_ms FROM inbox WHERE principal = 'p' ORDER BY 1")]
+    assert left == list(range(66, 301))
 
 
 def test_only_the_first_line_of_a_command_carries_its_cause_and_it_is_part_of_what_is_hashed(counter):

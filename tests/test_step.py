@@ -108,6 +108,26 @@ def test_what_was_held_at_full_hours_is_remembered_over_trades():
     assert leg.lots_at(hour_ms + 1) is None
 
 
+def test_what_an_earlier_program_did_not_record_is_not_known():
+    """It kept no past of a leg: only since its last change is it known what was held."""
+    life = Life().opened()
+    (leg,) = life.state.legs
+    life.state = msgspec.structs.replace(life.state, legs=(msgspec.structs.replace(leg, past=()),))
+    hour_ms, changed_ms = leg.changed_ms // HOUR_MS * HOUR_MS, leg.changed_ms
+
+    def known():
+        found = life.state.legs[0]
+        return [found.lots_at(time_ms) for time_ms in (hour_ms - HOUR_MS, hour_ms, changed_ms)]
+
+    assert known() == [None, None, None]
+    life.now_ms = hour_ms + 3 * HOUR_MS
+    life.force(-10, 100.0, deleveraged=True)
+    assert known() == [None, None, None]
+    after = life.state.legs[0]
+    assert after.lots_at(hour_ms + HOUR_MS) == range(leg.lots, leg.lots + 1)
+    assert after.lots_at(hour_ms + 4 * HOUR_MS) == range(leg.lots - 10, leg.lots - 9)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40 * 4), st.integers(-5, 5).filter(bool)), max_size=60), st.randoms())
 def test_a_positions_history_is_what_a_list_of_all_trades_says(trades, random):

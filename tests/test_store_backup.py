@@ -93,7 +93,7 @@ def test_orders_and_requests_of_a_backup_are_not_acted_on(path, tmp_path):
         assert store.requests() == []
         answer = store.ask("ann", "k", b"halt").answer
         assert answer is not None
-        assert "restored from a backup" in json.loads(answer)["error"]
+        assert "restored from a backup" in json.loads(answer)["words"]
 
 
 def test_a_book_that_was_not_reconciled_since_is_known():

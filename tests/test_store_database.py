@@ -124,8 +124,8 @@ def test_the_migrations_make_the_tables_that_the_queries_name(store):
             for check in [c for c in table.constraints if c.__visit_name__ == "check_constraint"]:
                 assert str(check.sqltext) in made
         indexes = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%WHERE%'").scalars()
-        assert sorted(indexes) == ["inbox_waiting", "journal_cause_key", "journal_cause_reference", "journal_turns",
-                                   "outbox_open"]  # fmt: skip
+        assert sorted(indexes) == ["inbox_answered", "inbox_waiting", "journal_cause_key", "journal_cause_reference",
+                                   "journal_turns", "outbox_open"]  # fmt: skip
 
 
 def test_a_process_that_ends_does_not_take_the_log_away_from_one_that_runs(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.guards.anchor import ANCHOR, TABLES
+from proof.guards.anchor import ANCHOR, FORMER, TABLES
 from proof.guards.books import BOOKS, SETTINGS, STORES
 from proof.guards.boot import BOOT
 from proof.guards.fairness import CAUSES, MATCHING, SETTLEMENTS, STRANDED, WHOLE
@@ -15,6 +15,7 @@ from proof.guards.rejections import REJECTIONS
 GUARDS = (
     *ANCHOR,
     *TABLES,
+    *FORMER,
     *OFFICE,
     *CAUSES,
     *MATCHING,

@@ -115,7 +115,8 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
         units: created or redeemed, in 1e-8 of a unit.
         cash: paid by the holder (fee included), or to the holder (fee deducted), minor units.
         fee: the part of it that is the fee, or that was deducted.
-        inav: of this side when the quote was given, with accrued funding, minor units per whole unit.
+        inav: of this side when the quote was given, with accrued funding, minor units per whole unit; unset: an
+            earlier program gave it, which did not record it.
         until_ms: the last moment it may be accepted, in the market's time.
         marks: of each leg, when it was given.
     """
@@ -127,7 +128,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     units: int
     cash: int
     fee: int
-    inav: int
+    inav: int | UnsetType = UNSET
     until_ms: int
     marks: tuple[float, ...]
 
@@ -142,9 +143,14 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
         return round(Fraction(self.gross * MINOR, self.units))
 
     @property
+    def base_inav(self) -> int:
+        """The iNAV that it is based on, minor units per whole unit; 0: not recorded."""
+        return 0 if self.inav is UNSET else self.inav
+
+    @property
     def difference_pct(self) -> float:
         """How far the unit price is above iNAV (below: < 0), in percent."""
-        return (self.unit_price / self.inav - 1.0) * 100.0 if self.inav else 0.0
+        return (self.unit_price / self.base_inav - 1.0) * 100.0 if self.base_inav else 0.0
 
 
 class HolderState(msgspec.Struct, frozen=True, kw_only=True):

@@ -217,7 +217,8 @@ def _handed(change: _Change, event: Handed) -> None:
 
 def _quoted(change: _Change, event: Quoted) -> None:
     quote = event.quote
-    _check(min(quote.units, quote.cash, quote.inav) > 0 and quote.fee >= 0,
+    amounts = (quote.units, quote.cash) if quote.inav is UNSET else (quote.units, quote.cash, quote.inav)
+    _check(min(amounts) > 0 and quote.fee >= 0,
            f"the units, the money and the iNAV of quote {quote.id} must be positive")  # fmt: skip
     _check(quote.until_ms > event.time_ms, f"quote {quote.id} must expire after it is given")
     open_id = "" if change.open_quote is UNSET else change.open_quote.id

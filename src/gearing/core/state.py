@@ -50,6 +50,7 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
         accruals: provisional funding of settlements that passed and are not booked yet, by time.
         changed_ms: when the position last changed.
         past: what was held at the full hours around its trades.
+        unknown_ms: up to when nothing is known of that, since an earlier program kept no `past`; unset: all is known.
         contract: which contract of its chain it holds, counted from 0; left out: the first, or no chain.
         leg: of a position that a roll is opening: the leg that it will be.
         wanted: of such a position: the lots it is to have.
@@ -65,9 +66,15 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
     accruals: tuple[Accrual, ...] = ()
     changed_ms: int = 0
     past: History = ()
+    unknown_ms: int | UnsetType = UNSET
     contract: int | UnsetType = UNSET
     leg: int | UnsetType = UNSET
     wanted: int | UnsetType = UNSET
+
+    @property
+    def unrecorded_ms(self) -> int | UnsetType:
+        """Up to when it is not known what was held: that of a leg without a past is its last change; unset: all is."""
+        return self.unknown_ms if self.past or not self.changed_ms else self.changed_ms
 
     @property
     def number(self) -> int:
@@ -78,6 +85,8 @@ class LegState(msgspec.Struct, frozen=True, kw_only=True):
         """Returns what was held at a settlement; None: not known."""
         if time_ms > self.changed_ms:
             return range(self.lots, self.lots + 1)
+        if self.unrecorded_ms is not UNSET and time_ms <= self.unrecorded_ms:
+            return None
         return held_at(self.past, self.lots, time_ms)
 
     @property

@@ -218,7 +218,7 @@ class Working:
             realised = proceeds - share_of(leg.basis, closed, leg.lots)
         self.legs[k] = msgspec.structs.replace(
             leg, lots=leg.lots + lots, basis=leg.basis + paid + realised, changed_ms=max(now_ms, leg.changed_ms),
-            past=with_trade(leg.past, leg.lots, lots, now_ms),
+            past=with_trade(leg.past, leg.lots, lots, now_ms), unknown_ms=leg.unrecorded_ms,
         )  # fmt: skip
         self.post(realised, WALLET, UNREALISED)
         lost = self.balances.unrealised - self._unrealised()

@@ -19,6 +19,7 @@ from msgspec import UNSET, UnsetType
 from gearing.core import holder as ho
 from gearing.core.journal import Cause
 from gearing.core.money import as_text
+from gearing.core.references import ReferenceKind, hash_texts, reference_hash
 from gearing.desk.requests import Answered, HandOn, Pay, Wanted, encode
 from gearing.store.records import CausedLine
 from gearing.store.store import Store
@@ -34,20 +35,15 @@ def cause_of(principal: str, key: str, wanted: Wanted) -> Cause:
     """
     reference: str | UnsetType = UNSET
     if isinstance(wanted, (Pay, HandOn)):
-        kind = "pay" if isinstance(wanted, Pay) else "transfer"
-        reference = _digest(wanted.holder, kind, wanted.reference)
-    return Cause(key=_digest(principal, key), body=hashlib.sha256(encode(_nameless(wanted))).hexdigest(),
+        kind: ReferenceKind = "pay" if isinstance(wanted, Pay) else "transfer"
+        reference = reference_hash(wanted.holder, kind, wanted.reference)
+    return Cause(key=hash_texts(principal, key), body=hashlib.sha256(encode(_nameless(wanted))).hexdigest(),
                  reference=reference)  # fmt: skip
 
 
 def _nameless(wanted: Wanted) -> Wanted:
     """Returns a payment without the name of whoever books it; a reference counts once whoever does."""
     return msgspec.structs.replace(wanted, by="") if isinstance(wanted, Pay) else wanted
-
-
-def _digest(*parts: str) -> str:
-    """Returns the hash of texts, each preceded by its length, so that no two lists of them are alike."""
-    return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
 
 
 Known = dict[str, CausedLine]
@@ -122,7 +118,7 @@ def replayed(line: CausedLine, cause: Cause, what: str, now_ms: int) -> Answered
         now_ms: the time.
     """
     done = _done(line)
-    if line.cause.body != cause.body:
+    if _body_of(line) != cause.body:
         return _rejected(what, done, now_ms)
     event = line.event
     at = f"{datetime.fromtimestamp(line.time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -133,6 +129,23 @@ def replayed(line: CausedLine, cause: Cause, what: str, now_ms: int) -> Answered
     quote = event.quote if isinstance(event, ho.Quoted) else None
     return Answered(done=True, words=words, time_ms=line.time_ms, id=quote.id if quote else request, quote=quote,
                     replayed=True)  # fmt: skip
+
+
+def _body_of(line: CausedLine) -> str | None:
+    """Returns the hash of the command that a line came from; of an older line, of the command that its event names."""
+    if line.cause is not UNSET:
+        return line.cause.body
+    holder, event = line.stream.partition(":")[2], line.event
+    match event:
+        case ho.Deposited() | ho.Withdrawn():
+            amount = event.amount if isinstance(event, ho.Deposited) else -event.amount
+            wanted: Wanted = Pay(holder=holder, asset=event.asset, amount=amount, reference=event.reference, by="")
+        case ho.Handed():
+            wanted = HandOn(holder=holder, other=event.other, token=event.token, asset=event.asset,
+                            amount=-(event.units or event.cash), reference=event.reference)  # fmt: skip
+        case _:
+            return None
+    return cause_of("", "", wanted).body
 
 
 _VERBS = {ho.Deposited: "credited", ho.Withdrawn: "debited", ho.Handed: "transferred"}

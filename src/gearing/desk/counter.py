@@ -215,10 +215,10 @@ def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
         return _no(quote, now_ms)
     above = "above" if quote.side == "subscribe" else "below"
     swing = running.spec.token.primary.quote_swing
-    words = (f"{quote.id}: {wanted.holder} {_terms(quote)}; {to_float(quote.unit_price):,.6g} per unit, "
-             f"{abs(quote.difference_pct):.3f} % {above} iNAV ({to_float(quote.inav):,.6g}). It is judged at the first "
-             f"price after its acceptance, and void if iNAV has {'risen' if quote.side == 'subscribe' else 'fallen'} "
-             f"by more than {swing:.3%} by then.")  # fmt: skip
+    words = (f"{quote.id}: {wanted.holder} {_terms(quote)}; {to_float(quote.unit_price):,.8g} per unit, "
+             f"{abs(quote.difference_pct):.3f} % {above} iNAV ({to_float(quote.base_inav):,.8g}). It is judged at the "
+             f"first price after its acceptance, and void if iNAV has "
+             f"{'risen' if quote.side == 'subscribe' else 'fallen'} by more than {swing:.3%} by then.")  # fmt: skip
     return Answered(done=True, words=words, time_ms=now_ms, status=running.state.status, id=quote.id, quote=quote)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -46,10 +47,6 @@ from gearing.errors import GearingError
 from gearing.store.errors import StoreError
 from gearing.store.records import Answer, NavKind, PutIn, Question, Request
 from gearing.store.store import Store, digest_of
-
-# Answers are kept for seven days as they were given, and are rebuilt from the journal afterwards.
-ANSWERS_KEPT_MS = 7 * 86_400_000
-_FORGET_S = 600.0
 
 # The database is looked at so often for what other processes ask; they wait about half of it.
 _POLL_S = 0.1
@@ -108,7 +105,7 @@ class Inbox:
         self._taken = 0  # the last of the database that was taken into the queue
         self._look_s = 0.0  # before that nothing else is looked for there
         self._expected: dict[int, list[Told]] = {}
-        self._causes, self._forget_s = Causes(store), 0.0
+        self._causes = Causes(store)
         # Commands of each holder that has a dealing waiting for its price: that one, and those that came after it.
         self._held: dict[str, deque[_Asked]] = {}
         self._ready = deque[str]()  # holders whose first held command no longer waits for anything
@@ -166,9 +163,6 @@ class Inbox:
     def _look(self) -> None:
         """Takes up what other processes have put into the database, every now and then."""
         now_s = asyncio.get_running_loop().time()
-        if now_s >= self._forget_s:
-            self._forget_s = now_s + _FORGET_S
-            self._store.forget_answers(self._engine.clock.now_ms() - ANSWERS_KEPT_MS)
         if now_s < self._look_s:
             return
         found = self._store.requests(self._taken, _GROUP_MAX)
@@ -473,9 +467,10 @@ def _holder_of(asked: _Asked) -> str:
 def _kept(one: _Asked, answered: Answered) -> Answer | PutIn:
     """Returns how an answer is kept: with its question where that is not kept yet."""
     number, principal, key, body = one.request
+    wall_ms = time.time_ns() // 1_000_000  # a demo's market runs faster than the days that an answer is kept
     if number != _UNNUMBERED:
-        return Answer(number, encode(answered), answered.time_ms)
-    return PutIn(principal, key, digest_of(body), body, encode(answered), answered.time_ms)
+        return Answer(number, encode(answered), wall_ms)
+    return PutIn(principal, key, digest_of(body), body, encode(answered), wall_ms)
 
 
 def unanswered() -> StoreError:

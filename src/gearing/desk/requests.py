@@ -213,8 +213,10 @@ class QuoteTerms(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, quote: Quote, expires_at: datetime) -> QuoteTerms:
         """Returns the terms of a quote that expires at this wall-clock time."""
-        return cls(unit_price=quote.unit_price, inav=quote.inav, difference_pct=quote.difference_pct, fee=quote.fee,
-                   expires_ms=quote.until_ms, expires_at=expires_at.isoformat(timespec="milliseconds"))  # fmt: skip
+        return cls(
+            unit_price=quote.unit_price, inav=quote.base_inav, difference_pct=quote.difference_pct, fee=quote.fee,
+            expires_ms=quote.until_ms, expires_at=expires_at.isoformat(timespec="milliseconds"),
+        )  # fmt: skip
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):

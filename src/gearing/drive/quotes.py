@@ -383,13 +383,16 @@ def quoted_cost(running: Running, state: TokenState) -> float:
 
 def _why_void(quote: Quote, price: Worth, swing: float) -> str:
     """Returns why a quote is void at a price; empty: it binds."""
+    base = quote.base_inav
+    if base == 0:
+        return "its iNAV was not recorded by the program that gave it; request a new one"
     inav, subscribes = _inav(price, quote.side), quote.side == "subscribe"
-    moved = Fraction(inav, quote.inav) - 1
+    moved = Fraction(inav, base) - 1
     against = moved if subscribes else -moved
     # Within the swing nothing can be gained but by rounding, which is looked at by itself.
     gain = quote.units * price.equity - quote.gross * price.units
     if against > Fraction(as_decimal(swing)) or (gain if subscribes else -gain) > 0:
-        return (f"iNAV has moved from {_price(quote.inav)} to {_price(inav)}, {float(moved):+.3%}, which is more than "
+        return (f"iNAV has moved from {_price(base)} to {_price(inav)}, {float(moved):+.3%}, which is more than "
                 f"{swing:.3%} {'up' if subscribes else 'down'}; request a new one")  # fmt: skip
     return ""
 

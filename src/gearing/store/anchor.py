@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
 
 from gearing.core.anchor import START, ChainPoint
 from gearing.errors import InputError
 from gearing.store.errors import DatabaseError
 from gearing.store.heads import HeadRecord, HeadsFile, RestoreRecord, SignedRecord, signed, signed_row
 from gearing.store.keys import SigningKey, signing_key
-from gearing.store.records import Meta
+from gearing.store.records import HeadRow, Meta
 from gearing.store.store import Store
 
 LOG = logging.getLogger("gearing.store")
+
+# Missing heads that are appended at once, so that any number of them fits into memory.
+_AT_ONCE = 10_000
 
 
 def heads_path(database: Path) -> Path:
@@ -51,12 +58,20 @@ class Anchor:
                        time_ms=time_ms, key=self.key.public), self.key,
         )  # fmt: skip
 
-    def publish(self, heads: Iterable[SignedRecord]) -> None:
-        """Appends committed heads to the file; a failure is reported and stops nothing."""
+    def publish(self, head: SignedRecord, since: Callable[[int], Iterator[HeadRow]]) -> None:
+        """Appends a committed head to the file, after a failure with all that the file lacks; a failure stops nothing.
+
+        Args:
+            head: it.
+            since: yields the heads in the database after a number, this one among them.
+        """
         try:
-            self.file.append(heads)
+            if self._fails:
+                self._append_missing(since)
+            else:
+                self.file.append([head])
             self._fails = False
-        except InputError as error:
+        except (InputError, msgspec.MsgspecError, sa.exc.SQLAlchemyError) as error:
             words = (
                 f"signed heads cannot be appended: {error} They are kept in the database, and appended once the file "
                 "can be written."
@@ -66,6 +81,12 @@ class Anchor:
                 with contextlib.suppress(RuntimeError):
                     self.on_failure(words)
             self._fails = True
+
+    def _append_missing(self, since: Callable[[int], Iterator[HeadRow]]) -> None:
+        last = self.file.last() if self.file.exists() else None
+        rows = since(0 if last is None else last.record.n)
+        while some := [signed_row(row) for row in islice(rows, _AT_ONCE)]:
+            self.file.append(some)
 
 
 def open_anchor(database: Path, heads: Path | None = None, key: Path | None = None) -> Anchor:

@@ -48,7 +48,15 @@ _PUT_IN = """
 INSERT INTO inbox (principal, key, body_hash, body, answer, answered_ms, status) VALUES (?, ?, ?, ?, ?, ?, 'answered')
 ON CONFLICT (principal, key) DO NOTHING
 """
-_FORGET = "DELETE FROM inbox WHERE status = 'answered' AND answered_ms < ?"
+_FORGET = """
+DELETE FROM inbox WHERE number IN (
+    SELECT number FROM inbox WHERE status = 'answered' AND answered_ms < ? ORDER BY answered_ms LIMIT ?
+)
+"""
+# Answers are kept for seven days as they were given, and are rebuilt from the journal afterwards.
+ANSWERS_KEPT_MS = 7 * 86_400_000
+# With each group of answers, as many old ones are deleted as are given, and so many more.
+_FORGET_MORE = 64
 _HEAD = "SELECT seq, hash FROM journal WHERE stream = ? ORDER BY seq DESC LIMIT 1"
 _END = "SELECT n, chain FROM journal ORDER BY n DESC LIMIT 1"
 # Rows of one statement at most.
@@ -106,10 +114,6 @@ class Appender:
         self._heads.update(heads)
         return head
 
-    def forget(self, before_ms: int) -> None:
-        """Deletes answered requests of the inbox that were answered before a time; the journal has what they caused."""
-        self.connection.execute(_FORGET, (before_ms,))
-
     def close(self) -> None:
         """Gives the connection up."""
         self.connection.close()
@@ -160,8 +164,18 @@ class Appender:
         answers = [(answer.body, answer.number, answer.time_ms) for commit in commits for answer in commit.answers]
         if many(_ANSWER, answers) != len(answers):
             raise FencedError("a request of the inbox was answered already; another runner owns it.")
-        many(_PUT_IN, [one for commit in commits for one in commit.put_in])
+        put_in = [one for commit in commits for one in commit.put_in]
+        many(_PUT_IN, put_in)
+        self._forget([answer[2] for answer in answers] + [one.answered_ms for one in put_in])
         return self._sign_head(commits, point)
+
+    def _forget(self, answered_ms: Sequence[int]) -> None:
+        """Deletes old answers of the inbox, the oldest first, with those that are given at these times.
+
+        So the inbox stays as large as seven days of answers, and no group of commits deletes more than it can bear.
+        """
+        if answered_ms:
+            self.connection.execute(_FORGET, (max(answered_ms) - ANSWERS_KEPT_MS, len(answered_ms) + _FORGET_MORE))
 
     def _sign_head(self, commits: Sequence[Commit], point: ChainPoint) -> SignedRecord | None:
         """Signs the end of a group that publishes a minute NAV, once for the whole group."""

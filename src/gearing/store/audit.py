@@ -16,6 +16,7 @@ from gearing.core.journal import GENESIS, Line, body_of, hash_of, line_of, state
 from gearing.core.ledger import Balances, posted
 from gearing.core.measured import Measured, measure
 from gearing.core.money import nav_of
+from gearing.core.references import CAUSED_SINCE, event_reference
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, step
 from gearing.core.step_result import StepError
@@ -91,6 +92,7 @@ class Audit:
         self.last: Measured | None = None
         self.unseen: set[int] = set()
         self.sees_all = again
+        self._references: set[str] = set()
         self._said: set[What] = set()
 
     def take(self, row: JournalRow) -> None:
@@ -121,14 +123,24 @@ class Audit:
         self._check_snapshot(line.seq)
 
     def _check_cause(self, row: JournalRow, line: Line | BookLine | HolderLine) -> None:
-        """Holds the columns by which a command is known again against the cause that the line carries."""
+        """Holds the columns by which a command is known again against the cause that the line carries, or its event."""
         cause = line.cause
-        expected = (
-            (None, None) if cause is UNSET else (None if cause.reference is UNSET else cause.reference, cause.key)
-        )
+        expected: tuple[str | None, str | None] = (self._older_reference(line), None)
+        if cause is not UNSET:
+            expected = (None if cause.reference is UNSET else cause.reference, cause.key)
         if (row.cause_reference, row.cause_key) != expected:
             self._breach(row.seq, "line", f"columns of its cause {row.cause_reference}, {row.cause_key}",
                          f"{expected[0]}, {expected[1]}")  # fmt: skip
+
+    def _older_reference(self, line: Line | BookLine | HolderLine) -> str | None:
+        """Returns the reference that a line of a program which wrote no causes was the first to use."""
+        if not isinstance(line, HolderLine) or line.behaviour >= CAUSED_SINCE:
+            return None
+        found = event_reference(self.stream.partition(":")[2], line.event)
+        if found is None or found in self._references:
+            return None
+        self._references.add(found)
+        return found
 
     def close(
         self, projected: Projected | None, navs: Iterable[NavRow], rebalances: Iterable[RebalanceRow],

@@ -25,8 +25,8 @@ from gearing.store.verify import Progress, Verdict, verify
 # A runner that still lived when its database was restored can have sent an order so long after.
 STILL_SENT_MS = 60_000
 
-_NOT_DONE = msgspec.json.encode(
-    {"error": "The database was restored from a backup before this was answered. Look at what stands, and ask again."}
+_NOT_DONE = (
+    "The database was restored from a backup before this was answered. Check whether it was done, and send it again."
 )
 
 
@@ -106,7 +106,8 @@ def restore_database(
                 (now_ms + STILL_SENT_MS,),
             )
             connection.execute(
-                "UPDATE inbox SET status = 'answered', answer = ? WHERE status = 'waiting'", (_NOT_DONE,)
+                "UPDATE inbox SET status = 'answered', answer = ?, answered_ms = ? WHERE status = 'waiting'",
+                (_rejection(connection), now_ms),
             )
             connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode = WAL")
@@ -114,6 +115,12 @@ def restore_database(
         if restorer is not None:
             _sign(part, made, restorer, now_ms)
         return made
+
+
+def _rejection(connection: sqlite3.Connection) -> bytes:
+    """Returns the answer to what waited, at the time that the market had reached."""
+    time_ms = connection.execute("SELECT max(time_ms) FROM journal").fetchone()[0] or 0
+    return msgspec.json.encode({"done": False, "words": _NOT_DONE, "time_ms": time_ms})
 
 
 def _sign(part: Path, made: Meta, restorer: Restorer, now_ms: int) -> None:

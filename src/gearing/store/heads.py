@@ -23,8 +23,6 @@ from gearing.store.records import HeadRow
 
 # More than the longest record: the last line of a file is looked for in its last bytes.
 _TAIL = 65_536
-# Lines that wait for a file that cannot be written; a desk that starts again writes what is missing.
-_WAITING_MAX = 10_000
 
 
 class HeadRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="format", tag="gearing.head/1"):
@@ -151,7 +149,6 @@ class HeadsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._waiting: list[bytes] = []
 
     def exists(self) -> bool:
         """Returns whether there is such a file."""
@@ -201,24 +198,22 @@ class HeadsFile:
             raise _unreadable(self.path, error) from error
 
     def append(self, records: Iterable[SignedRecord]) -> None:
-        """Appends records and makes them durable, after those that an earlier failure left waiting.
+        """Appends records and makes them durable.
 
         Raises:
-            InputError: the file cannot be written; the records wait for the next call.
+            InputError: the file cannot be written; `last` tells which records it has.
         """
-        self._waiting = [*self._waiting, *(one.line for one in records)][-_WAITING_MAX:]
+        data = b"".join(one.line for one in records)
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             with closing(os.fdopen(handle, "r+b", buffering=0)) as file:
                 size = _whole(file.fileno())
-                data = b"".join(self._waiting)
                 if data and file.write(data) != len(data):
                     os.ftruncate(file.fileno(), size)
                     raise OSError("the disk took a part of it only")
                 os.fsync(file.fileno())
         except OSError as error:
             raise write_error(self.path, error) from error
-        self._waiting.clear()
 
     def _read(self, line: bytes, place: str) -> SignedRecord:
         try:

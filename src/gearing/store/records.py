@@ -17,6 +17,7 @@ from gearing.core.holder import HolderEvent, HolderState
 from gearing.core.journal import Cause, Line, line_of
 from gearing.core.ledger import Entry
 from gearing.core.measured import Measured
+from gearing.core.references import CAUSED_SINCE
 
 Mode = Literal["demo", "paper", "shadow", "live"]
 MODES: tuple[Mode, ...] = ("demo", "paper", "shadow", "live")
@@ -59,13 +60,13 @@ class JournalRow(NamedTuple):
 
 
 class CausedLine(NamedTuple):
-    """The first line that a command caused."""
+    """The first line that a command caused; that of a program which wrote no causes is known by its reference alone."""
 
     stream: str
     seq: int
     time_ms: int
     event: ev.TokenEvent | BookEvent | HolderEvent
-    cause: Cause
+    cause: Cause | UnsetType
 
 
 class HeadRow(NamedTuple):
@@ -183,7 +184,10 @@ class OutboxChange(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a request of the inbox is answered, and when; it is refused if the request was answered before."""
+    """What a request of the inbox is answered, and when by the world's clock, ms UTC.
+
+    It is refused if the request was answered before.
+    """
 
     number: int
     body: bytes
@@ -324,7 +328,7 @@ measured_of = msgspec.json.Decoder(Measured).decode
 
 
 def caused_line(stream: str, seq: int, time_ms: int, body: bytes) -> CausedLine:
-    """Returns the line of a stream that carries a cause.
+    """Returns the line of a stream that a command caused.
 
     Raises:
         msgspec.DecodeError: it is not such a line.
@@ -332,6 +336,6 @@ def caused_line(stream: str, seq: int, time_ms: int, body: bytes) -> CausedLine:
     line: Line | BookLine | HolderLine
     kind = stream.partition(":")[0]
     line = line_of(body) if kind == "token" else book_line_of(body) if kind == "book" else holder_line_of(body)
-    if line.cause is UNSET:
+    if line.cause is UNSET and line.behaviour >= CAUSED_SINCE:
         raise msgspec.DecodeError(f"line {seq} of {stream} carries no cause")
     return CausedLine(stream, seq, time_ms, line.event, line.cause)

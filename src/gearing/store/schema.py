@@ -11,7 +11,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 # The number of the tables' form, which is that of the last migration; and of the records that snapshots hold.
-SCHEMA = 5
+SCHEMA = 6
 STATE_SCHEMA = 1
 
 # The events that a desk looks for among millions of lines when it starts; an index of the journal holds these alone.
@@ -127,6 +127,7 @@ inbox = sa.Table(
     sa.UniqueConstraint("principal", "key", name="inbox_key"),
     sa.CheckConstraint("status IN ('waiting', 'answered')", name="inbox_status"),
     sa.Index("inbox_waiting", "number", sqlite_where=sa.text("status = 'waiting'")),
+    sa.Index("inbox_answered", "answered_ms", sqlite_where=sa.text("status = 'answered'")),
     sqlite_autoincrement=True,
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -74,8 +74,8 @@ class HeadAnchor(Protocol):
         """Returns the signed head of a journal that ends at a point."""
         ...
 
-    def publish(self, heads: Iterable[SignedRecord]) -> None:
-        """Takes heads that were committed."""
+    def publish(self, head: SignedRecord, since: Callable[[int], Iterator[HeadRow]]) -> None:
+        """Takes a head that was committed, and what yields the heads after a number, should earlier ones be missing."""
         ...
 
 
@@ -142,7 +142,7 @@ class Store:
         with self._lock:
             head = self.appender.commit(commits)
             if head is not None and self._anchor is not None:
-                self._anchor.publish([head])
+                self._anchor.publish(head, self.heads_since)
 
     def ask(self, principal: str, key: str, body: bytes) -> Asked:
         """Puts a request into the inbox, once for each key of a principal.
@@ -184,18 +184,6 @@ class Store:
         with self._looking() as connection:
             rows = connection.execute(_CAUSED.format(marks), list(hashes)).fetchall()
         return {digest: caused_line(*row) for digest, *row in rows}
-
-    def forget_answers(self, before_ms: int) -> None:
-        """Deletes answered requests of the inbox that were answered before a time.
-
-        Raises:
-            StoreError: the database refused it.
-        """
-        with self._lock:
-            try:
-                self.appender.forget(before_ms)
-            except sqlite3.Error as error:
-                raise refusal(error) from error
 
     def asked(self, questions: Sequence[Question]) -> dict[int, Asked | KeyReusedError]:
         """Returns what became of those of these questions that were put into the inbox before, by their place here.

@@ -14,13 +14,17 @@ down_revision = "3"
 branch_labels = None
 depends_on = None
 
-# Time may go back within a stream, its lines do not: each is placed by the latest time up to it.
-_IN_ORDER = """
+# One program after the other wrote the lines of all streams, and a later one may write earlier times, such as that of a
+# trade which is reported late: behaviour comes first, and then time. Neither goes back within a stream, since each line
+# is placed by the highest behaviour and the latest time up to it.
+_BEHAVIOUR = "iif(json_valid(CAST(body AS TEXT)), json_extract(CAST(body AS TEXT), '$.behaviour'), 0)"
+_IN_ORDER = f"""
 SELECT row, stream, seq, hash FROM (
     SELECT rowid AS row, stream, seq, hash,
+           max({_BEHAVIOUR}) OVER (PARTITION BY stream ORDER BY seq) AS reached,
            max(time_ms) OVER (PARTITION BY stream ORDER BY seq) AS reached_ms
     FROM journal
-) ORDER BY reached_ms, stream, seq
+) ORDER BY reached, reached_ms, stream, seq
 """
 _ROWS = 10_000
 
@@ -43,7 +47,7 @@ def upgrade() -> None:
 
 
 def _number() -> None:
-    """Numbers lines by time, stream and seq, a few at a time, so that a long journal fits into memory."""
+    """Numbers lines by behaviour, time, stream and seq, a few at a time, so that a long journal fits into memory."""
     connection, point = op.get_bind(), START
     # The order is kept apart, since a query must not read a table that is being changed.
     connection.exec_driver_sql(f"CREATE TEMP TABLE in_order AS {_IN_ORDER}")
