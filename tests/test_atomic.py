@@ -138,15 +138,16 @@ def test_a_cause_stays_with_its_own_unit_of_work():
     cause, other = Cause(key="1" * 64, body="2" * 64), Cause(key="3" * 64, body="4" * 64)
 
     def work():
-        desk.driver.atomically(lambda: None)
         desk.driver.atomically(lambda: None, cause=other)
+        desk.driver.atomically(lambda: None)
+        desk.driver.atomically(deposit)
         deposit()
 
     desk.take()
     desk.driver.atomically(work, cause=cause)
     desk.driver.atomically(lambda: None, cause=other)
     deposit()
-    assert [holder_line_of(line.body).cause for line in desk.driver.effects.lines] == [cause, UNSET]
+    assert [holder_line_of(line.body).cause for line in desk.driver.effects.lines] == [cause, UNSET, UNSET]
 
 
 @pytest.mark.parametrize("name", ["transfer of money", "transfer of units", "subscribe at once", "accept"])
