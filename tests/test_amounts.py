@@ -9,9 +9,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.main import get_command
 
-from gearing.cli.main import app, with_environment
 from gearing.core.money import INT64_MAX, MINOR, as_text, minor_of
 from gearing.core.record import duration_ms, rate, time_of_day_ms
 from gearing.errors import InputError
@@ -75,10 +73,3 @@ def test_a_number_is_read_as_it_is_written(number):
 def test_durations_and_times_are_in_ascii(read, text):
     with pytest.raises(ValueError, match=text):
         read(text)
-
-
-def test_a_process_may_run_any_number_of_commands():
-    """Its commands are the same objects each time, and nothing is put around them once more."""
-    once, again = ([option.process_value for option in with_environment(get_command(app)).commands["up"].params]
-                   for _ in range(2))  # fmt: skip
-    assert once == again
