@@ -9,7 +9,9 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.main import get_command
 
+from gearing.cli.main import app, with_environment
 from gearing.core.money import INT64_MAX, MINOR, as_text, minor_of
 from gearing.core.record import duration_ms, rate, time_of_day_ms
 from gearing.errors import InputError
@@ -73,3 +75,10 @@ def test_a_number_is_read_as_it_is_written(number):
 def test_durations_and_times_are_in_ascii(read, text):
     with pytest.raises(ValueError, match=text):
         read(text)
+
+
+def test_a_command_that_is_run_again_and_again_is_checked_once():
+    command = with_environment(get_command(app))
+    before = [option.process_value for option in command.commands["up"].params]
+    with_environment(command)
+    assert [option.process_value for option in command.commands["up"].params] == before

@@ -86,8 +86,8 @@ def test_a_preset_as_json(capsys: Captured) -> None:
         (["ftxx"], 'Did you mean "ftx"?'),
         (["binance-blvt", "--target", "5"], "1.25 to 4"),
         (["ftx", "--target", "0"], "a leverage other than 0"),
-        (["ftx", "--target", "nan"], "a leverage other than 0"),
-        (["ftx", "--target", "1e999"], "a leverage other than 0"),
+        (["ftx", "--target", "nan"], "is not a number"),
+        (["ftx", "--target", "1e999"], "is not a number"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(arguments: list[str], words: str, capsys: Captured) -> None:

@@ -153,6 +153,8 @@ def _check_values(option: Any) -> None:
 
     Control characters would reach terminals and journals. Python itself reads "１２" and "1_0" as numbers.
     """
+    if "process_value" in vars(option):  # it is checked already
+        return
     usual, is_number = option.process_value, option.type_descriptor.annotation in {int, float}
 
     def process_value(context: Any, value: Any) -> Any:
