@@ -88,7 +88,7 @@ def subscribe(
     from gearing.desk.requests import Deal
 
     wanted = Deal(holder=holder, token=token, side="subscribe", amount=minor(amount, "AMOUNT"), instant=instant)
-    effect = f"{holder} pays up to {amount} for units of {token}; what cannot be hedged is returned."
+    effect = f"{holder} pays up to {amount} for units of {token}{_when(instant)}"
     _ask(wanted, holder, effect, {"token": token}, Asking(context, db, yes, key, timeout, as_json))
 
 
@@ -110,7 +110,7 @@ def redeem(
     from gearing.desk.requests import Deal
 
     amount = None if units == "all" else minor(units, "UNITS")
-    effect = f"{holder} gives back {units} units of {token}; what cannot be hedged is returned."
+    effect = f"{holder} gives back {units} units of {token}{_when(instant)}"
     with Asking(context, db, yes, key, timeout, as_json).desk() as desk:
         amount = free_units(desk.store, holder, token) if amount is None else amount
         wanted = Deal(holder=holder, token=token, side="redeem", amount=amount, instant=instant)
@@ -156,8 +156,11 @@ def take(
     """Accepts the holder's open quote. It is judged at the first price after this arrives, and may be void by then."""
     from gearing.desk.requests import TakeQuote
 
-    asking = Asking(context, db, yes, key, timeout, as_json)
-    _ask(TakeQuote(holder=holder, id=quote_id), holder, f"{holder} deals by quote {quote_id}.", {}, asking)
+    with Asking(context, db, yes, key, timeout, as_json).desk() as desk:
+        state = desk.store.holders().get(holder)
+        quote = None if state is None else state.quote(quote_id)
+        effect = f"{holder} has no open quote {quote_id}." if quote is None else f"{holder} {quote.terms}."
+        _ask_desk(desk, TakeQuote(holder=holder, id=quote_id), holder, effect, {})
 
 
 def cancel(
@@ -212,6 +215,12 @@ def expiry_text(expires_at: str) -> str:
     left_s = (expires - datetime.now(UTC)).total_seconds()
     local = f"{expires.astimezone():%H:%M:%S}"
     return f"It expires at {local}, in {left_s:,.0f} s." if left_s > 0 else f"It expired at {local}."
+
+
+def _when(instant: bool) -> str:
+    """Returns when a request is dealt, and what becomes of the rest."""
+    later = "when the token's window ends; what cannot be hedged is returned."
+    return f" at the next price if the dealing account can, else {later}" if instant else f" {later}"
 
 
 def _pay(holder: str, amount: int, asset: str, reference: str, by: str | None, asking: Asking) -> None:

@@ -93,8 +93,8 @@ def restore(
 
     person, kept = named(by, reason), heads or heads_path(db)
     own = () if heads is None else (*database_files(backup), *database_files(db))
-    check_outputs([Output(option="--heads", path=kept, kind="heads")], own, hint="")
     check_target(db, backup)  # before a signing key is made next to it
+    check_outputs([Output(option="--heads", path=kept, kind="heads")], own, hint="")
     file = HeadsFile(kept)
     restorer = Restorer(person, reason, key_of(signing_key, key_path(db)), file)
     with bar("verifying the backup") as progress:

@@ -167,11 +167,18 @@ def recompute(
 
     The same is done by gearing/store/recompute.py, one file that needs Python and nothing else.
     """
+    from itertools import chain
+
     from gearing.files import readable
+    from gearing.store.recompute import is_line
     from gearing.store.recompute import recompute as recomputed
 
     with readable(file).open("rb") as lines, bar("recomputing") as progress:
-        found = recomputed(lines, lambda line: progress(line, None))
+        first = next(lines, b"")
+        if not is_line(first):
+            raise InputError("this is no exported journal.", where=str(file),
+                             fix="Export one: gearing journal export DB --out FILE")  # fmt: skip
+        found = recomputed(chain([first], lines), lambda line: progress(line, None))
     total = sum(found.counts.values())
     same = total == 0 and found.lines > 0
     payload = {

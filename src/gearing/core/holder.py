@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from gearing.core.events import Event, FeesHow
-from gearing.core.money import MINOR
+from gearing.core.money import MINOR, as_text
 
 Side = Literal["subscribe", "redeem"]
 Kind = Literal["matched", "hedged", "final", "unwound"]
@@ -151,6 +151,17 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     def difference_pct(self) -> float:
         """How far the unit price is above iNAV (below: < 0), in percent."""
         return (self.unit_price / self.base_inav - 1.0) * 100.0 if self.base_inav else 0.0
+
+    @property
+    def terms(self) -> str:
+        """What it gives for what, in words that follow the holder's name."""
+        units, cash = as_text(self.units, grouped=True), as_text(self.cash, grouped=True)
+        fee = as_text(self.fee, grouped=True)
+        if self.side == "subscribe":
+            including = f", including a fee of {fee}" if self.fee else ""
+            return f"gets {units} {self.token} for {cash} {self.asset}{including}"
+        after = f", after a fee of {fee}" if self.fee else ""
+        return f"gets {cash} {self.asset} for {units} {self.token}{after}"
 
 
 class HolderState(msgspec.Struct, frozen=True, kw_only=True):

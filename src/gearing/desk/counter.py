@@ -215,7 +215,7 @@ def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
         return _no(quote, now_ms)
     above = "above" if quote.side == "subscribe" else "below"
     swing = running.spec.token.primary.quote_swing
-    words = (f"{quote.id}: {wanted.holder} {_terms(quote)}; {to_float(quote.unit_price):,.8g} per unit, "
+    words = (f"{quote.id}: {wanted.holder} {quote.terms}; {to_float(quote.unit_price):,.8g} per unit, "
              f"{abs(quote.difference_pct):.3f} % {above} iNAV ({to_float(quote.base_inav):,.8g}). It is judged at the "
              f"first price after its acceptance, and void if iNAV has "
              f"{'risen' if quote.side == 'subscribe' else 'fallen'} by more than {swing:.3%} by then.")  # fmt: skip
@@ -226,18 +226,8 @@ def _dealt(driver: Driver, name: str, quote: Quote | str, now_ms: int) -> Answer
     if isinstance(quote, str):
         return _no(quote, now_ms)
     status = driver.by_name[quote.token].state.status
-    return Answered(done=True, words=f"{name} {_terms(quote)}.", time_ms=now_ms, status=status, id=quote.id,
+    return Answered(done=True, words=f"{name} {quote.terms}.", time_ms=now_ms, status=status, id=quote.id,
                     quote=quote)  # fmt: skip
-
-
-def _terms(quote: Quote) -> str:
-    units, cash = as_text(quote.units, grouped=True), as_text(quote.cash, grouped=True)
-    fee = as_text(quote.fee, grouped=True)
-    if quote.side == "subscribe":
-        including = f", including a fee of {fee}" if quote.fee else ""
-        return f"gets {units} {quote.token} for {cash} {quote.asset}{including}"
-    after = f", after a fee of {fee}" if quote.fee else ""
-    return f"gets {cash} {quote.asset} for {units} {quote.token}{after}"
 
 
 def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:

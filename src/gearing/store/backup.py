@@ -163,7 +163,11 @@ def check_target(target: str | Path, source: str | Path) -> None:
     """
     place = Path(target)
     if os.path.lexists(place):
-        raise DatabaseError("a file of this name exists already.", where=str(place), fix="Move it away first.")
+        raise DatabaseError(
+            "a file of this name exists already.", where=str(place),
+            fix=f"Stop the desk that runs on it, and move {place.name} with its -lock and -pid away; its heads and key "
+            "stay where they are.",
+        )  # fmt: skip
     check_new_database(place, database_files(Path(source)))
 
 

@@ -237,7 +237,11 @@ def _exclusive(path: str | Path) -> Iterator[sa.Connection]:
 def _unusable(path: str | Path, error: sqlite3.Error) -> DatabaseError:
     words = str(error)
     if "not a database" in words or "no such table" in words:
-        return DatabaseError("this is no database of Gearing.", where=str(path), fix="Make one: gearing db init")
+        return DatabaseError(
+            "this is no database of Gearing.",
+            where=str(path),
+            fix="Check the path; gearing up starts a desk and makes its database.",
+        )
     if "locked" in words or "busy" in words:
         return DatabaseError("another process is using the database.", where=str(path), fix="Stop it first.")
     if "malformed" in words:

@@ -118,6 +118,9 @@ def public_key(text: str) -> str:
     """
     if _HEX.fullmatch(text.strip().lower()):
         return text.strip().lower()
+    if not Path(text).exists():
+        raise InputError("this is neither a public key of 64 hex digits nor a file that holds one.", where=text,
+                         fix="gearing journal head DB shows the desk's.")  # fmt: skip
     data = read_bytes(text).decode("ascii", "replace").strip()
     if _HEX.fullmatch(data.lower()):
         return data.lower()

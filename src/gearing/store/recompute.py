@@ -288,6 +288,11 @@ def take(token: Portfolio, body: dict[str, Any], differs: Differs) -> None:
         differs("nav", body["nav"], token.nav)
 
 
+def is_line(line: bytes) -> bool:
+    """Returns whether a line is one of an exported journal, whatever it says."""
+    return any(form.fullmatch(line.rstrip(b"\r\n")) for form in (_LINE, _LEAF, _HEAD))
+
+
 def recompute(lines: Iterable[bytes], progress: Callable[[int], None] = lambda line: None) -> Report:
     """Works an exported file out and returns what was found.
 
