@@ -112,7 +112,8 @@ def _wide(view: DeskView) -> Table:
     for name, right in (("token", False), ("NAV", True), ("lev", True), ("exposure", True), ("below", True),
                         ("above", True), ("next", False), ("last rebalance", False), ("margin", True),
                         ("health", False)):  # fmt: skip
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+        least = max((len(one.outlook.token) for one in view.tokens), default=0) if name == "token" else None
+        table.add_column(name, justify="right" if right else "left", no_wrap=True, min_width=least)
     for token in view.tokens:
         below, above = _barriers(token)
         seen = token.outlook
@@ -127,7 +128,8 @@ def _narrow(view: DeskView) -> RenderableType:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for name, right in (("token", False), ("NAV", True), ("lev", True), ("exposure", True), ("below", True),
                         ("above", True), ("margin", True)):  # fmt: skip
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+        least = max((len(one.outlook.token) for one in view.tokens), default=0) if name == "token" else None
+        table.add_column(name, justify="right" if right else "left", no_wrap=True, min_width=least)
     for token in view.tokens:
         below, above = _barriers(token)
         seen = token.outlook
