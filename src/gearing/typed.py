@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # C0 and C1 control characters, separators of lines and paragraphs, signs of direction, and lone surrogates.
 _CONTROL = re.compile(
-    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+    "[\\x00-\\x1f\\x7f-\\x9f\\u061c\u2028\\u2029\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
 )
 # Of them, those that an encoder of JSON leaves as they are; and what begins a formula.
 _BEYOND_ASCII = re.compile(_CONTROL.pattern.replace(r"\x00-\x1f", ""))

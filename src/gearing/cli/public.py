@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gearing.cli.output import heading, pairs, show_table
+from gearing.typed import escaped
 
 if TYPE_CHECKING:
     from gearing.drive.disclosure import PublicTrigger, PublicView
@@ -27,7 +28,7 @@ def show_public(view: PublicView, now_ms: int) -> None:
     """
     from gearing.cli.console import clock, span
 
-    typer.secho(f"{': '.join(filter(None, (view.token, view.name)))}", bold=True)
+    typer.secho(escaped(": ".join(filter(None, (view.token, view.name)))), bold=True)
     facts = [
         ("status", view.status), ("as of", f"{clock(now_ms)} UTC"), ("target", f"{view.target:+g}"),
         ("NAV", f"{view.nav:,.8f} {view.settlement}"), ("units", f"{view.units:,.8f}"),

@@ -35,6 +35,7 @@ from gearing.cli.rules import rule_payload, show_fees, show_rule
 from gearing.cli.series import SeriesOptions
 from gearing.cli.status import token_list, token_show
 from gearing.errors import InputError, SpecError
+from gearing.typed import escaped
 
 if TYPE_CHECKING:
     from gearing.core.instruments import Leg
@@ -116,7 +117,7 @@ def _show(token: Token, file: Path) -> None:
 
     direction = "long" if token.target > 0 else "short"
     size = f"{number(abs(token.target))} times {direction}"
-    typer.secho(f"{token.symbol}: {token.name or size}", bold=True)
+    typer.secho(escaped(f"{token.symbol}: {token.name or size}"), bold=True)
     typer.secho(f"{file} is a valid token.", fg="green")
     typer.echo()
     pairs(_facts(token, size))

@@ -190,7 +190,11 @@ def _primary(store: Store, driver: Driver, seen: Survey) -> tuple[Primary, list[
         _note_missing(store, seen, {ISSUER}, "the issuer is granted the first units of every token")
         primary = Primary(driver, holders_of(seen), stopped_of(seen), units)
     tokens = {request.token for state in seen.holders.values() for request in state.requests.values()}
-    primary.begun = {token: _begun(store, seen, token) for token in tokens - driver.by_name.keys()}
+    books = {token: state for state in seen.books.values() for token in state.tokens}
+    for token in tokens - driver.by_name.keys():
+        begun, book = _begun(store, seen, token), books.get(token)
+        shares = frozenset[str]() if book is None or book.owed is msgspec.UNSET else frozenset(book.owed)
+        primary.begun[token] = None if begun is None or book is None else begun | shares
     return primary, counted
 
 

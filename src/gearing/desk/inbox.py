@@ -15,6 +15,7 @@ import msgspec
 
 from gearing.core import book as bk
 from gearing.core.changes import change_problems, differences
+from gearing.core.holder import DEALER
 from gearing.core.journal import Cause
 from gearing.core.money import MINOR
 from gearing.core.step_result import StepError
@@ -418,6 +419,8 @@ class Inbox:
         if wanted.action in {"close", "rebalance"} and book.halted:
             return f"cannot trade: its book is halted ({book.halted})"
         lent = -self._engine.driver.primary.quotes.stands(running)
+        if wanted.action == "close" and not self._engine.driver.primary.is_run(DEALER):
+            return "cannot be closed while its dealing account is not run: it may have given out units"
         if wanted.action == "close" and lent > 0:
             return f"has given out {lent / MINOR:,.8f} units that its dealing account has not got yet; ask again later"
         if wanted.action == "rebalance" and status != "open":

@@ -13,6 +13,7 @@ from gearing.core import events as ev
 from gearing.core.dealing import Side, bearing, worth
 from gearing.core.flow_result import excess_lots, fits, flow_result, most_within
 from gearing.core.holder import DEALER, Dealt, Kind
+from gearing.core.money import as_text
 from gearing.core.netting import NOTHING, Ask, Given, Rates, match, settlement
 from gearing.core.state import TokenState
 from gearing.core.step import step
@@ -266,10 +267,11 @@ class Dealings:
             if ask.side == "subscribe" or state.status == "wiped" or not state.is_flat:
                 self._primary.end(request, ask.holder, f"the token is {state.status}", now_ms)
                 continue
-            if why:
-                self._driver.tell(running, f"{why}; redemptions are paid out once they are the same")
-                continue
             units = state.balances.units
+            if why or ask.amount > units:
+                words = why or f"{ask.id} redeems more than the {as_text(units)} units that there are"
+                self._driver.tell(running, f"{words}; redemptions are paid out once they are the same")
+                continue
             gross = (
                 state.equity if ask.amount == units else worth(running.spec, state, (), "redeem").money_for(ask.amount)
             )

@@ -202,6 +202,10 @@ class Primary:
         self._undo.remember(asked)
         asked.count(now_ms, side, money)
 
+    def is_run(self, name: str) -> bool:
+        """Returns whether a holder's stream is sound, or there is none yet."""
+        return name not in self._stopped
+
     def state_of(self, name: str) -> HolderState:
         """Returns a holder's state; of one that never came, an empty one."""
         holder = self.holders.get(name)
@@ -240,7 +244,8 @@ class Primary:
         """Returns whether nothing is known to stand against dealing in a side of a token when its window ends."""
         if running.book.state.halted or why_not_dealt(running.state, side):
             return False
-        return self._driver.market.is_good(running.symbols, now_ms)
+        market = self._driver.market  # a price that is refused comes all the same; silence is something else
+        return all(market.age_ms(symbol, now_ms) <= market.price_age_ms_max for symbol in running.symbols)
 
     def _why_kept_unrun(self, request: Request) -> str:
         """Returns why a request in a token that is not run cannot be cancelled; empty: no hedge is under way for it."""

@@ -70,6 +70,8 @@ class FundingSchedule:
             now_ms: the time.
         """
         if 0 < self.next_ms <= now_ms:
+            if self.interval_ms and now_ms - self.next_ms >= self.interval_ms:  # nothing was announced for long
+                return Settlement(self._grid_ms(now_ms), None)
             return Settlement(self.next_ms, self._predicted(good))
         passed = self._passed(now_ms)
         if self.next_ms and (passed.time_ms or not self.interval_ms):
