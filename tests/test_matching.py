@@ -131,6 +131,16 @@ def test_a_feed_that_stalls_over_the_last_part_of_a_window_postpones_what_would_
     assert match.cash / match.units == pytest.approx(109.0, rel=1e-3)
 
 
+def test_a_price_that_is_refused_lets_nobody_cancel_what_is_about_to_be_dealt():
+    desk = Fair()
+    both_ways(desk)
+    desk.to_second(53)
+    request = next(one.id for one in desk.primary.requests("T") if one.side == "redeem")
+    desk.driver.on_quotes([Quote(symbol="A", time_ms=desk.now_ms + 1, mark=50.0, index=100.0)], desk.now_ms + 1)
+    assert not desk.driver.market.is_good(("A",), desk.now_ms + 1)
+    assert "its price forms already" in desk.primary.cancel("h2", request, desk.now_ms + 1)
+
+
 def test_a_feed_that_pauses_for_less_than_a_price_may_be_old_postpones_nothing():
     desk = Fair()
     both_ways(desk)

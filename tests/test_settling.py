@@ -438,6 +438,15 @@ def test_a_desk_that_begins_while_the_next_settlement_but_one_is_announced_knows
     assert [plan.following_ms(at) for at in (199_999, 200_000)] == [200_000, 300_000]
 
 
+def test_a_feed_that_announced_once_is_followed_by_the_interval():
+    plan = FundingSchedule()
+    plan.interval_ms = 100_000
+    plan.announce(quote(5), quote(10, 100_000, 0.1))
+    plan.announce(quote(10, 100_000, 0.1), quote(20))
+    assert [plan.last(quote(at), at).time_ms for at in (199_999, 200_000, 350_000)] == [100_000, 200_000, 300_000]
+    assert plan.following_ms(350_000) == 400_000
+
+
 def test_settlements_that_passed_while_no_price_came_are_waited_for():
     plan = FundingSchedule()
     plan.interval_ms = 100_000
