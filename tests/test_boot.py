@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -17,11 +18,12 @@ from gearing.desk.config import TokenEntry
 from gearing.desk.counter import answer
 from gearing.desk.desk import Desk, prepare
 from gearing.desk.happenings import happenings
+from gearing.desk.inbox import Inbox
 from gearing.desk.keeper import commit_of
 from gearing.desk.logs import DeskLog
 from gearing.desk.past import unlaunched
 from gearing.desk.planned import differing
-from gearing.desk.requests import AskQuote, Cancel, Deal, HandOn, Pay, TakeQuote
+from gearing.desk.requests import AskQuote, Cancel, Deal, HandOn, Operate, Pay, TakeQuote, encode
 from gearing.desk.view import stored_view
 from gearing.desk.watchdog import Watchdog
 from gearing.drive.breakers import BreakerLimits
@@ -30,6 +32,7 @@ from gearing.drive.market import Market as Prices
 from gearing.drive.primary import Primary
 from gearing.errors import InputError
 from gearing.store.database import connect, init_database
+from gearing.store.records import Request
 from gearing.store.store import Store
 from gearing.store.survey import is_empty, survey
 from gearing.store.verify import verify
@@ -622,3 +625,16 @@ def test_a_closed_token_pays_nobody_while_holders_have_other_units_than_were_iss
     desk.primary.supply["T"] -= 1
     desk.window()
     assert "issuer.1" not in desk.primary.state_of(ho.ISSUER).requests
+
+
+def test_no_token_is_closed_while_its_dealing_account_is_not_run(kept, begins):
+    """It may have given out units; its last holder would find nothing left."""
+    kept.deposit("dealer", 1_000)
+    kept.take()
+    damage(kept.path, no_state("holder:dealer"))
+    desk = begins(kept)
+    engine = SimpleNamespace(driver=desk.driver, clock=SimpleNamespace(now_ms=lambda: desk.now_ms))
+    close = encode(Operate(action="close", token="T", by="ann", reason="r"))
+    answered = Inbox(engine, None).carry_out(Request(1, "ann", "k", close))
+    assert not answered.done
+    assert "cannot be closed while its dealing account is not run" in answered.words

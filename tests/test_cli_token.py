@@ -228,3 +228,11 @@ def test_a_terminal_without_unicode_is_served() -> None:
 def test_every_command_of_the_table_is_there() -> None:
     names = {name for name, _, _ in entry.COMMANDS}
     assert {"rules", "token", "market"} <= names
+
+
+def test_what_a_file_says_controls_no_terminal(tmp_path, capsys):
+    (tmp_path / "t.toml").write_text('symbol = "A\\u001b[31mX\\u202e"\ntarget = 3\n')
+    main(["token", "check", str(tmp_path / "t.toml")])
+    shown = "".join(capsys.readouterr())
+    assert "A\\x1b[31mX\\u202e" in shown
+    assert not {"\x1b", "\u202e"} & set(shown)
