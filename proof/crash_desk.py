@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -224,21 +224,29 @@ class Desk:
             await self.tell(rq.SetRate(rate=settled))
         for number in range(self.first, script.MOMENTS):
             self.bounds.reach(f"step{number}")
-            quotes = script.quotes(number)
             # The exchange gets the prices before the time, so that it settles at them and not at those before.
-            await self.tell(rq.TakeQuotes(quotes=quotes))
+            await self.tell(rq.TakeQuotes(quotes=script.quotes(number)))
             self.clock.jump(script.time_of(number))
             if script.time_of(number) >= script.SETTLEMENT_MS:
                 await self.until(self.is_funded)
-            await self.engine.on_quotes(quotes)
-            if bad := [why for quote in quotes if (why := self.engine.driver.market.why_not(quote.symbol))]:
-                raise RuntimeError(f"a price of the script was not admitted: {bad}")
+            await self.price(script.quotes(number))
+            await self.until(self.is_quiet)
             step, place = divmod(number, len(script.AFTER_MS))
             if place == 1:
-                await self.until(self.is_quiet)
                 await self.ask(step)
-            await self.until(self.is_dealt if place == 2 else self.is_quiet)
+                await self.until(self.is_quiet)
+            while place == 2 and self.has_requests():
+                self.clock.jump(self.clock.now_ms() + script.AGAIN_MS)
+                await self.price(script.quotes(number, self.clock.now_ms()))
+                await self.until(self.is_quiet)
+            await self.until(self.is_settled)
         self.done.set()
+
+    async def price(self, quotes: Sequence[Quote]) -> None:
+        """Gives the desk prices, which it has to admit."""
+        await self.engine.on_quotes(quotes)
+        if bad := [why for quote in quotes if (why := self.engine.driver.market.why_not(quote.symbol))]:
+            raise RuntimeError(f"a price of the script was not admitted: {bad}")
 
     async def tell(self, what: rq.SetRate | rq.TakeQuotes) -> None:
         """Tells the exchange something that it takes once; who was stopped meanwhile tells it again."""
@@ -265,11 +273,14 @@ class Desk:
         """Returns whether nothing is under way."""
         return not len(self.engine.outbox) and not any(b.state.live for b in self.engine.driver.books.values())
 
-    def is_dealt(self) -> bool:
-        """Returns whether nothing that holders asked waits, and all cash was moved."""
-        driver, moves = self.engine.driver, self.engine.moves
-        waits = any(holder.state.requests for holder in driver.primary.holders.values())
-        return self.is_quiet() and not waits and all(moves.is_done(book) for book in driver.books.values())
+    def has_requests(self) -> bool:
+        """Returns whether anything that holders asked waits."""
+        return any(holder.state.requests for holder in self.engine.driver.primary.holders.values())
+
+    def is_settled(self) -> bool:
+        """Returns whether nothing is under way, and all cash was moved."""
+        moves = self.engine.moves
+        return self.is_quiet() and all(moves.is_done(book) for book in self.engine.driver.books.values())
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Waits until something holds."""

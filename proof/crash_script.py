@@ -2,7 +2,8 @@
 
 A step has moments. At the first prices move, and tokens rebalance; at the second they do what had to wait for that, and
 holders ask; at the third what they asked is dealt. Prices move at the first alone, and no rule wants anything at the
-third, so whoever was killed at any of them trades and deals at the same price when it comes back.
+third, so whoever was killed at any of them trades and deals at the same price when it comes back. At the third they
+come again and again, until an average has formed of them and all is dealt.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ STEP_MS = 60 * MINUTE_MS
 SETTLEMENT_MS = 1_767_312_000_000  # 2026-01-02 00:00 UTC, when a day's fee is due too
 START_MS = SETTLEMENT_MS - 4 * STEP_MS
 STEPS = 7
-AFTER_MS = (0, 2 * MINUTE_MS, 20 * MINUTE_MS)
+AFTER_MS = (0, 2 * MINUTE_MS, 3 * MINUTE_MS)
+AGAIN_MS = 5_000
 MOMENTS = len(AFTER_MS) * STEPS
 WINDOW_MS, VISIBILITY_MS = 2_000, 1_000
 AMOUNT, UNITS = 1_000_000 * MINOR, 10_000 * MINOR
@@ -34,12 +36,14 @@ RATES = {"BTCUSDT": 1e-4, "ETHUSDT": -2e-4}
 def tokens() -> list[Token]:
     """Returns a token whose rebalances come in slices, and a basket of two legs."""
     paced = gr.Rule(deviation=0.01, pace=gr.Pace(largest=1_600_000.0, interval="30m"))
-    fees = gr.Fees(management_per_day=3e-4)
+    # When flows of both sides are dealt hangs on when a desk began again, so the token that has them charges nothing
+    # by time.
+    fees, timed = gr.Fees(creation=1e-3, redemption=2e-3), gr.Fees(management_per_day=3e-4)
     pair = tuple(gr.Perpetual(symbol=symbol, weight=0.5) for symbol in PRICES)
     return [
         gr.Token(symbol="T0", target=3.0, rule=paced, legs=(gr.Perpetual(symbol="BTCUSDT"),), fees=fees,
                  costs=COSTS),
-        gr.Token(symbol="T1", target=-2.0, rule=gr.Rule(deviation=0.02), legs=pair, fees=fees, costs=COSTS),
+        gr.Token(symbol="T1", target=-2.0, rule=gr.Rule(deviation=0.02), legs=pair, fees=timed, costs=COSTS),
     ]  # fmt: skip
 
 
@@ -49,11 +53,11 @@ def time_of(moment: int) -> int:
     return START_MS + step * STEP_MS + AFTER_MS[place]
 
 
-def quotes(moment: int) -> tuple[Quote, ...]:
-    """Returns the prices of a moment."""
+def quotes(moment: int, time_ms: int = 0) -> tuple[Quote, ...]:
+    """Returns the prices of a moment, as they come then or at a later time."""
     step = moment // len(AFTER_MS)
     return tuple(
-        Quote(symbol=symbol, time_ms=time_of(moment), mark=prices[step], index=prices[step])
+        Quote(symbol=symbol, time_ms=max(time_of(moment), time_ms), mark=prices[step], index=prices[step])
         for symbol, prices in PRICES.items()
     )
 

@@ -284,6 +284,7 @@ def test_a_flow_under_way_ends_for_the_others_and_is_owed_to_the_damaged(kept, b
         raw.execute("INSERT INTO states VALUES (?, ?, ?, ?)", state)
         if how is removed:
             raw.executemany(f"INSERT INTO journal VALUES ({', '.join('?' * len(lines[0]))})", lines)
+    assert {one.what for one in verify(kept.path).breaches} <= {"meta"}  # what is owed is counted
     repaired = begins(kept)
     assert repaired.driver.books["main"].state.owed is msgspec.UNSET
     assert repaired.units("h2") == desk.units("h1")
@@ -348,6 +349,19 @@ def test_a_request_in_a_token_that_is_not_run_is_cancelled_if_no_hedge_is_under_
         assert answered.words.startswith("T is not run now, and its journal does not say whether h1.2 is being dealt")
 
 
+def test_nobody_takes_the_name_of_a_holder_of_whom_nothing_is_left(kept, begins):
+    """No line names it, so any name that is new may be its own."""
+    subscribed(kept, "h1", "h2")
+    damage(kept.path, removed("holder:h2"))
+    desk = begins(kept)
+    assert desk.faults == {}
+    answered = desk.ask(Pay(holder="h2", asset="USDT", amount=MINOR, reference="n", by="ann"))
+    assert answered.words.startswith(
+        "h2: it is no holder yet, and nobody becomes one while a holder may be missing; U1: its holders have "
+    )
+    assert desk.ask(Pay(holder="h1", asset="USDT", amount=MINOR, reference="n", by="ann")).done
+
+
 @pytest.mark.parametrize(("stream", "why"), [("token:T", "it may be that"),
                                              ("book:main", "its journal does not say whether")])  # fmt: skip
 def test_a_request_that_is_being_dealt_stays_where_its_token_is_not_run(kept, begins, stream, why):
@@ -357,6 +371,23 @@ def test_a_request_that_is_being_dealt_stays_where_its_token_is_not_run(kept, be
     answered = desk.ask(Cancel(holder="h1", id="h1.2"))
     assert not answered.done
     assert answered.words == f"T is not run now, and {why} h1.2 is being dealt; it can be cancelled once T is repaired"
+
+
+def test_a_request_whose_share_is_owed_is_not_cancelled_though_its_token_is_not_run(kept, begins):
+    flow_under_way(kept)
+    with closing(connect(kept.path)) as raw:
+        state = raw.execute("SELECT * FROM states WHERE stream = 'holder:h2'").fetchone()
+    damage(kept.path, no_state("holder:h2"))
+    desk = begins(kept)
+    resume(desk)
+    desk.fill()
+    assert set(desk.driver.books["main"].state.owed) == {"h2.2"}
+    damage(kept.path, no_state("token:T"))
+    with closing(connect(kept.path)) as raw, raw:
+        raw.execute("INSERT INTO states VALUES (?, ?, ?, ?)", state)
+    desk = begins(kept)
+    assert "holder:h2" not in desk.faults
+    assert not desk.ask(Cancel(holder="h2", id="h2.2")).done
 
 
 def test_a_journal_that_ends_before_its_state_does_not_tell_what_is_being_dealt(kept, begins):

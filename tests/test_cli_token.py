@@ -18,6 +18,7 @@ from gearing.cli import output
 from gearing.cli.main import main
 from gearing.core.spec_text import example_token, parse_token
 from gearing.errors import DataWarning
+from gearing.typed import cell_text, escaped
 
 Captured = pytest.CaptureFixture[str]
 
@@ -228,6 +229,13 @@ def test_a_terminal_without_unicode_is_served() -> None:
 def test_every_command_of_the_table_is_there() -> None:
     names = {name for name, _, _ in entry.COMMANDS}
     assert {"rules", "token", "market"} <= names
+
+
+@pytest.mark.parametrize("lead", ["=", " =", "\u200b=", "\uff1d", "\ufeff\uff0b", "\u00ad@", "-", "\u3000-"])
+def test_what_begins_a_formula_is_quoted_in_a_cell(lead):
+    assert cell_text(f"{lead}SUM(A1)").startswith("'")
+    assert cell_text(f"a{lead}1") == escaped(f"a{lead}1")
+    assert cell_text("-1.5") == "-1.5"
 
 
 def test_what_a_file_says_controls_no_terminal(tmp_path, capsys):

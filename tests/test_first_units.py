@@ -10,6 +10,7 @@ from gearing.core.dealing import bearing
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.core.terms import Spec
+from gearing.venues.protocol import Quote
 from tests.lives import UNITS, token
 from tests.test_dealing import Dealt
 from tests.test_primary import COSTS, market
@@ -168,6 +169,46 @@ def test_nobody_keeps_others_out_by_requesting_all_there_is_and_cancelling_it_ag
     desk.ask("h1", "subscribe", 1_000 * MINOR)
     desk.window()
     assert desk.units("evil") > 0
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_only_whoever_could_have_had_the_room_keeps_a_request_from_being_cancelled(room):
+    """A request that is rejected whatever waits locks nobody's."""
+    desk = market(token("A", costs=COSTS, **room))
+    for name in ("evil", "h1"):
+        desk.deposit(name, 80_000)
+    assert not isinstance(desk.ask("h1", "subscribe", 5_000 * MINOR), str)
+    desk.now_ms += 1
+    assert isinstance(desk.ask("evil", "subscribe", 60_000 * MINOR), str)
+    assert desk.primary.cancel("h1", "h1.1", desk.now_ms) == ""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("escapes", ["after the average began", "over a postponed window"])
+def test_room_that_others_wanted_is_kept_until_it_is_dealt_whatever_becomes_of_the_window(room, escapes):
+    desk = market(token("A", costs=COSTS, **room))
+    for name in ("evil", "h1"):
+        desk.deposit(name, 80_000)
+    desk.ask(ho.ISSUER, "redeem", MINOR)  # something is dealt in this window
+    desk.steady()
+    if escapes == "after the average began":
+        desk.ask("evil", "subscribe", 7_900 * MINOR)
+        desk.now_ms += 1
+        assert isinstance(desk.ask("h1", "subscribe", 1_000 * MINOR), str)
+        desk.filled(desk.quote(100.0, after_ms=1_000))
+        assert not desk.primary.state_of(ho.ISSUER).requests
+    else:
+        desk.window()
+        desk.ask("evil", "subscribe", 7_900 * MINOR)
+        desk.now_ms += 1
+        assert isinstance(desk.ask("h1", "subscribe", 1_000 * MINOR), str)
+        for _ in range(9):
+            desk.now_ms += 9_000
+            quote = Quote(symbol="A", time_ms=desk.now_ms, mark=100.0, index=102.0)
+            desk.driver.on_quotes([quote], desk.now_ms)
+        assert any("dealing is postponed" in words for words in desk.driver.effects.alarms)
+    assert desk.primary.state_of("evil").requests
+    assert "stays until it is dealt" in desk.primary.cancel("evil", "evil.1", desk.now_ms)
 
 
 def test_a_redemption_that_takes_all_of_a_days_cap_stays_once_others_were_rejected():

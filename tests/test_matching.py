@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,8 +31,8 @@ __all__ = ["kept"]
 class Fair(Market):
     """A desk whose prices come each second, with an index of their own."""
 
-    def __init__(self, **terms):
-        super().__init__(token("A", costs=COSTS, primary=Terms(**terms)), bad=0.0, rate=0.0)
+    def __init__(self, limits=None, **terms):
+        super().__init__(token("A", costs=COSTS, primary=Terms(**terms)), bad=0.0, rate=0.0, limits=limits)
         self.opened()
         for name in ("h1", "h2"):
             self.deposit(name, 500_000)
@@ -85,8 +88,8 @@ def test_the_price_is_the_time_weighted_mark_of_the_last_part_of_the_window():
     desk.seconds(10, 101.0)
     desk.seconds(20, 102.0)
     (match,) = desk.matched()
-    # From 30 s on: a second at 100, ten at 101, 19 at 102 (the price of the end itself has no time).
-    mark = (1 * 100.0 + 10 * 101.0 + 19 * 102.0) / 30
+    # From 30 s on, whose price of 100 was known before: 11 seconds at 101, 19 at 102 (that of the end has no time).
+    mark = (11 * 101.0 + 19 * 102.0) / 30
     assert match.cash / match.units == pytest.approx(100.0 * (1 + 3.0 * (mark / 100.0 - 1)), rel=1e-4)
     assert desk.it.state.legs[0].mark == 102.0  # the token itself stays at the mark of now
 
@@ -116,19 +119,65 @@ def test_a_window_whose_mark_and_index_are_apart_is_postponed_and_says_so():
 
 
 @pytest.mark.parametrize("silent_s", [11, 40, 150])
-def test_a_feed_that_stalls_over_the_last_part_of_a_window_postpones_what_would_be_matched(silent_s):
+def test_where_a_feed_stalls_nobody_is_matched_and_the_older_side_is_hedged(silent_s):
     """Else whoever asks last, knowing where the market went meanwhile, deals at the price from before."""
     desk = Fair()
     both_ways(desk)
     desk.to_second(40)
     desk.filled(desk.quote(103.0, after_ms=silent_s * 1_000))
-    while not desk.alarms and not desk.matched():
+    desk.mark = 103.0
+    while desk.primary.holders["h1"].state.requests:
         desk.seconds(1, 103.0)
-    assert "T: dealing is postponed by a window: no prices came for a part of the time" in desk.alarms[0]
-    assert desk.matched() == []
+    assert desk.primary.holders["h2"].state.requests
     desk.seconds(61, 103.0)
+    assert not desk.primary.holders["h2"].state.requests
+    assert desk.matched() == []
+
+
+class Seldom(Fair):
+    """A desk whose prices come once a minute, ten seconds after a window's end."""
+
+    def __init__(self, age_ms_max):
+        super().__init__(limits=GuardLimits(age_ms_max=age_ms_max))
+        self.to_second(10)
+
+    def price(self, mark):
+        self.mark = mark
+        self.filled(self.quote(mark, after_ms=MINUTE_MS))
+
+    def waiting(self):
+        return [name for name in ("h1", "h2") if self.primary.state_of(name).requests]
+
+
+def test_where_prices_come_seldom_the_average_goes_on_until_none_of_them_decides_alone():
+    """The first carries from the half minute on: 100 s of 160 at the third."""
+    desk = Seldom(90_000)
+    both_ways(desk)
+    for mark in (100.2, 100.4, 99.8):
+        assert (desk.matched(), desk.waiting()) == ([], ["h1", "h2"])
+        desk.price(mark)
     (match,) = desk.matched()
-    assert match.cash / match.units == pytest.approx(109.0, rel=1e-3)
+    mark = (100 * 100.2 + 60 * 100.4) / 160
+    assert match.cash / match.units == pytest.approx(100.0 * (1 + 3.0 * (mark / 100.0 - 1)), rel=1e-4)
+
+
+def test_where_prices_are_too_far_apart_nobody_is_matched_and_the_sides_take_turns():
+    desk = Seldom(30_000)
+    both_ways(desk)
+    for left in (["h2"], []):
+        desk.price(100.0)
+        assert desk.waiting() == left
+    assert desk.matched() == []
+
+
+def test_dust_on_one_side_holds_up_the_other_by_a_window_at_most():
+    desk = Seldom(30_000)
+    desk.ask("h1", "subscribe", MINOR)
+    desk.ask("h2", "redeem", desk.units("h2"))
+    desk.price(100.0)
+    desk.ask("h1", "subscribe", MINOR)
+    desk.price(100.0)
+    assert desk.waiting() == ["h1"]
 
 
 def test_a_price_that_is_refused_lets_nobody_cancel_what_is_about_to_be_dealt():
@@ -150,52 +199,68 @@ def test_a_feed_that_pauses_for_less_than_a_price_may_be_old_postpones_nothing()
     assert len(desk.matched()) == 1
 
 
-@pytest.mark.parametrize(("mark", "both"), [(101.5, False), (100.0, True)])
-def test_a_restart_deals_nothing_that_was_postponed(kept, mark, both):
-    """Mark and index are apart; or what would be matched must not be hedged side by side, as no average is known."""
+def test_a_restart_deals_nothing_whose_mark_and_index_are_apart(kept):
+    kept.deposit("h1", 20_000)
+    kept.ask("h1", "subscribe", 6_000 * MINOR)
+    kept.take()
+    again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
+    it, now_ms = again.by_name["T"], kept.now_ms + 61_000
+    for _ in range(3):
+        again.on_quotes([Quote(symbol="A", time_ms=now_ms, mark=101.5, index=100.0)], now_ms)
+        now_ms += 1_000
+    assert it.flow == ()
+    assert len(again.primary.requests("T")) == 1
+    assert it.deals_ms > now_ms
+
+
+@pytest.mark.parametrize(("second", "ends"), [(20, 60), (40, 70), (59, 89), (500, 530)])
+def test_after_a_restart_requests_are_matched_at_an_average_of_what_came_since(kept, second, ends):
+    """Over as long as the last part of a window; what was averaged before is lost. Nobody cancels meanwhile."""
     for name in ("h1", "h2"):
         kept.deposit(name, 20_000)
     kept.ask("h2", "subscribe", 5_000 * MINOR)
     kept.window()
     kept.ask("h1", "subscribe", 6_000 * MINOR)
-    if both:
-        kept.ask("h2", "redeem", kept.units("h2"))
+    kept.ask("h2", "redeem", kept.units("h2"))
     kept.take()
-    again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
-    it, now_ms = again.by_name["T"], kept.now_ms + 61_000
-    for _ in range(3):
-        again.on_quotes([Quote(symbol="A", time_ms=now_ms, mark=mark, index=100.0)], now_ms)
+    begun_ms = kept.now_ms // MINUTE_MS * MINUTE_MS
+    now_ms = begun_ms + second * 1_000
+    again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=now_ms).driver
+    while len(again.primary.requests("T")) == 2:
         now_ms += 1_000
-    assert it.flow == ()
-    assert len(again.primary.requests("T")) == 1 + both
-    assert it.deals_ms > now_ms
+        again.on_quotes([Quote(symbol="A", time_ms=now_ms, mark=100.0, index=100.0)], now_ms)
+        if now_ms - begun_ms < ends * 1_000 and now_ms - begun_ms >= 30_000:
+            assert "its price forms already" in again.primary.cancel("h1", "h1.1", now_ms)
+    assert now_ms == begun_ms + ends * 1_000
+    assert any(b'"flow_matched"' in line.body for line in again.taken().lines)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5_000), st.floats(1.0, 1e5), st.floats(1.0, 1e5)), min_size=1, max_size=30),
        st.integers(0, 5_000))  # fmt: skip
 def test_an_average_is_what_a_sum_over_all_milliseconds_says(steps, rest_ms):
-    time_ms, first = NOON_MS, Quote(symbol="A", time_ms=NOON_MS - 5, mark=7.0, index=8.0)
-    average, marks, indices = MarkAverage(time_ms, first), [], []
-    last = first
-    for length_ms, mark, index in steps:
-        marks += [last.mark] * length_ms
-        indices += [last.index] * length_ms
+    time_ms, average, carried = NOON_MS, MarkAverage(NOON_MS), []
+    average.take(Quote(symbol="A", time_ms=NOON_MS, mark=7.0, index=8.0))  # known before
+    for number, (length_ms, _, _) in enumerate(steps):
+        carried += [max(number - 1, 0)] * length_ms
         time_ms += length_ms
-        last = Quote(symbol="A", time_ms=time_ms, mark=mark, index=index)
-        average.take(last)
-    marks += [last.mark] * rest_ms
-    indices += [last.index] * rest_ms
+        average.take(Quote(symbol="A", time_ms=time_ms, mark=steps[number][1], index=steps[number][2]))
+    carried += [len(steps) - 1] * rest_ms
     found = average.up_to(time_ms + rest_ms)
+    marks, indices = [steps[k][1] for k in carried], [steps[k][2] for k in carried]
     assert found.mark == pytest.approx(sum(marks) / len(marks), rel=1e-9)
     assert found.divergence == pytest.approx(abs(sum(marks) / sum(indices) - 1), abs=1e-9)
+    assert found.share == pytest.approx(max(Counter(carried).values()) / len(carried))
+    assert found.gap_ms == max(*(length for length, _, _ in steps), rest_ms)
 
 
 def test_an_unknown_index_holds_nothing_against_the_mark():
-    average = MarkAverage(0, Quote(symbol="A", time_ms=0, mark=5.0, index=float("nan")))
+    average = MarkAverage(0)
+    assert math.isnan(average.up_to(10).mark)
+    assert average.up_to(10)[2:] == (10, 1.0)
+    average.take(Quote(symbol="A", time_ms=4, mark=5.0, index=float("nan")))
     assert average.up_to(10).divergence == 0.0
-    assert average.up_to(0).mark == 5.0
-    assert [average.up_to(at).gap_ms for at in (0, 10)] == [0, 10]
+    assert average.up_to(10)[::2] == (5.0, 6)
 
 
 @pytest.mark.parametrize("terms", [{"match_over": "0s"}, {"match_divergence": 0.0}, {"match_divergence": 2.0}])

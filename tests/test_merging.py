@@ -119,7 +119,7 @@ def test_no_units_are_merged_where_not_all_of_them_are_somebodys():
     desk.primary.post("h1", give_to)
     assert left_out.state.units("T") != 7
     before = desk.it.state.balances
-    assert "have 0.00000007 units free and set aside, it issued 10,000.00000000" in merge(desk).words
+    assert "have 0.00000007 units, it issued 10,000.00000000" in merge(desk).words
     assert desk.it.state.balances == before
 
 

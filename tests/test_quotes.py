@@ -378,14 +378,6 @@ def test_a_token_is_not_closed_while_its_dealing_account_is_short():
     assert Inbox(engine, None).carry_out(Request(2, "ann", "l", close)).done
 
 
-def test_units_are_not_merged_while_units_are_owed():
-    desk = dealing()
-    taken(desk, quoted(desk))
-    assert "ask again once they are the same" in merge(desk.driver, desk.it, 10.0, "ann", "too small", desk.now_ms)
-    desk.window()
-    assert isinstance(merge(desk.driver, desk.it, 10.0, "ann", "too small", desk.now_ms), Merger)
-
-
 def test_a_merger_voids_quotes_and_what_is_to_be_dealt_at_once_for_units_as_they_were():
     other = token("B", costs=COSTS, primary=Terms(quote_valid="10s"))
     desk = dealing(more_tokens=(msgspec.structs.replace(other, symbol="T2"),))
@@ -410,6 +402,24 @@ def test_a_merger_voids_quotes_and_what_is_to_be_dealt_at_once_for_units_as_they
         "units of T were merged after this was sent, and nothing was done; look how many there are now"
     )
     assert (desk.units("h1"), desk.primary.state_of("h1").requests) == (merged, {})
+
+
+def test_units_are_merged_though_the_dealing_account_is_short_of_some():
+    """Else whoever deals at once in every window would put a merger off for ever."""
+    desk = dealing()
+    quote = taken(desk, quoted(desk))
+    lent, issued, worth = -short(desk), desk.it.state.balances.units, desk.it.state.equity
+    assert lent == quote.units > 0
+    merged = merge(desk.driver, desk.it, 7.0, "ann", "too small", desk.now_ms)
+    assert isinstance(merged, Merger)
+    assert short(desk) == -lent // 7  # rounded down, as what everybody has
+    assert sum(desk.primary.state_of(name).held_units("T") for name in desk.primary.holders) == merged.units
+    assert desk.it.state.balances.units == merged.units
+    assert issued - 7 * 3 * MINOR / 1e6 <= 7 * merged.units <= issued
+    assert 0 <= worth - desk.it.state.equity == merged.cash
+    desk.window()
+    assert short(desk) == 0
+    assert desk.it.state.status == "open"
 
 
 @pytest.mark.parametrize(("side", "leaves"), [("subscribe", "paid out"), *itertools.product(

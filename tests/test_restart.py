@@ -17,6 +17,7 @@ from gearing.desk.moves import CashMoves
 from gearing.desk.requests import Deal, Operate, Pay, answered_of, encode
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market as Prices
+from gearing.drive.merging import Merger, merge
 from gearing.drive.reconciling import due_cash
 from gearing.store.errors import BusyError
 from gearing.store.verify import verify
@@ -165,6 +166,58 @@ def test_a_desk_that_begins_waits_for_its_first_price_before_it_refuses_for_want
         taking.cancel()
 
     run(lived())
+
+
+@pytest.mark.parametrize("merges_first", [False, True])
+def test_a_command_that_waited_in_the_inbox_over_a_merger_and_a_kill_is_rejected(kept, merges_first):  # noqa: F811
+    """Its units are those of before; one that was put in after the merger counts in those of now."""
+    kept.deposit("h1", 20_000)
+    kept.ask("h1", "subscribe", 6_000 * MINOR)
+    kept.window()
+    redeem = Deal(holder="h1", token="T", side="redeem", amount=5 * MINOR)
+    numbers = [] if merges_first else asked(kept, redeem)
+    assert isinstance(merge(kept.driver, kept.it, 2.0, "ann", "too small", kept.now_ms), Merger)
+    kept.take()
+    numbers = numbers or asked(kept, redeem)
+
+    async def lived():
+        booted = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+        engine = Engine(booted.driver, booted.outbox, {}, InLoopKeeper(kept.store), ScaledClock(kept.now_ms))
+        taking = asyncio.ensure_future(Inbox(engine, kept.store).run())
+        await engine.on_quotes([Quote(symbol="A", time_ms=engine.clock.now_ms(), mark=100.0, index=100.0)])
+        while (body := kept.store.answer(numbers[0])) is None:
+            await asyncio.sleep(0.01)
+        taking.cancel()
+        return answered_of(body)
+
+    answered = run(lived())
+    assert answered.done == merges_first
+    assert merges_first or "units of T were merged after this was sent" in answered.words
+
+
+def test_a_command_that_was_put_in_before_a_merger_is_rejected_however_late_it_is_found(kept):  # noqa: F811
+    """The inbox is looked at every tenth of a second; units were merged meanwhile."""
+    kept.deposit("h1", 20_000)
+    kept.ask("h1", "subscribe", 6_000 * MINOR)
+    kept.window()
+
+    async def lived():
+        booted = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+        engine = Engine(booted.driver, booted.outbox, {}, InLoopKeeper(kept.store), ScaledClock(kept.now_ms))
+        taking = asyncio.ensure_future(Inbox(engine, kept.store).run())
+        await engine.on_quotes([Quote(symbol="A", time_ms=engine.clock.now_ms(), mark=100.0, index=100.0)])
+        await asyncio.sleep(0.03)
+        (number,) = asked(kept, Deal(holder="h1", token="T", side="redeem", amount=5 * MINOR))
+        running = booted.driver.by_name["T"]
+        assert isinstance(merge(booted.driver, running, 2.0, "ann", "too small", engine.clock.now_ms()), Merger)
+        while (body := kept.store.answer(number)) is None:
+            await asyncio.sleep(0.01)
+        taking.cancel()
+        return answered_of(body)
+
+    answered = run(lived())
+    assert not answered.done
+    assert "units of T were merged after this was sent" in answered.words
 
 
 def test_a_move_that_the_venue_refuses_is_told_of_once_and_due_again(kept):  # noqa: F811

@@ -522,3 +522,40 @@ def test_a_token_that_was_wiped_out_between_a_settlement_and_its_booking_accrues
     assert unbooked(desk.driver, desk.it, desk.now_ms)
     assert desk.it.state.legs[0].accruals == ()
     assert not [words for words in desk.alarms if "U7" in words]
+
+
+def test_what_waits_for_a_settlement_that_is_not_booked_may_be_cancelled():
+    """Else one that is never booked would keep it for ever: it is not about to be dealt, though averages have begun."""
+    desk, answers = Story(), {}
+    asks = {"h1": "subscribe", "h2": "redeem"}
+
+    def cancel(when):
+        def act():
+            answers[when] = {one: desk.primary.cancel(one, f"{one}.2", desk.now_ms) for one in asks}
+
+        return act
+
+    def ask():
+        for name, side in asks.items():
+            desk.ask(name, side, 10 * MINOR)
+
+    desk.run([(T_MS - 110_000, ask), (T_MS + 50_000, cancel("unbooked"))], T_MS + 60_000)
+    assert answers["unbooked"] == {"h1": "", "h2": ""}
+
+
+def test_windows_go_on_while_a_settlement_is_waited_for():
+    """The price must not be an average from before the settlement, which everybody knows by the time it is booked."""
+    desk = Story()
+
+    def ask():
+        desk.ask("h1", "subscribe", 10_000 * MINOR)
+        desk.ask("h2", "redeem", 100 * MINOR)
+
+    desk.run([(T_MS - 110_000, ask)], T_MS + 95_000)
+    assert desk.primary.requests("T")
+    assert T_MS + 95_000 < desk.it.deals_ms <= T_MS + 120_000
+    desk.pay()
+    desk.run([], T_MS + 119_000)
+    assert desk.primary.requests("T")
+    desk.run([], T_MS + 121_000)
+    assert not desk.primary.requests("T")

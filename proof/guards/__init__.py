@@ -5,12 +5,13 @@ from __future__ import annotations
 from proof.guards.anchor import ANCHOR, FORMER, TABLES
 from proof.guards.books import BOOKS, SETTINGS, STORES
 from proof.guards.boot import BOOT
-from proof.guards.fairness import CAUSES, MATCHING, SETTLEMENTS, STRANDED, WHOLE
+from proof.guards.fairness import CAUSES, SETTLEMENTS, STRANDED, WHOLE
 from proof.guards.guard import Guard
 from proof.guards.holders import FLOWS, OFFICE, PUBLIC, SHARED
 from proof.guards.outputs import OUTPUTS
 from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
 from proof.guards.rejections import REJECTIONS
+from proof.guards.windows import WINDOWS
 
 GUARDS = (
     *ANCHOR,
@@ -18,7 +19,7 @@ GUARDS = (
     *FORMER,
     *OFFICE,
     *CAUSES,
-    *MATCHING,
+    *WINDOWS,
     *SETTLEMENTS,
     *STRANDED,
     *WHOLE,

@@ -242,8 +242,6 @@ FLOWS = (
     Guard("a wiped token gives back once it is flat", _STEP,
           'if state.status == "wiped" and work.equity < 0:', 'if state.status == "wiped":',
           "test_step::test_a_wiped_token_that_cannot_be_closed_gives_back_what_was_too_much_once_it_is_flat"),
-    Guard("a window goes on over a restart", _BOOT, "driver.primary.first_ms(running.name, now_ms)", "now_ms",
-          "test_restart::test_a_window_that_ended_before_a_kill_is_not_put_off"),
     Guard("a desk that begins waits for its first prices", "desk/inbox.py",
           " or self._is_early(one.request, bool(held)):", ":",
           "test_restart::test_a_desk_that_begins_waits_for_its_first_price_before_it_refuses_for_want_of_one"),

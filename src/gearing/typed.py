@@ -8,6 +8,7 @@ shown as escapes where older journals hold them.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 from gearing.numerals import is_number_text
@@ -49,7 +50,9 @@ def escaped_json(text: str) -> str:
 def cell_text(text: str) -> str:
     """Returns a text for a cell of a CSV file: escaped, and after a ' where a spreadsheet would see a formula."""
     shown = escaped(text)
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) and not is_number_text(shown) else shown
+    # Some spreadsheets pass over what is not seen, and read a sign of full width as the plain one.
+    seen = (one for one in unicodedata.normalize("NFKC", shown) if one.isprintable() and not one.isspace())
+    return f"'{shown}" if next(seen, "") in _FORMULA and not is_number_text(shown) else shown
 
 
 def safe_cells(frame: pl.DataFrame) -> pl.DataFrame:

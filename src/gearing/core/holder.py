@@ -377,6 +377,7 @@ class Merged(Event, frozen=True, kw_only=True, tag="merged"):
         token: whose units.
         units: free, after it.
         held: set aside for redemptions, after it.
+        short: lent by the dealing account, after it, ≤ 0; rounded down too.
         requests: what each of the token's redemptions still redeems after it, by id.
         asset: the currency.
         cash: paid for what was cut off, minor units.
@@ -385,6 +386,7 @@ class Merged(Event, frozen=True, kw_only=True, tag="merged"):
     token: str
     units: int
     held: int
+    short: int = 0
     requests: dict[str, int]
     asset: str
     cash: int

@@ -257,6 +257,9 @@ def _merged(change: _Change, event: Merged) -> None:
         before = change.state.units(event.token, where)
         _check(0 <= left <= before, "units are merged into fewer")
         change.post(units, left - before, where, event.token)
+    before = change.state.units(event.token, SHORT)
+    _check(before <= event.short <= 0, "units are merged into fewer")
+    change.post(units, event.short - before, SHORT, event.token)
     waits = {one.id for one in change.requests.values() if one.token == event.token and one.side == "redeem"}
     _check(waits == set(event.requests), "every redemption that waits is merged with its units")
     _check(sum(event.requests.values()) == event.held, "redemptions set aside what they redeem")

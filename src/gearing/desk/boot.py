@@ -104,10 +104,13 @@ def boot(
     for running in driver.tokens:
         if not driver.primary.supply.get(running.name) and was_never_held(store, running.name):
             driver.primary.grant_seed(running, now_ms, -running.state.balances.capital)  # of before there were holders
+    if store.requests(limit=1):
+        driver.primary.note_mergers(store.numbers("consolidated"))
     driver.primary.settle_owed(now_ms)
     for running in driver.tokens:
-        driver.primary.check_supply(running, now_ms)
-        driver.primary.call(running, driver.primary.first_ms(running.name, now_ms))
+        if not driver.primary.check_supply(running, now_ms):
+            driver.primary.why_closed = driver.primary.why_not_whole(running)
+        driver.primary.begin_anew(running, now_ms)
     for row in store.outbox_open():
         order = driver.books[row.book].state.live.get(row.id) if row.book in driver.books else None
         if order is not None:

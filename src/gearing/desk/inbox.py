@@ -105,6 +105,7 @@ class Inbox:
         self._queue = deque[_Asked]()
         self._taken = 0  # the last of the database that was taken into the queue
         self._look_s = 0.0  # before that nothing else is looked for there
+        self._mergers = engine.driver.primary.mergers  # when all that waited there had been taken up
         self._expected: dict[int, list[Told]] = {}
         self._causes = Causes(store)
         # Commands of each holder that has a dealing waiting for its price: that one, and those that came after it.
@@ -166,11 +167,16 @@ class Inbox:
         now_s = asyncio.get_running_loop().time()
         if now_s < self._look_s:
             return
-        found = self._store.requests(self._taken, _GROUP_MAX)
+        primary = self._engine.driver.primary
+        mergers, found = primary.mergers, self._store.requests(self._taken, _GROUP_MAX)
+        # They were put in at any time since all was last taken up.
+        self._queue.extend(
+            _Asked(request, None, primary.mergers_by(request.after_n, self._mergers)) for request in found
+        )
         if found:
-            mergers = self._engine.driver.primary.mergers
-            self._queue.extend(_Asked(request, None, mergers) for request in found)
             self._taken = found[-1].number
+        if len(found) < _GROUP_MAX:
+            self._mergers = mergers
         self._look_s = now_s if len(found) == _GROUP_MAX else now_s + _POLL_S
 
     def _next(self, *, begins: bool) -> list[_Asked]:
@@ -469,7 +475,7 @@ def _holder_of(asked: _Asked) -> str:
 
 def _kept(one: _Asked, answered: Answered) -> Answer | PutIn:
     """Returns how an answer is kept: with its question where that is not kept yet."""
-    number, principal, key, body = one.request
+    number, principal, key, body, _ = one.request
     wall_ms = time.time_ns() // 1_000_000  # a demo's market runs faster than the days that an answer is kept
     if number != _UNNUMBERED:
         return Answer(number, encode(answered), wall_ms)

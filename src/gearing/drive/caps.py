@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from msgspec import UNSET
 
@@ -26,10 +27,26 @@ _ALL = "of all holders"
 HEADROOM = 8
 
 
+class Room(NamedTuple):
+    """What a request takes up, and what others do that were there before it.
+
+    Args:
+        side: subscribe or redeem.
+        money: what the request is worth, minor units.
+        waits: what the requests of its side are worth that wait already.
+        lent: what the units are worth that the dealing account is short of.
+    """
+
+    side: Side
+    money: int
+    waits: int
+    lent: int
+
+
 class Asked(Restorable):
     """What all holders together asked of a token on the last day that anything was asked.
 
-    And when a request of each side was last rejected for want of room that others had taken.
+    And when a request of each side was last rejected for want of room that requests took up which wait.
     """
 
     __slots__ = ("day", "full")
@@ -39,11 +56,11 @@ class Asked(Restorable):
         self.full: dict[Side, int] = {}
 
     def note_full(self, now_ms: int, side: Side) -> None:
-        """Notes that a request was rejected for want of room that others had taken."""
+        """Notes that a request was rejected for want of room that requests take up which wait."""
         self.full = {**self.full, side: now_ms}
 
     def full_ms(self, side: Side) -> int:
-        """Returns when a request was last rejected for want of room; 0: none was."""
+        """Returns when a request was last rejected for want of such room; 0: none was."""
         return self.full.get(side, 0)
 
     def count(self, now_ms: int, side: Side, money: int) -> None:
@@ -75,27 +92,28 @@ def of_day(day: Day | None, now_ms: int, side: Side) -> int:
 
 
 def why_refused(
-    running: Running, holder: HolderState, asked: Asked, side: Side, money: int, waits: int, now_ms: int, *, good: bool
+    running: Running, holder: HolderState, asked: Asked, wanted: Room, now_ms: int, *, good: bool
 ) -> str:  # fmt: skip
-    """Returns why a request is refused; empty: it is accepted. For want of room, that is noted in `asked`.
+    """Returns why a request is refused; empty: it is accepted.
+
+    If it would be accepted were it not for requests that wait, that is noted in `asked`.
 
     Args:
         running: the token.
         holder: who asks.
         asked: by all holders today.
-        side: subscribe or redeem.
-        money: what it is worth, minor units.
-        waits: money of subscriptions that wait already.
+        wanted: what it takes up.
         now_ms: the time.
         good: whether the token's prices may be acted on.
     """
     state, name, terms = running.state, running.name, running.spec.token.primary
+    side, money, waits, lent = wanted
     if state.status == "wiped":
         return f"{name} was wiped out; its units are worth nothing"
     if side == "redeem":
         if state.status == "closed":  # whoever is left in a closed token is paid out, whatever the day
             return ""
-        return _worthless(running, money) or _beyond(running, holder, asked, side, money, now_ms)
+        return _worthless(running, money) or _beyond(running, holder, asked, wanted, now_ms)
     if state.status != "open":
         return f"{name} is {state.status}, and creates no units"
     if state.paused is True:
@@ -107,10 +125,10 @@ def why_refused(
     asset = running.spec.token.settlement
     if to_float(money) < terms.least:
         return f"the least subscription of {name} is {terms.least:,.2f} {asset}"
-    why = _beyond(running, holder, asked, side, money, now_ms)
+    why = _beyond(running, holder, asked, wanted, now_ms)
     if not why:
-        why = _too_big(running, money + waits)
-        if why and waits:
+        why = _too_big(running, money + waits + lent)
+        if why and not _too_big(running, money + lent):
             asked.note_full(now_ms, side)
     return why
 
@@ -124,8 +142,8 @@ def _worthless(running: Running, money: int) -> str:
             f"after the redemption fee; redeem more of them")  # fmt: skip
 
 
-def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, money: int, now_ms: int) -> str:
-    terms, name = running.spec.token.primary, running.name
+def _beyond(running: Running, holder: HolderState, asked: Asked, wanted: Room, now_ms: int) -> str:
+    terms, name, side, money = running.spec.token.primary, running.name, wanted.side, wanted.money
     asset = running.spec.token.settlement
     this, noun = as_text(money, grouped=True), "subscription" if side == "subscribe" else "redemption"
     if terms.largest is not None and money > _minor(terms.largest):
@@ -136,7 +154,7 @@ def _beyond(running: Running, holder: HolderState, asked: Asked, side: Side, mon
     )
     for cap, used, whose in caps:
         if cap is not None and used + money > _minor(cap):
-            if whose == _ALL:
+            if whose == _ALL and used - wanted.waits + money <= _minor(cap):
                 asked.note_full(now_ms, side)
             anew = datetime.fromtimestamp((now_ms // DAY_MS + 1) * 86_400, UTC)
             left = as_text(max(_minor(cap) - used, 0), grouped=True)

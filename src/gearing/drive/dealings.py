@@ -51,10 +51,14 @@ class Dealings:
     Args:
         driver: that runs the tokens.
         primary: with the requests that wait.
+
+    Attributes:
+        since_ms: since when prices have come to this desk; no average begins before.
     """
 
     def __init__(self, driver: Driver, primary: Primary) -> None:
         self._driver, self._primary, self._progress = driver, primary, _Progress()
+        self.since_ms = 0
 
     def attend(self, running: Running, prices: Prices | None, now_ms: int) -> None:
         """Deals in what waits for a token, if its window has ended and nothing stands against it."""
@@ -66,8 +70,11 @@ class Dealings:
             return
         if prices is None or now_ms < running.averages_ms:
             return
-        self._driver.market.begin_averages(running.number, running.symbols, int(running.averages_ms))
-        if now_ms < running.deals_ms or why_dealing_waits(self._driver, running, now_ms):
+        self._driver.market.begin_averages(running.number, running.symbols, self._averages_ms(running))
+        if now_ms < running.deals_ms:
+            return
+        if why_dealing_waits(self._driver, running, now_ms):
+            self._primary.postpone(running, now_ms)
             return
         if not running.book.state.live:
             self._primary.quotes.square(running, now_ms)
@@ -166,10 +173,17 @@ class Dealings:
 
     def _deal(self, running: Running, prices: Prices, open_to: Sequence[Side], now_ms: int) -> None:
         driver, rates = self._driver, _rates(running)
-        average = driver.market.end_averages(running.number, running.symbols, prices.time_ms)
-        until_ms = running.averages_ms
+        market, until_ms = driver.market, running.averages_ms
+        average = market.averages(running.number, running.symbols, prices.time_ms)
         early = self._asks(running, open_to, until_ms)
-        why = self._why_postponed(running, early, average)
+        whole = prices.time_ms - self._averages_ms(running) >= running.spec.token.primary.match_ms
+        formed = whole and all(one.is_formed for one in average)
+        stalled = any(one.gap_ms > market.price_age_ms_max for one in average)
+        if not formed and not stalled and len({ask.side for ask in early}) > 1:
+            return  # until more prices have come
+        market.end_averages(running.number, running.symbols)
+        known = formed and not stalled
+        why = self._why_postponed(running, average if known else ())
         if why:
             driver.effects.alarms.append(f"{running.name}: dealing is postponed by a window: {why}")
             self._primary.postpone(running, now_ms)
@@ -180,10 +194,13 @@ class Dealings:
         driver.remember(running)
         running.deals_ms = math.inf
         accrued = self._primary.accrued_rates(running, prices)
-        self._match(running, early, tuple(one.mark for one in average), prices, accrued)
+        if known:
+            self._match(running, early, tuple(one.mark for one in average), prices, accrued)
         asks = self._asks(running, open_to, until_ms, hedged=True)
         # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
-        side: Side = "redeem" if any(ask.side == "redeem" for ask in asks) else "subscribe"
+        # Where nobody could be matched, it is the turn of the side that has waited longest.
+        redeems = any(ask.side == "redeem" for ask in asks) if known else [ask.side for ask in asks[:1]] == ["redeem"]
+        side: Side = "redeem" if redeems else "subscribe"
         asks = [ask for ask in asks if ask.side == side and (side == "redeem" or rates.money_of(ask) > 0)]
         asks = self._capped(running, asks, accrued, prices.time_ms) if side == "subscribe" else asks
         if not asks:
@@ -196,18 +213,22 @@ class Dealings:
                                               prices=prices.marks, accrued=accrued))  # fmt: skip
         self.after(running, prices.time_ms)
 
-    def _why_postponed(self, running: Running, asks: Sequence[Ask], average: Sequence[Average]) -> str:
+    def _averages_ms(self, running: Running) -> int:
+        """Returns when the average of the window begins; after a restart it may be over a later time than its last
+        part.
+        """
+        return max(int(running.averages_ms), self.since_ms)
+
+    def _why_postponed(self, running: Running, average: Sequence[Average]) -> str:
         """Returns why nothing is dealt at the end of this window; empty: it is.
 
-        A price that was known before the last part of the window must not carry through it, or whoever comes last
-        takes it from the other side.
+        Args:
+            running: the token.
+            average: of each leg; none: they are not known.
         """
-        market, most = self._driver.market, running.spec.token.primary.match_divergence
-        known = not any(math.isnan(one.mark) or one.gap_ms > market.price_age_ms_max for one in average)
-        if not known and len({ask.side for ask in asks}) > 1:
-            return "no prices came for a part of the time that its price forms over"
-        apart = max(one.divergence for one in average) if known else market.divergence(running.symbols)
-        what = "average mark and index of its last part" if known else "mark and index"
+        most = running.spec.token.primary.match_divergence
+        apart = max((one.divergence for one in average), default=self._driver.market.divergence(running.symbols))
+        what = "average mark and index of its last part" if average else "mark and index"
         return f"{what} are {apart:.3%} apart, more than {most:.3%}" if apart > most else ""
 
     def _asks(
@@ -230,7 +251,7 @@ class Dealings:
     ) -> None:  # fmt: skip
         """Matches requests with each other at the average marks."""
         driver, now_ms = self._driver, prices.time_ms
-        if len({ask.side for ask in asks}) < 2 or not running.state.balances.units or any(map(math.isnan, marks)):
+        if len({ask.side for ask in asks}) < 2 or not running.state.balances.units:
             return
         before, struck = running.state, ev.NavStruck(time_ms=now_ms, prices=marks)
         if step(running.spec, before, struck).state.equity <= 0:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gearing.core.watch import Watch
-from gearing.drive.averages import Average, MarkAverage
+from gearing.drive.averages import Average, MarkAverage, divergence
 from gearing.drive.barriers import Lane
 from gearing.drive.guard import Guard, GuardLimits
 from gearing.drive.schedule import FundingSchedule, Settlement
@@ -24,11 +24,10 @@ class Prices(NamedTuple):
 
 
 class _Instrument:
-    __slots__ = ("averages", "guard", "lane", "previous", "received", "schedule")
+    __slots__ = ("averages", "guard", "lane", "received", "schedule")
 
     def __init__(self, limits: GuardLimits) -> None:
         self.guard, self.lane, self.schedule = Guard(limits), Lane(), FundingSchedule()
-        self.previous = self.guard.good  # the good price before the last
         self.received = 0  # the number of the last good price, among all that came
         self.averages: dict[int, MarkAverage] = {}  # that are running, by token
 
@@ -66,7 +65,7 @@ class Market:
         before = it.guard.good
         if not it.guard.admits(quote, now_ms):
             return ()
-        it.previous, it.received = before, self.received
+        it.received = self.received
         if quote.funding_ms != it.schedule.next_ms:
             it.schedule.announce(before, quote)
         if it.averages:
@@ -152,27 +151,27 @@ class Market:
         Args:
             number: the token's.
             symbols: its instruments.
-            since_ms: when the averages begin; the last price is of this time or later.
+            since_ms: when the averages begin.
         """
         for symbol in symbols:
             it = self._instruments[symbol]
             if number not in it.averages or it.averages[number].since_ms != since_ms:
-                good = it.guard.good
-                it.averages[number] = MarkAverage(since_ms, it.previous if good.time_ms > since_ms else good)
-                it.averages[number].take(good)
+                it.averages[number] = MarkAverage(since_ms)
+                it.averages[number].take(it.guard.good)
 
-    def end_averages(self, number: int, symbols: Iterable[str], now_ms: int) -> list[Average]:
-        """Ends a token's averages and returns them, one for each of its instruments; NaN: there was none."""
-        found = []
+    def averages(self, number: int, symbols: Iterable[str], now_ms: int) -> list[Average]:
+        """Returns a token's averages so far, one for each of its instruments; they have begun."""
+        return [self._instruments[symbol].averages[number].up_to(now_ms) for symbol in symbols]
+
+    def end_averages(self, number: int, symbols: Iterable[str]) -> None:
+        """Ends a token's averages."""
         for symbol in symbols:
-            average = self._instruments[symbol].averages.pop(number, None)
-            found.append(Average(math.nan, math.nan, 0) if average is None else average.up_to(now_ms))
-        return found
+            self._instruments[symbol].averages.pop(number, None)
 
     def divergence(self, symbols: Iterable[str]) -> float:
         """Returns the largest |mark/index − 1| of instruments at their last good prices; see `Average.divergence`."""
         goods = [self._instruments[symbol].guard.good for symbol in symbols]
-        return max(Average(good.mark, good.index, 0).divergence for good in goods)
+        return max(divergence(good.mark, good.index) for good in goods)
 
     def age_ms(self, symbol: str, now_ms: int) -> int:
         """Returns how long ago the last good price of an instrument was received; since ever if there was none."""

@@ -1,12 +1,13 @@
 """Merging units: so many become one, for every holder at once, in one transaction.
 
-What each holder has free, and what each of its redemptions has set aside, is rounded down; what is cut off is paid in
-money at the token's equity per unit, rounded down. So nobody who stays has less, and no unit is left over. An operator
-asks for it, or the token's own rule does at a day's end.
+What each holder has free, what each of its redemptions has set aside, and what the dealing account is short of, is
+rounded down; what is cut off is paid in money at the token's equity per unit, rounded down. So nobody who stays has
+less, and no unit is left over. An operator asks for it, or the token's own rule does at a day's end.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +16,7 @@ from msgspec import UNSET
 
 from gearing.core import events as ev
 from gearing.core.fees import FACTOR_MAX
-from gearing.core.holder import HELD, HolderState, Merged
+from gearing.core.holder import OWN, SHORT, HolderState, Merged
 from gearing.core.holder_step import HolderError, holder_step
 from gearing.core.money import INT64_MAX, as_text, nav_of, to_float
 from gearing.core.record import DAY_MS
@@ -62,9 +63,11 @@ def merger(
     merged = {
         name: _merged(holder, token, asset, state, exact, now_ms)
         for name, holder in holders.items()
-        if holder.held_units(token)
+        if any(holder.units(token, where) for where in OWN)
     }
-    return Merger(merged, sum(one.units + one.held for one in merged.values()), sum(m.cash for m in merged.values()))
+    return Merger(
+        merged, sum(m.units + m.held + m.short for m in merged.values()), sum(m.cash for m in merged.values())
+    )
 
 
 def merge(driver: Driver, running: Running, factor: float, by: str, reason: str, now_ms: int) -> Merger | str:
@@ -94,9 +97,9 @@ def merge(driver: Driver, running: Running, factor: float, by: str, reason: str,
     if running.state.equity <= 0:
         return f"it is {running.state.status}"
     states = {name: one.state for name, one in driver.primary.holders.items()}
-    known = sum(one.units(running.name) + one.units(running.name, HELD) for one in states.values())
+    known = sum(one.held_units(running.name) for one in states.values())
     if known != running.state.balances.units:  # units that are owed, or nobody's, cannot be rounded for anybody
-        return (f"its holders have {as_text(known, grouped=True)} units free and set aside, it issued "
+        return (f"its holders have {as_text(known, grouped=True)} units, it issued "
                 f"{as_text(running.state.balances.units, grouped=True)}; ask again once they are the same")  # fmt: skip
     found = merger(states, running.name, running.spec.token.settlement, running.state, factor, now_ms)
     if found.units == 0:
@@ -162,7 +165,8 @@ def _merged(
         for one in holder.requests.values()
         if one.token == token and one.side == "redeem"
     }
-    held = sum(requests.values())
-    cut_off = holder.units(token) + holder.units(token, HELD) - (units + held) * factor
+    held, short = sum(requests.values()), math.floor(holder.units(token, SHORT) / factor)
+    cut_off = holder.held_units(token) - (units + held + short) * factor
     cash = int(cut_off * max(state.equity, 0) / state.balances.units)
-    return Merged(time_ms=now_ms, token=token, units=units, held=held, requests=requests, asset=asset, cash=cash)
+    return Merged(time_ms=now_ms, token=token, units=units, held=held, short=short, requests=requests, asset=asset,
+                  cash=cash)  # fmt: skip

@@ -8,8 +8,9 @@ that one settlement gives, to the token and to each holder, is one transaction.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from gearing.core.netting import Ask
 from gearing.core.step import BEHAVIOUR
 from gearing.core.step_flows import why_not_dealt
 from gearing.drive.acceptances import Acceptances
-from gearing.drive.caps import Asked, why_lacking, why_refused
+from gearing.drive.caps import Asked, Room, why_lacking, why_refused
 from gearing.drive.dealings import Dealings
 from gearing.drive.effects import START
 from gearing.drive.queues import Accepted, RequestQueue, Turns, Waiting
@@ -54,6 +55,7 @@ class Primary:
         units: what these have of each token, in 1e-8 of a unit, where their lines still tell.
 
     Attributes:
+        why_closed: why nobody becomes a holder: the stream of one may be missing, who knows whose; empty: one may.
         begun: of tokens that are not run, the requests that their last hedge was for; None: nobody can tell.
     """
 
@@ -65,10 +67,12 @@ class Primary:
         self.holders: dict[str, Holder] = {}
         self._stopped = dict(stopped or {})
         self.supply: dict[str, int] = dict(units or {})
+        self.why_closed = ""
         self.begun: dict[str, frozenset[str] | None] = {}
         self._queues: defaultdict[str, RequestQueue] = defaultdict(RequestQueue)
         self._asked: defaultdict[str, Asked] = defaultdict(Asked)
         self._turns = Turns()
+        self._merger_ns: tuple[int, ...] = ()  # of those before the desk began
         for holder in holders:
             self._take_up(holder)
         for queue in self._queues.values():
@@ -86,6 +90,9 @@ class Primary:
         """
         if name in self._stopped:
             raise HolderError(self._stopped[name])
+        if name not in self.holders and self.why_closed:
+            words = "it is no holder yet, and nobody becomes one while a holder may be missing"
+            raise HolderError(f"{words}; {self.why_closed}")
         holder = self.holders.get(name) or Holder(name, HolderState(), START)
         done = holder_step(holder.state, event)
         body = state_body(done.state)
@@ -144,11 +151,10 @@ class Primary:
         if side == "subscribe" and is_overdue(self._driver, running, now_ms):
             return f"{why_dealing_waits(self._driver, running, now_ms)}; {running.name} creates no units until it is"
         good = self._driver.market.is_good(running.symbols, now_ms)
-        asked, waits = self._asked[running.name], self._queues[running.name].money
-        lent = -self.quotes.stands(running)
-        if lent > 0:
-            waits += lent * running.state.nav // MINOR
-        return why_refused(running, state, asked, side, money, waits, now_ms, good=good)
+        waits, lent = self._queues[running.name].money[side], -self.quotes.stands(running)
+        others = lent * running.state.nav // MINOR if lent > 0 else 0
+        wanted = Room(side, money, waits, others)
+        return why_refused(running, state, self._asked[running.name], wanted, now_ms, good=good)
 
     def _backs(self, name: str, running: Running, side: Side, now_ms: int) -> int:
         """Returns what of a holder backs open quotes, and so is in no request: money of the dealing account, or units.
@@ -187,8 +193,30 @@ class Primary:
 
     @property
     def mergers(self) -> int:
-        """How many mergers of units there have been since the desk began."""
+        """How many mergers of units there have been, see `Turns`."""
         return self._turns.mergers
+
+    def note_mergers(self, found: Sequence[tuple[int, str]]) -> None:
+        """Counts the mergers of the journal so far.
+
+        Args:
+            found: number and stream of each one's line, in order.
+        """
+        for count, (_, stream) in enumerate(found, 1):
+            running = self._driver.by_name.get(stream.partition(":")[2])
+            if running is not None:
+                running.merged = count
+        self._turns.mergers, self._merger_ns = len(found), tuple(n for n, _ in found)
+
+    def mergers_by(self, n: int, now: int) -> int:
+        """Returns how many mergers there were when the journal's last line was number n.
+
+        Args:
+            n: a line's number.
+            now: how many there were, if that line is none of those from before the desk began.
+        """
+        ns = self._merger_ns
+        return bisect_right(ns, n) if ns and n < ns[-1] else now
 
     def count_merger(self) -> int:
         """Counts a merger of units; returns its number."""
@@ -233,8 +261,7 @@ class Primary:
         if self._is_dealt_next(running, request.side, now_ms):
             if request.accepted_ms <= running.averages_ms <= now_ms:
                 return f"{request_id} is about to be dealt, and its price forms already"
-            full_ms = self._asked[running.name].full_ms(request.side)
-            if full_ms > max(request.accepted_ms, running.deals_ms - running.spec.token.primary.window_ms):
+            if self._asked[running.name].full_ms(request.side) > request.accepted_ms:
                 return (f"{request_id} stays until it is dealt at the end of its window: others were rejected "
                         f"for want of the room that it takes up")  # fmt: skip
         self.end(request, name, "cancelled", now_ms)
@@ -244,7 +271,10 @@ class Primary:
         """Returns whether nothing is known to stand against dealing in a side of a token when its window ends."""
         if running.book.state.halted or why_not_dealt(running.state, side):
             return False
-        market = self._driver.market  # a price that is refused comes all the same; silence is something else
+        market, deals_ms = self._driver.market, max(now_ms, int(running.deals_ms))
+        if why_dealing_waits(self._driver, running, deals_ms):
+            return False
+        # A price that is refused comes all the same; silence is something else.
         return all(market.age_ms(symbol, now_ms) <= market.price_age_ms_max for symbol in running.symbols)
 
     def _why_kept_unrun(self, request: Request) -> str:
@@ -258,10 +288,10 @@ class Primary:
 
     def _count(self, state: HolderState, request_id: str, sign: int) -> None:
         request = state.requests.get(request_id)
-        if request is not None and request.side == "subscribe":
+        if request is not None:
             queue = self._queues[request.token]
             self._undo.remember(queue, queue.sort)
-            queue.money += sign * request.amount
+            queue.count(request, sign)
 
     def end(self, request: Request, name: str, words: str, now_ms: int) -> None:
         """Ends a request; what is still set aside for it is free again."""
@@ -277,9 +307,10 @@ class Primary:
         self._undo.remember(queue, queue.sort)
         self._undo.delete_item(queue.waiting, request_id)
 
-    def first_ms(self, token: str, now_ms: int) -> int:
-        """Returns when the first of a token's requests that wait was accepted; its window goes on over a restart."""
-        return min((request.accepted_ms for request in self.requests(token)), default=now_ms)
+    def begin_anew(self, running: Running, now_ms: int) -> None:
+        """Sets, after a restart, when what waits for a token is dealt: its window goes on, its average begins anew."""
+        self.dealings.since_ms = now_ms
+        self.call(running, min((request.accepted_ms for request in self.requests(running.name)), default=now_ms))
 
     def call(self, running: Running, now_ms: int) -> None:
         """Sets when a token's flows are dealt: at the end of the window, unless that of an earlier one is set already.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gearing.core.dealing import Side
+from gearing.core.holder import Request
 from gearing.drive.undo import Restorable
 
 
@@ -26,14 +28,19 @@ class RequestQueue(Restorable):
 
     Attributes:
         waiting: by request id; changed in place, through the driver's undo log.
-        money: that its subscriptions set aside, minor units.
+        money: that its subscriptions set aside, and that its redemptions were worth when accepted; minor units.
     """
 
     __slots__ = ("money", "waiting")
 
     def __init__(self) -> None:
         self.waiting: dict[str, Waiting] = {}
-        self.money = 0
+        self.money: dict[Side, int] = {"subscribe": 0, "redeem": 0}
+
+    def count(self, request: Request, sign: int) -> None:
+        """Counts the money of a request that comes, +1, or goes, −1."""
+        money = request.amount if request.side == "subscribe" else request.money
+        self.money = {**self.money, request.side: self.money[request.side] + sign * (money or 0)}
 
     def sort(self) -> None:
         """Puts the requests back in order, after some were added out of turn."""
@@ -43,7 +50,10 @@ class RequestQueue(Restorable):
 
 
 class Turns(Restorable):
-    """The last turn that was given to a request; and how many mergers of units there have been since the desk began."""
+    """The last turn that was given to a request, and how many mergers of units there have been.
+
+    Mergers are counted since the desk began; if something waited for it by then, since the journal began.
+    """
 
     __slots__ = ("mergers", "turn")
 

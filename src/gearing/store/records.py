@@ -218,12 +218,21 @@ class PutIn(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A request that waits in the inbox."""
+    """A request that waits in the inbox.
+
+    Args:
+        number: in the inbox.
+        principal: who asks.
+        key: by which the same request is known again.
+        body: what is asked.
+        after_n: the number of the journal's last line when it was put in; 0: unknown.
+    """
 
     number: int
     principal: str
     key: str
     body: bytes
+    after_n: int = 0
 
 
 class Kept(NamedTuple):

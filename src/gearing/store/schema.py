@@ -11,7 +11,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 # The number of the tables' form, which is that of the last migration; and of the records that snapshots hold.
-SCHEMA = 6
+SCHEMA = 7
 STATE_SCHEMA = 1
 
 # The events that a desk looks for among millions of lines when it starts; an index of the journal holds these alone.
@@ -124,6 +124,7 @@ inbox = sa.Table(
     sa.Column("status", sa.String, nullable=False),
     sa.Column("answer", sa.LargeBinary),
     sa.Column("answered_ms", sa.BigInteger),
+    sa.Column("after_n", sa.BigInteger),
     sa.UniqueConstraint("principal", "key", name="inbox_key"),
     sa.CheckConstraint("status IN ('waiting', 'answered')", name="inbox_status"),
     sa.Index("inbox_waiting", "number", sqlite_where=sa.text("status = 'waiting'")),

@@ -46,7 +46,8 @@ from gearing.store.records import (
 
 # What is known already is left as it is, and looked up.
 _ASK = """
-INSERT INTO inbox (principal, key, body_hash, body, status) VALUES (?, ?, ?, ?, 'waiting')
+INSERT INTO inbox (principal, key, body_hash, body, status, after_n)
+VALUES (?, ?, ?, ?, 'waiting', (SELECT COALESCE(MAX(n), 0) FROM journal))
 ON CONFLICT (principal, key) DO NOTHING
 """
 _ASKED = """
@@ -54,7 +55,8 @@ SELECT place.column1, number, body_hash, answer FROM (VALUES {}) AS place
 JOIN inbox ON principal = place.column2 AND key = place.column3
 """
 _WAITING = """
-SELECT number, principal, key, body FROM inbox WHERE status = 'waiting' AND number > ? ORDER BY number LIMIT ?
+SELECT number, principal, key, body, COALESCE(after_n, 0) FROM inbox
+WHERE status = 'waiting' AND number > ? ORDER BY number LIMIT ?
 """
 _CAUSED = """
 WITH wanted (digest) AS (VALUES {})
@@ -241,6 +243,13 @@ class Store:
         with self.engine.connect() as connection:
             for row in connection.execute(wanted.order_by(c.seq)):
                 yield Written(*row)
+
+    def numbers(self, *tags: str) -> list[tuple[int, str]]:
+        """Returns the number and stream of each line whose event is of one of these kinds, which are `schema.TURNS`."""
+        c = schema.journal.c
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(c.n, c.stream).where(*schema.named(tags)).order_by(c.n)).all()
+        return [(n, stream) for n, stream in rows]
 
     def lines_since(self, n: int, limit: int) -> list[JournalRow]:
         """Returns the lines of all streams after number n, in the order they were committed in, at most `limit`."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from gearing.core.book import BookOpened
+from gearing.core.book import BookOpened, Owed, ShareBooked, ShareOwed
 from gearing.core.events import FeesTaken, Launched
-from gearing.core.holder import HOLDERS, OWN, Deposited, Exchanged, Granted, Handed, Withdrawn, fees_account
+from gearing.core.holder import FREE, HOLDERS, OWN, Deposited, Exchanged, Granted, Handed, Withdrawn, fees_account
 from gearing.core.journal import Line
 from gearing.core.ledger import Balances
 from gearing.store.breach import Breach
@@ -46,6 +46,7 @@ class StreamFacts(NamedTuple):
         capital, units, fees: of a token: the balances of these accounts, and what the issuer took of its fees.
         tokens: of a book, which tokens it holds.
         incarnation: of a book, that of its last opening.
+        owed: of a book, shares of dealings that are not booked for their holders yet, by request.
         behaviours: for each behaviour the first and the last line n that was written under it.
     """
 
@@ -58,6 +59,7 @@ class StreamFacts(NamedTuple):
     fees: int = 0
     tokens: tuple[str, ...] = ()
     incarnation: str = ""
+    owed: tuple[Owed, ...] = ()
     behaviours: Mapping[int, tuple[int, int]] = _NO_LINES
 
 
@@ -77,6 +79,7 @@ class Facts:
         self._asset, self._balances, self._fees = "", Balances(), 0
         self._tokens: tuple[str, ...] = ()
         self._incarnation = ""
+        self._owed: dict[str, Owed] = {}
         self._behaviours: dict[int, tuple[int, int]] = {}
 
     def take(self, n: int, line: Line | BookLine | HolderLine, balances: Balances) -> None:
@@ -98,15 +101,27 @@ class Facts:
                 self._asset = line.event.token.settlement
             elif isinstance(line.event, FeesTaken) and line.event.how != "burn":
                 self._fees += line.event.amount
-        elif isinstance(line.event, BookOpened):
-            self._tokens, self._incarnation = line.event.tokens, line.event.incarnation
+        else:
+            self._take_book(line)
 
     def result(self) -> StreamFacts:
         """Returns what was gathered."""
         return StreamFacts(
             self._accounts, dict(self._came_in), tuple(self._transfers), self._asset, self._balances.capital,
-            self._balances.units, self._fees, self._tokens, self._incarnation, self._behaviours,
+            self._balances.units, self._fees, self._tokens, self._incarnation, tuple(self._owed.values()),
+            self._behaviours,
         )  # fmt: skip
+
+    def _take_book(self, line: BookLine) -> None:
+        match line.event:
+            case BookOpened(tokens=tokens, incarnation=incarnation):
+                self._tokens, self._incarnation = tokens, incarnation
+            case ShareOwed(owed=owed):
+                self._owed[owed.dealt.id] = owed
+            case ShareBooked(id=name):
+                self._owed.pop(name, None)
+            case _:
+                pass
 
     def _take_holder(self, line: HolderLine) -> None:
         for posting in line.entry:
@@ -143,8 +158,10 @@ def total_breaches(found: Mapping[str, StreamFacts]) -> Iterator[Breach]:
     yield from _missing_streams(found)
     yield from _behaviours(found)
     yield from _unpaired(_of("holder", found))
-    yield from _supplies(_of("token", found), _of("holder", found))
-    yield from _money(_of("token", found), _of("holder", found))
+    tokens = _of("token", found)
+    counted = {**_of("holder", found), **_as_booked(tokens, _of("book", found).values())}
+    yield from _supplies(tokens, counted)
+    yield from _money(tokens, counted)
 
 
 def meta_breaches(meta: Meta, found: Mapping[str, StreamFacts]) -> Iterator[Breach]:
@@ -208,6 +225,18 @@ def _unpaired(holders: Mapping[str, StreamFacts]) -> Iterator[Breach]:
                 named += 1
                 yield Breach(f"holder:{name}", one.seq, "transfer", "a transfer without the other holder's line",
                              "one line with the opposite amounts, and the same reference, time and asset")  # fmt: skip
+
+
+def _as_booked(tokens: Mapping[str, StreamFacts], books: Iterable[StreamFacts]) -> dict[str, StreamFacts]:
+    """Returns what is owed to holders as their own streams will have it once it is booked."""
+    found = {}
+    for owed in (one for facts in books for one in facts.owed):
+        asset, paid = tokens.get(owed.token, StreamFacts()).asset, owed.dealt.cash
+        paid = paid if owed.side == "subscribe" else -paid
+        accounts = {f"units:{owed.token}:{FREE}": owed.units, f"cash:{asset}:{FREE}": -paid,
+                    f"cash:{asset}:{owed.token}": paid}  # fmt: skip
+        found[f"{owed.holder}, {owed.dealt.id}"] = StreamFacts(accounts)
+    return found
 
 
 def _sums(holders: Mapping[str, StreamFacts]) -> tuple[Counter[str], dict[str, Counter[str]], Counter[str]]:
