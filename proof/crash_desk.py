@@ -186,6 +186,7 @@ class Desk:
             FencedError: another desk has taken over.
         """
         store = self.store
+        store.take_over()
         store.appender.connection.set_trace_callback(self._traced)
         market = Market(GuardLimits(age_ms_max=script.STEP_MS))
         booted = boot(store, market, window_ms=script.WINDOW_MS, visibility_ms=script.VISIBILITY_MS,

@@ -28,6 +28,7 @@ from gearing.store.database import init_database
 from gearing.store.heads import HeadsFile
 from gearing.store.keys import make_key
 from gearing.store.store import Store
+from gearing.store.survey import survey
 from gearing.store.verify import verify
 
 DESK = 'mode = "demo"\ndatabase = "desk.db"\nspeed = 20000\nhistory_days = 2\nlog = "desk.jsonl"\n'
@@ -65,6 +66,12 @@ def lines(place: Path) -> int:
 def grows(place: Path) -> Callable[[], bool]:
     before = lines(place)
     return lambda: lines(place) > before + 8
+
+
+def halted(place: Path) -> list[str]:
+    """Why each book is halted; empty: it is not."""
+    with Store(place / "desk.db") as store:
+        return [state.halted for state in survey(store).books.values()]
 
 
 def asked(capsys, *arguments: str) -> tuple[int, Any]:
@@ -285,6 +292,42 @@ def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place,
         again = ("halt", "ETH2L", "--reason", "before it starts", "--key", "k2", "--yes")
         until(lambda: asked(capsys, *again)[0] == 0)
         assert _status(capsys, "ETH2L")["status"] == "halted"
+
+
+def _refused(child: subprocess.Popen[str]) -> str:
+    assert child.wait(20) == 2
+    return " ".join((child.stdout.read() if child.stdout else "").split())
+
+
+def test_no_second_desk_runs_through_a_link_and_none_at_another_exchange(place):
+    symbolic, hard = place / "links" / "one.db", place / "links" / "two.db"
+    symbolic.parent.mkdir()
+    symbolic.symlink_to(place / "desk.db")
+    with up(place) as child:
+        until(grows(place))
+        os.link(place / "desk.db", hard)
+        for name in (symbolic, hard):
+            with up(place, "--db", str(name)) as second:
+                assert "another desk runs on this database" in _refused(second)
+        assert {file.name for file in symbolic.parent.iterdir()} <= {"one.db", "two.db", "two.db-lock"}
+        child.kill()
+        child.wait()
+    hard.unlink()
+    for file in place.glob("desk-paper.db*"):
+        file.rename(file.with_name(f"kept-{file.name}"))
+    before = lines(place)
+    with up(place) as child:
+        words = _refused(child)
+    assert "desk-paper.db: the file of the paper exchange that this desk trades at is missing." in words
+    assert "gearing up --new-exchange" in words
+    assert lines(place) == before
+    with up(place, "--new-exchange"):
+        until(lambda: all(halted(place)))
+    with up(place, "--new-exchange") as child:
+        assert "the paper exchange's file is there" in _refused(child)
+    with up(place, "--db", str(symbolic)):  # the same desk, with its own side files
+        until(grows(place))
+    assert {file.name for file in symbolic.parent.iterdir()} <= {"one.db", "two.db-lock"}
 
 
 def _scraped(port: int, word: str) -> str:

@@ -173,9 +173,9 @@ def test_a_running_database_is_recognised_and_never_opened(tmp_path, monkeypatch
         assert is_database(path)
         (tmp_path / name).unlink()
     (tmp_path / "elsewhere").mkdir()
-    os.link(path, tmp_path / "elsewhere" / "other")
     with Store(path) as store:
         store.ask("ann", "key", b"halt")
+        os.link(path, tmp_path / "elsewhere" / "other")
         assert (tmp_path / "desk.db-wal").exists()
         assert is_database(path)
         # Nothing next to this name shows it: it is read through the handle that this process has.

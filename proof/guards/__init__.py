@@ -8,6 +8,7 @@ from proof.guards.boot import BOOT
 from proof.guards.fairness import CAUSES, SETTLEMENTS, STRANDED, WHOLE
 from proof.guards.guard import Guard
 from proof.guards.holders import FLOWS, OFFICE, PUBLIC, SHARED
+from proof.guards.one_desk import ONE_DESK
 from proof.guards.outputs import OUTPUTS
 from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
 from proof.guards.rejections import REJECTIONS
@@ -37,6 +38,7 @@ GUARDS = (
     *REJECTIONS,
     *PUBLIC,
     *OUTPUTS,
+    *ONE_DESK,
 )
 
 __all__ = ["GUARDS", "Guard"]

@@ -16,6 +16,12 @@ from gearing.outputs import Output, check_outputs, descriptor_of, write_error
 _TEXT_MAX = 2**24
 
 
+def followed(path: Path) -> Path:
+    """Returns the file that a path names, behind whatever links; a path without any stays as it was written."""
+    real = Path(os.path.realpath(path))
+    return path if real == Path(os.path.abspath(path)) else real
+
+
 @contextlib.contextmanager
 def writing(path: str | Path, kind: Kind | None = None, *, force: bool = False) -> Iterator[BinaryIO]:
     """Opens a new file next to `path`; it takes that name only once it is whole and on the disk.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gearing.cli.output import console
+from gearing.errors import InputError
 from gearing.typed import escaped
 
 if TYPE_CHECKING:
@@ -53,6 +54,14 @@ def up(
     ] = None,
     heads: HeadsOption = None,
     signing_key: SigningKeyOption = None,
+    new_exchange: Annotated[
+        bool,
+        typer.Option(
+            "--new-exchange",
+            help="Begin with an empty paper exchange, if the file of the desk's is "
+            "lost; its books are halted until they are adopted.",
+        ),
+    ] = False,
 ) -> None:
     """Runs a desk: prices in, rebalances traded, NAV out, everything journalled. Ctrl-C stops it.
 
@@ -62,8 +71,12 @@ def up(
     """
     import asyncio
 
-    plan = _planned(config, db, speed)
+    plan = _planned(config, db, speed)._replace(new_exchange=new_exchange)
     from gearing.desk.desk_files import check_desk_files
+
+    if new_exchange and plan.paper_file.exists():
+        raise InputError("the paper exchange's file is there.", where=str(plan.paper_file),
+                         fix="Leave --new-exchange out, or move the file away.")  # fmt: skip
 
     written = log or plan.log_file
     named = heads or plan.heads_file, signing_key or plan.key_file
@@ -103,7 +116,7 @@ async def _serve(plan: Planned, log: Path | None, named: tuple[Path | None, Path
             _print(f"{plan.config.mode}  {happening_line(one).plain}")
 
     with (
-        DeskLock(plan.database).tell(plan.database),
+        DeskLock(plan.database).tell(plan.database) as lock,
         contextlib.closing(DeskLog(log, plan.config.mode)) as written,
         of_a_desk(),
     ):
@@ -111,7 +124,7 @@ async def _serve(plan: Planned, log: Path | None, named: tuple[Path | None, Path
         anchor = open_anchor(plan.database, *named)
         _print(f"signed heads {anchor.file.path}, public key {anchor.key.public}")
         with _past(plan) as progress:
-            last_ms = prepare(plan, progress, anchor)
+            last_ms = prepare(plan, progress, anchor, lock)
         _tell_differing(plan)
         stop = asyncio.Event()
         _stop_on_signals(stop)

@@ -17,6 +17,7 @@ from gearing.desk.happenings import Happening, alarm, happenings
 from gearing.desk.inbox import Inbox
 from gearing.desk.invented import HoldersAtWork, InventedHolders
 from gearing.desk.keeper import StoreKeeper
+from gearing.desk.lock import DeskLock
 from gearing.desk.logs import DeskLog
 from gearing.desk.measures import Measures, TimedKeeper
 from gearing.desk.past import begin, unlaunched
@@ -29,7 +30,7 @@ from gearing.drive.effects import Effects
 from gearing.drive.market import Market
 from gearing.drive.tally import Tally
 from gearing.store.anchor import Anchor
-from gearing.store.database import init_database
+from gearing.store.database import init_database, read_meta
 from gearing.store.errors import FencedError
 from gearing.store.store import Store
 from gearing.store.writer import Writer
@@ -48,13 +49,16 @@ _HAPPENINGS = 200
 _LOGGED_ONLY = frozenset({"order_placed", "funding_settled"})
 
 
-def prepare(plan: Planned, progress: Callable[[int, int], None], anchor: Anchor | None = None) -> int:
+def prepare(
+    plan: Planned, progress: Callable[[int, int], None], anchor: Anchor | None = None, lock: DeskLock | None = None
+) -> int:  # fmt: skip
     """Makes the database if there is none, and launches what the journal does not know yet.
 
     Args:
         plan: the desk.
         progress: is told how far a new demo's past has come: (done, of).
         anchor: signs the journal's heads; None: none are signed.
+        lock: on the database, which it holds as soon as there is one.
 
     Returns:
         The market's time of the last line; 0 for a desk that begins now.
@@ -64,6 +68,8 @@ def prepare(plan: Planned, progress: Callable[[int, int], None], anchor: Anchor 
     """
     if not plan.database.exists():
         init_database(plan.database, plan.config.mode, time.time_ns() // 1_000_000)
+    if lock is not None:
+        lock.hold()
     with Store(plan.database, plan.config.mode, anchor) as store:
         last_ms = store.last_ms()
         begin(plan, store, last_ms, progress)
@@ -103,7 +109,8 @@ class Desk:
             Exception: it failed again and again; the last failure.
         """
         plan = self.plan
-        self._exchange = PaperExchange(plan.setup(), PaperFile(plan.paper_file))
+        file = PaperFile(plan.paper_file, owner=read_meta(plan.database).database, begun=not plan.new_exchange)
+        self._exchange = PaperExchange(plan.setup(), file)
         # Market time never goes back, neither in the journal nor at the exchange.
         self.clock = ScaledClock(max(self._last_ms, self._exchange.now_ms, plan.start_ms), plan.pace.speed)
         self._hub = PumpedHub(self._exchange, self.clock)
@@ -143,6 +150,7 @@ class Desk:
         store = Store(plan.database, plan.config.mode, self._anchor)
         writer = Writer(store)
         try:
+            store.take_over()
             now_ms = self.clock.now_ms()
             booted = boot(store, Market(plan.guard), window_ms=plan.pace.window_ms, visibility_ms=VISIBILITY_MS,
                           now_ms=now_ms, nav_ms=plan.pace.nav_ms,

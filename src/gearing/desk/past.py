@@ -216,7 +216,7 @@ def begin(plan: Planned, store: Store, now_ms: int, progress: Callable[[int, int
     empty = is_empty(store)
     if empty:  # what an exchange kept for a desk that never began
         remove_paper_file(plan.paper_file)
-    file = PaperFile(plan.paper_file)
+    file = PaperFile(plan.paper_file, owner=store.meta.database, begun=not (empty or plan.new_exchange))
     try:
         # NAVs once an hour, and prices as far apart as the steps.
         driver = Driver(Market(plan.guard), nav_ms=_HOUR_MS, on_deleveraging=plan.config.breakers.on_deleveraging)

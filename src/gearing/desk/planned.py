@@ -23,6 +23,7 @@ from gearing.drive.breakers import BreakerLimits
 from gearing.drive.guard import GuardLimits
 from gearing.drive.margining import MarginChoice, needed
 from gearing.errors import InputError, Problem, SpecError
+from gearing.files import followed
 from gearing.market.endless import EndlessMarket
 from gearing.market.token_file import read_token
 from gearing.outputs import paper_file_of
@@ -73,7 +74,18 @@ class Pace(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A desk that can be started."""
+    """A desk that can be started.
+
+    Args:
+        config: what its file says.
+        database: its database, behind whatever links.
+        pace: how quickly things turn.
+        tokens: with their books.
+        feed: of the prices.
+        start_ms: when its market begins, ms UTC.
+        base: the folder that its file's names are seen from.
+        new_exchange: whether it begins with an empty paper exchange in place of one whose file is lost.
+    """
 
     config: DeskConfig
     database: Path
@@ -82,6 +94,7 @@ class Planned(NamedTuple):
     feed: Feed
     start_ms: int
     base: Path = Path()
+    new_exchange: bool = False
 
     @property
     def invents_holders(self) -> bool:
@@ -214,7 +227,7 @@ def planned(config: DeskConfig, base: Path, *, database: Path | None = None, spe
         raise SpecError(problems)
     if any(any(Chains(placed.token.legs).leaves_ms) for placed in tokens):
         start_ms = _first_ms([placed.token for placed in tokens], feed)
-    return Planned(config, database or base / config.database, pace, tokens, feed, start_ms, base)
+    return Planned(config, followed(database or base / config.database), pace, tokens, feed, start_ms, base)
 
 
 def _tokens(config: DeskConfig, base: Path) -> tuple[Placed, ...]:

@@ -59,6 +59,8 @@ ANSWERS_KEPT_MS = 7 * 86_400_000
 _FORGET_MORE = 64
 _HEAD = "SELECT seq, hash FROM journal WHERE stream = ? ORDER BY seq DESC LIMIT 1"
 _END = "SELECT n, chain FROM journal ORDER BY n DESC LIMIT 1"
+_GENERATION = "SELECT generation FROM meta"
+_TAKE_OVER = "UPDATE meta SET generation = generation + 1 RETURNING generation"
 # Rows of one statement at most.
 _ROWS = 64
 
@@ -85,6 +87,18 @@ class Appender:
     def __init__(self, connection: sqlite3.Connection, sign: Sign | None = None) -> None:
         self.connection, self._sign = connection, sign
         self._heads: dict[str, Head] = {}
+        self._generation: int | None = None
+
+    def take_over(self) -> None:
+        """Begins a generation: whoever took the database over before commits nothing any more.
+
+        Raises:
+            StoreError: the database refuses it.
+        """
+        try:
+            (self._generation,) = self.connection.execute(_TAKE_OVER).fetchone()
+        except sqlite3.Error as error:
+            raise refusal(error) from error
 
     def commit(self, commits: Sequence[Commit]) -> SignedRecord | None:
         """Writes a group of commits in one transaction.
@@ -101,6 +115,8 @@ class Appender:
         """
         try:
             self.connection.execute("BEGIN IMMEDIATE")
+            if self._generation is not None and self.connection.execute(_GENERATION).fetchone() != (self._generation,):
+                raise FencedError("another desk has begun on this database since.")
             heads: dict[str, Head] = {}
             for commit in commits:
                 self._follow(commit, heads)

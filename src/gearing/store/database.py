@@ -41,10 +41,11 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
         create: make it if it is missing.
 
     Raises:
-        DatabaseError: the file is missing, or cannot be opened.
+        DatabaseError: the file is missing, has several names, or cannot be opened.
     """
     if not create:
         standing(path, DatabaseError)
+        _check_names(path)
     uri = f"{Path(path).absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     try:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False,
@@ -55,6 +56,22 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise _unusable(path, error) from error
     return connection
+
+
+def _check_names(path: str | Path) -> None:
+    """Refuses a database that has several names, but for the one that it is in use under.
+
+    What SQLite keeps beside that one is missing beside the others: under them the last commits are not seen, and what
+    is written damages it.
+
+    Raises:
+        DatabaseError: it has.
+    """
+    place = Path(path)
+    names = place.stat().st_nlink
+    if names > 1 and not place.with_name(f"{place.name}-wal").exists():
+        raise DatabaseError(f"this database has {names} names (hard links); it is used under one alone.",
+                            where=str(path), fix="Remove the others, or copy it with gearing db backup.")  # fmt: skip
 
 
 def engine_of(path: str | Path) -> sa.Engine:

@@ -34,6 +34,7 @@ meta = sa.Table(
     sa.Column("restored_ms", sa.BigInteger, nullable=False),
     sa.Column("secret", sa.String, nullable=False, server_default=""),
     sa.Column("database", sa.String, nullable=False, server_default=""),
+    sa.Column("generation", sa.BigInteger, nullable=False, server_default="0"),
 )  # fmt: skip
 
 journal = sa.Table(

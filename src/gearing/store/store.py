@@ -135,6 +135,11 @@ class Store:
             self._appender = Appender(connect(self.path), sign)
         return self._appender
 
+    def take_over(self) -> None:
+        """Begins a generation of the database, see `Appender.take_over`."""
+        with self._lock:
+            self.appender.take_over()
+
     def commit(self, commits: Sequence[Commit]) -> None:
         """Writes a group of commits in one transaction, whole or not at all, and durably once it returns.
 

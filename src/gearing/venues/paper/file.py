@@ -22,6 +22,9 @@ CREATE TABLE IF NOT EXISTS kept (kind TEXT NOT NULL, key TEXT NOT NULL, body BLO
 WITHOUT ROWID
 """
 
+# The row that names the database whose desk an exchange serves.
+_OWNER = "owner"
+
 # Raised when a record changes so that files of before cannot be read.
 _VERSION = 1
 
@@ -37,34 +40,59 @@ class PaperFile:
 
     Args:
         path: where; it is made if absent.
+        owner: the id of the database whose desk it serves; None: nobody asks.
+        begun: whether that desk has traded at it already, so that it must be there.
 
     Raises:
-        InputError: it is something else, of another version, or another process has it.
+        InputError: it is something else, of another version, another process has it, it serves another desk, or it is
+            missing.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, owner: str | None = None, begun: bool = False) -> None:
         self._path = Path(path)
+        if begun and not self._path.exists():
+            raise _missing(self._path, "the file of the paper exchange that this desk trades at is missing")
         try:
             _check_tables(self._path)
             self._base = sqlite3.connect(path, isolation_level=None, timeout=1.0)
-            self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = FULL")
-            self._base.execute("BEGIN IMMEDIATE")
-            version = self._base.execute("PRAGMA user_version").fetchone()[0]
-            if version not in {0, _VERSION}:
-                raise InputError(
-                    f"this is a paper exchange's file of version {version}, here is {_VERSION}.", where=str(path),
-                    fix="Use the release that wrote it, or begin with another file.",
-                )  # fmt: skip
-            self._base.execute(_SCHEMA)
-            self._base.execute(f"PRAGMA user_version = {_VERSION}")
-            self._base.execute("COMMIT")
+            try:
+                self._begin(owner, begun=begun)
+            except BaseException:
+                self._base.close()
+                raise
         except sqlite3.Error as error:
             raise InputError(
                 f"the paper exchange cannot use its file ({error}).", where=str(path),
                 fix="Stop the exchange that has it open, or name another file.",
             ) from error  # fmt: skip
+
+    def _begin(self, owner: str | None, *, begun: bool) -> None:
+        self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._base.execute("PRAGMA journal_mode = WAL")
+        self._base.execute("PRAGMA synchronous = FULL")
+        self._base.execute("BEGIN IMMEDIATE")
+        version = self._base.execute("PRAGMA user_version").fetchone()[0]
+        if version not in {0, _VERSION}:
+            raise InputError(
+                f"this is a paper exchange's file of version {version}, here is {_VERSION}.", where=str(self._path),
+                fix="Use the release that wrote it, or begin with another file.",
+            )  # fmt: skip
+        self._base.execute(_SCHEMA)
+        self._base.execute(f"PRAGMA user_version = {_VERSION}")
+        if owner is not None:
+            self._check_owner(owner, begun=begun)
+        self._base.execute("COMMIT")
+
+    def _check_owner(self, owner: str, *, begun: bool) -> None:
+        """Refuses the exchange of another desk; one that knows no desk yet becomes this one's."""
+        kept = dict(self._base.execute("SELECT kind, body FROM kept WHERE kind IN (?, 'account')", (_OWNER,)))
+        known = kept.get(_OWNER)
+        if known is None and begun and not kept:
+            raise _missing(self._path, "this paper exchange knows no desk, and this desk has traded at one")
+        if known is None:
+            self._base.execute("INSERT INTO kept VALUES (?, '', ?)", (_OWNER, owner.encode()))
+        elif known != owner.encode():
+            raise _missing(self._path, "this paper exchange serves another desk")
 
     def commit(self, changed: Mapping[Key, msgspec.Struct | None], state: State) -> None:
         """Makes changes durable, with the time, the generator and the quotes of now."""
@@ -85,7 +113,8 @@ class PaperFile:
     def load(self, setup: Setup) -> State:
         """Returns the state that the file holds; of an empty file, a new one."""
         state = State(setup)
-        for kind, key, body in self._base.execute("SELECT kind, key, body FROM kept ORDER BY kind, key"):
+        for kind, key, body in self._base.execute("SELECT kind, key, body FROM kept WHERE kind != ? ORDER BY kind, key",
+                                                 (_OWNER,)):  # fmt: skip
             _put_back(state, key, msgspec.msgpack.decode(body, type=_KINDS[kind]))
         # In memory they stand in the order in which they came.
         orders = sorted(state.orders.values(), key=lambda order: order.number)
@@ -103,6 +132,14 @@ class PaperFile:
     def close(self) -> None:
         """Closes the file."""
         self._base.close()
+
+
+def _missing(path: Path, words: str) -> InputError:
+    return InputError(
+        f"{words}.", where=str(path),
+        fix="Put its file back. If it is lost: gearing up --new-exchange begins with an empty one, at which every book "
+            "is halted until an operator adopts what is there.",
+    )  # fmt: skip
 
 
 def remove_paper_file(path: Path) -> None:
