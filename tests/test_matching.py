@@ -240,13 +240,13 @@ def test_after_a_restart_requests_are_matched_at_an_average_of_what_came_since(k
        st.integers(0, 5_000))  # fmt: skip
 def test_an_average_is_what_a_sum_over_all_milliseconds_says(steps, rest_ms):
     time_ms, average, carried = NOON_MS, MarkAverage(NOON_MS), []
-    average.take(Quote(symbol="A", time_ms=NOON_MS, mark=7.0, index=8.0))  # known before
+    average.take(Quote(symbol="A", time_ms=NOON_MS, mark=7.0, index=8.0), NOON_MS)  # known before
     for number, (length_ms, _, _) in enumerate(steps):
         carried += [max(number - 1, 0)] * length_ms
         time_ms += length_ms
-        average.take(Quote(symbol="A", time_ms=time_ms, mark=steps[number][1], index=steps[number][2]))
+        average.take(Quote(symbol="A", time_ms=time_ms, mark=steps[number][1], index=steps[number][2]), time_ms)
     carried += [len(steps) - 1] * rest_ms
-    found = average.up_to(time_ms + rest_ms)
+    found = average.up_to(time_ms + rest_ms, time_ms + rest_ms)
     marks, indices = [steps[k][1] for k in carried], [steps[k][2] for k in carried]
     assert found.mark == pytest.approx(sum(marks) / len(marks), rel=1e-9)
     assert found.divergence == pytest.approx(abs(sum(marks) / sum(indices) - 1), abs=1e-9)
@@ -256,11 +256,11 @@ def test_an_average_is_what_a_sum_over_all_milliseconds_says(steps, rest_ms):
 
 def test_an_unknown_index_holds_nothing_against_the_mark():
     average = MarkAverage(0)
-    assert math.isnan(average.up_to(10).mark)
-    assert average.up_to(10)[2:] == (10, 1.0)
-    average.take(Quote(symbol="A", time_ms=4, mark=5.0, index=float("nan")))
-    assert average.up_to(10).divergence == 0.0
-    assert average.up_to(10)[::2] == (5.0, 6)
+    assert math.isnan(average.up_to(10, 10).mark)
+    assert average.up_to(10, 10)[2:] == (10, 1.0)
+    average.take(Quote(symbol="A", time_ms=4, mark=5.0, index=float("nan")), 4)
+    assert average.up_to(10, 10).divergence == 0.0
+    assert average.up_to(10, 10)[::2] == (5.0, 6)
 
 
 @pytest.mark.parametrize("terms", [{"match_over": "0s"}, {"match_divergence": 0.0}, {"match_divergence": 2.0}])

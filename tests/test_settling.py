@@ -541,21 +541,3 @@ def test_what_waits_for_a_settlement_that_is_not_booked_may_be_cancelled():
 
     desk.run([(T_MS - 110_000, ask), (T_MS + 50_000, cancel("unbooked"))], T_MS + 60_000)
     assert answers["unbooked"] == {"h1": "", "h2": ""}
-
-
-def test_windows_go_on_while_a_settlement_is_waited_for():
-    """The price must not be an average from before the settlement, which everybody knows by the time it is booked."""
-    desk = Story()
-
-    def ask():
-        desk.ask("h1", "subscribe", 10_000 * MINOR)
-        desk.ask("h2", "redeem", 100 * MINOR)
-
-    desk.run([(T_MS - 110_000, ask)], T_MS + 95_000)
-    assert desk.primary.requests("T")
-    assert T_MS + 95_000 < desk.it.deals_ms <= T_MS + 120_000
-    desk.pay()
-    desk.run([], T_MS + 119_000)
-    assert desk.primary.requests("T")
-    desk.run([], T_MS + 121_000)
-    assert not desk.primary.requests("T")

@@ -1,9 +1,9 @@
 """Time-weighted marks: what matched requests change hands at, so that no single price decides.
 
 The average runs over the last part of a window, and only requests that were accepted before it began are dealt at it.
-So that whoever asks last knows nothing of it, it contains only prices that were made after it began. It is held against
-the average of the index over the same time. A price counts from its own time, the first from the beginning, to that of
-the next.
+So that whoever asks last knows nothing of it, it contains only prices that were made, and received, after it began. It
+is held against the average of the index over the same time. A price counts from its own time, the first from the
+beginning, to that of the next.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Average(NamedTuple):
     Args:
         mark: NaN where no price came yet.
         reference: of the index; NaN where it is not known throughout.
-        gap_ms: the longest time without a new price.
+        gap_ms: the longest time without a new price, by when they were made or received.
         share: of the whole time, the largest that one price counts for.
     """
 
@@ -55,17 +55,17 @@ class MarkAverage:
         since_ms: when it begins.
     """
 
-    __slots__ = ("_gap_ms", "_index", "_last", "_longest_ms", "_mark", "_until_ms", "since_ms")
+    __slots__ = ("_gap_ms", "_index", "_last", "_longest_ms", "_mark", "_received_ms", "_until_ms", "since_ms")
 
     def __init__(self, since_ms: int) -> None:
-        self.since_ms = self._until_ms = since_ms
+        self.since_ms = self._until_ms = self._received_ms = since_ms
         self._last: Quote | None = None
         self._mark = self._index = 0.0
         self._gap_ms = self._longest_ms = 0
 
-    def take(self, quote: Quote) -> None:
-        """Takes the next good price; one that was made before the average began is no part of it."""
-        if quote.time_ms <= self.since_ms:
+    def take(self, quote: Quote, now_ms: int) -> None:
+        """Takes the next good price, received now; one of before the average began is no part of it."""
+        if min(quote.time_ms, now_ms) <= self.since_ms:
             return
         before_ms, last = self.since_ms, self._last
         if last is not None:
@@ -74,14 +74,20 @@ class MarkAverage:
             self._index += last.index * length_ms
             self._longest_ms = max(self._longest_ms, length_ms)
             self._until_ms = quote.time_ms
-        self._gap_ms = max(self._gap_ms, quote.time_ms - before_ms)
-        self._last = quote
+        self._gap_ms = max(self._gap_ms, quote.time_ms - before_ms, now_ms - self._received_ms)
+        self._last, self._received_ms = quote, now_ms
 
-    def up_to(self, now_ms: int) -> Average:
-        """Returns the averages up to a time, which is not before that of the last price."""
-        last, length_ms, rest_ms = self._last, now_ms - self.since_ms, now_ms - self._until_ms
+    def up_to(self, time_ms: int, now_ms: int) -> Average:
+        """Returns the averages.
+
+        Args:
+            time_ms: up to when, by the clock of whoever makes the prices; not before the last of them.
+            now_ms: the time by the desk's clock.
+        """
+        last, length_ms, rest_ms = self._last, time_ms - self.since_ms, time_ms - self._until_ms
+        gap_ms = max(self._gap_ms, now_ms - self._received_ms)
         if last is None:
-            return Average(math.nan, math.nan, length_ms, 1.0)
+            return Average(math.nan, math.nan, gap_ms, 1.0)
         mark, index = self._mark + last.mark * rest_ms, self._index + last.index * rest_ms
-        gap_ms, longest_ms = max(self._gap_ms, now_ms - last.time_ms), max(self._longest_ms, rest_ms)
+        gap_ms, longest_ms = max(gap_ms, time_ms - last.time_ms), max(self._longest_ms, rest_ms)
         return Average(mark / length_ms, index / length_ms, gap_ms, longest_ms / length_ms)

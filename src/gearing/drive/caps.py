@@ -35,12 +35,14 @@ class Room(NamedTuple):
         money: what the request is worth, minor units.
         waits: what the requests of its side are worth that wait already.
         lent: what the units are worth that the dealing account is short of.
+        counted: what of the requests that wait counts against the caps of today.
     """
 
     side: Side
     money: int
     waits: int
     lent: int
+    counted: int
 
 
 class Asked(Restorable):
@@ -107,7 +109,7 @@ def why_refused(
         good: whether the token's prices may be acted on.
     """
     state, name, terms = running.state, running.name, running.spec.token.primary
-    side, money, waits, lent = wanted
+    side, money, waits, lent, _ = wanted
     if state.status == "wiped":
         return f"{name} was wiped out; its units are worth nothing"
     if side == "redeem":
@@ -154,7 +156,7 @@ def _beyond(running: Running, holder: HolderState, asked: Asked, wanted: Room, n
     )
     for cap, used, whose in caps:
         if cap is not None and used + money > _minor(cap):
-            if whose == _ALL and used - wanted.waits + money <= _minor(cap):
+            if whose == _ALL and used - wanted.counted + money <= _minor(cap):
                 asked.note_full(now_ms, side)
             anew = datetime.fromtimestamp((now_ms // DAY_MS + 1) * 86_400, UTC)
             left = as_text(max(_minor(cap) - used, 0), grouped=True)

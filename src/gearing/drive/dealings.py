@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gearing.drive.market import Prices
     from gearing.drive.primary import Primary
 
+SIDES: tuple[Side, ...] = ("subscribe", "redeem")
 ABOVE_CAP = "the supply cap was reached when it was to be dealt"
 # Requests that are dealt at one instant, after which whatever else is due waits for the next price: nobody else is
 # served meanwhile.
@@ -51,14 +52,10 @@ class Dealings:
     Args:
         driver: that runs the tokens.
         primary: with the requests that wait.
-
-    Attributes:
-        since_ms: since when prices have come to this desk; no average begins before.
     """
 
     def __init__(self, driver: Driver, primary: Primary) -> None:
         self._driver, self._primary, self._progress = driver, primary, _Progress()
-        self.since_ms = 0
 
     def attend(self, running: Running, prices: Prices | None, now_ms: int) -> None:
         """Deals in what waits for a token, if its window has ended and nothing stands against it."""
@@ -70,11 +67,13 @@ class Dealings:
             return
         if prices is None or now_ms < running.averages_ms:
             return
-        self._driver.market.begin_averages(running.number, running.symbols, self._averages_ms(running))
-        if now_ms < running.deals_ms:
+        if not all(self._primary.is_dealt_next(running, side, now_ms) for side in SIDES):
+            self._driver.remember(running)
+            running.since_ms = now_ms  # whoever can cancel must not know a part of the price that forms
+        self._driver.market.begin_averages(running.number, running.symbols, running.forms_ms)
+        if min(now_ms, self._driver.market.now_ms) < running.deals_ms:
             return
         if why_dealing_waits(self._driver, running, now_ms):
-            self._primary.postpone(running, now_ms)
             return
         if not running.book.state.live:
             self._primary.quotes.square(running, now_ms)
@@ -169,14 +168,25 @@ class Dealings:
             if request is not None:
                 self._primary.end(request, ask.holder, "not hedged, or above the supply cap", now_ms)
         self._primary.check_supply(running, now_ms)
-        self._primary.postpone(running, now_ms)
+        self._go_on(running, now_ms)
+
+    def _go_on(self, running: Running, now_ms: int) -> None:
+        """Deals in what a window has left at the next price, as a dealing of its own; if it has, in the next window."""
+        name = running.name
+        squares = any(one.token == name for one in self._primary.state_of(DEALER).requests.values())
+        if squares or any(one.accepted_ms <= running.averages_ms for one in self._primary.requests(name)):
+            self._driver.remember(running)
+            running.goes_on = True
+            self._driver.arm(running)
+        else:
+            self._primary.postpone(running, now_ms)
 
     def _deal(self, running: Running, prices: Prices, open_to: Sequence[Side], now_ms: int) -> None:
         driver, rates = self._driver, _rates(running)
         market, until_ms = driver.market, running.averages_ms
         average = market.averages(running.number, running.symbols, prices.time_ms)
         early = self._asks(running, open_to, until_ms)
-        whole = prices.time_ms - self._averages_ms(running) >= running.spec.token.primary.match_ms
+        whole = prices.time_ms - running.forms_ms >= running.spec.token.primary.match_ms
         formed = whole and all(one.is_formed for one in average)
         stalled = any(one.gap_ms > market.price_age_ms_max for one in average)
         if not formed and not stalled and len({ask.side for ask in early}) > 1:
@@ -192,17 +202,16 @@ class Dealings:
         if running.state.status != "open":
             return
         driver.remember(running)
-        running.deals_ms = math.inf
         accrued = self._primary.accrued_rates(running, prices)
         if known:
             self._match(running, early, tuple(one.mark for one in average), prices, accrued)
         asks = self._asks(running, open_to, until_ms, hedged=True)
-        # What met nobody is of one side; where a remainder is too small to bring a unit, the other side comes first.
-        # Where nobody could be matched, it is the turn of the side that has waited longest.
-        redeems = any(ask.side == "redeem" for ask in asks) if known else [ask.side for ask in asks[:1]] == ["redeem"]
-        side: Side = "redeem" if redeems else "subscribe"
-        asks = [ask for ask in asks if ask.side == side and (side == "redeem" or rates.money_of(ask) > 0)]
-        asks = self._capped(running, asks, accrued, prices.time_ms) if side == "subscribe" else asks
+        # What met nobody is of one side, or nobody could be matched: the oldest request's side comes first.
+        redeemed = self._redeemable(running, asks)
+        subscribed = [ask for ask in asks if ask.side == "subscribe" and rates.money_of(ask) > 0]
+        first = redeemed if asks and asks[0].side == "redeem" else subscribed
+        side: Side = "redeem" if (first or redeemed or subscribed) is redeemed else "subscribe"
+        asks = redeemed if side == "redeem" else self._capped(running, subscribed, accrued, prices.time_ms)
         if not asks:
             self._primary.postpone(running, now_ms)
             return
@@ -212,12 +221,6 @@ class Dealings:
         driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, parts=parts,
                                               prices=prices.marks, accrued=accrued))  # fmt: skip
         self.after(running, prices.time_ms)
-
-    def _averages_ms(self, running: Running) -> int:
-        """Returns when the average of the window begins; after a restart it may be over a later time than its last
-        part.
-        """
-        return max(int(running.averages_ms), self.since_ms)
 
     def _why_postponed(self, running: Running, average: Sequence[Average]) -> str:
         """Returns why nothing is dealt at the end of this window; empty: it is.
@@ -242,8 +245,22 @@ class Dealings:
         early = {one.id for one in self._primary.requests(running.name) if one.accepted_ms <= until_ms}
         return [
             ask for ask in self._primary.asks(running.name)
-            if ask.side in open_to and (ask.id in early or (hedged and ask.holder == DEALER))
+            if ask.side in open_to and (hedged if ask.holder == DEALER else ask.id in early)
         ]  # fmt: skip
+
+    def _redeemable(self, running: Running, asks: Sequence[Ask]) -> list[Ask]:
+        """Returns the redemptions that may be dealt now, in their order.
+
+        While the dealing account is short of units, at least as many must be left: whoever has them can redeem them
+        only once they were created, and without any unit left their NAV would begin anew.
+        """
+        left = running.state.balances.units + min(self._primary.quotes.stands(running), 0)
+        found = []
+        for ask in asks:
+            if ask.side == "redeem" and ask.amount <= left:
+                found.append(ask)
+                left -= ask.amount
+        return found
 
     def _match(
         self, running: Running, asks: Sequence[Ask], marks: tuple[float, ...], prices: Prices,

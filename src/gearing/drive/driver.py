@@ -428,6 +428,7 @@ class Driver:
         self.undo.remember(running.book)
         running.book.sees_shares()
         self.market.list_token(running.number, fresh.chains.symbols)
+        self.primary.hasten(running, now_ms)
         self.arm(running)
 
     def halt(self, running: Running, by: str, reason: str, now_ms: int) -> None:

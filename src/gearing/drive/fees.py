@@ -68,7 +68,8 @@ def take_fees(
         return "it owes nothing"
     if not 0 < amount <= owed:
         return f"it owes {as_text(max(owed, 0), grouped=True)}, not {as_text(amount, grouped=True)}"
-    found = _units(running, amount, how, accrued)
+    lent = -min(driver.primary.quotes.stands(running), 0)
+    found = _units(running, amount, how, accrued, lent)
     if isinstance(found, str):
         return found
     return _booked(driver, running, Taken(amount, found), how, accrued, by, reason, now_ms)
@@ -81,8 +82,8 @@ def fees_worth(price: Worth, amount: int, how: FeesHow) -> int:
     return -(-amount * price.units // price.equity) if how == "burn" else 0
 
 
-def _units(running: Running, amount: int, how: FeesHow, accrued: tuple[float, ...]) -> int | str:
-    """Returns the units to be created or burned, or why they cannot be."""
+def _units(running: Running, amount: int, how: FeesHow, accrued: tuple[float, ...], lent: int) -> int | str:
+    """Returns the units to be created or burned, or why they cannot be; those that were lent must be left."""
     state = running.state
     if how == "cash":
         return 0
@@ -94,8 +95,8 @@ def _units(running: Running, amount: int, how: FeesHow, accrued: tuple[float, ..
     units = fees_worth(price, amount, how)
     if units == 0:
         return f"{as_text(amount)} is less than the smallest part of a unit costs"
-    if how == "burn" and units >= state.balances.units:
-        return "no unit would be left"
+    if how == "burn" and units >= state.balances.units - lent:
+        return "too few units would be left" if lent else "no unit would be left"
     room = supply_room(running)
     if how == "units" and room is not None and units > room:
         return (f"the supply cap leaves {as_text(room, grouped=True)} units, and {as_text(units, grouped=True)} would "

@@ -70,7 +70,7 @@ class Market:
             it.schedule.announce(before, quote)
         if it.averages:
             for average in it.averages.values():
-                average.take(quote)
+                average.take(quote, now_ms)
         mark, time_ms, lane = quote.mark, quote.time_ms, it.lane
         if lane.low <= mark <= lane.high and time_ms < lane.deadline_ms:
             return ()
@@ -157,11 +157,11 @@ class Market:
             it = self._instruments[symbol]
             if number not in it.averages or it.averages[number].since_ms != since_ms:
                 it.averages[number] = MarkAverage(since_ms)
-                it.averages[number].take(it.guard.good)
+                it.averages[number].take(it.guard.good, it.guard.received_ms)
 
     def averages(self, number: int, symbols: Iterable[str], now_ms: int) -> list[Average]:
         """Returns a token's averages so far, one for each of its instruments; they have begun."""
-        return [self._instruments[symbol].averages[number].up_to(now_ms) for symbol in symbols]
+        return [self._instruments[symbol].averages[number].up_to(now_ms, self.now_ms) for symbol in symbols]
 
     def end_averages(self, number: int, symbols: Iterable[str]) -> None:
         """Ends a token's averages."""

@@ -102,7 +102,7 @@ def merge(driver: Driver, running: Running, factor: float, by: str, reason: str,
         return (f"its holders have {as_text(known, grouped=True)} units, it issued "
                 f"{as_text(running.state.balances.units, grouped=True)}; ask again once they are the same")  # fmt: skip
     found = merger(states, running.name, running.spec.token.settlement, running.state, factor, now_ms)
-    if found.units == 0:
+    if found.units <= 0:
         return "nothing would be left of its units"
     nav = nav_of(running.state.equity - found.cash, found.units)
     if nav > _NAV_MAX:

@@ -25,6 +25,7 @@ from gearing.core.holder_step import HolderError, holder_breaches, holder_step
 from gearing.core.journal import state_body, state_hash
 from gearing.core.money import MINOR, as_text
 from gearing.core.netting import Ask
+from gearing.core.record import DAY_MS
 from gearing.core.step import BEHAVIOUR
 from gearing.core.step_flows import why_not_dealt
 from gearing.drive.acceptances import Acceptances
@@ -43,6 +44,19 @@ if TYPE_CHECKING:
 
 
 _UNITS = "units:"
+
+
+def _requests_of(event: HolderEvent) -> Iterable[str]:
+    """Returns the ids of the requests that an event makes, changes or ends."""
+    match event:
+        case ho.Requested(request=request):
+            return (request.id,)
+        case ho.Dealt(id=name) | ho.Released(id=name):
+            return (name,)
+        case ho.Merged(requests=requests):
+            return requests
+        case _:
+            return ()
 
 
 class Primary:
@@ -105,8 +119,7 @@ class Primary:
             self._undo.set_item(self.holders, name, holder)
         before, holder.state = holder.state, done.state
         holder.head = self._driver.effects.append(holder.stream, holder.head, event.time_ms, line, body)
-        if isinstance(event, (ho.Requested, ho.Dealt, ho.Released)):
-            request_id = event.request.id if isinstance(event, ho.Requested) else event.id
+        for request_id in _requests_of(event):
             self._count(before, request_id, -1)
             self._count(done.state, request_id, 1)
         for posting in done.entry:
@@ -151,9 +164,10 @@ class Primary:
         if side == "subscribe" and is_overdue(self._driver, running, now_ms):
             return f"{why_dealing_waits(self._driver, running, now_ms)}; {running.name} creates no units until it is"
         good = self._driver.market.is_good(running.symbols, now_ms)
-        waits, lent = self._queues[running.name].money[side], -self.quotes.stands(running)
+        lent = -self.quotes.stands(running)
         others = lent * running.state.nav // MINOR if lent > 0 else 0
-        wanted = Room(side, money, waits, others)
+        queue = self._queues[running.name]
+        wanted = Room(side, money, queue.money[side], others, queue.counted.get((side, now_ms // DAY_MS), 0))
         return why_refused(running, state, self._asked[running.name], wanted, now_ms, good=good)
 
     def _backs(self, name: str, running: Running, side: Side, now_ms: int) -> int:
@@ -258,7 +272,7 @@ class Primary:
             return why
         if any(ask.id == request_id for ask in running.flow):
             return f"{request_id} is being dealt"
-        if self._is_dealt_next(running, request.side, now_ms):
+        if self.is_dealt_next(running, request.side, now_ms):
             if request.accepted_ms <= running.averages_ms <= now_ms:
                 return f"{request_id} is about to be dealt, and its price forms already"
             if self._asked[running.name].full_ms(request.side) > request.accepted_ms:
@@ -267,7 +281,7 @@ class Primary:
         self.end(request, name, "cancelled", now_ms)
         return ""
 
-    def _is_dealt_next(self, running: Running, side: Side, now_ms: int) -> bool:
+    def is_dealt_next(self, running: Running, side: Side, now_ms: int) -> bool:
         """Returns whether nothing is known to stand against dealing in a side of a token when its window ends."""
         if running.book.state.halted or why_not_dealt(running.state, side):
             return False
@@ -309,8 +323,15 @@ class Primary:
 
     def begin_anew(self, running: Running, now_ms: int) -> None:
         """Sets, after a restart, when what waits for a token is dealt: its window goes on, its average begins anew."""
-        self.dealings.since_ms = now_ms
+        running.since_ms = now_ms
         self.call(running, min((request.accepted_ms for request in self.requests(running.name)), default=now_ms))
+
+    def hasten(self, running: Running, now_ms: int) -> None:
+        """Deals at the end of the window that runs now where that is earlier than was set: it has become shorter."""
+        window_ms = running.spec.token.primary.window_ms
+        ends_ms = float((now_ms // window_ms + 1) * window_ms)
+        if ends_ms < running.deals_ms < math.inf:
+            self.postpone(running, now_ms)
 
     def call(self, running: Running, now_ms: int) -> None:
         """Sets when a token's flows are dealt: at the end of the window, unless that of an earlier one is set already.
@@ -322,6 +343,9 @@ class Primary:
 
     def postpone(self, running: Running, now_ms: int) -> None:
         """Sets a token's flows to be dealt at the end of the window that runs now, if anything waits."""
+        if running.goes_on:
+            self._driver.remember(running)
+            running.goes_on = False
         window_ms = running.spec.token.primary.window_ms
         waits = bool(self._queues[running.name].waiting) or self.quotes.is_open(running)
         deals_ms = float((now_ms // window_ms + 1) * window_ms) if waits else math.inf

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gearing.core.dealing import Side
 from gearing.core.holder import Request
+from gearing.core.record import DAY_MS
 from gearing.drive.undo import Restorable
 
 
@@ -29,18 +30,27 @@ class RequestQueue(Restorable):
     Attributes:
         waiting: by request id; changed in place, through the driver's undo log.
         money: that its subscriptions set aside, and that its redemptions were worth when accepted; minor units.
+        counted: what of a side counts against the caps of a day, by side and day; minor units.
     """
 
-    __slots__ = ("money", "waiting")
+    __slots__ = ("counted", "money", "waiting")
 
     def __init__(self) -> None:
         self.waiting: dict[str, Waiting] = {}
         self.money: dict[Side, int] = {"subscribe": 0, "redeem": 0}
+        self.counted: dict[tuple[Side, int], int] = {}
 
     def count(self, request: Request, sign: int) -> None:
         """Counts the money of a request that comes, +1, or goes, −1."""
-        money = request.amount if request.side == "subscribe" else request.money
-        self.money = {**self.money, request.side: self.money[request.side] + sign * (money or 0)}
+        counts = request.money or 0
+        money = request.amount if request.side == "subscribe" else counts
+        self.money = {**self.money, request.side: self.money[request.side] + sign * money}
+        day = request.side, request.accepted_ms // DAY_MS
+        left = self.counted.get(day, 0) + sign * counts
+        self.counted = {
+            **{one: sum_ for one, sum_ in self.counted.items() if one != day},
+            **({day: left} if left else {}),
+        }
 
     def sort(self) -> None:
         """Puts the requests back in order, after some were added out of turn."""

@@ -335,8 +335,8 @@ class Quotes:
         ):
             return f"{name} has no price yet that follows the arrival of this command"
         waits = why_dealing_waits(self._driver, running, now_ms)
-        if waits:
-            return f"{name} gives no quotes now: {waits}"
+        if waits or running.goes_on:
+            return f"{name} gives no quotes now: {waits or 'what its window left is being dealt'}"
         known = self._priced.get(name)
         if known is not None and known[0] is state and known[1].prices == prices:
             return known[1]

@@ -32,6 +32,7 @@ class Running(Restorable):
         "deals_ms",
         "done",
         "flow",
+        "goes_on",
         "head",
         "horizon",
         "looked_day",
@@ -42,6 +43,7 @@ class Running(Restorable):
         "nav_number",
         "number",
         "rolls",
+        "since_ms",
         "spec",
         "state",
         "stream",
@@ -59,6 +61,8 @@ class Running(Restorable):
         self.symbols = spec.chains.held(state.legs) if state.legs else spec.chains.first(UNSET)
         self.nav_number = 0
         self.deals_ms = math.inf  # when its next flows are dealt
+        self.since_ms = 0  # since when nothing has stood against dealing in them, as far as its prices know
+        self.goes_on = False  # whether a part of what its window left is dealt already
         self.flow: tuple[Ask, ...] = ()  # the requests whose hedge is under way
         self.horizon: Watch | None = None
         self.watched: TokenState | None = None  # whose horizon that is
@@ -79,8 +83,13 @@ class Running(Restorable):
 
     @property
     def averages_ms(self) -> float:
-        """When the last part of the window begins, over which the price of its matched requests forms."""
+        """When the last part of the window begins: what was accepted by then is dealt at its end."""
         return self.deals_ms - self.spec.token.primary.match_ms
+
+    @property
+    def forms_ms(self) -> int:
+        """Since when the price of its matched requests forms: later, if they could be cancelled after that."""
+        return max(int(self.averages_ms), self.since_ms)
 
     def note_measured(self, measured: Measured) -> None:
         """Takes what was measured of a rebalance or a hedge so far."""

@@ -73,8 +73,13 @@ def why_dealing_waits(driver: Driver, running: Running, now_ms: int) -> str:
 
 
 def dealt_until_ms(driver: Driver, running: Running, now_ms: int) -> float:
-    """Returns until when a token is dealt in before its next settlement; ∞ if none is known."""
-    return next_settlement_ms(driver, running, now_ms) - running.spec.token.primary.window_ms
+    """Returns until when a token is dealt in before its next settlement; ∞ if none is known.
+
+    That is a window before it, but at most a quarter of the time since the settlement before.
+    """
+    following_ms, window_ms = next_settlement_ms(driver, running, now_ms), running.spec.token.primary.window_ms
+    last_ms = max((driver.market.last_settlement(symbol, now_ms).time_ms for _, symbol in funded(running)), default=0)
+    return following_ms - (min(window_ms, (following_ms - last_ms) / 4) if last_ms else window_ms)
 
 
 def next_settlement_ms(driver: Driver, running: Running, now_ms: int) -> float:
@@ -186,8 +191,7 @@ def waits_before(at: Position, settlement_ms: int) -> bool:
 
 def attention_ms(driver: Driver, running: Running) -> float:
     """Returns when a token's primary market next needs a price: to average, to deal, or to accrue a settlement."""
-    now_ms, averages_ms = driver.market.now_ms, running.averages_ms
-    return min(averages_ms if averages_ms > now_ms else running.deals_ms, next_settlement_ms(driver, running, now_ms))
+    return min(running.averages_ms, next_settlement_ms(driver, running, driver.market.now_ms))
 
 
 def _waits(at: Position, settlement_ms: int) -> bool:
