@@ -10,7 +10,7 @@ from gearing.core import holder as ho
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.desk.requests import Deal
-from gearing.drive.fees import take_fees
+from gearing.drive.fees import Taken, take_fees
 from gearing.drive.merging import merge
 from gearing.venues.protocol import Quote
 from tests.lives import HOUR_MS, token
@@ -82,15 +82,16 @@ def test_fees_do_not_burn_the_units_that_were_lent():
     desk.deposit(ho.DEALER, 500_000)
     desk.deposit("h1", 500_000)
     desk.filled(desk.quote(100.0, after_ms=20 * HOUR_MS))
-    desk.ask(ho.ISSUER, "redeem", 9_990 * MINOR)
+    desk.ask(ho.ISSUER, "redeem", 9_000 * MINOR)
     desk.take()
     desk.window()
     answers = desk.submit(Deal(holder="h1", token="T", side="subscribe", amount=900 * MINOR, instant=True))
     desk.filled(desk.quote(100.0))
-    assert answers[0].quote is not None
-    words = take_fees(desk.driver, desk.it, 0, "burn", "ann", "x", desk.now_ms)
-    assert words in {"too few units would be left", "no unit would be left"} or "issuer" in str(words)
-    assert desk.it.state.balances.units > 0
+    assert answers[0].quote.units > 10 * MINOR
+    amount = 995 * desk.nav
+    assert take_fees(desk.driver, desk.it, amount, "burn", "ann", "x", desk.now_ms) == "too few units would be left"
+    desk.window()
+    assert isinstance(take_fees(desk.driver, desk.it, amount, "burn", "ann", "x", desk.now_ms), Taken)
 
 
 @pytest.mark.parametrize("factor", [10.0, 1_000.0])
@@ -277,6 +278,18 @@ def test_a_token_that_is_armed_as_its_average_begins_has_one_whatever_the_clocks
     desk.driver.arm(desk.it)
     desk.seconds(45)
     assert len(desk.matched()) == 1
+
+
+def test_a_window_ends_by_the_desks_clock_too():
+    desk = Off()
+    desk.ahead_ms = 1_900
+    desk.seconds(60)
+    desk.to_second(5)
+    desk.ask("h1", "subscribe", 1_000 * MINOR)
+    desk.to_second(59)
+    assert waiting(desk, "h1")
+    desk.seconds(1)
+    assert not waiting(desk, "h1")
 
 
 class Two(Market):
