@@ -88,7 +88,7 @@ def test_fees_do_not_burn_the_units_that_were_lent():
     answers = desk.submit(Deal(holder="h1", token="T", side="subscribe", amount=900 * MINOR, instant=True))
     desk.filled(desk.quote(100.0))
     assert answers[0].quote.units > 10 * MINOR
-    amount = 995 * desk.nav
+    amount = int(995 * MINOR * desk.nav)
     assert take_fees(desk.driver, desk.it, amount, "burn", "ann", "x", desk.now_ms) == "too few units would be left"
     desk.window()
     assert isinstance(take_fees(desk.driver, desk.it, amount, "burn", "ann", "x", desk.now_ms), Taken)
