@@ -220,6 +220,32 @@ def test_a_command_that_was_put_in_before_a_merger_is_rejected_however_late_it_i
     assert "units of T were merged after this was sent" in answered.words
 
 
+def test_however_many_wait_those_of_after_a_merger_are_not_taken_for_those_of_before(kept):  # noqa: F811
+    """More than are taken up at once: the merger comes while the first are carried out."""
+    kept.deposit("h1", 20_000)
+    kept.ask("h1", "subscribe", 6_000 * MINOR)
+    kept.window()
+    redeem = Deal(holder="h1", token="T", side="redeem", amount=MINOR)
+
+    async def lived():
+        booted = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+        engine = Engine(booted.driver, booted.outbox, {}, InLoopKeeper(kept.store), ScaledClock(kept.now_ms))
+        inbox, running = Inbox(engine, kept.store), booted.driver.by_name["T"]
+        await engine.on_quotes([Quote(symbol="A", time_ms=engine.clock.now_ms(), mark=100.0, index=100.0)])
+        before = asked(kept, *[redeem] * 150)
+        inbox._look()
+        assert isinstance(merge(booted.driver, running, 2.0, "ann", "too small", engine.clock.now_ms()), Merger)
+        inbox._look()
+        after = [kept.store.ask("ann", f"after{n}", encode(redeem)).number for n in range(150)]
+        while inbox._taken < after[-1]:
+            inbox._look()
+        return before, after, {one.request.number: one.mergers for one in inbox._queue}, running.merged
+
+    before, after, mergers, merged = run(lived())
+    assert all(mergers[number] < merged for number in before)
+    assert all(mergers[number] >= merged for number in after)
+
+
 def test_a_move_that_the_venue_refuses_is_told_of_once_and_due_again(kept):  # noqa: F811
     paid_in(kept)
     venue = Venue()

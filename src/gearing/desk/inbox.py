@@ -105,7 +105,9 @@ class Inbox:
         self._queue = deque[_Asked]()
         self._taken = 0  # the last of the database that was taken into the queue
         self._look_s = 0.0  # before that nothing else is looked for there
-        self._mergers = engine.driver.primary.mergers  # when all that waited there had been taken up
+        # Up to this number, requests there are of before `_ahead` mergers, by when there had been `_mergers`.
+        self._behind, self._mergers = 0, engine.driver.primary.mergers
+        self._ahead = self._mergers
         self._expected: dict[int, list[Told]] = {}
         self._causes = Causes(store)
         # Commands of each holder that has a dealing waiting for its price: that one, and those that came after it.
@@ -169,14 +171,15 @@ class Inbox:
             return
         primary = self._engine.driver.primary
         mergers, found = primary.mergers, self._store.requests(self._taken, _GROUP_MAX)
-        # They were put in at any time since all was last taken up.
-        self._queue.extend(
-            _Asked(request, None, primary.mergers_by(request.after_n, self._mergers)) for request in found
-        )
-        if found:
-            self._taken = found[-1].number
-        if len(found) < _GROUP_MAX:
-            self._mergers = mergers
+        for request in found:
+            if request.number > self._behind:
+                self._mergers = self._ahead
+            before = primary.mergers_by(request.after_n, self._mergers)
+            self._queue.append(_Asked(request, None, before))
+            self._taken = request.number
+        if self._taken >= self._behind and mergers != self._ahead:
+            # Whatever waits there by now may have been put in before the last merger.
+            self._behind, self._ahead = self._store.last_request(), mergers
         self._look_s = now_s if len(found) == _GROUP_MAX else now_s + _POLL_S
 
     def _next(self, *, begins: bool) -> list[_Asked]:

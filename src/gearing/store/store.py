@@ -350,6 +350,11 @@ class Store:
         with self._looking() as connection:
             return [Request(*row) for row in connection.execute(_WAITING, (after, limit))]
 
+    def last_request(self) -> int:
+        """Returns the number of the last request that was put into the inbox and is kept; 0: none is."""
+        with self._looking() as connection:
+            return int(connection.execute("SELECT COALESCE(MAX(number), 0) FROM inbox").fetchone()[0])
+
     def answer(self, number: int) -> bytes | None:
         """Returns the answer to a request, or None while it waits."""
         c = schema.inbox.c
