@@ -18,6 +18,7 @@ import gearing as gr
 from gearing.core.events import Marked, Operated
 from gearing.core.money import MINOR, to_float
 from gearing.core.state import Cover, TokenState
+from gearing.core.terms import Spec
 from gearing.core.watch import needs
 from gearing.desk.config import DeskConfig
 from gearing.desk.desk import prepare
@@ -30,6 +31,7 @@ from gearing.desk.watchdog import Watchdog
 from gearing.drive.breakers import BreakerLimits
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
+from gearing.drive.margining import AskedMargin, notional
 from gearing.drive.market import Market
 from gearing.drive.outbox import Outbox
 from gearing.drive.outlook import outlook
@@ -354,6 +356,28 @@ def test_the_watchdog_halts_the_tokens_whose_nav_fell_too_far(past, store, drop,
 def test_the_watchdog_halts_the_tokens_whose_margin_is_short(past, store, least, halted):
     watchdog(past, store, past.driver.tokens[0].state.attended_ms, margin_least=least).look()
     assert [running.state.status for running in past.driver.tokens].count("halted") == halted
+
+
+@pytest.mark.parametrize(("now", "halted"), [(1.0, True), (0.1, False), (0.0, False)])
+def test_the_margin_is_that_of_the_position_now(past, store, now, halted):
+    """The venue's last statement is of before nearly everything was redeemed."""
+    running = next(one for one in past.driver.tokens if len(one.book.tokens) == 1)
+    spec = running.spec
+    legs = tuple(msgspec.structs.replace(leg, margin_tiers=()) for leg in spec.token.legs)
+    running.spec = Spec(msgspec.structs.replace(spec.token, legs=legs))
+    dog = watchdog(past, store, running.state.attended_ms, margin_least=1.5)
+    equity = to_float(running.state.equity)
+    dog._engine.maintenance[running.book.name] = AskedMargin(0.8 * equity, notional(running))
+    held = tuple(msgspec.structs.replace(leg, lots=int(leg.lots * now), basis=int(leg.basis * now))
+                 for leg in running.state.legs)  # fmt: skip
+    running.state = msgspec.structs.replace(running.state, legs=held)
+    view = dog.view(running, running.state.attended_ms)
+    dog.look()
+    dog.look()
+    assert (running.state.status == "halted") == halted
+    assert view.headroom == (
+        None if now == 0.0 else pytest.approx(view.outlook.equity / (0.8 * equity * now), rel=1e-2)
+    )
 
 
 def test_the_watchdog_tells_of_prices_that_stay_away(past, store, plan):

@@ -22,7 +22,7 @@ from gearing.desk.margins import Margins
 from gearing.desk.moves import CashMoves
 from gearing.drive.driver import Driver
 from gearing.drive.effects import Effects
-from gearing.drive.margining import MarginChoice
+from gearing.drive.margining import AskedMargin, MarginChoice, notional
 from gearing.drive.outbox import Ask, Outbox, row_of
 from gearing.drive.reconciling import differences, due_cash, take_unasked, unasked
 from gearing.drive.reserve import payments
@@ -92,7 +92,7 @@ class Engine:
         self.on_alarm: Callable[[str], None] = LOG.warning
         self.on_kept: Callable[[Effects], None] = lambda effects: None
         self.judged: Callable[[], Judged] = Judged  # takes what was judged at the last prices
-        self.maintenance: dict[str, int] = {}
+        self.maintenance: dict[str, AskedMargin] = {}
         self._paid: set[str] = set()
         self._lacking: set[str] = set()
         self._silent_ms: dict[str, int] = {}
@@ -363,7 +363,8 @@ class Engine:
                 placed = book.state.orders
                 statement = await venue.statement()
                 self._silent_ms.pop(name, None)
-                self.maintenance[name] = sum(statement.maintenance.values())
+                held = sum(notional(one, statement.positions) for one in book.tokens)
+                self.maintenance[name] = AskedMargin(to_float(sum(statement.maintenance.values())), held)
                 if book.state.live or book.state.orders != placed:
                     return False
                 differs = differences(book, statement)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 
-from gearing.core.money import to_float, to_minor
+from gearing.core.money import to_minor
 from gearing.desk.boot import resumed_ms
 from gearing.desk.engine import Engine
 from gearing.desk.view import TokenView, learnt, token_view
 from gearing.drive.breakers import BreakerLimits, Breakers, Facts
+from gearing.drive.margining import notional
 from gearing.drive.running import Running
 from gearing.drive.volatility import Volatility
 from gearing.store.store import Store
@@ -86,14 +87,14 @@ class Watchdog:
         age_ms = self.age_ms(running, now_ms)
         reasons = [why for symbol in running.symbols if (why := market.why_not(symbol))]
         stale = reasons[0] if reasons else ("the price is stale" if age_ms > self._limits.stale_ms else "")
-        alone, live = len(book.tokens) == 1, book.state.live
+        alone, live, asked = len(book.tokens) == 1, book.state.live, self._engine.maintenance.get(book.name)
         unknown = [live[key] for key in self._engine.outbox.unknown()
                    if key in live and live[key].of(running.name)]  # fmt: skip
         return token_view(
             running.spec, running.state, book.name, marks=tuple(market.price(symbol) for symbol in running.symbols),
             daily=tuple(self._daily(symbol) for symbol in running.symbols), why=running.why,
             book_halted=book.state.halted, stale=stale, last=running.last,
-            maintenance=to_float(self._engine.maintenance.get(book.name, 0)) if alone else 0.0, unknown=unknown,
+            maintenance=asked.of(notional(running)) if alone and asked is not None else 0.0, unknown=unknown,
         )  # fmt: skip
 
     def _daily(self, symbol: str) -> float:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gearing.core.chains import Chains
 from gearing.core.token import Token
 from gearing.venues.protocol import Setting
+
+if TYPE_CHECKING:
+    from gearing.drive.running import Running
 
 # Room over the target: real leverage drifts before it is rebalanced, and a basket's legs are not traded at once.
 _ROOM = 2.0
@@ -26,6 +30,34 @@ class MarginChoice(NamedTuple):
 
 
 DEFAULT = MarginChoice()
+
+
+class AskedMargin(NamedTuple):
+    """The maintenance margin that a venue asked for, and for what.
+
+    Args:
+        amount: in settlement currency.
+        notional: of the positions then, each without its sign, see `notional`.
+    """
+
+    amount: float
+    notional: float
+
+    def of(self, notional: float) -> float:
+        """Returns what it asks for positions of now, in proportion: the statement may be of larger ones."""
+        return self.amount * notional / self.notional if self.notional > 0.0 else 0.0
+
+
+def notional(running: Running, positions: Mapping[str, int] | None = None) -> float:
+    """Returns the notional of positions at a token's last marks, each without its sign.
+
+    Args:
+        running: the token.
+        positions: lots by symbol; None: its own.
+    """
+    legs = zip(running.state.legs, running.symbols, strict=True)
+    return math.fsum(abs(leg.lots if positions is None else positions.get(symbol, 0)) * float(leg.lot) * leg.mark
+                     for leg, symbol in legs)  # fmt: skip
 
 
 def needed(token: Token) -> float:
