@@ -140,16 +140,15 @@ def test_no_quote_is_given_between_the_dealings_of_one_window():
 
 
 def test_what_squares_the_dealing_account_is_hedged_though_it_had_to_wait():
-    """The book is halted while it asks; meanwhile it has become one of those that asked before the average began."""
+    """By then it is one of those that asked before the average began, as it could not be dealt at once."""
     desk = Fair(quote_valid="10s")
     desk.deposit(ho.DEALER, 500_000)
-    desk.to_second(40)
+    desk.to_second(5)
     at_once(desk, "h2", "redeem", 50 * MINOR)
     desk.primary.quotes.square(desk.it, desk.now_ms)
     assert waiting(desk, ho.DEALER)
-    desk.to_second(5)
     desk.ask("h1", "subscribe", 10_000 * MINOR)
-    desk.seconds(70)
+    desk.seconds(60)
     assert desk.matched() == []
     assert not waiting(desk, "h1", ho.DEALER)
 
