@@ -77,6 +77,27 @@ class Match(NamedTuple):
 NOTHING = Match((), 0, 0, 0)
 
 
+def taken_in_turn(asks: Sequence[Ask], most: int) -> list[Ask]:
+    """Returns at most so many requests: both sides in proportion, and of a side one of each holder in turn.
+
+    Args:
+        asks: in the order in which they were accepted, which is kept.
+        most: of them.
+    """
+    if len(asks) <= most:
+        return list(asks)
+    ranked: dict[Side, list[tuple[int, int]]] = {}
+    turns: dict[tuple[Side, str], int] = {}
+    for place, ask in enumerate(asks):
+        turn = turns.get((ask.side, ask.holder), 0)
+        turns[ask.side, ask.holder] = turn + 1
+        ranked.setdefault(ask.side, []).append((turn, place))
+    shares = apportioned(most, [len(side) for side in ranked.values()])
+    places = [place for side, share in zip(ranked.values(), shares, strict=True)
+              for _, place in sorted(side)[: max(share, 1)]]  # fmt: skip
+    return [asks[place] for place in sorted(places)]
+
+
 def match(asks: Sequence[Ask], price: Worth, rates: Rates) -> Match:
     """Returns what subscriptions and redemptions give each other at a token's worth.
 

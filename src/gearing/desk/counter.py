@@ -14,6 +14,7 @@ from gearing.core.journal import Cause
 from gearing.core.money import as_text, to_float
 from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote, is_rejected
 from gearing.drive.acceptances import Acceptance, Judgement
+from gearing.drive.crowds import Rejection
 from gearing.drive.driver import Driver
 from gearing.drive.running import Running
 
@@ -196,7 +197,8 @@ def _deal(driver: Driver, wanted: Deal, now_ms: int, judgement: Judgement) -> An
     accepted = driver.primary.request(wanted.holder, wanted.token, wanted.side, wanted.amount, now_ms)
     status = "" if running is None else running.state.status
     if isinstance(accepted, str):
-        return Answered(done=False, words=accepted, time_ms=now_ms, status=status)
+        code = accepted.code if isinstance(accepted, Rejection) else ""
+        return Answered(done=False, words=accepted, time_ms=now_ms, status=status, code=code)
     place = "the next to be dealt" if accepted.place == 1 else f"number {accepted.place} of those that wait"
     if running is not None and (running.state.status == "halted" or running.book.state.halted):
         place += f", once {wanted.token} is resumed"

@@ -232,6 +232,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
         quote: that was given, or by which was dealt.
         replayed: whether it was done before, and not again.
         terms: of the quote that was given.
+        code: of the rejection, where programs may want to know it.
     """
 
     done: bool
@@ -243,6 +244,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     quote: Quote | None = None
     replayed: bool = False
     terms: QuoteTerms | None = None
+    code: str = ""
 
 
 def is_rejected(answered: Answered) -> bool:

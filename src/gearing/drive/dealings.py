@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from gearing.core.dealing import Side, bearing, worth
 from gearing.core.flow_result import excess_lots, fits, flow_result, most_within
 from gearing.core.holder import DEALER, Dealt, Kind
 from gearing.core.money import as_text
-from gearing.core.netting import NOTHING, Ask, Given, Rates, match, settlement
+from gearing.core.netting import NOTHING, Ask, Given, Rates, match, settlement, taken_in_turn
 from gearing.core.state import TokenState
 from gearing.core.step import step
 from gearing.core.step_flows import why_not_dealt
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 SIDES: tuple[Side, ...] = ("subscribe", "redeem")
 ABOVE_CAP = "the supply cap was reached when it was to be dealt"
-# Requests that are dealt at one instant, after which whatever else is due waits for the next price: nobody else is
-# served meanwhile.
+# Requests that one dealing takes; and those that are dealt at one instant, after which whatever else is due waits for
+# the next price: nobody else is served meanwhile.
 _ENOUGH = 500
 
 
@@ -77,7 +77,7 @@ class Dealings:
             return
         if not running.book.state.live:
             self._primary.quotes.square(running, now_ms)
-        sides = {request.side for request in self._primary.requests(running.name)}
+        sides = self._primary.queue(running.name).sides
         open_to = [side for side in sides if not why_not_dealt(running.state, side)]
         if (running.book.state.live or running.state.is_working) and sides:  # orders end soon; the next price asks
             return
@@ -86,10 +86,14 @@ class Dealings:
             return
         if self._progress.dealt_ms == now_ms and self._progress.dealt >= _ENOUGH:
             return
-        said = [running.name, [ask.id for ask in self._primary.asks(running.name)]]
+        average = self._average(running, prices, sides)
+        if average is None:
+            return
+        asks = self._chosen(running, open_to)
+        said = [running.name, [ask.id for ask in asks]]
         if not run_isolated(self._driver, running.book, "dealing", said,
-                            partial(self._deal, running, prices, open_to, now_ms)):  # fmt: skip
-            for ask in self._primary.asks(running.name):
+                            partial(self._deal, running, prices, average, asks, now_ms)):  # fmt: skip
+            for ask in asks:
                 words = "it could not be dealt, an internal error"
                 self._primary.end(self._primary.request_of(ask.id, ask.holder), ask.holder, words, now_ms)
             self._primary.postpone(running, now_ms)
@@ -174,26 +178,30 @@ class Dealings:
         """Deals in what a window has left at the next price, as a dealing of its own; if it has, in the next window."""
         name = running.name
         squares = any(one.token == name for one in self._primary.state_of(DEALER).requests.values())
-        if squares or any(one.accepted_ms <= running.averages_ms for one in self._primary.requests(name)):
+        if squares or self._primary.first_ms(name) <= running.averages_ms:
             self._driver.remember(running)
             running.goes_on = True
             self._driver.arm(running)
         else:
             self._primary.postpone(running, now_ms)
 
-    def _deal(self, running: Running, prices: Prices, open_to: Sequence[Side], now_ms: int) -> None:
-        driver, rates = self._driver, _rates(running)
-        market, until_ms = driver.market, running.averages_ms
-        average = market.averages(running.number, running.symbols, prices.time_ms)
-        early = self._asks(running, open_to, until_ms)
+    def _average(self, running: Running, prices: Prices, sides: Collection[Side]) -> Sequence[Average] | None:
+        """Returns the averages that requests are matched at, none if nobody is matched; None: they form still."""
+        market = self._driver.market
+        found = market.averages(running.number, running.symbols, prices.time_ms)
         whole = prices.time_ms - running.forms_ms >= running.spec.token.primary.match_ms
-        formed = whole and all(one.is_formed for one in average)
-        stalled = any(one.gap_ms > market.price_age_ms_max for one in average)
-        if not formed and not stalled and len({ask.side for ask in early}) > 1:
-            return  # until more prices have come
+        formed = whole and all(one.is_formed for one in found)
+        stalled = any(one.gap_ms > market.price_age_ms_max for one in found)
+        if not formed and not stalled and len(sides) > 1:
+            return None
         market.end_averages(running.number, running.symbols)
-        known = formed and not stalled
-        why = self._why_postponed(running, average if known else ())
+        return found if formed and not stalled else ()
+
+    def _deal(
+        self, running: Running, prices: Prices, average: Sequence[Average], chosen: Sequence[Ask], now_ms: int
+    ) -> None:  # fmt: skip
+        driver, rates, queue = self._driver, _rates(running), self._primary.queue(running.name).waiting
+        waiting, why = len(queue), self._why_postponed(running, average)
         if why:
             driver.effects.alarms.append(f"{running.name}: dealing is postponed by a window: {why}")
             self._primary.postpone(running, now_ms)
@@ -203,9 +211,10 @@ class Dealings:
             return
         driver.remember(running)
         accrued = self._primary.accrued_rates(running, prices)
-        if known:
-            self._match(running, early, tuple(one.mark for one in average), prices, accrued)
-        asks = self._asks(running, open_to, until_ms, hedged=True)
+        if average:
+            others = [ask for ask in chosen if ask.holder != DEALER]
+            self._match(running, others, tuple(one.mark for one in average), prices, accrued)
+        asks = self._left_of(chosen)
         # What met nobody is of one side, or nobody could be matched: the oldest request's side comes first.
         redeemed = self._redeemable(running, asks)
         subscribed = [ask for ask in asks if ask.side == "subscribe" and rates.money_of(ask) > 0]
@@ -213,7 +222,7 @@ class Dealings:
         side: Side = "redeem" if (first or redeemed or subscribed) is redeemed else "subscribe"
         asks = redeemed if side == "redeem" else self._capped(running, subscribed, accrued, prices.time_ms)
         if not asks:
-            self._primary.postpone(running, now_ms)
+            (self._go_on if len(queue) < waiting else self._primary.postpone)(running, now_ms)
             return
         amount = sum(ask.amount if side == "redeem" else rates.money_of(ask) for ask in asks)
         parts = tuple(ev.Part(ask.holder, ask.id, ask.amount) for ask in asks)
@@ -234,19 +243,27 @@ class Dealings:
         what = "average mark and index of its last part" if average else "mark and index"
         return f"{what} are {apart:.3%} apart, more than {most:.3%}" if apart > most else ""
 
-    def _asks(
-        self, running: Running, open_to: Sequence[Side], until_ms: float, *, hedged: bool = False
-    ) -> list[Ask]:  # fmt: skip
-        """Returns what is dealt now: accepted before the average began, and of a side that is dealt in.
+    def _chosen(self, running: Running, open_to: Collection[Side]) -> list[Ask]:
+        """Returns what is dealt now: accepted before the average began, and of a side that is dealt in; not too many.
 
         What squares the dealing account is hedged at once too, but never matched at an average that those it dealt
-        with may have known.
+        with may have known. Of more than a dealing takes, both sides are taken in proportion, and of a side a request
+        of each holder in turn; the rest follows as a dealing of its own.
         """
-        early = {one.id for one in self._primary.requests(running.name) if one.accepted_ms <= until_ms}
-        return [
-            ask for ask in self._primary.asks(running.name)
-            if ask.side in open_to and (hedged if ask.holder == DEALER else ask.id in early)
-        ]  # fmt: skip
+        until_ms, found = running.averages_ms, list[Ask]()
+        for request, ask in self._primary.waiting(running.name):
+            if ask.side in open_to and (ask.holder == DEALER or request.accepted_ms <= until_ms):
+                found.append(ask)
+        return taken_in_turn(found, _ENOUGH)
+
+    def _left_of(self, chosen: Iterable[Ask]) -> list[Ask]:
+        """Returns what is left of requests after some of them were matched, in their order."""
+        found = []
+        for ask in chosen:
+            request = self._primary.state_of(ask.holder).requests.get(ask.id)
+            if request is not None:
+                found.append(ask._replace(amount=request.amount))
+        return found
 
     def _redeemable(self, running: Running, asks: Sequence[Ask]) -> list[Ask]:
         """Returns the redemptions that may be dealt now, in their order.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from gearing.core.step import BEHAVIOUR
 from gearing.core.step_flows import why_not_dealt
 from gearing.drive.acceptances import Acceptances
 from gearing.drive.caps import Asked, Room, why_lacking, why_refused
+from gearing.drive.crowds import crowds_of, why_crowded
 from gearing.drive.dealings import Dealings
 from gearing.drive.effects import START
 from gearing.drive.queues import Accepted, RequestQueue, Turns, Waiting
@@ -85,6 +86,7 @@ class Primary:
         self.begun: dict[str, frozenset[str] | None] = {}
         self._queues: defaultdict[str, RequestQueue] = defaultdict(RequestQueue)
         self._asked: defaultdict[str, Asked] = defaultdict(Asked)
+        self._crowds: dict[tuple[str, str], int] = {}
         self._turns = Turns()
         self._merger_ns: tuple[int, ...] = ()  # of those before the desk began
         for holder in holders:
@@ -142,6 +144,9 @@ class Primary:
         running = self._driver.by_name.get(token)
         if running is None:
             return f"there is no token {token}; there are {', '.join(self._driver.by_name)}"
+        crowded = why_crowded(self._crowds, name, token)
+        if crowded is not None:
+            return crowded
         money = amount if side == "subscribe" else amount * running.state.nav // MINOR
         why = self.why_not(name, running, side, amount, money, now_ms)
         return why or self.accept(name, running, side, amount, money, now_ms)
@@ -202,6 +207,7 @@ class Primary:
         self.count(running, side, money, now_ms)
         queue = self._queues[running.name].waiting
         self._undo.set_item(queue, made.id, Waiting(made.turn, name))
+        self._crowd(name, running.name, 1)
         self.call(running, now_ms)
         return Accepted(made.id, len(queue))
 
@@ -318,13 +324,28 @@ class Primary:
     def leave(self, token: str, request_id: str) -> None:
         """Takes a request off its queue; if that is undone, the queue is put in order again."""
         queue = self._queues[token]
+        self._crowd(queue.waiting[request_id].holder, token, -1)
         self._undo.remember(queue, queue.sort)
         self._undo.delete_item(queue.waiting, request_id)
+
+    def _crowd(self, name: str, token: str, sign: int) -> None:
+        """Counts a request that comes, +1, or goes, −1, against how many may wait."""
+        for crowd in crowds_of(name, token):
+            left = self._crowds.get(crowd.key, 0) + sign
+            if left:
+                self._undo.set_item(self._crowds, crowd.key, left)
+            else:
+                self._undo.delete_item(self._crowds, crowd.key)
+
+    def first_ms(self, token: str, otherwise_ms: float = math.inf) -> float:
+        """Returns when the first of a token's requests that wait was accepted."""
+        first = next(iter(self._queues[token].waiting.items()), None)
+        return otherwise_ms if first is None else self.request_of(first[0], first[1].holder).accepted_ms
 
     def begin_anew(self, running: Running, now_ms: int) -> None:
         """Sets, after a restart, when what waits for a token is dealt: its window goes on, its average begins anew."""
         running.since_ms = now_ms
-        self.call(running, min((request.accepted_ms for request in self.requests(running.name)), default=now_ms))
+        self.call(running, min(int(self.first_ms(running.name, now_ms)), now_ms))
 
     def hasten(self, running: Running, now_ms: int) -> None:
         """Deals at the end of the window that runs now where that is earlier than was set: it has become shorter."""
@@ -354,10 +375,15 @@ class Primary:
             running.deals_ms = deals_ms
             self._driver.arm(running)
 
+    def waiting(self, token: str) -> Iterator[tuple[Request, Ask]]:
+        """Yields what waits for a token, in the order of turns, each also as netting sees it."""
+        for name, one in self._queues[token].waiting.items():
+            request = self.request_of(name, one.holder)
+            yield request, Ask(one.holder, name, request.side, request.amount)
+
     def asks(self, token: str) -> list[Ask]:
         """Returns what waits for a token, as netting sees it."""
-        waiting = self._queues[token].waiting
-        return [Ask(waiting[one.id].holder, one.id, one.side, one.amount) for one in self.requests(token)]
+        return [ask for _, ask in self.waiting(token)]
 
     def queue(self, token: str) -> RequestQueue:
         """Returns the requests that wait for a token."""
@@ -462,6 +488,7 @@ class Primary:
             self._count_units(account, amount)
         for request in holder.state.requests.values():
             self._queues[request.token].waiting[request.id] = Waiting(request.turn, holder.name)
+            self._crowd(holder.name, request.token, 1)
             self._count(holder.state, request.id, 1)
             self._turns.turn = max(self._turns.turn, request.turn)
         for token, day in holder.state.asked.items():

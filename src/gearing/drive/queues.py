@@ -33,15 +33,22 @@ class RequestQueue(Restorable):
         counted: what of a side counts against the caps of a day, by side and day; minor units.
     """
 
-    __slots__ = ("counted", "money", "waiting")
+    __slots__ = ("counted", "money", "numbers", "waiting")
 
     def __init__(self) -> None:
         self.waiting: dict[str, Waiting] = {}
         self.money: dict[Side, int] = {"subscribe": 0, "redeem": 0}
         self.counted: dict[tuple[Side, int], int] = {}
+        self.numbers: dict[Side, int] = {"subscribe": 0, "redeem": 0}
+
+    @property
+    def sides(self) -> list[Side]:
+        """The sides of which anything waits."""
+        return [side for side, number in self.numbers.items() if number]
 
     def count(self, request: Request, sign: int) -> None:
         """Counts the money of a request that comes, +1, or goes, −1."""
+        self.numbers = {**self.numbers, request.side: self.numbers[request.side] + sign}
         counts = request.money or 0
         money = request.amount if request.side == "subscribe" else counts
         self.money = {**self.money, request.side: self.money[request.side] + sign * money}
