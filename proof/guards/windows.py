@@ -12,7 +12,7 @@ WINDOWS = (
     Guard("P5 matched at the average", _DEALINGS, 'driver.publish(running, "dealing", now_ms, marks)\n        price',
           'driver.publish(running, "dealing", now_ms, prices.marks)\n        price',
           "test_matching::test_a_mark_that_is_moved_for_a_second_at_the_windows_end_gains_next_to_nothing"),
-    Guard("P5 who comes while the average runs waits", _DEALINGS, "if one.accepted_ms <= until_ms}", "}",
+    Guard("P5 who comes while the average runs waits", _DEALINGS, "(ask.holder == DEALER or request.accepted_ms <= until_ms)", "True",
           "test_matching::test_a_request_that_is_accepted_while_the_average_runs_waits_for_the_next_window"),
     Guard("P5 the average is held against the index", _DEALINGS,
           "more than {most:.3%}\" if apart > most else", "more than {most:.3%}\" if False else",
