@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from gearing.core.journal import line_of
 from gearing.core.money import MINOR
 from gearing.core.netting import Ask, taken_in_turn
+from gearing.core.primary import Primary as Terms
 from gearing.desk.boot import boot
 from gearing.desk.requests import Deal
 from gearing.drive.crowds import OF_HOLDER_IN_TOKEN, crowds_of, why_crowded
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market as Prices
+from tests.lives import token
 from tests.test_matching import Fair
-from tests.test_primary import market
+from tests.test_primary import COSTS, market
 from tests.test_store_dealing import kept
 
 __all__ = ["kept"]
@@ -88,6 +90,37 @@ def test_a_command_that_is_taken_back_counts_nothing():
         desk.driver.atomically(fails)
     assert desk.primary._crowds == {}
     assert desk.primary.queue("T").sides == []
+
+
+# The least redemption.
+
+
+def test_less_than_half_a_lot_hedges_is_redeemed_only_as_all_that_a_holder_has_once_a_day():
+    """A lot is worth 0.1, and leverage is 3: a sixtieth."""
+    desk = market()
+    desk.deposit("h1", 10_000)
+    desk.ask("h1", "subscribe", 5_000 * MINOR)
+    desk.window()
+    least = int(MINOR / 6_000)  # units of about 100 each
+    assert "the least redemption of T is 0.01666" in desk.ask("h1", "redeem", least - 1_000)
+    assert not isinstance(desk.ask("h1", "redeem", desk.units("h1") - least // 2), str)
+    desk.window()
+    assert 0 < desk.units("h1") < least
+    assert "as its first redemption of a day" in desk.ask("h1", "redeem", desk.units("h1"))
+    desk.filled(desk.quote(100.0, after_ms=86_400_000))
+    assert "the least redemption" in desk.ask("h1", "redeem", desk.units("h1") - 1)
+    assert not isinstance(desk.ask("h1", "redeem", desk.units("h1")), str)
+    desk.window()
+    assert desk.units("h1") == 0
+
+
+def test_the_least_redemption_is_a_term():
+    desk = market(token("A", costs=COSTS, primary=Terms(least_redemption=50.0)))
+    desk.deposit("h1", 10_000)
+    desk.ask("h1", "subscribe", 5_000 * MINOR)
+    desk.window()
+    assert "the least redemption of T is 50 USDT" in desk.ask("h1", "redeem", MINOR // 3)
+    assert not isinstance(desk.ask("h1", "redeem", MINOR), str)
 
 
 # How many one dealing takes.

@@ -17,6 +17,7 @@ from gearing.core.events import Consolidated
 from gearing.core.holder_step import holder_breaches
 from gearing.core.journal import line_of
 from gearing.core.money import MINOR
+from gearing.core.primary import Primary as Terms
 from gearing.core.record import DAY_MS
 from gearing.desk.boot import boot
 from gearing.desk.issuer import answer
@@ -67,7 +68,7 @@ def sums_hold(desk):
     mark=st.floats(80.0, 125.0),
 )
 def test_everybody_has_as_much_as_before_whatever_the_units(units, parts, factor, mark):
-    desk = market()
+    desk = market(token("A", costs=COSTS, primary=Terms(least_redemption=0.0)))
     for number, amount in enumerate(units):
         give(desk, f"h{number}", amount)
         for share in (parts[number] // 2, parts[number] - parts[number] // 2):
@@ -92,7 +93,7 @@ def test_everybody_has_as_much_as_before_whatever_the_units(units, parts, factor
 
 
 def test_what_waits_is_dealt_as_it_was_merged():
-    desk = market()
+    desk = market(token("A", costs=COSTS, primary=Terms(least_redemption=0.0)))
     give(desk, "h1", 25 * MINOR + 7)
     desk.ask("h1", "redeem", 12 * MINOR + 5)
     desk.ask("h1", "redeem", 9)

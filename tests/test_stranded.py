@@ -18,6 +18,7 @@ from gearing.core.flow_result import covered_pnl, excess_lots, filled_part, flow
 from gearing.core.invariants import breaches
 from gearing.core.measured import exposure_of
 from gearing.core.money import INT64_MAX, MINOR
+from gearing.core.primary import Primary as Terms
 from gearing.core.step import step
 from gearing.core.step_result import StepError
 from gearing.desk.requests import wanted_of
@@ -209,7 +210,7 @@ def test_a_wipe_out_while_an_excess_waits_returns_what_the_flow_has_left():
 
 def cheap(nav=0.5, **more):
     """A token whose units are worth less than one, whose smallest parts are worth less than a minor unit."""
-    desk = Market(token("A", costs=COSTS, **more))
+    desk = Market(token("A", costs=COSTS, primary=Terms(least_redemption=0.0), **more))
     desk.opened()
     desk.deposit("h1", 100_000)
     desk.primary.request("h1", "T", "subscribe", 50_000 * MINOR, desk.now_ms)

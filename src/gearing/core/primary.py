@@ -14,6 +14,8 @@ class Primary(Record, frozen=True, kw_only=True):
             half of it; only requests that were accepted before are dealt.
         match_divergence: a window whose average mark and index are further apart is postponed.
         least: of one subscription, in settlement currency.
+        least_redemption: of one redemption, what its units are worth; None: the equity that half a lot hedges. Less is
+            redeemed only as all that a holder has, once a day.
         largest: of one request, in settlement currency; of a redemption, what its units are worth.
         holder_per_day: of all of one holder's requests of a side on a UTC day.
         total_per_day: of all requests of a side on a UTC day.
@@ -27,6 +29,7 @@ class Primary(Record, frozen=True, kw_only=True):
     match_over: str = "30s"
     match_divergence: float = 0.005
     least: float = 1.0
+    least_redemption: float | None = None
     largest: float | None = None
     holder_per_day: float | None = None
     total_per_day: float | None = None
@@ -40,6 +43,7 @@ class Primary(Record, frozen=True, kw_only=True):
         check.duration("match_over", optional=False)
         check.number("match_divergence", 0, 1, strict=True)
         check.number("least", 0, strict=True)
+        check.number("least_redemption", 0, optional=True)
         for place in ("largest", "holder_per_day", "total_per_day"):
             check.number(place, 0, strict=True, optional=True)
         check.duration("quote_valid", optional=True)

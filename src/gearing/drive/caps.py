@@ -32,6 +32,7 @@ class Room(NamedTuple):
 
     Args:
         side: subscribe or redeem.
+        amount: money with its fee, minor units; or units.
         money: what the request is worth, minor units.
         waits: what the requests of its side are worth that wait already.
         lent: what the units are worth that the dealing account is short of.
@@ -39,6 +40,7 @@ class Room(NamedTuple):
     """
 
     side: Side
+    amount: int
     money: int
     waits: int
     lent: int
@@ -109,13 +111,14 @@ def why_refused(
         good: whether the token's prices may be acted on.
     """
     state, name, terms = running.state, running.name, running.spec.token.primary
-    side, money, waits, lent, _ = wanted
+    side, _, money, waits, lent, _ = wanted
     if state.status == "wiped":
         return f"{name} was wiped out; its units are worth nothing"
     if side == "redeem":
         if state.status == "closed":  # whoever is left in a closed token is paid out, whatever the day
             return ""
-        return _worthless(running, money) or _beyond(running, holder, asked, wanted, now_ms)
+        small = _worthless(running, money) or _too_small(running, holder, wanted, now_ms)
+        return small or _beyond(running, holder, asked, wanted, now_ms)
     if state.status != "open":
         return f"{name} is {state.status}, and creates no units"
     if state.paused is True:
@@ -142,6 +145,29 @@ def _worthless(running: Running, money: int) -> str:
         return ""
     return (f"at the last NAV of {running.name} these units are worth {as_text(money)} {asset}, which leaves nothing "
             f"after the redemption fee; redeem more of them")  # fmt: skip
+
+
+def least_redemption(running: Running) -> float:
+    """Returns what the least redemption is worth, in settlement currency: by the terms, or what half a lot hedges."""
+    least, state = running.spec.token.primary.least_redemption, running.state
+    lots = max((abs(leg.lots) for leg in state.legs), default=0)
+    if least is not None:
+        return least
+    return max(to_float(state.equity), 0.0) / (2 * lots) if lots else 0.0
+
+
+def _too_small(running: Running, holder: HolderState, wanted: Room, now_ms: int) -> str:
+    """Returns that a redemption is too small; empty: it is not, or it is all that a holder has, for the first time
+    today.
+    """
+    name, least = running.name, least_redemption(running)
+    is_first = not of_day(holder.asked.get(name), now_ms, "redeem")
+    if to_float(wanted.money) >= least or (wanted.amount == holder.held_units(name) and is_first):
+        return ""
+    asset = running.spec.token.settlement
+    this = as_text(wanted.money, grouped=True)
+    return (f"the least redemption of {name} is {least:,.8g} {asset}, this is {this}; less is redeemed only as all "
+            f"that a holder has, as its first redemption of a day")  # fmt: skip
 
 
 def _beyond(running: Running, holder: HolderState, asked: Asked, wanted: Room, now_ms: int) -> str:

@@ -172,7 +172,7 @@ class Primary:
         lent = -self.quotes.stands(running)
         others = lent * running.state.nav // MINOR if lent > 0 else 0
         queue = self._queues[running.name]
-        wanted = Room(side, money, queue.money[side], others, queue.counted.get((side, now_ms // DAY_MS), 0))
+        wanted = Room(side, amount, money, queue.money[side], others, queue.counted.get((side, now_ms // DAY_MS), 0))
         return why_refused(running, state, self._asked[running.name], wanted, now_ms, good=good)
 
     def _backs(self, name: str, running: Running, side: Side, now_ms: int) -> int:

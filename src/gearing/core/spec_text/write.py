@@ -47,6 +47,7 @@ half_spread = "0.02%"         # half the relative bid-ask spread
 # [primary]                   # how units are created and redeemed
 # window = "1m"               # requests of so long are netted, and the rest is hedged together
 # least = 1.0                 # of one subscription, in settlement currency
+# least_redemption = 10.0     # of one redemption; left out: what half a lot hedges
 # largest = 50000             # of one request
 # holder_per_day = 100000     # of one holder's requests of a side on a UTC day
 # total_per_day = 1e6         # of all requests of a side on a UTC day
