@@ -330,6 +330,41 @@ def test_no_second_desk_runs_through_a_link_and_none_at_another_exchange(place):
     assert {file.name for file in symbolic.parent.iterdir()} <= {"one.db", "two.db-lock"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_desk_that_is_ended_while_it_starts_ends_at_once_and_well(place, number):
+    (place / "desk.toml").write_text(DESK.replace("history_days = 2", "history_days = 300"))
+    with up(place) as child:
+        until(lambda: (place / "desk.db-making").exists() or (place / "desk.db").exists())
+        child.send_signal(number)
+        assert child.wait(10) == 0
+        assert "Traceback" not in (child.stdout.read() if child.stdout else "")
+    (place / "desk.toml").write_text(DESK)
+    with up(place) as child:
+        until(grows(place))
+        child.send_signal(number)
+        assert child.wait(20) == 0
+        assert "stopped; `gearing up" in (child.stdout.read() if child.stdout else "")
+    assert verify("desk.db").breaches == ()
+
+
+def test_a_desk_whose_reader_has_gone_goes_on(place):
+    with up(place) as child:
+        assert child.stdout is not None
+        child.stdout.close()
+        until(grows(place))
+        until(grows(place))
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(20) == 0
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_a_program_without_an_open_stream_ends_as_it_would(place, closed):
+    command = f"exec {sys.executable} -m gearing.cli.main token list {closed}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(gearing.__file__).parents[1])}
+    init_database(place / "desk.db", "demo", 1)
+    assert subprocess.run(["sh", "-c", command], env=environment, check=False, timeout=60).returncode == 0
+
+
 def _scraped(port: int, word: str) -> str:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:

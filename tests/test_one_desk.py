@@ -83,7 +83,12 @@ def test_no_second_desk_begins_under_another_name(database, other, link):
         DeskLock(name, wait_s=0.1)
     other.communicate("end\n")
     assert not is_running(name)
-    with DeskLock(name, wait_s=0.1):
+
+
+@pytest.mark.parametrize("link", [symbolic, folder, itself])
+def test_a_desk_that_runs_under_another_name_is_seen_under_each(database, link):
+    name = link(database)
+    with DeskLock(name):
         assert is_running(name)
         assert is_running(database)
     assert not is_running(database)
@@ -102,7 +107,7 @@ def test_no_second_desk_begins_behind_a_link_where_files_have_no_such_locks(data
 def test_a_kill_gives_the_lock_back(database, other):
     other.kill()
     other.wait()
-    with DeskLock(hard(database), wait_s=5.0):
+    with DeskLock(symbolic(database), wait_s=5.0):
         pass
 
 
@@ -146,9 +151,16 @@ def test_a_database_of_several_names_is_used_under_none(database):
             Store(name)
     for path in (database, name):
         with pytest.raises(DatabaseError, match=r"has 2 names \(hard links\)"):
+            DeskLock(path)
+        with pytest.raises(DatabaseError, match=r"has 2 names \(hard links\)"):
             Store(path)
     name.unlink()
     Store(database).close()
+    with DeskLock(database):
+        os.link(database, name)
+        Store(database).close()  # nothing beside it shows that it is in use
+        with pytest.raises(DatabaseError, match=r"has 2 names \(hard links\)"):
+            Store(name)
 
 
 def test_the_file_behind_links_is_followed_and_a_plain_path_stays(database, monkeypatch):

@@ -164,7 +164,7 @@ WINDOWS = (
           "        if counts.get(crowd.key, 0) >= crowd.most:", "        if False:",
           "test_crowds::test_a_holder_has_so_many_requests_in_a_token_and_is_told_by_a_code"),
     Guard("what no longer waits counts no more", "drive/primary.py",
-          "        self._crowd(queue.waiting[request_id].holder, token, -1)\n", "",
+          "            self._crowd(queue.waiting[request_id].holder, token, -1)\n", "            pass\n",
           "test_crowds::test_a_holder_has_so_many_requests_in_a_token_and_is_told_by_a_code"),
     Guard("what waits counts after a restart", "drive/primary.py",
           "            self._crowd(holder.name, request.token, 1)\n", "",

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup, TyperOption
 from typer.main import get_command
 
-from gearing.cli.output import notes, show_error
+from gearing.cli.output import go_unread, notes, show_error
 from gearing.errors import GearingError, InputError
 from gearing.numerals import is_number_text
 from gearing.typed import why_not_typed
@@ -88,7 +88,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            _close_stdout()
+            go_unread()
             raise typer.Exit(0) from None
 
 
@@ -182,6 +182,9 @@ def main(arguments: list[str] | None = None) -> int:
     Args:
         arguments: in place of those the process was started with.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before the program began
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal that knows no "−" or "β" shows "?" rather than ending the program.
         if isinstance(stream, io.TextIOWrapper):
@@ -199,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _close_stdout()
+        go_unread()
     return code
 
 
@@ -222,11 +225,6 @@ def _answer(error: Exception) -> int:
     )
     show_error(fault)
     return GearingError.exit_code
-
-
-def _close_stdout() -> None:
-    # Python flushes stdout once more at its end, which must then not fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

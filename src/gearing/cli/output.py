@@ -8,7 +8,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TextIO
 
@@ -39,6 +39,12 @@ class Column(NamedTuple):
     heading: str
     justify: Literal["left", "right"] = "left"
     wrap: bool = True
+
+
+def go_unread() -> None:
+    """Lets what is printed from now on go nowhere: its reader has gone."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def emit(payload: Mapping[str, Any], schema: str, as_json: bool, show: Callable[[], None] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gearing.cli.output import console
+from gearing.cli.output import console, go_unread
 from gearing.errors import InputError
 from gearing.typed import escaped
 
@@ -71,6 +72,7 @@ def up(
     """
     import asyncio
 
+    _end_at_once_on_signals()
     plan = _planned(config, db, speed)._replace(new_exchange=new_exchange)
     from gearing.desk.desk_files import check_desk_files
 
@@ -173,19 +175,35 @@ def _past(plan: Planned) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: None
 
 
-def _stop_on_signals(stop: asyncio.Event) -> None:
-    """Ctrl-C and a service manager's TERM end the desk in order; a second one ends it at once."""
-    import asyncio
-    import signal
+def _signals() -> list[signal.Signals]:
+    """Returns the signals that end a desk; a hang-up that is ignored (nohup) stays so."""
+    named = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    return [number for number in named if signal.getsignal(number) != signal.SIG_IGN]
 
-    loop = asyncio.get_running_loop()
+
+def _end_at_once_on_signals() -> None:
+    """Ends a desk that has not begun yet when it is asked to: nothing is under way, and what is kept is whole."""
+
+    def ended(number: int, frame: object) -> None:
+        raise SystemExit(0)
+
+    for number in _signals():
+        if number != signal.SIGINT:  # Ctrl-C has an exit code of its own
+            signal.signal(number, ended)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """Ctrl-C, a service manager's TERM and a hang-up end the desk in order; a second one ends it at once."""
+    import asyncio
+
+    loop, numbers = asyncio.get_running_loop(), _signals()
 
     def asked() -> None:
         stop.set()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.remove_signal_handler(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in numbers:
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, asked)
 
@@ -204,7 +222,10 @@ async def _table(desk: Desk, running: Any) -> None:
             view = desk.view() if desk.is_ready else None
             if view is not None:
                 rows = max(shown.height - 2 * len(view.tokens) - 11, 3)
-                live.update(screen(view, shown.width, happenings=min(rows, 12)), refresh=True)
+                try:
+                    live.update(screen(view, shown.width, happenings=min(rows, 12)), refresh=True)
+                except OSError:
+                    go_unread()
             await asyncio.sleep(_FRAME_S)
 
 
@@ -228,4 +249,7 @@ async def _lines(desk: Desk, running: Any) -> None:
 
 def _print(text: str) -> None:
     # A service's log shall have each line when it happens, not when a buffer is full.
-    print(*map(escaped, text.splitlines()), sep="\n", flush=True)
+    try:
+        print(*map(escaped, text.splitlines()), sep="\n", flush=True)
+    except OSError:  # nobody reads any more, or the terminal is gone: a desk goes on
+        go_unread()

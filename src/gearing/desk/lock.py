@@ -19,6 +19,7 @@ from typing import NamedTuple, Self
 
 from gearing.errors import InputError
 from gearing.files import followed
+from gearing.store.database import claim
 
 try:
     import fcntl
@@ -61,15 +62,7 @@ class DeskLock:
     def __init__(self, database: Path, *, wait_s: float = 1.0) -> None:
         self._database = database
         self._file: _File | None = None
-        check_lock_file(database)
-        try:
-            self._held = sqlite3.connect(lock_file(database), isolation_level=None, timeout=wait_s)
-            self._held.execute("PRAGMA journal_mode = OFF")
-            self._held.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise _held_by_another(database) from None
-            raise InputError(f"no file can be written here ({error}).", where=str(database.parent)) from None
+        self._held = _held(database, wait_s)
         if database.exists():
             self.hold(wait_s)
 
@@ -90,6 +83,11 @@ class DeskLock:
                     self.close()
                     raise _held_by_another(self._database)
                 time.sleep(_AGAIN_S)
+            try:
+                claim(self._database)
+            except InputError:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Gives it back."""
@@ -135,6 +133,24 @@ def _file_of(database: Path, flags: int) -> _File:
     key = (found.st_dev, found.st_ino, flags)
     free = _FILES.setdefault(key, [])
     return _File(free.pop() if free else os.open(database, flags | getattr(os, "O_CLOEXEC", 0)), key)
+
+
+def _held(database: Path, wait_s: float) -> sqlite3.Connection:
+    """Locks the file beside a database.
+
+    Raises:
+        InputError: another desk holds it, or it cannot be written.
+    """
+    check_lock_file(database)
+    try:
+        held = sqlite3.connect(lock_file(database), isolation_level=None, timeout=wait_s)
+        held.execute("PRAGMA journal_mode = OFF")
+        held.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise _held_by_another(database) from None
+        raise InputError(f"no file can be written here ({error}).", where=str(database.parent)) from None
+    return held
 
 
 def _lock(file: int) -> bool:
@@ -207,10 +223,10 @@ def is_running(database: Path) -> bool:
         return False
     check_lock_file(database)
     try:
-        with DeskLock(database, wait_s=0.0):
-            return False
+        _held(database, 0.0).close()
     except InputError:
         return True
+    return False
 
 
 def running_in(folder: Path) -> list[Path]:

@@ -324,7 +324,8 @@ class Primary:
     def leave(self, token: str, request_id: str) -> None:
         """Takes a request off its queue; if that is undone, the queue is put in order again."""
         queue = self._queues[token]
-        self._crowd(queue.waiting[request_id].holder, token, -1)
+        if request_id in queue.waiting:  # that of a holder who is not run does not wait here
+            self._crowd(queue.waiting[request_id].holder, token, -1)
         self._undo.remember(queue, queue.sort)
         self._undo.delete_item(queue.waiting, request_id)
 

@@ -31,6 +31,8 @@ _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 # Where the migrations stand; Alembic reads the files of these directories.
 MIGRATIONS = Path(__file__).with_name("migrations")
 VERSIONS = [MIGRATIONS / "versions"]
+# Databases that this process claimed, by device and inode: the path that each is used by.
+_CLAIMED: dict[tuple[int, int], str] = {}
 
 
 def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
@@ -45,7 +47,7 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
     """
     if not create:
         standing(path, DatabaseError)
-        _check_names(path)
+        check_names(path)
     uri = f"{Path(path).absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     try:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False,
@@ -58,7 +60,18 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def _check_names(path: str | Path) -> None:
+def claim(path: str | Path) -> None:
+    """Has a database be used by its present name in this process, whatever others it is given from now on.
+
+    Raises:
+        DatabaseError: it has several already.
+    """
+    check_names(path)
+    found = Path(path).stat()
+    _CLAIMED[found.st_dev, found.st_ino] = os.path.realpath(path)
+
+
+def check_names(path: str | Path) -> None:
     """Refuses a database that has several names, but for the one that it is in use under.
 
     What SQLite keeps beside that one is missing beside the others: under them the last commits are not seen, and what
@@ -68,8 +81,9 @@ def _check_names(path: str | Path) -> None:
         DatabaseError: it has.
     """
     place = Path(path)
-    names = place.stat().st_nlink
-    if names > 1 and not place.with_name(f"{place.name}-wal").exists():
+    found = place.stat()
+    names, claimed = found.st_nlink, _CLAIMED.get((found.st_dev, found.st_ino))
+    if names > 1 and claimed != os.path.realpath(place) and not place.with_name(f"{place.name}-wal").exists():
         raise DatabaseError(f"this database has {names} names (hard links); it is used under one alone.",
                             where=str(path), fix="Remove the others, or copy it with gearing db backup.")  # fmt: skip
 
