@@ -44,7 +44,7 @@ WINDOWS = (
           "min(int(self.first_ms(running.name, now_ms)), now_ms)", "now_ms",
           "test_restart::test_a_window_that_ended_before_a_kill_is_not_put_off"),
     Guard("P5 what waits for a settlement is not about to be dealt", "drive/primary.py",
-          "        if why_dealing_waits(self._driver, running, deals_ms):", "        if False:",
+          "return not why_dealing_waits(self._driver, running, max(now_ms, int(running.deals_ms)))", "return True",
           "test_settling::test_what_waits_for_a_settlement_that_is_not_booked_may_be_cancelled"),
     Guard("F7 a stranger marks at what a settlement that is waited for was accrued at", "store/recompute.py",
           '    elif "prices" in event:', '    elif "prices" in event and kind != "funding_accrued":',

@@ -106,15 +106,21 @@ def fees_taken(spec: Spec, state: TokenState, event: ev.FeesTaken) -> Step:
 
 def why_not_dealt(state: TokenState, side: dealing.Side) -> str:
     """Returns why no flow of this side can be hedged now; empty: one can."""
+    why = why_closed_to(state, side)
+    if why:
+        return why
+    if state.dealing is not UNSET:
+        return "a flow is being hedged already"
+    return "the token is trading" if state.is_working else ""
+
+
+def why_closed_to(state: TokenState, side: dealing.Side) -> str:
+    """Returns why flows of this side are not hedged until something has changed; empty: they are, or soon will be."""
     if state.status != "open":
         return f"a token that is {state.status} deals in nothing"
     if side == "subscribe" and state.paused is True:
         return "creations are paused"
-    if state.dealing is not UNSET:
-        return "a flow is being hedged already"
-    if state.is_working or state.is_rolling:
-        return "the token is trading"
-    return ""
+    return "the token is trading" if state.is_rolling else ""
 
 
 def _done(work: Working, does: Callable[..., TokenState], *arguments: Any) -> Step:

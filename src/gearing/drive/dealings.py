@@ -67,7 +67,7 @@ class Dealings:
             return
         if prices is None or now_ms < running.averages_ms:
             return
-        if not all(self._primary.is_dealt_next(running, side, now_ms) for side in SIDES):
+        if not all(self._primary.is_open_to(running, side, now_ms) for side in SIDES):
             self._driver.remember(running)
             running.since_ms = now_ms  # whoever can cancel must not know a part of the price that forms
         self._driver.market.begin_averages(running.number, running.symbols, running.forms_ms)

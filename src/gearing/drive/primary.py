@@ -27,7 +27,7 @@ from gearing.core.money import MINOR, as_text
 from gearing.core.netting import Ask
 from gearing.core.record import DAY_MS
 from gearing.core.step import BEHAVIOUR
-from gearing.core.step_flows import why_not_dealt
+from gearing.core.step_flows import why_closed_to
 from gearing.drive.acceptances import Acceptances
 from gearing.drive.caps import Asked, Room, why_lacking, why_refused
 from gearing.drive.crowds import crowds_of, why_crowded
@@ -289,13 +289,16 @@ class Primary:
 
     def is_dealt_next(self, running: Running, side: Side, now_ms: int) -> bool:
         """Returns whether nothing is known to stand against dealing in a side of a token when its window ends."""
-        if running.book.state.halted or why_not_dealt(running.state, side):
-            return False
-        market, deals_ms = self._driver.market, max(now_ms, int(running.deals_ms))
-        if why_dealing_waits(self._driver, running, deals_ms):
-            return False
+        market = self._driver.market
         # A price that is refused comes all the same; silence is something else.
-        return all(market.age_ms(symbol, now_ms) <= market.price_age_ms_max for symbol in running.symbols)
+        comes = all(market.age_ms(symbol, now_ms) <= market.price_age_ms_max for symbol in running.symbols)
+        return comes and self.is_open_to(running, side, now_ms)
+
+    def is_open_to(self, running: Running, side: Side, now_ms: int) -> bool:
+        """Returns whether a side of a token is dealt in once the prices for that have come."""
+        if running.book.state.halted or why_closed_to(running.state, side):
+            return False
+        return not why_dealing_waits(self._driver, running, max(now_ms, int(running.deals_ms)))
 
     def _why_kept_unrun(self, request: Request) -> str:
         """Returns why a request in a token that is not run cannot be cancelled; empty: no hedge is under way for it."""
