@@ -14,7 +14,8 @@ from typer.main import get_command
 from gearing.cli.main import app, with_environment
 from gearing.core.money import INT64_MAX, MINOR, as_text, minor_of
 from gearing.core.record import duration_ms, rate, time_of_day_ms
-from gearing.errors import InputError
+from gearing.core.token import Token
+from gearing.errors import InputError, SpecError
 from gearing.numerals import number_of
 
 NO_NUMBERS = [
@@ -82,3 +83,9 @@ def test_a_command_that_is_run_again_and_again_is_checked_once():
     before = [option.process_value for option in command.commands["up"].params]
     with_environment(command)
     assert [option.process_value for option in command.commands["up"].params] == before
+
+
+@pytest.mark.parametrize("nav", [1e-9, 9e-7, 1.1e9, 1e300])
+def test_a_first_nav_that_could_not_be_counted_is_refused(nav):
+    with pytest.raises(SpecError, match="initial_nav: expected a number at least 1e-06 and at most 1e"):
+        Token(symbol="X", target=3.0, initial_nav=nav)

@@ -14,6 +14,8 @@ from gearing.core.rule import TARGET_MAX, Rule, rule_problems
 from gearing.errors import SpecError
 
 LEGS_MAX = 20
+# NAVs are counted in 1e-8, up to 9.2e10: a first one within these has digits to fall by, and room to rise.
+_NAV_MIN, _NAV_MAX = 1e-6, 1e9
 Disclosure = Literal["full", "prices", "after"]
 DISCLOSURES: tuple[Disclosure, ...] = ("full", "prices", "after")
 
@@ -29,7 +31,7 @@ class Token(Record, frozen=True, kw_only=True):
         legs: what the portfolio holds: one instrument, or several with weights that sum to 1 (a basket).
         fees: what the issuer charges.
         settlement: the currency that NAV is counted in.
-        initial_nav: NAV of the first unit.
+        initial_nav: NAV of the first unit, from 1e-6 to 1e9.
         limits: bounds for the desk.
         costs: what trading costs in a study.
         cash_interest: the share of the reference rate that idle cash earns. By default 1 where every leg is a
@@ -67,7 +69,7 @@ class Token(Record, frozen=True, kw_only=True):
             "a leverage other than 0",
             "1 is a plain holding.",
         )
-        check.number("initial_nav", 0, strict=True)
+        check.number("initial_nav", _NAV_MIN, _NAV_MAX)
         check.sequence("legs", Instrument, "instruments")
         if isinstance(self.legs, tuple):
             _check_legs(check, self.legs)
