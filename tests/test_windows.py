@@ -153,6 +153,18 @@ def test_what_squares_the_dealing_account_is_hedged_though_it_had_to_wait():
     assert not waiting(desk, "h1", ho.DEALER)
 
 
+def test_redemptions_are_dealt_while_creations_are_paused_and_a_subscription_waits():
+    """No average forms while it may be cancelled, and none is needed."""
+    desk = Fair()
+    both_ways(desk)
+    desk.driver.operate(desk.it, "pause", "ann", "x", desk.now_ms)
+    desk.to_second(1)
+    assert waiting(desk, "h1", "h2") == ["h1"]
+    desk.driver.operate(desk.it, "unpause", "ann", "x", desk.now_ms)
+    desk.seconds(100)
+    assert not waiting(desk, "h1")
+
+
 # Cancels, and the price that forms.
 
 

@@ -86,7 +86,7 @@ class Dealings:
             return
         if self._progress.dealt_ms == now_ms and self._progress.dealt >= _ENOUGH:
             return
-        average = self._average(running, prices, sides)
+        average = self._average(running, prices, open_to)
         if average is None:
             return
         asks = self._chosen(running, open_to)
@@ -185,14 +185,14 @@ class Dealings:
         else:
             self._primary.postpone(running, now_ms)
 
-    def _average(self, running: Running, prices: Prices, sides: Collection[Side]) -> Sequence[Average] | None:
+    def _average(self, running: Running, prices: Prices, open_to: Collection[Side]) -> Sequence[Average] | None:
         """Returns the averages that requests are matched at, none if nobody is matched; None: they form still."""
         market = self._driver.market
         found = market.averages(running.number, running.symbols, prices.time_ms)
         whole = prices.time_ms - running.forms_ms >= running.spec.token.primary.match_ms
         formed = whole and all(one.is_formed for one in found)
         stalled = any(one.gap_ms > market.price_age_ms_max for one in found)
-        if not formed and not stalled and len(sides) > 1:
+        if not formed and not stalled and len(open_to) > 1:
             return None
         market.end_averages(running.number, running.symbols)
         return found if formed and not stalled else ()
