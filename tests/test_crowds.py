@@ -50,6 +50,20 @@ def test_a_holder_has_so_many_requests_in_a_token_and_is_told_by_a_code():
     assert deal(desk, "h1").done
 
 
+def test_nobody_keeps_others_out_by_number_and_leaves_again(monkeypatch):
+    monkeypatch.setattr("gearing.drive.crowds.OF_TOKEN", 3)
+    desk = market()
+    for name in ("evil", "h1"):
+        desk.deposit(name, 100_000)
+    for _ in range(3):
+        deal(desk, "evil")
+    assert desk.primary.cancel("evil", "evil.3", desk.now_ms) == ""
+    deal(desk, "evil")
+    desk.now_ms += 1
+    assert deal(desk, "h1").code == "waiting_in_token"
+    assert "stays until it is dealt" in desk.primary.cancel("evil", "evil.1", desk.now_ms)
+
+
 def test_what_waits_counts_after_a_restart_too(kept):
     kept.deposit("h1", 20_000)
     for _ in range(OF_HOLDER_IN_TOKEN):

@@ -34,13 +34,17 @@ from gearing.store.verify import verify
 DESK = 'mode = "demo"\ndatabase = "desk.db"\nspeed = 20000\nhistory_days = 2\nlog = "desk.jsonl"\n'
 
 
+def _as_of_a_terminal() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have it ignored
+
+
 @contextmanager
 def up(place: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A desk in a process of its own; killed if the block leaves it running."""
     command = [sys.executable, "-m", "gearing.cli.main", "up", "--config", "desk.toml", "--no-console", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(Path(gearing.__file__).parents[1])}
     with subprocess.Popen(command, cwd=place, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          env=environment) as child:  # fmt: skip
+                          env=environment, preexec_fn=_as_of_a_terminal) as child:  # fmt: skip  # noqa: PLW1509
         try:
             yield child
         finally:

@@ -263,7 +263,9 @@ def test_an_unknown_index_holds_nothing_against_the_mark():
     assert average.up_to(10, 10)[::2] == (5.0, 6)
 
 
-@pytest.mark.parametrize("terms", [{"match_over": "0s"}, {"match_divergence": 0.0}, {"match_divergence": 2.0}])
+@pytest.mark.parametrize(
+    "terms", [{"match_over": "0s"}, {"match_over": "11m"}, {"match_divergence": 0.0}, {"match_divergence": 2.0}]
+)
 def test_terms_of_matching_have_bounds(terms):
     with pytest.raises(SpecError):
         Terms(**terms)

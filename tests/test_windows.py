@@ -14,7 +14,7 @@ from gearing.drive.fees import Taken, take_fees
 from gearing.drive.merging import merge
 from gearing.venues.protocol import Quote
 from tests.lives import HOUR_MS, token
-from tests.test_matching import Fair, both_ways
+from tests.test_matching import Fair, Seldom, both_ways
 from tests.test_primary import COSTS, Market
 from tests.test_settling import T_MS, Story
 
@@ -223,6 +223,71 @@ def test_nobody_is_matched_at_prices_that_were_known_while_a_halt_let_people_can
     assert match.cash / match.units == pytest.approx(desk.nav, rel=1e-6)
 
 
+@pytest.mark.parametrize("words", [("halt", "resume"), ("pause", "unpause")])
+def test_a_halt_that_is_lifted_before_the_next_price_begins_the_average_anew_too(words):
+    desk = Fair()
+    both_ways(desk)
+    desk.to_second(58, 101.0)
+    desk.now_ms += 200
+    desk.driver.operate(desk.it, words[0], "ann", "x", desk.now_ms)
+    desk.now_ms += 300
+    desk.driver.operate(desk.it, words[1], "ann", "x", desk.now_ms)
+    desk.now_ms -= 500
+    desk.seconds(29, 101.0)
+    assert desk.matched() == []
+    desk.seconds(5, 101.0)
+    (match,) = desk.matched()
+    assert match.cash / match.units == pytest.approx(desk.nav, rel=1e-6)
+
+
+def test_silence_of_before_the_average_began_lets_nobody_cancel_within_it():
+    """A's last price is of two seconds before; the other leg's part of the average is known by the time it is late."""
+    desk = Two(match_over="10s")
+    while desk.now_ms % 60_000 != 5_000:
+        desk.seconds(1)
+    desk.ask("h1", "subscribe", 100_000 * MINOR)
+    desk.ask("h2", "redeem", 1_000 * MINOR)
+    while desk.now_ms % 60_000 != 48_000:
+        desk.seconds(1)
+    for _ in range(10):
+        desk.now_ms += 1_000
+        desk.driver.on_quotes([Quote(symbol="B", time_ms=desk.now_ms, mark=100.0, index=100.0)], desk.now_ms)
+        desk.filled(desk.take())
+    assert desk.driver.market.age_ms("A", desk.now_ms + 700) > desk.driver.market.price_age_ms_max
+    assert "its price forms already" in desk.primary.cancel("h1", "h1.1", desk.now_ms + 700)
+    assert desk.primary.cancel("h1", "h1.1", desk.now_ms + 2_100) == ""  # of the average too it is silent too long
+
+
+def test_what_goes_on_is_matched_at_an_average_of_its_own(monkeypatch):
+    """Else its first price would carry all the time since the window's last part began."""
+    monkeypatch.setattr("gearing.drive.dealings._ENOUGH", 10)
+    desk = Fair(match_over="5s")
+    desk.to_second(5)
+    for number in range(20):
+        desk.deposit(f"s{number}", 1_000)
+        desk.ask(f"s{number}", "subscribe", 500 * MINOR)
+    for _ in range(20):
+        desk.ask("h2", "redeem", 5 * MINOR)
+    desk.to_second(0)
+    assert len(desk.matched()) == 1
+    desk.seconds(1, 100.7, 100.0)
+    desk.seconds(120)
+    assert len(desk.matched()) > 1
+    assert all(match.cash / match.units == pytest.approx(100.0, rel=1e-2) for match in desk.matched())
+
+
+def test_what_asked_too_late_makes_nobody_wait_for_an_average():
+    desk = Seldom(90_000)
+    desk.ask("h2", "redeem", MINOR)
+    desk.price(100.0)
+    desk.ask("h2", "redeem", MINOR)
+    desk.now_ms += 55_000
+    desk.ask("h1", "subscribe", 10 * MINOR)
+    desk.now_ms -= 55_000
+    desk.price(100.0)
+    assert waiting(desk, "h1", "h2") == ["h1"]
+
+
 @pytest.mark.parametrize("late_ms", [11_000, 9_000])
 def test_a_price_that_is_late_stalls_what_could_be_cancelled_meanwhile(late_ms):
     """It was made 9.9 s after the one before, and received later; no price may be older than 10 s."""
@@ -306,8 +371,8 @@ def test_a_window_ends_by_the_desks_clock_too():
 class Two(Market):
     """A desk of a token of two legs, whose prices come each second."""
 
-    def __init__(self):
-        super().__init__(token("A", "B", costs=COSTS), bad=0.0, rate=0.0)
+    def __init__(self, **terms):
+        super().__init__(token("A", "B", costs=COSTS, primary=Terms(**terms)), bad=0.0, rate=0.0)
         self.opened()
         for name in ("h1", "h2"):
             self.deposit(name, 500_000)

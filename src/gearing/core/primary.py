@@ -11,7 +11,7 @@ class Primary(Record, frozen=True, kw_only=True):
     Args:
         window: requests of so long are netted against each other, and the rest is hedged together.
         match_over: matched requests change hands at the time-weighted mark of this last part of the window, at most
-            half of it; only requests that were accepted before are dealt.
+            half of it and 10 minutes; only requests that were accepted before are dealt.
         match_divergence: a window whose average mark and index are further apart is postponed.
         least: of one subscription, in settlement currency.
         least_redemption: of one redemption, what its units are worth; None: the equity that half a lot hedges. Less is
@@ -40,7 +40,7 @@ class Primary(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check = Check(self)
         check.duration("window", optional=False)
-        check.duration("match_over", optional=False)
+        check.duration("match_over", most="10m", optional=False)
         check.number("match_divergence", 0, 1, strict=True)
         check.number("least", 0, strict=True)
         check.number("least_redemption", 0, optional=True)

@@ -159,13 +159,14 @@ class Check:
         if value not in choices:
             self.add(place, value, "one of " + ", ".join(f'"{choice}"' for choice in choices))
 
-    def duration(self, place: str, *, optional: bool = True) -> None:
-        """A duration as text, such as "24h"."""
+    def duration(self, place: str, *, most: str = "", optional: bool = True) -> None:
+        """A duration as text, such as "24h"; `most`: the longest."""
         value = getattr(self.record, place)
         if value is None and optional:
             return
         try:
-            duration_ms(value)
+            if duration_ms(value) > (duration_ms(most) if most else math.inf):
+                self.add(place, value, f"a duration of at most {most}")
         except (ValueError, TypeError, OverflowError):
             self.add(place, value, "a duration", 'Write a number and a unit: "500ms", "30s", "10m", "24h", "1d".')
 

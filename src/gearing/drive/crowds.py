@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 
 from gearing.core.holder import omnibus_of, together
 
+CROWDED_TOKEN = "waiting_in_token"
 OF_HOLDER_IN_TOKEN, OF_HOLDER, OF_OMNIBUS_IN_TOKEN, OF_TOKEN = 32, 256, 5_000, 10_000
 
 
@@ -50,7 +51,7 @@ def crowds_of(name: str, token: str) -> Iterator[Crowd]:
     yield Crowd((name, ""), OF_HOLDER, "waiting_of_holder", f"of {name}")
     yield Crowd((together(omnibus), token), OF_OMNIBUS_IN_TOKEN, "waiting_of_omnibus_in_token",
                 f"of {omnibus} and its sub-holders in {token}")  # fmt: skip
-    yield Crowd(("", token), OF_TOKEN, "waiting_in_token", f"in {token}")
+    yield Crowd(("", token), OF_TOKEN, CROWDED_TOKEN, f"in {token}")
 
 
 def why_crowded(counts: Mapping[tuple[str, str], int], name: str, token: str) -> Rejection | None:

@@ -180,7 +180,7 @@ class Dealings:
         squares = any(one.token == name for one in self._primary.state_of(DEALER).requests.values())
         if squares or self._primary.first_ms(name) <= running.averages_ms:
             self._driver.remember(running)
-            running.goes_on = True
+            running.goes_on, running.since_ms = True, now_ms  # at a price of its own
             self._driver.arm(running)
         else:
             self._primary.postpone(running, now_ms)
@@ -193,7 +193,9 @@ class Dealings:
         formed = whole and all(one.is_formed for one in found)
         stalled = any(one.gap_ms > market.price_age_ms_max for one in found)
         if not formed and not stalled and len(open_to) > 1:
-            return None
+            early = {ask.side for ask in self._chosen(running, open_to) if ask.holder != DEALER}
+            if len(early) > 1:
+                return None
         market.end_averages(running.number, running.symbols)
         return found if formed and not stalled else ()
 

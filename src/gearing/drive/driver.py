@@ -411,9 +411,15 @@ class Driver:
         if action == "close" and running.state.dealing is not UNSET and not running.state.is_working:
             self.primary.dealings.complete(running, now_ms)  # what the hedge of a flow holds is closed with the rest
         self.apply(running, ev.Operated(time_ms=now_ms, action=action, by=by, reason=reason))
+        self.forms_anew(running, now_ms)
         if action == "resume":  # a flow may wait for its excess to be unwound
             self.primary.dealings.after(running, now_ms)
         self.arm(running)
+
+    def forms_anew(self, running: Running, now_ms: int) -> None:
+        """Has the price of a token's matched requests form from now on: until now they could be cancelled."""
+        self.remember(running)
+        running.since_ms = max(running.since_ms, now_ms)
 
     def change(self, running: Running, token: Token, by: str, reason: str, now_ms: int) -> None:
         """Goes on under another specification; what was until now is booked under the former one."""
@@ -482,6 +488,8 @@ class Driver:
             state=state_hash(body),
         )  # fmt: skip
         book.head = self.effects.append(book.stream, book.head, event.time_ms, line, body)
+        for running in book.tokens if isinstance(event, bk.BookResumed) else ():
+            self.forms_anew(running, event.time_ms)
 
     def arm(self, running: Running) -> None:
         """Sets the token's barriers to its horizon."""

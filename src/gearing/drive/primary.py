@@ -30,8 +30,8 @@ from gearing.core.step import BEHAVIOUR
 from gearing.core.step_flows import why_closed_to
 from gearing.drive.acceptances import Acceptances
 from gearing.drive.caps import Asked, Room, why_lacking, why_refused
-from gearing.drive.crowds import crowds_of, why_crowded
-from gearing.drive.dealings import Dealings
+from gearing.drive.crowds import CROWDED_TOKEN, crowds_of, why_crowded
+from gearing.drive.dealings import SIDES, Dealings
 from gearing.drive.effects import START
 from gearing.drive.queues import Accepted, RequestQueue, Turns, Waiting
 from gearing.drive.quotes import Quotes
@@ -146,6 +146,9 @@ class Primary:
             return f"there is no token {token}; there are {', '.join(self._driver.by_name)}"
         crowded = why_crowded(self._crowds, name, token)
         if crowded is not None:
+            if crowded.code == CROWDED_TOKEN:  # whoever could come and go for free would keep everybody else out
+                for one in SIDES:  # also if the command is taken back, as a rejection is
+                    self._asked[running.name].note_full(now_ms, one)
             return crowded
         money = amount if side == "subscribe" else amount * running.state.nav // MINOR
         why = self.why_not(name, running, side, amount, money, now_ms)
@@ -289,9 +292,10 @@ class Primary:
 
     def is_dealt_next(self, running: Running, side: Side, now_ms: int) -> bool:
         """Returns whether nothing is known to stand against dealing in a side of a token when its window ends."""
-        market = self._driver.market
-        # A price that is refused comes all the same; silence is something else.
-        comes = all(market.age_ms(symbol, now_ms) <= market.price_age_ms_max for symbol in running.symbols)
+        market, forms_ms = self._driver.market, running.forms_ms if running.deals_ms < math.inf else 0
+        # A price that is refused comes all the same; silence is something else, and of the average: see its gap.
+        comes = all(min(market.age_ms(symbol, now_ms), now_ms - forms_ms) <= market.price_age_ms_max
+                    for symbol in running.symbols)  # fmt: skip
         return comes and self.is_open_to(running, side, now_ms)
 
     def is_open_to(self, running: Running, side: Side, now_ms: int) -> bool:
