@@ -2,8 +2,7 @@
 
 The average runs over the last part of a window, and only requests that were accepted before it began are dealt at it.
 So that whoever asks last knows nothing of it, it contains only prices that were made, and received, after it began. It
-is held against the average of the index over the same time. A price counts from its own time, the first from the
-beginning, to that of the next.
+is held against the average of the index over the same time. A price counts from its own time to that of the next.
 """
 
 from __future__ import annotations
@@ -55,10 +54,10 @@ class MarkAverage:
         since_ms: when it begins.
     """
 
-    __slots__ = ("_gap_ms", "_index", "_last", "_longest_ms", "_mark", "_received_ms", "_until_ms", "since_ms")
+    __slots__ = ("_first_ms", "_gap_ms", "_index", "_last", "_longest_ms", "_mark", "_received_ms", "since_ms")
 
     def __init__(self, since_ms: int) -> None:
-        self.since_ms = self._until_ms = self._received_ms = since_ms
+        self.since_ms = self._first_ms = self._received_ms = since_ms
         self._last: Quote | None = None
         self._mark = self._index = 0.0
         self._gap_ms = self._longest_ms = 0
@@ -67,13 +66,14 @@ class MarkAverage:
         """Takes the next good price, received now; one of before the average began is no part of it."""
         if min(quote.time_ms, now_ms) <= self.since_ms:
             return
-        before_ms, last = self.since_ms, self._last
-        if last is not None:
-            before_ms, length_ms = last.time_ms, quote.time_ms - self._until_ms
+        last, before_ms = self._last, self.since_ms
+        if last is None:
+            self._first_ms = quote.time_ms
+        else:
+            before_ms, length_ms = last.time_ms, quote.time_ms - last.time_ms
             self._mark += last.mark * length_ms
             self._index += last.index * length_ms
             self._longest_ms = max(self._longest_ms, length_ms)
-            self._until_ms = quote.time_ms
         self._gap_ms = max(self._gap_ms, quote.time_ms - before_ms, now_ms - self._received_ms)
         self._last, self._received_ms = quote, now_ms
 
@@ -84,10 +84,12 @@ class MarkAverage:
             time_ms: up to when, by the clock of whoever makes the prices; not before the last of them.
             now_ms: the time by the desk's clock.
         """
-        last, length_ms, rest_ms = self._last, time_ms - self.since_ms, time_ms - self._until_ms
-        gap_ms = max(self._gap_ms, now_ms - self._received_ms)
+        last, gap_ms = self._last, max(self._gap_ms, now_ms - self._received_ms)
         if last is None:
             return Average(math.nan, math.nan, gap_ms, 1.0)
+        length_ms, rest_ms = time_ms - self._first_ms, time_ms - last.time_ms
+        gap_ms = max(gap_ms, rest_ms)
+        if length_ms <= 0:
+            return Average(last.mark, last.index, gap_ms, 1.0)
         mark, index = self._mark + last.mark * rest_ms, self._index + last.index * rest_ms
-        gap_ms, longest_ms = max(gap_ms, time_ms - last.time_ms), max(self._longest_ms, rest_ms)
-        return Average(mark / length_ms, index / length_ms, gap_ms, longest_ms / length_ms)
+        return Average(mark / length_ms, index / length_ms, gap_ms, max(self._longest_ms, rest_ms) / length_ms)
