@@ -363,10 +363,10 @@ class Engine:
                 placed = book.state.orders
                 statement = await venue.statement()
                 self._silent_ms.pop(name, None)
-                held = sum(notional(one, statement.positions) for one in book.tokens)
-                self.maintenance[name] = AskedMargin(to_float(sum(statement.maintenance.values())), held)
                 if book.state.live or book.state.orders != placed:
                     return False
+                held = sum(notional(one, statement.positions) for one in book.tokens)
+                self.maintenance[name] = AskedMargin(to_float(sum(statement.maintenance.values())), held)
                 differs = differences(book, statement)
                 if differs:  # a report may still be on its way
                     await self.clock.sleep_ms(_AGAIN_MS)
