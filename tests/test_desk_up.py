@@ -344,7 +344,7 @@ def test_a_desk_that_is_ended_while_it_starts_ends_at_once_and_well(place, numbe
         assert "Traceback" not in (child.stdout.read() if child.stdout else "")
     (place / "desk.toml").write_text(DESK)
     with up(place) as child:
-        until(grows(place))
+        until(lambda: '"started"' in (place / "desk.jsonl").read_text())
         child.send_signal(number)
         assert child.wait(20) == 0
         assert "stopped; `gearing up" in (child.stdout.read() if child.stdout else "")

@@ -127,7 +127,7 @@ WINDOWS = (
           "test_cli_token::test_what_begins_a_formula_is_quoted_in_a_cell"),
     Guard("P5 no price forms while people may cancel", _DEALINGS,
           "            running.since_ms = now_ms  #", "            pass  #",
-          "test_windows::test_nobody_is_matched_at_prices_that_were_known_while_a_halt_let_people_cancel"),
+          "test_windows::test_nobody_is_matched_at_prices_that_were_known_while_a_settlement_let_people_cancel"),
     Guard("P5 a price counts once it was received", "drive/averages.py", "min(quote.time_ms, now_ms)", "quote.time_ms",
           "test_windows::test_a_feed_whose_clock_is_ahead_tells_nobody_of_the_average"),
     Guard("P5 a window ends by both clocks", _DEALINGS,
