@@ -197,6 +197,18 @@ def test_a_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     assert main(["token", "new", str(path)]) == 2
 
 
+def test_no_other_exchange_is_begun_with_for_what_stands_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured
+) -> None:
+    monkeypatch.setattr("gearing.cli.up._end_at_once_on_signals", lambda: None)  # they are the test runner's
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gearing-demo-paper.db").touch()
+    assert main(["up", "--new-exchange"]) == 2
+    assert "the paper exchange's file is there" in capsys.readouterr().err
+    assert main(["up", "--help"]) == 0
+    assert "GEARING_NEW_EXCHANGE" not in capsys.readouterr().out
+
+
 def test_help_and_light_commands_import_nothing_heavy() -> None:
     heavy = ("numba", "polars", "pandas", "pyarrow", "plotly", "ccxt", "numpy", "rich")
     code = (

@@ -39,6 +39,8 @@ ONE_DESK = (
           "test_one_desk::test_a_desk_that_has_traded_begins_at_no_exchange_that_is_missing_or_empty"),
     Guard("D1 another desk's exchange is not traded at", _PAPER, "elif known != owner.encode():", "elif False:",
           "test_one_desk::test_a_desk_trades_at_its_own_exchange_alone"),
+    Guard("D1 no other exchange is begun with from the environment", "cli/main.py", '"--new-exchange", ', "",
+          "test_cli_token::test_no_other_exchange_is_begun_with_for_what_stands_in_the_environment"),
     Guard("D1 a file that is refused is let go", _PAPER,
           "                self._base.close()\n                raise", "                raise",
           "test_one_desk::test_a_desk_that_has_traded_begins_at_no_exchange_that_is_missing_or_empty"),

@@ -62,8 +62,8 @@ COMMANDS = (
 )
 
 # An environment that always meant one of these would be a trap: a person consents to each command by itself.
-_TYPED_ONLY = frozenset({"--by", "--force", "--help", "--install-completion", "--key", "--reason", "--reference",
-                         "--show-completion", "--version", "--yes"})  # fmt: skip
+_TYPED_ONLY = frozenset({"--by", "--force", "--help", "--install-completion", "--key", "--new-exchange", "--reason",
+                         "--reference", "--show-completion", "--version", "--yes"})  # fmt: skip
 # What a command that changes a desk takes from the environment: which desk it is, and how it answers.
 _OF_CHANGES = frozenset({"--db", "--json", "--timeout"})
 

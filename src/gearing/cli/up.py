@@ -60,7 +60,7 @@ def up(
         typer.Option(
             "--new-exchange",
             help="Begin with an empty paper exchange, if the file of the desk's is "
-            "lost; its books are halted until they are adopted.",
+            "lost; books that held anything there are halted.",
         ),
     ] = False,
 ) -> None:

@@ -180,7 +180,8 @@ class Dealings:
         squares = any(one.token == name for one in self._primary.state_of(DEALER).requests.values())
         if squares or self._primary.first_ms(name) <= running.averages_ms:
             self._driver.remember(running)
-            running.goes_on, running.since_ms = True, now_ms  # at a price of its own
+            running.goes_on = True
+            self._driver.forms_anew(running, now_ms)  # at a price of its own
             self._driver.arm(running)
         else:
             self._primary.postpone(running, now_ms)

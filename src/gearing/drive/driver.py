@@ -417,7 +417,7 @@ class Driver:
         self.arm(running)
 
     def forms_anew(self, running: Running, now_ms: int) -> None:
-        """Has the price of a token's matched requests form from now on: until now they could be cancelled."""
+        """Has the price of a token's matched requests form from now on, and no earlier than was set."""
         self.remember(running)
         running.since_ms = max(running.since_ms, now_ms)
 

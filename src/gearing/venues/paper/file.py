@@ -137,8 +137,8 @@ class PaperFile:
 def _missing(path: Path, words: str) -> InputError:
     return InputError(
         f"{words}.", where=str(path),
-        fix="Put its file back. If it is lost: gearing up --new-exchange begins with an empty one, at which every book "
-            "is halted until an operator adopts what is there.",
+        fix="Put its file back. If it is lost: gearing up --new-exchange begins with an empty one, at which the books "
+            "that held anything are halted.",
     )  # fmt: skip
 
 
