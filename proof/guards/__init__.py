@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proof.guards.adopting import ADOPTING
 from proof.guards.anchor import ANCHOR, FORMER, TABLES
 from proof.guards.books import BOOKS, SETTINGS, STORES
 from proof.guards.boot import BOOT
@@ -15,6 +16,7 @@ from proof.guards.rejections import REJECTIONS
 from proof.guards.windows import WINDOWS
 
 GUARDS = (
+    *ADOPTING,
     *ANCHOR,
     *TABLES,
     *FORMER,

@@ -6,7 +6,7 @@ import getpass
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import typer
 from gearing.cli.again import command_line
 from gearing.cli.output import emit, note, say
 from gearing.errors import InputError
+from gearing.typed import escaped
 
 if TYPE_CHECKING:
     from gearing.desk.requests import Answered, Wanted
@@ -97,8 +98,12 @@ class AskedDesk(NamedTuple):
         """What every question and answer begins with: the desk's mode and its database."""
         return f"{self.store.meta.mode.upper()} {self.store.path}"
 
-    def confirm(self, effect: str) -> None:
+    def confirm(self, effect: str, rows: Iterable[str] = ()) -> None:
         """Says what a request does, and asks; without a terminal nobody can be asked.
+
+        Args:
+            effect: what it does.
+            rows: of a table that is shown before it.
 
         Raises:
             InputError: there is no terminal.
@@ -109,6 +114,8 @@ class AskedDesk(NamedTuple):
         if not sys.stdin.isatty():
             action = self.asking.context.command_path.partition(" ")[2]
             raise InputError("there is no terminal to ask at.", where=action, fix="Give --yes if it is meant.")
+        for row in rows:
+            typer.echo(escaped(row))
         say(f"{self.name}: {effect}")
         if not self.running:
             say("No desk runs on this database now: it is carried out once one starts.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import UNSET
 
 from gearing.cli.asking import (
     AskedDeskOption,
@@ -17,8 +18,14 @@ from gearing.cli.asking import (
     YesOption,
     named,
 )
-from gearing.cli.output import JsonFlag
+from gearing.cli.output import JsonFlag, aligned
+from gearing.core.money import as_text
 from gearing.errors import InputError
+from gearing.numerals import contracts
+
+if TYPE_CHECKING:
+    from gearing.core.book import What
+    from gearing.desk.view import BookLedger
 
 # No venue's cap on a settlement's rate is as wide.
 _RATE_MAX = 0.1
@@ -61,6 +68,69 @@ def settle(
         desk.confirm(f"the funding of {symbol} at {at} UTC is booked for every token of {book} that held it, at "
                      f"{wanted.rate:+.4%}.")  # fmt: skip
         desk.request(wanted, who, {"book": book, "symbol": symbol, "settlement_ms": time_ms})
+
+
+@book_app.command()
+def adopt(
+    context: typer.Context,
+    book: Annotated[str, typer.Argument(metavar="BOOK", help="Its name.", show_default=False)],
+    reason: ReasonOption,
+    token: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOKEN", help="A token that takes all of it; may be repeated.",
+                     show_default="the reserve takes the cash, and tokens that hold an instrument its contracts"),
+    ] = None,
+    db: AskedDeskOption = None,
+    by: ByOption = None,
+    yes: YesOption = False,
+    key: KeyOption = None,
+    timeout: TimeoutOption = 10.0,
+    as_json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Adopts what the venue holds beyond the ledger of a halted book, so that it trades again.
+
+    Shows positions and cash by ledger and by venue, and asks. Positions are booked in tokens as trades at the mark,
+    free of charge. The cash that differs then is the reserve's, or that of the tokens that are named.
+    """
+    from gearing.desk.requests import Adopt
+    from gearing.desk.view import stored_ledger
+
+    who, tokens = named(by, reason), tuple(token or ())
+    with Asking(context, db, yes, key, timeout, as_json).desk() as desk:
+        found = stored_ledger(desk.store, book)
+        if found is None:
+            known = ", ".join(stream.partition(":")[2] for stream in desk.store.streams() if stream.startswith("book:"))
+            raise InputError(f"there is no book {book} in this database.", where=desk.name,
+                             fix=f"There are: {known or 'none'}.")  # fmt: skip
+        differences = found.state.differences
+        if differences is UNSET:
+            halted = f" It is halted: {found.state.halted}; gearing resume lets it trade." if found.state.halted else ""
+            raise InputError(f"by the venue's last statement {book} agrees with its ledger: there is nothing to adopt."
+                             f"{halted}", where=desk.name)  # fmt: skip
+        holding, taking = " and ".join(tokens) or "the tokens that hold them", " and ".join(tokens) or "the reserve"
+        effect = (f"contracts are booked in {holding}, as traded at the mark and free of charge. The cash that differs "
+                  f"then, gain or loss, goes to {taking}. {book} trades again.")  # fmt: skip
+        desk.confirm(effect, _table(found))
+        wanted = Adopt(book=book, differences=differences, tokens=tokens, by=who, reason=reason)
+        desk.request(wanted, who, {"book": book, "tokens": tokens, "differences": differences})
+
+
+def _table(found: BookLedger) -> list[str]:
+    """Returns what a book's account holds, by its ledger and by its venue's last statement, as lines of a table."""
+    differing = {} if found.state.differences is UNSET else {(it.what, it.name): it for it in found.state.differences}
+    rows = [("", "by the ledger", "at the venue", "difference")]
+    for what, name in sorted({*found.amounts, *differing}, key=lambda key: (key[0] == "cash", key[1])):
+        ledger, it = found.amounts.get((what, name), 0), differing.get((what, name))
+        apart = 0 if it is None else it.venue - it.ledger
+        amounts = [_amount(what, n, found.lots.get(name, "")) for n in (ledger, ledger + apart, apart)]
+        rows.append((f"cash {name}" if what == "cash" else name, amounts[0], amounts[1], amounts[2] if apart else "–"))
+    return aligned(rows, "<>>>")
+
+
+def _amount(what: What, amount: int, lot: str) -> str:
+    if what == "cash":
+        return as_text(amount, grouped=True)
+    return contracts(amount, lot) if lot else f"{amount:+,} lots"
 
 
 def _time_ms(text: str) -> int:

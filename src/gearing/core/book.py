@@ -9,16 +9,20 @@ mark and is never sent, and what is left is one order, of which each has a share
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from gearing.core.events import Event, Outcome
 from gearing.core.holder import Dealt, Side
+from gearing.core.money import as_text
 from gearing.core.sharing import shared
 from gearing.numerals import base36
+
+What = Literal["position", "cash"]
+"""What a statement tells of: lots of an instrument, or minor units of an asset."""
 
 _FORCED_KEPT = 255
 _FAILURES_KEPT = 255
@@ -125,6 +129,23 @@ class Owed(msgspec.Struct, frozen=True, kw_only=True):
         return self.dealt.units if self.side == "subscribe" else -self.dealt.units
 
 
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the venue's statement and the ledger differ: lots of a symbol, or minor units of an asset.
+
+    "cash" is the wallet less what the positions cost. It does not depend on the order in which fills are booked,
+    which the wallet does, since profit by average cost is realised in other parts then.
+    """
+
+    what: What
+    name: str
+    venue: int
+    ledger: int
+
+    def words(self, amount: int) -> str:
+        """Returns an amount of what it is about, in words."""
+        return f"{amount:,} lots" if self.what == "position" else as_text(amount, grouped=True)
+
+
 class BookState(msgspec.Struct, frozen=True, kw_only=True):
     """A book between two events.
 
@@ -147,6 +168,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
             unset: none.
         failures: inputs that could not be processed since the book was last resumed, ms by their digest; unset: none.
         owed: shares of dealings that are not booked for their holders yet, by request; unset: none.
+        differences: where the venue's last statement differed from the ledger; unset: nowhere.
     """
 
     number: int = 0
@@ -166,6 +188,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     failures: dict[str, int] | UnsetType = UNSET
     assumed: dict[str, Assumed] | UnsetType = UNSET
     owed: dict[str, Owed] | UnsetType = UNSET
+    differences: tuple[Difference, ...] | UnsetType = UNSET
 
     def assumption(self, symbol: str, settlement_ms: int) -> Assumed | None:
         """Returns what was booked by hand for a settlement that the venue has not reported; None: nothing was."""
@@ -295,23 +318,25 @@ class BookResumed(Event, frozen=True, kw_only=True, tag="book_resumed"):
     reason: str
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the venue's statement and the ledger differ: lots of a symbol, or minor units of an asset.
-
-    "cash" is the wallet less what the positions cost. It does not depend on the order in which fills are booked,
-    which the wallet does, since profit by average cost is realised in other parts then.
-    """
-
-    what: Literal["position", "cash"]
-    name: str
-    venue: int
-    ledger: int
-
-
 class Reconciled(Event, frozen=True, kw_only=True, tag="reconciled"):
     """The venue's statement was held against the ledger; differences are labelled, and never traded away."""
 
     differences: tuple[Difference, ...]
+
+
+class DifferencesAdopted(Event, frozen=True, kw_only=True, tag="differences_adopted"):
+    """An operator adopted what the venue has beyond the ledger; the lines of tokens that have a part of it follow.
+
+    Args:
+        differences: what was adopted.
+        received: what goes to the reserve (comes from it: < 0), minor units by asset.
+        by, reason: who adopted it, and why.
+    """
+
+    differences: tuple[Difference, ...]
+    received: dict[str, int]
+    by: str
+    reason: str
 
 
 class Received(Event, frozen=True, kw_only=True, tag="received"):
@@ -388,6 +413,7 @@ BookEvent = (
     | InputFailed
     | BookResumed
     | Reconciled
+    | DifferencesAdopted
     | Received
     | FundingAssumed
     | FundingCorrected
@@ -418,78 +444,117 @@ def book_step(state: BookState, event: BookEvent) -> BookState:
     Raises:
         BookError: it cannot happen in this state.
     """
-    match event:
-        case BookOpened():
-            return msgspec.structs.replace(
-                state, number=event.number, incarnation=event.incarnation, tokens=event.tokens
-            )
-        case OrderPlaced(order=order):
-            if order.id != order_id(state):
-                raise BookError(f"order {order.id} has not the next id, {order_id(state)}")
-            if sum(share.lots for share in order.shares) != order.lots:
-                raise BookError(f"the shares of order {order.id} do not sum to its {order.lots} lots")
-            return msgspec.structs.replace(state, orders=state.orders + 1, live={**state.live, order.id: order})
-        case Crossed():
-            if event.id != crossing_id(state):
-                raise BookError(f"crossing {event.id} has not the next id, {crossing_id(state)}")
-            if sum(part.lots for part in event.parts):
-                raise BookError(f"what crosses in {event.id} does not sum to nothing")
-            return msgspec.structs.replace(state, crossings=_crossings(state) + 1)
-        case Traded():
-            return _with(state, _traded(_live(state, event.id), event))
-        case EndTold():
-            ends = (event.outcome, event.filled, event.words)
-            return _with(state, msgspec.structs.replace(_live(state, event.id), ends=ends))
-        case OrderClosed():
-            _live(state, event.id)
-            return msgspec.structs.replace(state, live={k: v for k, v in state.live.items() if k != event.id})
-        case ForcedTold():
-            if event.trade in state.forced:
-                raise BookError(f"the venue's trade {event.trade} is booked already")
-            return msgspec.structs.replace(state, forced=(*state.forced[-_FORCED_KEPT:], event.trade))
-        case BookHalted():
-            return msgspec.structs.replace(state, halted=state.halted or f"{event.by}: {event.reason}")
-        case InputFailed(digest=digest):
-            failures = {} if state.failures is UNSET else state.failures
-            kept = dict(list(failures.items())[-_FAILURES_KEPT:])
-            halted = state.halted or f"fault: a {event.source} could not be processed ({event.error})"
-            return msgspec.structs.replace(state, halted=halted, failures={**kept, digest: event.time_ms})
-        case ShareOwed(owed=owed):
-            if owed.dealt.id in _owed(state):
-                raise BookError(f"a share of request {owed.dealt.id} is owed already")
-            return msgspec.structs.replace(state, owed={**_owed(state), owed.dealt.id: owed})
-        case ShareBooked():
-            left = {key: one for key, one in _owed(state).items() if key != event.id}
-            if len(left) == len(_owed(state)):
-                raise BookError(f"nothing is owed for request {event.id}")
-            return msgspec.structs.replace(state, owed=left or UNSET)
-        case BookResumed():
-            return msgspec.structs.replace(state, halted="", failures=UNSET)
-        case Received():
-            return _received(state, event)
-        case FundingAssumed():
-            assumed = {} if state.assumed is UNSET else state.assumed
-            key = f"{event.symbol} {event.settlement_ms}"
-            if key in assumed or not (event.by and event.reason):
-                raise BookError(f"the settlement of {key} is booked already, or nobody says why it should be")
-            return msgspec.structs.replace(state, assumed={**assumed, key: Assumed(event.asset, event.amount)})
-        case FundingCorrected():
-            return _corrected(state, event)
-        case CashMoved(asset=asset, amount=amount):
-            moved = {**state.moved, asset: state.moved.get(asset, 0) + amount}
-            last = (asset, amount, event.reference)
-            return msgspec.structs.replace(state, moves=state.moves + 1, moved=moved, move=last)
-        case MoveRefused(reference=reference):
-            if state.move is None or state.move[2] != reference:
-                raise BookError(f"{reference} is not the last move of money")
-            asset, amount, _ = state.move
-            moved = {**state.moved, asset: state.moved[asset] - amount}
-            return msgspec.structs.replace(state, moved=moved, move=None)
-        case Reconciled():
-            return state if event.differences else _reconciled(state, event.time_ms)
+    after: BookState = _HANDLERS[type(event)](state, event)
+    return after
 
 
-def _traded(order: LiveOrder, event: Traded) -> LiveOrder:
+def _opened(state: BookState, event: BookOpened) -> BookState:
+    return msgspec.structs.replace(state, number=event.number, incarnation=event.incarnation, tokens=event.tokens)
+
+
+def _placed(state: BookState, event: OrderPlaced) -> BookState:
+    order = event.order
+    if order.id != order_id(state):
+        raise BookError(f"order {order.id} has not the next id, {order_id(state)}")
+    if sum(share.lots for share in order.shares) != order.lots:
+        raise BookError(f"the shares of order {order.id} do not sum to its {order.lots} lots")
+    return msgspec.structs.replace(state, orders=state.orders + 1, live={**state.live, order.id: order})
+
+
+def _crossed(state: BookState, event: Crossed) -> BookState:
+    if event.id != crossing_id(state):
+        raise BookError(f"crossing {event.id} has not the next id, {crossing_id(state)}")
+    if sum(part.lots for part in event.parts):
+        raise BookError(f"what crosses in {event.id} does not sum to nothing")
+    return msgspec.structs.replace(state, crossings=_crossings(state) + 1)
+
+
+def _end_told(state: BookState, event: EndTold) -> BookState:
+    ends = (event.outcome, event.filled, event.words)
+    return _with(state, msgspec.structs.replace(_live(state, event.id), ends=ends))
+
+
+def _order_closed(state: BookState, event: OrderClosed) -> BookState:
+    _live(state, event.id)
+    return msgspec.structs.replace(state, live={k: v for k, v in state.live.items() if k != event.id})
+
+
+def _forced_told(state: BookState, event: ForcedTold) -> BookState:
+    if event.trade in state.forced:
+        raise BookError(f"the venue's trade {event.trade} is booked already")
+    return msgspec.structs.replace(state, forced=(*state.forced[-_FORCED_KEPT:], event.trade))
+
+
+def _halted(state: BookState, event: BookHalted) -> BookState:
+    return msgspec.structs.replace(state, halted=state.halted or f"{event.by}: {event.reason}")
+
+
+def _input_failed(state: BookState, event: InputFailed) -> BookState:
+    failures = {} if state.failures is UNSET else state.failures
+    kept = dict(list(failures.items())[-_FAILURES_KEPT:])
+    halted = state.halted or f"fault: a {event.source} could not be processed ({event.error})"
+    return msgspec.structs.replace(state, halted=halted, failures={**kept, event.digest: event.time_ms})
+
+
+def _share_owed(state: BookState, event: ShareOwed) -> BookState:
+    owed = event.owed
+    if owed.dealt.id in _owed(state):
+        raise BookError(f"a share of request {owed.dealt.id} is owed already")
+    return msgspec.structs.replace(state, owed={**_owed(state), owed.dealt.id: owed})
+
+
+def _share_booked(state: BookState, event: ShareBooked) -> BookState:
+    left = {key: one for key, one in _owed(state).items() if key != event.id}
+    if len(left) == len(_owed(state)):
+        raise BookError(f"nothing is owed for request {event.id}")
+    return msgspec.structs.replace(state, owed=left or UNSET)
+
+
+def _resumed(state: BookState, event: BookResumed) -> BookState:
+    return msgspec.structs.replace(state, halted="", failures=UNSET)
+
+
+def _funding_assumed(state: BookState, event: FundingAssumed) -> BookState:
+    assumed = {} if state.assumed is UNSET else state.assumed
+    key = f"{event.symbol} {event.settlement_ms}"
+    if key in assumed or not (event.by and event.reason):
+        raise BookError(f"the settlement of {key} is booked already, or nobody says why it should be")
+    return msgspec.structs.replace(state, assumed={**assumed, key: Assumed(event.asset, event.amount)})
+
+
+def _cash_moved(state: BookState, event: CashMoved) -> BookState:
+    moved = {**state.moved, event.asset: state.moved.get(event.asset, 0) + event.amount}
+    last = (event.asset, event.amount, event.reference)
+    return msgspec.structs.replace(state, moves=state.moves + 1, moved=moved, move=last)
+
+
+def _move_refused(state: BookState, event: MoveRefused) -> BookState:
+    if state.move is None or state.move[2] != event.reference:
+        raise BookError(f"{event.reference} is not the last move of money")
+    asset, amount, _ = state.move
+    return msgspec.structs.replace(state, moved={**state.moved, asset: state.moved[asset] - amount}, move=None)
+
+
+def _reconciled(state: BookState, event: Reconciled) -> BookState:
+    """Takes where the statement differs; once it agreed, the venue is not asked again for what was before that."""
+    if event.differences:
+        return msgspec.structs.replace(state, differences=event.differences)
+    arrivals = {} if state.arrivals is UNSET else state.arrivals
+    later = {key: came_ms for key, came_ms in arrivals.items() if came_ms >= event.time_ms}
+    return msgspec.structs.replace(state, reconciled_ms=event.time_ms, arrivals=later or UNSET, differences=UNSET)
+
+
+def _adopted(state: BookState, event: DifferencesAdopted) -> BookState:
+    if not (event.differences and event.by and event.reason):
+        raise BookError("an adoption needs a difference, a name and a reason")
+    return msgspec.structs.replace(state, received=_with_received(state, event.received), differences=UNSET)
+
+
+def _traded(state: BookState, event: Traded) -> BookState:
+    return _with(state, _filled(_live(state, event.id), event))
+
+
+def _filled(order: LiveOrder, event: Traded) -> LiveOrder:
     filled = order.filled + event.lots
     if event.trade in order.trades:
         raise BookError(f"trade {event.trade} of order {order.id} is booked already")
@@ -505,10 +570,15 @@ def _traded(order: LiveOrder, event: Traded) -> LiveOrder:
 def _received(state: BookState, event: Received) -> BookState:
     if event.amount <= 0 or state.has_booked(event.id):
         raise BookError(f"{event.amount} of {event.asset} under {event.id} cannot have come in, or is booked already")
-    before = {} if state.received is UNSET else state.received
     arrivals = {} if state.arrivals is UNSET else state.arrivals
-    received = {**before, event.asset: before.get(event.asset, 0) + event.amount}
+    received = _with_received(state, {event.asset: event.amount})
     return msgspec.structs.replace(state, received=received, arrivals={**arrivals, event.id: event.time_ms})
+
+
+def _with_received(state: BookState, more: Mapping[str, int]) -> dict[str, int] | UnsetType:
+    """Returns what the reserve received in all, minor units by asset, with more of it (given by it: < 0)."""
+    before = {} if state.received is UNSET else state.received
+    return {**before, **{asset: before.get(asset, 0) + amount for asset, amount in more.items()}} or UNSET
 
 
 def _corrected(state: BookState, event: FundingCorrected) -> BookState:
@@ -516,16 +586,8 @@ def _corrected(state: BookState, event: FundingCorrected) -> BookState:
     if assumed is None or state.assumed is UNSET:
         raise BookError(f"no settlement of {event.symbol} at {event.settlement_ms} was booked by hand")
     left = {key: one for key, one in state.assumed.items() if key != f"{event.symbol} {event.settlement_ms}"}
-    before = {} if state.received is UNSET else state.received
-    received = {**before, assumed.asset: before.get(assumed.asset, 0) + event.amount}
+    received = _with_received(state, {assumed.asset: event.amount})
     return msgspec.structs.replace(state, assumed=left or UNSET, received=received)
-
-
-def _reconciled(state: BookState, time_ms: int) -> BookState:
-    """Returns the book after its venue's statement agreed; the venue is not asked again for what was before that."""
-    arrivals = {} if state.arrivals is UNSET else state.arrivals
-    later = {key: came_ms for key, came_ms in arrivals.items() if came_ms >= time_ms}
-    return msgspec.structs.replace(state, reconciled_ms=time_ms, arrivals=later or UNSET)
 
 
 def _owed(state: BookState) -> dict[str, Owed]:
@@ -544,3 +606,26 @@ def _live(state: BookState, key: str) -> LiveOrder:
 
 def _with(state: BookState, order: LiveOrder) -> BookState:
     return msgspec.structs.replace(state, live={**state.live, order.id: order})
+
+
+_HANDLERS: dict[type, Callable[[BookState, Any], BookState]] = {
+    BookOpened: _opened,
+    OrderPlaced: _placed,
+    Crossed: _crossed,
+    Traded: _traded,
+    EndTold: _end_told,
+    OrderClosed: _order_closed,
+    ForcedTold: _forced_told,
+    BookHalted: _halted,
+    InputFailed: _input_failed,
+    BookResumed: _resumed,
+    Reconciled: _reconciled,
+    DifferencesAdopted: _adopted,
+    Received: _received,
+    FundingAssumed: _funding_assumed,
+    FundingCorrected: _corrected,
+    CashMoved: _cash_moved,
+    MoveRefused: _move_refused,
+    ShareOwed: _share_owed,
+    ShareBooked: _share_booked,
+}

@@ -188,6 +188,23 @@ class Liquidated(Event, frozen=True, kw_only=True, tag="liquidated"):
     paid: int | UnsetType = UNSET
 
 
+class Adopted(Event, frozen=True, kw_only=True, tag="adopted"):
+    """An operator adopted what the venue holds beyond the ledger: positions as trades at the mark, and cash.
+
+    Args:
+        lots: of each position, the signed change.
+        cash: received (given up: < 0), minor units.
+        prices: the mark of each position, at which the trades are booked, free of charge.
+        by, reason: who adopted it, and why.
+    """
+
+    lots: tuple[int, ...]
+    cash: int
+    prices: tuple[float, ...]
+    by: str
+    reason: str
+
+
 class Operated(Event, frozen=True, kw_only=True, tag="operated"):
     """A person, or a circuit breaker, halted, resumed, closed or rebalanced the token."""
 
@@ -348,6 +365,7 @@ TokenEvent = (
     | Filled
     | OrderEnded
     | Liquidated
+    | Adopted
     | Operated
     | Consolidated
     | SpecificationChanged

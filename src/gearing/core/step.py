@@ -43,7 +43,7 @@ from gearing.errors import InputError
 ASKED = "asked"
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 9
+BEHAVIOUR = 10
 
 
 def step(spec: Spec, state: TokenState, event: ev.TokenEvent) -> Step:
@@ -272,6 +272,29 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
     return Step(work.finished(rebalance=kept), tuple(work.entry))
 
 
+def _adopted(spec: Spec, state: TokenState, event: ev.Adopted) -> Step:
+    """Books what an operator adopted: what it changes the equity by is the venue's doing, like a liquidation."""
+    if not event.by or not event.reason:
+        raise StepError("an adoption needs a name and a reason")
+    if state.is_working:
+        raise StepError("it is trading; nothing is adopted meanwhile")
+    work = Working(spec, state)
+    work.mark(event.prices)
+    if work.equity > 0:
+        work.close_stretch()
+    for k, lots in enumerate(event.lots):
+        if lots:
+            work.trade(k, lots, event.prices[k], 0, event.time_ms, LIQUIDATION)
+    work.adjust(event.cash)
+    rolling.leave_as_is(work)
+    if is_lost(work) and not is_over(state):
+        raise StepError("it would have no equity left")
+    if state.status in {"wiped", "closing"}:
+        return go_on_closing(work, event.time_ms)
+    # A token that is left with nothing opens anew at the next price: its rule trades what is held, which is none.
+    return Step(work.finished(opened=state.opened and not work.is_flat), tuple(work.entry))
+
+
 def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
     if not event.by or not event.reason:
         raise StepError("an operator's action needs a name and a reason")
@@ -347,6 +370,7 @@ _HANDLERS: dict[type, Callable[[Spec, TokenState, Any], Step]] = {
     ev.Filled: _filled,
     ev.OrderEnded: _order_ended,
     ev.Liquidated: _liquidated,
+    ev.Adopted: _adopted,
     ev.Operated: _operated,
     ev.Consolidated: step_flows.consolidated,
     ev.SpecificationChanged: _specification_changed,

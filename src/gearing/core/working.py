@@ -167,6 +167,11 @@ class Working:
         self._attribute(att.FEE, amount)
         self.post(amount, FEES, MANAGEMENT)
 
+    def adjust(self, amount: int) -> None:
+        """Books money in the wallet (missing from it: < 0) that the venue's statement has and the ledger had not."""
+        self._attribute(att.LIQUIDATED, amount)
+        self.post(amount, WALLET, LIQUIDATION)
+
     def cover(self, now_ms: int) -> None:
         """Takes what a wiped-out token lacks out of the reserve, so that nobody owes.
 

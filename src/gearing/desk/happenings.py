@@ -16,6 +16,7 @@ from gearing.core.measured import Measured
 from gearing.core.money import to_float
 from gearing.core.rolling import ROLL
 from gearing.drive.effects import Effects
+from gearing.drive.reconciling import words_of
 from gearing.store.records import Written, book_line_of, holder_line_of
 
 Level = Literal["info", "warning"]
@@ -130,9 +131,9 @@ def _of_book(line: Written) -> Happening | None:
             lots = sum(abs(part.lots) for part in event.parts) // 2
             words = f"{_names(event.parts)} cross {lots:,} lots of {event.symbol} at {event.price:g}"
         case bk.Reconciled() if event.differences:
-            level, words = "warning", "; ".join(
-                f"{d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in event.differences
-            )  # fmt: skip
+            level, words = "warning", words_of(event.differences)
+        case bk.DifferencesAdopted():
+            level, words = "warning", f"adopted by {event.by}: {words_of(event.differences)} ({event.reason})"
         case bk.BookHalted():
             level, words = "warning", f"book halted by {event.by}: {event.reason}"
         case bk.BookResumed():

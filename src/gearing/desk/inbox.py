@@ -26,16 +26,14 @@ from gearing.desk.engine import Engine, Judged
 from gearing.desk.rejections import or_rejected
 from gearing.desk.requests import (
     ISSUERS,
+    Adopt,
     Answered,
     AskQuote,
     AtCounter,
     Change,
     Deal,
-    Merge,
     Operate,
     QuoteTerms,
-    SettleFunding,
-    TakeFees,
     Wanted,
     answered_of,
     encode,
@@ -377,8 +375,11 @@ class Inbox:
         return answered
 
     def _run(self, wanted: Wanted, now_ms: int, mergers: int | None) -> Answered:
-        if isinstance(wanted, (TakeFees, Merge, SettleFunding)):
-            return issuer.answer(self._engine.driver, wanted, now_ms)
+        if isinstance(wanted, issuer.OfIssuer):
+            answered = issuer.answer(self._engine.driver, wanted, now_ms, self._engine.reserve)
+            if isinstance(wanted, Adopt) and answered.done:
+                self._engine.recheck(wanted.book)
+            return answered
         if not isinstance(wanted, (Operate, Change)):
             driver = self._engine.driver
             answered = answer(driver, wanted, now_ms, arrival(driver, now_ms, mergers))

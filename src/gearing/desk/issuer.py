@@ -7,12 +7,15 @@ from functools import partial
 from gearing.core.events import FeesHow
 from gearing.core.money import as_text
 from gearing.core.step_result import StepError
-from gearing.desk.requests import Answered, Merge, SettleFunding, TakeFees, is_rejected
+from gearing.desk.requests import Adopt, Answered, Merge, SettleFunding, TakeFees, is_rejected
+from gearing.drive.adopting import AdoptionError, adopt
 from gearing.drive.driver import Driver
 from gearing.drive.fees import Taken, take_fees
 from gearing.drive.merging import Merger, merge
-from gearing.drive.running import Running
+from gearing.drive.running import Book, Running
 from gearing.drive.settling import book_by_hand
+
+OfIssuer = TakeFees | Merge | SettleFunding | Adopt
 
 _DONE: dict[FeesHow, str] = {
     "cash": "It is moved from its account at the venue with the next reconciliation.",
@@ -21,14 +24,21 @@ _DONE: dict[FeesHow, str] = {
 }
 
 
-def answer(driver: Driver, wanted: TakeFees | Merge | SettleFunding, now_ms: int) -> Answered:
-    """Runs a command of the issuer whole or not at all: what is rejected leaves every stream as it was."""
-    return driver.atomically(partial(_answer, driver, wanted, now_ms), is_rejected)
+def answer(driver: Driver, wanted: OfIssuer, now_ms: int, reserve: int = 0) -> Answered:
+    """Runs a command of the issuer whole or not at all: what is rejected leaves every stream as it was.
+
+    Args:
+        driver: of the desk.
+        wanted: the command.
+        now_ms: the time.
+        reserve: of each currency, minor units.
+    """
+    return driver.atomically(partial(_answer, driver, wanted, now_ms, reserve), is_rejected)
 
 
-def _answer(driver: Driver, wanted: TakeFees | Merge | SettleFunding, now_ms: int) -> Answered:
-    if isinstance(wanted, SettleFunding):
-        return _settled(driver, wanted, now_ms)
+def _answer(driver: Driver, wanted: OfIssuer, now_ms: int, reserve: int) -> Answered:
+    if isinstance(wanted, (SettleFunding, Adopt)):
+        return _for_book(driver, wanted, now_ms, reserve)
     running = driver.by_name.get(wanted.token)
     if running is None:
         known = ", ".join(driver.by_name)
@@ -42,19 +52,32 @@ def _answer(driver: Driver, wanted: TakeFees | Merge | SettleFunding, now_ms: in
     return Answered(done=done, words=words, time_ms=now_ms, status=running.state.status)
 
 
-def _settled(driver: Driver, wanted: SettleFunding, now_ms: int) -> Answered:
+def _for_book(driver: Driver, wanted: SettleFunding | Adopt, now_ms: int, reserve: int) -> Answered:
     book = driver.books.get(wanted.book)
     if book is None:
         known = ", ".join(driver.books)
         return Answered(done=False, words=f"there is no book {wanted.book}; there are {known}", time_ms=now_ms)
     if not wanted.by.strip() or not wanted.reason.strip():
-        return Answered(done=False, words="a settlement is booked with a name and a reason", time_ms=now_ms)
+        return Answered(done=False, words=f"{wanted.book} is not touched without a name and a reason", time_ms=now_ms)
+    done, words = (_settled(driver, book, wanted, now_ms) if isinstance(wanted, SettleFunding)
+                   else _adopted(driver, book, wanted, now_ms, reserve))  # fmt: skip
+    return Answered(done=done, words=words, time_ms=now_ms)
+
+
+def _settled(driver: Driver, book: Book, wanted: SettleFunding, now_ms: int) -> tuple[bool, str]:
     why = book_by_hand(driver, book, wanted.symbol, wanted.settlement_ms, wanted.rate, wanted.by, wanted.reason, now_ms)
     if why:
-        return Answered(done=False, words=why, time_ms=now_ms)
-    words = (f"The funding of {wanted.symbol} is booked in {wanted.book} at {wanted.rate:+.4%}. If the venue reports it"
-             f" after all, the difference goes to the reserve.")  # fmt: skip
-    return Answered(done=True, words=words, time_ms=now_ms)
+        return False, why
+    return True, (f"The funding of {wanted.symbol} is booked in {book.name} at {wanted.rate:+.4%}. If the venue "
+                  f"reports it after all, the difference goes to the reserve.")  # fmt: skip
+
+
+def _adopted(driver: Driver, book: Book, wanted: Adopt, now_ms: int, reserve: int) -> tuple[bool, str]:
+    try:
+        done = adopt(driver, book, wanted.differences, wanted.tokens, reserve, wanted.by, wanted.reason, now_ms)
+    except AdoptionError as error:
+        return False, str(error)
+    return True, f"{book.name} has adopted what its venue holds, and trades again: {done}."
 
 
 def _done(driver: Driver, running: Running, wanted: TakeFees | Merge, now_ms: int) -> tuple[bool, str]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from gearing.core.book import Difference
 from gearing.core.dealing import Side
 from gearing.core.events import Action, FeesHow
 from gearing.core.holder import Quote
@@ -68,6 +69,24 @@ class SettleFunding(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", 
     symbol: Words
     settlement_ms: int
     rate: float
+    by: Words
+    reason: Words
+
+
+class Adopt(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="adopt"):
+    """Adopt what the venue has beyond a book's ledger, so that the book trades again.
+
+    Args:
+        book: which.
+        differences: as they were shown; others are not adopted.
+        tokens: that take all of it; none: the reserve takes the cash, and tokens that hold an instrument its lots.
+        by: who asks.
+        reason: why.
+    """
+
+    book: Words
+    differences: tuple[Difference, ...]
+    tokens: tuple[Words, ...] = ()
     by: Words
     reason: Words
 
@@ -186,8 +205,8 @@ class Merge(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag="mer
 
 
 AtCounter = Pay | Deal | AskQuote | TakeQuote | Cancel | HandOn
-Wanted = Operate | Change | TakeFees | Merge | SettleFunding | AtCounter
-ISSUERS = (Operate, Change, TakeFees, Merge, SettleFunding)
+Wanted = Operate | Change | TakeFees | Merge | SettleFunding | Adopt | AtCounter
+ISSUERS = (Operate, Change, TakeFees, Merge, SettleFunding, Adopt)
 """Commands of the issuer; all others are of a holder."""
 
 

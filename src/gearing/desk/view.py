@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from gearing.core.book import BookState, LiveOrder
+from gearing.core.book import BookState, LiveOrder, What
 from gearing.core.journal import state_of
 from gearing.core.measured import Measured
 from gearing.core.record import DAY_MS
@@ -17,6 +18,7 @@ from gearing.desk.boot import last_done, last_measured, spec_of, why_of
 from gearing.desk.flows import FlowsView
 from gearing.desk.happenings import Happening
 from gearing.drive.outlook import Outlook, nav_if_filled, outlook
+from gearing.drive.reconciling import Holding, ledger_of
 from gearing.drive.volatility import Volatility
 from gearing.store.records import Projected, book_state_of
 from gearing.store.store import Store
@@ -162,6 +164,36 @@ def _stored_book(
         for token in book.tokens
         if f"token:{token}" in states
     ]  # fmt: skip
+
+
+class BookLedger(NamedTuple):
+    """A book as its database tells of it.
+
+    Args:
+        state: its state.
+        amounts: what its account holds by the ledgers: lots by symbol, minor units of cash by asset.
+        lots: the size of a lot of each instrument, units of its underlying.
+    """
+
+    state: BookState
+    amounts: dict[tuple[What, str], int]
+    lots: dict[str, str]
+
+
+def stored_ledger(store: Store, book: str) -> BookLedger | None:
+    """Returns a book and what its account holds by its ledgers; None: there is none of this name."""
+    found = store.state(f"book:{book}")
+    if found is None:
+        return None
+    state, lots, holdings = book_state_of(found.body), dict[str, str](), list[Holding]()
+    for token in state.tokens:
+        kept = store.state(f"token:{token}")
+        if kept is not None:
+            mine, spec = state_of(kept.body), Spec(spec_of(store, token))
+            symbols = spec.chains.held(mine.legs)
+            lots |= {symbol: leg.lot for symbol, leg in zip(symbols, mine.legs, strict=True)}
+            holdings.append(Holding(symbols, spec.token.settlement, mine))
+    return BookLedger(state, ledger_of(state, holdings), lots)
 
 
 def _unknown(store: Store, name: str, book: BookState, now_ms: int, *, running: bool) -> list[LiveOrder]:

@@ -32,7 +32,7 @@ from gearing.drive.market import Market
 from gearing.drive.merging import merge_by_rule
 from gearing.drive.orders import Orders
 from gearing.drive.primary import Primary
-from gearing.drive.reconciling import differences
+from gearing.drive.reconciling import differences, words_of
 from gearing.drive.rolls import Rolls
 from gearing.drive.running import Book, Running, why_halted
 from gearing.drive.settling import accrue, attention_ms, correct, waits_before
@@ -375,8 +375,9 @@ class Driver:
         found = differences(book, statement)
         self.tally.differences += len(found)
         self.note(book, bk.Reconciled(time_ms=statement.time_ms, differences=found))
+        book.statement = statement
         if found and not book.state.halted:
-            words = "; ".join(f"{d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in found)
+            words = words_of(found)
             self.note(book, bk.BookHalted(time_ms=statement.time_ms, by="reconciliation", reason=f"C1: {words}"))
             self.effects.alarms.append(f"{book.name}: halted, {words}")
 

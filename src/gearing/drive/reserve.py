@@ -62,3 +62,9 @@ def payments(
         spent[asset] += amount
         paid.append(due)
     return paid, unpaid
+
+
+def left(tokens: Iterable[tuple[str, str, TokenState]], reserve: int, more: Mapping[str, int], asset: str) -> int:
+    """Returns what the reserve has of a currency beyond what tokens that were wiped out need; see `payments`."""
+    needed = sum(amount for _, mine, state in tokens if mine == asset for *_, amount in _covers(state))
+    return reserve + more.get(asset, 0) - needed

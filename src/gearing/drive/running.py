@@ -21,6 +21,7 @@ from gearing.drive.undo import Restorable
 
 if TYPE_CHECKING:
     from gearing.drive.together import Wanted
+    from gearing.venues.protocol import Statement
 
 
 class Running(Restorable):
@@ -105,13 +106,14 @@ class Running(Restorable):
 class Book(Restorable):
     """A venue account as the driver runs it."""
 
-    __slots__ = ("head", "name", "shares", "state", "stream", "tokens", "wanted")
+    __slots__ = ("head", "name", "shares", "state", "statement", "stream", "tokens", "wanted")
 
     def __init__(self, name: str, state: BookState, head: Head) -> None:
         self.name, self.state, self.head = name, state, head
         self.stream = f"book:{name}"
         self.tokens: list[Running] = []
         self.shares: set[str] = set()  # instruments that more than one of its tokens holds, or may hold
+        self.statement: Statement | None = None  # the venue's last, read while no order was under way
         self.wanted: tuple[Wanted, ...] = ()  # what they want of those at this instant
 
     def sees_shares(self) -> None:

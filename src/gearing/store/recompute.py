@@ -228,6 +228,12 @@ def follow(token: Portfolio, event: dict[str, Any], differs: Differs) -> None:
         if abs(paid - value) > _PART_MOST:
             differs("trade", f"{paid} paid", f"{value}, {_PART_MOST} more or less for a part of a larger trade")
         token.trade(position, event["lots"], price, event["commission" if kind == "filled" else "charge"], paid)
+    elif kind == "adopted":
+        for number, lots in enumerate(event["lots"]):
+            if lots:
+                position = token.position(number)
+                token.trade(position, lots, position.mark, 0, worth(lots, position.lot, position.mark, ROUND_CEILING))
+        token.wallet += event["cash"]
     elif kind == "consolidated":
         factor = Fraction(event["factor"])
         token.units = event.get("units", token.units * factor.denominator // factor.numerator)
