@@ -22,6 +22,11 @@ _CONTROL = re.compile(
 )
 # Of them, those that an encoder of JSON leaves as they are; and what begins a formula.
 _BEYOND_ASCII = re.compile(_CONTROL.pattern.replace(r"\x00-\x1f", ""))
+# Characters that are not seen: of format, other spaces, and blanks among letters, marks and symbols.
+_UNSEEN = frozenset(("Cf", "Cn", "Co", "Zs"))
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | {
+    chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+}
 _FORMULA = ("=", "+", "-", "@")
 PATTERN = rf"\A{_CONTROL.pattern.replace('[', '[^', 1)}*\Z"
 """A regular expression of text without any of these."""
@@ -35,6 +40,20 @@ def why_not_typed(text: str) -> str:
     if "\ud800" <= found[0] <= "\udfff":
         return f"{_short(text)} is not UTF-8."
     return f"{_short(text)} holds a control character, {found[0]!a}."
+
+
+def why_not_reference(text: str) -> str:
+    """Returns why a text cannot be the reference of a payment, which counts once; empty: it can.
+
+    Two references that look alike must be the same: nothing in them is unseen, and nothing has a plainer form (NFKC).
+    """
+    if not text.strip():
+        return "the reference is empty"
+    unseen = next((one for one in text if one != " " and (unicodedata.category(one) in _UNSEEN or one in _BLANK)), "")
+    if unseen:
+        return f"the reference {text!a} holds {unseen!a}, which is not seen; leave it out"
+    plain = " ".join(unicodedata.normalize("NFKC", text).split())
+    return "" if plain == text else f"the reference {text!a} is not written plainly; write {plain!a}"
 
 
 def escaped(text: str) -> str:

@@ -20,6 +20,7 @@ from gearing.cli.asking import (
 )
 from gearing.cli.output import JsonFlag, note, say
 from gearing.errors import InputError
+from gearing.typed import why_not_reference
 
 if TYPE_CHECKING:
     from gearing.core.dealing import Side
@@ -284,6 +285,9 @@ def _booked(store: Store, wanted: Wanted) -> Answered | None:
 def _said(reference: str) -> str:
     if not reference.strip():
         raise InputError("the reference is empty.", where="--reference", fix="Give the payer's own, such as D-2026-17.")
+    why = why_not_reference(reference.strip())
+    if why:
+        raise InputError(f"{why}.", where="--reference")
     return reference.strip()
 
 

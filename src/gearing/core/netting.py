@@ -82,7 +82,7 @@ def taken_in_turn(asks: Sequence[Ask], most: int) -> list[Ask]:
 
     Args:
         asks: in the order in which they were accepted, which is kept.
-        most: of them.
+        most: of them; ≥ 2.
     """
     if len(asks) <= most:
         return list(asks)
@@ -92,9 +92,10 @@ def taken_in_turn(asks: Sequence[Ask], most: int) -> list[Ask]:
         turn = turns.get((ask.side, ask.holder), 0)
         turns[ask.side, ask.holder] = turn + 1
         ranked.setdefault(ask.side, []).append((turn, place))
-    shares = apportioned(most, [len(side) for side in ranked.values()])
+    shares = [max(share, 1) for share in apportioned(most, [len(side) for side in ranked.values()])]
+    shares[shares.index(max(shares))] -= sum(shares) - most  # one at least of either side, and no more in all
     places = [place for side, share in zip(ranked.values(), shares, strict=True)
-              for _, place in sorted(side)[: max(share, 1)]]  # fmt: skip
+              for _, place in sorted(side)[:share]]  # fmt: skip
     return [asks[place] for place in sorted(places)]
 
 

@@ -17,6 +17,7 @@ from gearing.drive.acceptances import Acceptance, Judgement
 from gearing.drive.crowds import Rejection
 from gearing.drive.driver import Driver
 from gearing.drive.running import Running
+from gearing.typed import why_not_reference
 
 # Ids are opaque: names and addresses live elsewhere.
 # A sub-holder's follows on that of the omnibus holder it belongs to.
@@ -158,6 +159,9 @@ def _answer(driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement
 def _pay(driver: Driver, wanted: Pay, now_ms: int) -> Answered:
     if not wanted.reference.strip() or not wanted.by.strip():
         return _no("money comes in or goes out with a reference and a name", now_ms)
+    why = why_not_reference(wanted.reference)
+    if why:
+        return _no(why, now_ms)
     if not _ASSET.fullmatch(wanted.asset):
         return _no(f"a currency is 1 to 32 letters and digits, not {wanted.asset!r}", now_ms)
     known = sorted({one.spec.token.settlement for one in driver.tokens})
@@ -237,6 +241,9 @@ def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:
         return _no("sender and recipient of a transfer are the same", now_ms)
     if bool(wanted.token) == bool(wanted.asset) or wanted.amount <= 0 or not wanted.reference:
         return _no("a transfer is of units or of money, of more than nothing, and has a reference", now_ms)
+    why = why_not_reference(wanted.reference)
+    if why:
+        return _no(why, now_ms)
     running = driver.by_name.get(wanted.token)
     if wanted.token and running is None:
         return _no(f"there is no token {wanted.token}", now_ms)

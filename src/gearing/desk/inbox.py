@@ -460,7 +460,7 @@ class Inbox:
         if wanted.action == "resume" and book.state.halted:
             driver.note(book, bk.BookResumed(time_ms=now_ms, by=wanted.by, reason=wanted.reason))
             self._engine.recheck(book.name)
-        prices = driver.market.prices(running.symbols)
+        prices = driver.market.prices(running.symbols, now_ms)
         if prices is not None and wanted.action in {"close", "rebalance"}:
             # Decided at the prices of now, not at those of the last mark; that NAV is published.
             kind: NavKind = "close" if wanted.action == "close" else "rebalance"

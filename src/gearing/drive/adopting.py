@@ -56,7 +56,7 @@ def adopt(
     lots = Counter[tuple[str, int]]()
     cash = Counter({one.name: one.venue - one.ledger for one in found if one.what == "cash"})
     for one in (it for it in found if it.what == "position"):
-        at = _takers(driver, book, one, mine)
+        at = _takers(driver, book, one, mine, now_ms)
         for position, n in zip(at, shared(one.venue - one.ledger, _sizes(at)), strict=True):
             lots[position.running.name, position.k] += n
             price = driver.market.price(one.name)
@@ -104,7 +104,7 @@ def _named(book: Book, name: str) -> Running:
     return found
 
 
-def _takers(driver: Driver, book: Book, one: Difference, mine: Sequence[Running]) -> list[Position]:
+def _takers(driver: Driver, book: Book, one: Difference, mine: Sequence[Running], now_ms: int) -> list[Position]:
     """Returns the positions that take lots of an instrument."""
     at = [it for it in positions(book, one.name)
           if it.running in mine and (it.leg.lots or (it.running.state.balances.units and not is_over(it.running.state)))
@@ -114,7 +114,7 @@ def _takers(driver: Driver, book: Book, one: Difference, mine: Sequence[Running]
         raise AdoptionError(f"no token {whose} can take {one.venue - one.ledger:+,} lots of {one.name}: trade them "
                             f"away at the venue")  # fmt: skip
     for running in {it.running.name: it.running for it in at}.values():
-        if driver.market.prices(running.symbols) is None:
+        if driver.market.prices(running.symbols, now_ms) is None:
             raise AdoptionError(f"{running.name} has no good price now; its position is booked at the mark")
     return at
 

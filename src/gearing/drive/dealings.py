@@ -68,8 +68,8 @@ class Dealings:
         if prices is None or now_ms < running.averages_ms:
             return
         if not all(self._primary.is_open_to(running, side, now_ms) for side in SIDES):
-            self._driver.remember(running)
-            running.since_ms = now_ms  # whoever can cancel must not know a part of the price that forms
+            # Whoever can cancel must not know a part of the price that forms, however late prices come.
+            self._driver.forms_anew(running, max(now_ms, self._driver.market.now_ms))
         self._driver.market.begin_averages(running.number, running.symbols, running.forms_ms)
         if min(now_ms, self._driver.market.now_ms) < running.deals_ms:
             return
@@ -79,8 +79,8 @@ class Dealings:
             self._primary.quotes.square(running, now_ms)
         sides = self._primary.queue(running.name).sides
         open_to = [side for side in sides if not why_not_dealt(running.state, side)]
-        if (running.book.state.live or running.state.is_working) and sides:  # orders end soon; the next price asks
-            return
+        if (running.book.state.live or running.state.is_working) and (sides or self._primary.quotes.is_open(running)):
+            return  # orders end soon; the next price asks
         if running.book.state.halted or not open_to or not self._primary.check_supply(running, now_ms):
             self._primary.postpone(running, now_ms)
             return
@@ -185,6 +185,8 @@ class Dealings:
             self._driver.arm(running)
         else:
             self._primary.postpone(running, now_ms)
+            if running.averages_ms < now_ms:  # its hedge lasted into the part that the next price forms in
+                self._driver.forms_anew(running, now_ms)
 
     def _average(self, running: Running, prices: Prices, open_to: Collection[Side]) -> Sequence[Average] | None:
         """Returns the averages that requests are matched at, none if nobody is matched; None: they form still."""
@@ -193,10 +195,8 @@ class Dealings:
         whole = prices.time_ms - running.forms_ms >= running.spec.token.primary.match_ms
         formed = whole and all(one.is_formed for one in found)
         stalled = any(one.gap_ms > market.price_age_ms_max for one in found)
-        if not formed and not stalled and len(open_to) > 1:
-            early = {ask.side for ask in self._chosen(running, open_to) if ask.holder != DEALER}
-            if len(early) > 1:
-                return None
+        if not formed and not stalled and self._may_match(running, open_to):
+            return None
         market.end_averages(running.number, running.symbols)
         return found if formed and not stalled else ()
 
@@ -249,15 +249,29 @@ class Dealings:
     def _chosen(self, running: Running, open_to: Collection[Side]) -> list[Ask]:
         """Returns what is dealt now: accepted before the average began, and of a side that is dealt in; not too many.
 
-        What squares the dealing account is hedged at once too, but never matched at an average that those it dealt
-        with may have known. Of more than a dealing takes, both sides are taken in proportion, and of a side a request
-        of each holder in turn; the rest follows as a dealing of its own.
+        What squares the dealing account is always hedged at once too, but never matched at an average that those it
+        dealt with may have known. Of more than a dealing takes, both sides are taken in proportion, and of a side a
+        request of each holder in turn; the rest follows as a dealing of its own.
         """
-        until_ms, found = running.averages_ms, list[Ask]()
+        until_ms, found, squares = running.averages_ms, list[Ask](), list[Ask]()
         for request, ask in self._primary.waiting(running.name):
-            if ask.side in open_to and (ask.holder == DEALER or request.accepted_ms <= until_ms):
+            if ask.side in open_to and ask.holder == DEALER:
+                squares.append(ask)
+            elif ask.side in open_to and request.accepted_ms <= until_ms:
                 found.append(ask)
-        return taken_in_turn(found, _ENOUGH)
+        return [*taken_in_turn(found, _ENOUGH), *squares]
+
+    def _may_match(self, running: Running, open_to: Collection[Side]) -> bool:
+        """Returns whether requests of both sides may be dealt now, which would be matched with each other."""
+        if len(open_to) < 2:
+            return False
+        sides, until_ms = set[Side](), running.averages_ms
+        for request, ask in self._primary.waiting(running.name):
+            if ask.holder != DEALER and request.accepted_ms <= until_ms:
+                sides.add(ask.side)
+                if len(sides) == 2:
+                    return True
+        return False
 
     def _left_of(self, chosen: Iterable[Ask]) -> list[Ask]:
         """Returns what is left of requests after some of them were matched, in their order."""
@@ -318,6 +332,7 @@ class Dealings:
         asks, rates = self._primary.asks(running.name), _rates(running)
         self._driver.remember(running)
         running.deals_ms = math.inf
+        self._driver.market.end_averages(running.number, running.symbols)
         why = self._primary.why_not_whole(running)
         for ask in asks:
             request = self._primary.request_of(ask.id, ask.holder)

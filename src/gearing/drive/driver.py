@@ -424,7 +424,7 @@ class Driver:
 
     def change(self, running: Running, token: Token, by: str, reason: str, now_ms: int) -> None:
         """Goes on under another specification; what was until now is booked under the former one."""
-        fresh, prices = Spec(token), self.market.prices(running.symbols)
+        fresh, prices = Spec(token), self.market.prices(running.symbols, now_ms)
         if prices is not None and not running.state.is_working:
             self.publish(running, "rebalance", prices.time_ms, prices.marks)
         self.apply(running, ev.SpecificationChanged(time_ms=now_ms, token=token, by=by, reason=reason))

@@ -77,9 +77,10 @@ class Market:
         return lane.crossed(mark, time_ms)
 
     def disarm(self, number: int, symbols: Iterable[str]) -> None:
-        """Takes a token's barriers off instruments that it holds no longer."""
+        """Takes a token's barriers and averages off instruments that it holds no longer."""
         for symbol in symbols:
             self._instruments[symbol].lane.arm(number, 0.0, math.inf, math.inf)
+        self.end_averages(number, symbols)
 
     def arm(self, number: int, symbols: tuple[str, ...], horizon: Watch, nav_due_ms: float) -> None:
         """Sets a token's barriers on each of its instruments."""
@@ -92,12 +93,17 @@ class Market:
         it = self._instruments.get(symbol)
         return math.nan if it is None else it.guard.good.mark
 
-    def prices(self, symbols: tuple[str, ...]) -> Prices | None:
-        """Returns the prices of a token's legs, or None if one of them is not good (P4), or came too long ago (P1)."""
-        guards = []
+    def prices(self, symbols: tuple[str, ...], time_ms: int | None = None) -> Prices | None:
+        """Returns the prices of a token's legs, or None if one of them is not good (P4), or came too long ago (P1).
+
+        Args:
+            symbols: of the instruments.
+            time_ms: when they are asked for, by the desk's clock; None: when the last price came.
+        """
+        guards, asked_ms = [], self.now_ms if time_ms is None else max(time_ms, self.now_ms)
         for symbol in symbols:
             guard = self._instruments[symbol].guard
-            if guard.why or guard.is_stale(self.now_ms):
+            if guard.why or guard.is_stale(asked_ms):
                 return None
             guards.append(guard)
         now_ms, before_ms = max(guard.good.time_ms for guard in guards), 0

@@ -145,13 +145,15 @@ class Primary:
         if running is None:
             return f"there is no token {token}; there are {', '.join(self._driver.by_name)}"
         crowded = why_crowded(self._crowds, name, token)
-        if crowded is not None:
-            if crowded.code == CROWDED_TOKEN:  # whoever could come and go for free would keep everybody else out
-                for one in SIDES:  # also if the command is taken back, as a rejection is
-                    self._asked[running.name].note_full(now_ms, one)
+        if crowded is not None and crowded.code != CROWDED_TOKEN:
             return crowded
         money = amount if side == "subscribe" else amount * running.state.nav // MINOR
         why = self.why_not(name, running, side, amount, money, now_ms)
+        if crowded is not None:
+            if not why:  # whoever could come and go for free would keep out everybody who has the money
+                for one in SIDES:  # also if the command is taken back, as a rejection is
+                    self._asked[running.name].note_full(now_ms, one)
+            return crowded
         return why or self.accept(name, running, side, amount, money, now_ms)
 
     def why_not(self, name: str, running: Running, side: Side, amount: int, money: int, now_ms: int) -> str:
@@ -284,7 +286,9 @@ class Primary:
         if self.is_dealt_next(running, request.side, now_ms):
             if request.accepted_ms <= running.averages_ms <= now_ms:
                 return f"{request_id} is about to be dealt, and its price forms already"
-            if self._asked[running.name].full_ms(request.side) > request.accepted_ms:
+            if request.accepted_ms > running.postponed_ms and (
+                self._asked[running.name].full_ms(request.side) > request.accepted_ms
+            ):
                 return (f"{request_id} stays until it is dealt at the end of its window: others were rejected "
                         f"for want of the room that it takes up")  # fmt: skip
         self.end(request, name, "cancelled", now_ms)
@@ -372,9 +376,11 @@ class Primary:
 
     def postpone(self, running: Running, now_ms: int) -> None:
         """Sets a token's flows to be dealt at the end of the window that runs now, if anything waits."""
-        if running.goes_on:
+        if running.goes_on or running.deals_ms <= now_ms:
             self._driver.remember(running)
             running.goes_on = False
+            if running.deals_ms <= now_ms:  # what waited for that window may be taken back before the next one
+                running.postponed_ms = now_ms
         window_ms = running.spec.token.primary.window_ms
         waits = bool(self._queues[running.name].waiting) or self.quotes.is_open(running)
         deals_ms = float((now_ms // window_ms + 1) * window_ms) if waits else math.inf

@@ -327,7 +327,7 @@ class Quotes:
             return f"{name} has no units or no position yet, and gives no quotes; forward applies"
         if running.book.state.live or state.is_working or state.is_rolling:
             return f"{name} is trading, and gives no quotes until it has; forward applies"
-        prices = self._driver.market.prices(running.symbols)
+        prices = self._driver.market.prices(running.symbols, now_ms)
         if prices is None:
             return f"{name} has no good price now, and gives no quotes without one"
         if judgement is not None and not self._driver.market.is_known_since(
