@@ -31,7 +31,7 @@ def hedge(cost, traded=1_000 * MINOR, epoch=1, **more):
 
 
 def test_it_is_the_mean_of_the_last_hedges_by_size_and_age():
-    costs = [HedgeCost(30, 100_000), HedgeCost(20, 400_000), HedgeCost(-10, 50_000)]
+    costs = [HedgeCost(30, 100_000, 0), HedgeCost(20, 400_000, 0), HedgeCost(-10, 50_000, 0)]
     by_hand = Fraction(30) + Fraction(9, 10) * 20 + Fraction(81, 100) * -10
     traded = 100_000 + Fraction(9, 10) * 400_000 + Fraction(81, 100) * 50_000
     assert hedging_cost_rate(tuple(costs), 1.0) == pytest.approx(float(by_hand / traded), rel=1e-12)
@@ -41,8 +41,9 @@ def test_it_is_the_mean_of_the_last_hedges_by_size_and_age():
     ("costs", "rate"),
     [
         ((), 0.0015),  # nothing was measured: what the specification says
-        ((HedgeCost(-500, 1_000),), 0.0),  # hedges that gained make no quote cheaper than iNAV
-        ((HedgeCost(900, 1_000),), 0.01),  # a gap between decision and fill counts as 1 %
+        ((HedgeCost(-500, 1_000, 0),), 0.0),  # hedges that gained make no quote cheaper than iNAV
+        ((HedgeCost(-500, 1_000, 2),), 0.002),  # nor cheaper than what the venue charges
+        ((HedgeCost(900, 1_000, 1),), 0.01),  # a gap between decision and fill counts as 1 %
     ],
 )
 def test_it_is_bounded(costs, rate):

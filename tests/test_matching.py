@@ -205,7 +205,7 @@ def test_a_restart_deals_nothing_whose_mark_and_index_are_apart(kept):
     kept.take()
     again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
     it, now_ms = again.by_name["T"], kept.now_ms + 61_000
-    for _ in range(3):
+    for _ in range(90):
         again.on_quotes([Quote(symbol="A", time_ms=now_ms, mark=101.5, index=100.0)], now_ms)
         now_ms += 1_000
     assert it.flow == ()
@@ -249,21 +249,22 @@ def test_an_average_is_what_a_sum_over_all_milliseconds_says(steps, rest_ms):
     found = average.up_to(time_ms + rest_ms, time_ms + rest_ms)
     marks, indices = [steps[k][1] for k in carried], [steps[k][2] for k in carried]
     if not carried:
-        assert found == (steps[0][1], steps[0][2], steps[0][0], 1.0)
+        assert found == (steps[0][1], abs(steps[0][1] / steps[0][2] - 1.0), steps[0][0], 1.0, 0.0)
         return
     assert found.mark == pytest.approx(sum(marks) / len(marks), rel=1e-9)
     assert found.divergence == pytest.approx(abs(sum(marks) / sum(indices) - 1), rel=1e-9, abs=1e-9)
     assert found.share == pytest.approx(max(Counter(carried).values()) / len(carried))
     assert found.gap_ms == max(*(length for length, _, _ in steps), rest_ms)
+    assert found.covered == pytest.approx(len(carried) / (len(carried) + steps[0][0]))
 
 
 def test_an_unknown_index_holds_nothing_against_the_mark():
     average = MarkAverage(0)
     assert math.isnan(average.up_to(10, 10).mark)
-    assert average.up_to(10, 10)[2:] == (10, 1.0)
+    assert average.up_to(10, 10)[2:] == (10, 1.0, 0.0)
     average.take(Quote(symbol="A", time_ms=4, mark=5.0, index=float("nan")), 4)
     assert average.up_to(10, 10).divergence == 0.0
-    assert average.up_to(10, 10)[::2] == (5.0, 6)
+    assert average.up_to(10, 10)[::2] == (5.0, 6, 0.6)
 
 
 @pytest.mark.parametrize(

@@ -225,12 +225,12 @@ class OrderPlaced(Event, frozen=True, kw_only=True, tag="order_placed"):
 
 
 class Crossed(Event, frozen=True, kw_only=True, tag="crossed"):
-    """Tokens traded with each other what they wanted of one instrument, at its guarded mark; the lots sum to nothing.
+    """Tokens traded with each other what they wanted of one instrument, at its fair price; the lots sum to nothing.
 
     Args:
         id: of the crossing; the fill of each token names it as its trade.
         symbol: of the instrument.
-        price: its mark.
+        price: at which they did.
         parts: what each had of it.
     """
 

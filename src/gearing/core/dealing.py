@@ -31,7 +31,7 @@ from gearing.core.holder import Bearing
 from gearing.core.ledger import CAPITAL, DEALT, FEES, FLOWS, HELD, ISSUED, RESERVE, WALLET
 from gearing.core.legs import EQUITY, LOT, WEIGHT
 from gearing.core.legs import PRICE as MARK
-from gearing.core.money import CEILING, FLOOR, MINOR, accrued_of, share_of, to_float, to_minor
+from gearing.core.money import CEILING, FLOOR, MINOR, accrued_of, share_of, to_float, to_minor, value_of
 from gearing.core.portfolio import exposure, index_at
 from gearing.core.positions import History, with_trade
 from gearing.core.record import DAY_MS
@@ -133,6 +133,7 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
         paused=UNSET if state.rebalance is None else state.rebalance,
     )  # fmt: skip
     work.dealing = dealing
+    _pay_crossing(work, crossed, event)
     # With the last units goes all that is held; a venue takes that however little it is, as it can only lower it.
     attempts = tuple(
         Attempt(leg=k, number=0, lots=lots, reduces=True if ends else UNSET) for k, lots in enumerate(rest) if lots
@@ -140,6 +141,18 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
     if not attempts:
         return work.finished(dealings=number, rebalance=None), ()
     return _trade_hedge(spec, work, attempts, event.time_ms, dealings=number)
+
+
+def _pay_crossing(work: Working, crossed: tuple[int, ...], event: ev.DealingBegun) -> None:
+    """Books what a flow gains on what it took over from the token itself at another price than the mark."""
+    if event.crossing is UNSET:
+        return
+    gained = sum(
+        value_of(lots, leg.lot_size, leg.mark, FLOOR) - value_of(lots, leg.lot_size, price, CEILING)
+        for lots, leg, price in zip(crossed, work.legs, event.crossing, strict=True)
+        if lots
+    )
+    work.pay_flow(gained)
 
 
 def _opened(crossed: tuple[int, ...], time_ms: int) -> tuple[History, ...]:

@@ -143,6 +143,7 @@ class Filled(Event, frozen=True, kw_only=True, tag="filled"):
         commission: ≥ 0.
         paid: its part (got: < 0) of what the venue's trade came to, minor units, where that was of several tokens, or
             of a crossing; unset: its value, rounded up.
+        crosses: whether it changed hands between tokens of the book, and not at the venue; unset: it did not.
     """
 
     leg: int
@@ -154,6 +155,7 @@ class Filled(Event, frozen=True, kw_only=True, tag="filled"):
     price: float
     commission: int
     paid: int | UnsetType = UNSET
+    crosses: bool | UnsetType = UNSET
 
 
 class OrderEnded(Event, frozen=True, kw_only=True, tag="order_ended"):
@@ -273,6 +275,8 @@ class DealingBegun(Event, frozen=True, kw_only=True, tag="dealing_begun"):
         parts: whose requests it is made of.
         prices: the guarded mark of each leg.
         accrued: of each leg, see `state.Dealing`.
+        crossing: the price of each leg at which the hedge meets what the token itself has yet to trade; unset: the
+            mark.
     """
 
     side: Literal["subscribe", "redeem"]
@@ -280,6 +284,7 @@ class DealingBegun(Event, frozen=True, kw_only=True, tag="dealing_begun"):
     parts: tuple[Part, ...] = ()
     prices: tuple[float, ...]
     accrued: tuple[float, ...]
+    crossing: tuple[float, ...] | UnsetType = UNSET
 
 
 class UnwindingBegun(Event, frozen=True, kw_only=True, tag="unwinding_begun"):

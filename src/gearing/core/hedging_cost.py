@@ -1,7 +1,9 @@
 """The measured cost of hedging: what a token's recent hedges and rebalances cost, as a fraction of what they traded.
 
 The estimate is a mean over the last hedges, weighted by what each traded and by its age: each weighs nine tenths of the
-one after it. It is never below zero. Two kinds of noise are kept out. A rebalance in several slices is measured against
+one after it. It is never below what the venue charged, since a gain against the decision's price is luck, or somebody's
+doing. Three kinds of noise are kept out. What tokens of one book trade with each other costs nothing, and says nothing
+of a venue. A rebalance in several slices is measured against
 the price of its first decision, which says more about the market's drift than about cost, and is not counted. And one
 hedge counts as ±1 % of what it traded at most, so that a gap between decision and fill does not rule the estimate.
 """
@@ -22,15 +24,19 @@ _RATE_MAX = 0.01
 
 
 class HedgeCost(NamedTuple):
-    """What one hedge or rebalance cost and traded, minor units; a cost below 0 was a gain."""
+    """What one hedge or rebalance cost and traded at the venue, minor units; a cost below 0 was a gain.
+
+    `charged` is the part of the cost that the venue took as commission.
+    """
 
     cost: int
     traded: int
+    charged: int
 
 
 def is_counted(measured: Measured) -> bool:
-    """Returns whether a hedge or rebalance tells about cost: it has ended, traded, and was a single slice."""
-    return not measured.is_open and measured.traded > 0 and measured.slices == 1
+    """Returns whether a hedge or rebalance tells about cost: it has ended, traded at a venue, and was one slice."""
+    return not measured.is_open and measured.at_venue[1] > 0 and measured.slices == 1
 
 
 def with_hedge(costs: tuple[HedgeCost, ...], measured: Measured) -> tuple[HedgeCost, ...]:
@@ -63,14 +69,15 @@ def hedging_cost_rate(costs: tuple[HedgeCost, ...], unmeasured: float) -> float:
 
     Source: derived; an exponentially weighted mean.
     """
-    cost = traded = 0.0
+    cost = traded = charged = 0.0
     weight = 1.0
     for hedge in costs:
         bound = _RATE_MAX * hedge.traded
         cost += weight * min(max(hedge.cost, -bound), bound)
         traded += weight * hedge.traded
+        charged += weight * min(hedge.charged, bound)
         weight *= _DECAY
-    return max(cost / traded, 0.0) if traded else unmeasured
+    return max(cost, charged, 0.0) / traded if traded else unmeasured
 
 
 def gross_leverage(state: TokenState) -> float:
@@ -80,4 +87,4 @@ def gross_leverage(state: TokenState) -> float:
 
 
 def _cost_of(measured: Measured) -> HedgeCost:
-    return HedgeCost(measured.cost, measured.traded)
+    return HedgeCost(*measured.at_venue, measured.commission)

@@ -21,6 +21,8 @@ class LegTraded(msgspec.Struct, frozen=True, kw_only=True):
         paid: what they cost, signed, minor units.
         worth: what they would have cost at the mark of the decision, likewise.
         commission: ≥ 0, minor units.
+        crossed: of `paid`, what changed hands between tokens of the book.
+        crossed_worth: what that would have cost at the mark of the decision.
     """
 
     symbol: str
@@ -29,6 +31,8 @@ class LegTraded(msgspec.Struct, frozen=True, kw_only=True):
     paid: int = 0
     worth: int = 0
     commission: int = 0
+    crossed: int = 0
+    crossed_worth: int = 0
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +82,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     def traded(self) -> int:
         """The sum of what was bought and sold, minor units."""
         return sum(abs(leg.paid) for leg in self.legs)
+
+    @property
+    def at_venue(self) -> tuple[int, int]:
+        """What it cost and traded at the venue, minor units: without what crossed between tokens of the book."""
+        slippage = sum(leg.paid - leg.crossed - (leg.worth - leg.crossed_worth) for leg in self.legs)
+        return slippage + self.commission, sum(abs(leg.paid - leg.crossed) for leg in self.legs)
 
     @property
     def side(self) -> str:
@@ -159,10 +169,13 @@ def _began(token: str, symbols: tuple[str, ...], running: Rebalance, after: Toke
 
 def _filled(current: Measured, event: Filled, before: TokenState) -> Measured:
     leg, size = current.legs[event.leg], before.legs[event.leg].lot_size
+    paid = value_of(event.lots, size, event.price, HALF_EVEN)
+    worth = value_of(event.lots, size, leg.decided, HALF_EVEN)
     traded = msgspec.structs.replace(
         leg, lots=leg.lots + event.lots, commission=leg.commission + event.commission,
-        paid=leg.paid + value_of(event.lots, size, event.price, HALF_EVEN),
-        worth=leg.worth + value_of(event.lots, size, leg.decided, HALF_EVEN),
+        paid=leg.paid + paid, worth=leg.worth + worth,
+        crossed=leg.crossed + (paid if event.crosses is True else 0),
+        crossed_worth=leg.crossed_worth + (worth if event.crosses is True else 0),
     )  # fmt: skip
     legs = tuple(traded if k == event.leg else one for k, one in enumerate(current.legs))
     return msgspec.structs.replace(current, legs=legs, fills=current.fills + 1)

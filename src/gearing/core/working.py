@@ -167,6 +167,11 @@ class Working:
         self._attribute(att.FEE, amount)
         self.post(amount, FEES, MANAGEMENT)
 
+    def pay_flow(self, amount: int) -> None:
+        """Books what the flow under way gains from the token (gives it: < 0), minor units, as cost of trading."""
+        self._attribute(att.SPREAD, -amount)
+        self.post(amount, SPREAD, FLOWS)
+
     def adjust(self, amount: int) -> None:
         """Books money in the wallet (missing from it: < 0) that the venue's statement has and the ledger had not."""
         self._attribute(att.LIQUIDATED, amount)

@@ -173,6 +173,10 @@ def _pay(driver: Driver, wanted: Pay, now_ms: int) -> Answered:
     if wanted.amount < 0 and has - aside + wanted.amount < 0:
         return _no(f"{wanted.holder} has {_free(has, aside, wanted.asset)}, and is to be paid "
                    f"{as_text(-wanted.amount, grouped=True)}", now_ms)  # fmt: skip
+    if wanted.amount < 0 and wanted.holder == ho.DEALER:
+        why = driver.primary.quotes.why_not_paid_out(wanted.asset, -wanted.amount, now_ms)
+        if why:
+            return _no(why, now_ms)
     kind = ho.Deposited if wanted.amount > 0 else ho.Withdrawn
     driver.primary.post(wanted.holder, kind(time_ms=now_ms, asset=wanted.asset, amount=abs(wanted.amount),
                                             reference=wanted.reference, by=wanted.by))  # fmt: skip
@@ -254,6 +258,10 @@ def _hand_on(driver: Driver, wanted: HandOn, now_ms: int) -> Answered:
     if has - aside < wanted.amount:
         return _no(f"{wanted.holder} has {_free(has, aside, wanted.token or wanted.asset)}, and is to transfer "
                    f"{as_text(wanted.amount, grouped=True)}", now_ms)  # fmt: skip
+    if wanted.asset and wanted.holder == ho.DEALER:
+        why = driver.primary.quotes.why_not_paid_out(wanted.asset, wanted.amount, now_ms)
+        if why:
+            return _no(why, now_ms)
     stands = None if running is None else bearing(running.spec, running.state)
     for name, sign, other in ((wanted.holder, -1, wanted.other), (wanted.other, 1, wanted.holder)):
         amount = sign * wanted.amount

@@ -204,10 +204,15 @@ class Dealings:
         self, running: Running, prices: Prices, average: Sequence[Average], chosen: Sequence[Ask], now_ms: int
     ) -> None:  # fmt: skip
         driver, rates, queue = self._driver, _rates(running), self._primary.queue(running.name).waiting
-        waiting, why = len(queue), self._why_postponed(running, average)
+        waiting, why = len(queue), self._why_apart(running, average)
+        others = [ask for ask in chosen if ask.holder != DEALER]
+        if not why and not (average and len({ask.side for ask in others}) == 2):  # nothing can be matched
+            why = self._why_apart(running)
+            if why and now_ms < running.deals_ms + running.spec.token.primary.match_ms:
+                return  # a mark that is off for a moment puts off nobody by a window
         if why:
             driver.effects.alarms.append(f"{running.name}: dealing is postponed by a window: {why}")
-            self._primary.postpone(running, now_ms)
+            self._primary.postpone(running, now_ms, binds=True)
             return
         driver.publish(running, "dealing", prices.time_ms, prices.marks, accrues=True)
         if running.state.status != "open":
@@ -215,7 +220,6 @@ class Dealings:
         driver.remember(running)
         accrued = self._primary.accrued_rates(running, prices)
         if average:
-            others = [ask for ask in chosen if ask.holder != DEALER]
             self._match(running, others, tuple(one.mark for one in average), prices, accrued)
         asks = self._left_of(chosen)
         # What met nobody is of one side, or nobody could be matched: the oldest request's side comes first.
@@ -224,26 +228,36 @@ class Dealings:
         first = redeemed if asks and asks[0].side == "redeem" else subscribed
         side: Side = "redeem" if (first or redeemed or subscribed) is redeemed else "subscribe"
         asks = redeemed if side == "redeem" else self._capped(running, subscribed, accrued, prices.time_ms)
-        if not asks:
-            (self._go_on if len(queue) < waiting else self._primary.postpone)(running, now_ms)
+        apart = self._why_apart(running)
+        if not asks or apart:  # what was not matched is hedged once mark and index agree
+            if len(queue) < waiting:
+                self._go_on(running, now_ms)
+            else:
+                self._primary.postpone(running, now_ms, binds=bool(apart))
             return
         amount = sum(ask.amount if side == "redeem" else rates.money_of(ask) for ask in asks)
         parts = tuple(ev.Part(ask.holder, ask.id, ask.amount) for ask in asks)
         running.flow = tuple(asks)
+        crossing = UNSET if running.state.rebalance is None else tuple(map(driver.market.fair, running.symbols))
         driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, parts=parts,
-                                              prices=prices.marks, accrued=accrued))  # fmt: skip
+                                              prices=prices.marks, accrued=accrued, crossing=crossing))  # fmt: skip
         self.after(running, prices.time_ms)
 
-    def _why_postponed(self, running: Running, average: Sequence[Average]) -> str:
-        """Returns why nothing is dealt at the end of this window; empty: it is.
+    def _why_apart(self, running: Running, average: Sequence[Average] | None = None) -> str:
+        """Returns that mark and index are too far apart for anything to be dealt; empty: they are not.
 
         Args:
             running: the token.
-            average: of each leg; none: they are not known.
+            average: of each leg; None: of the last prices.
         """
         most = running.spec.token.primary.match_divergence
-        apart = max((one.divergence for one in average), default=self._driver.market.divergence(running.symbols))
-        what = "average mark and index of its last part" if average else "mark and index"
+        if average is None:
+            apart, what = self._driver.market.divergence(running.symbols), "mark and index"
+        else:
+            apart = max((one.divergence for one in average), default=0.0)
+            what = "average mark and index of its last part"
+        if apart == math.inf:
+            return "the index was not known for most of its last part"
         return f"{what} are {apart:.3%} apart, more than {most:.3%}" if apart > most else ""
 
     def _chosen(self, running: Running, open_to: Collection[Side]) -> list[Ask]:

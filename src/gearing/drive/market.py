@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gearing.core.watch import Watch
 from gearing.drive.averages import Average, MarkAverage, divergence
 from gearing.drive.barriers import Lane
+from gearing.drive.fair import FairPrice
 from gearing.drive.guard import Guard, GuardLimits
 from gearing.drive.schedule import FundingSchedule, Settlement
 from gearing.venues.protocol import Quote
@@ -24,10 +25,10 @@ class Prices(NamedTuple):
 
 
 class _Instrument:
-    __slots__ = ("averages", "guard", "lane", "received", "schedule")
+    __slots__ = ("averages", "fair", "guard", "lane", "received", "schedule")
 
     def __init__(self, limits: GuardLimits) -> None:
-        self.guard, self.lane, self.schedule = Guard(limits), Lane(), FundingSchedule()
+        self.guard, self.lane, self.schedule, self.fair = Guard(limits), Lane(), FundingSchedule(), FairPrice()
         self.received = 0  # the number of the last good price, among all that came
         self.averages: dict[int, MarkAverage] = {}  # that are running, by token
 
@@ -66,6 +67,7 @@ class Market:
         if not it.guard.admits(quote, now_ms):
             return ()
         it.received = self.received
+        it.fair.take(quote)
         if quote.funding_ms != it.schedule.next_ms:
             it.schedule.announce(before, quote)
         if it.averages:
@@ -92,6 +94,11 @@ class Market:
         """Returns the last good mark of an instrument; NaN if there is none."""
         it = self._instruments.get(symbol)
         return math.nan if it is None else it.guard.good.mark
+
+    def fair(self, symbol: str) -> float:
+        """Returns the fair price of an instrument, see `FairPrice`; NaN if there is none."""
+        it = self._instruments.get(symbol)
+        return math.nan if it is None else it.fair.price
 
     def prices(self, symbols: tuple[str, ...], time_ms: int | None = None) -> Prices | None:
         """Returns the prices of a token's legs, or None if one of them is not good (P4), or came too long ago (P1).
@@ -175,7 +182,7 @@ class Market:
             self._instruments[symbol].averages.pop(number, None)
 
     def divergence(self, symbols: Iterable[str]) -> float:
-        """Returns the largest |mark/index − 1| of instruments at their last good prices; see `Average.divergence`."""
+        """Returns the largest |mark/index − 1| of instruments at their last good prices; 0 where there is no index."""
         goods = [self._instruments[symbol].guard.good for symbol in symbols]
         return max(divergence(good.mark, good.index) for good in goods)
 

@@ -62,13 +62,14 @@ class Orders:
         self._driver.note(book, bk.OrderPlaced(time_ms=now_ms, order=order))
         self._driver.effects.placed.append(order)
 
-    def fill(self, portion: Portion, trade: str, price: float, time_ms: int) -> None:
-        """Books what a token has of a trade."""
+    def fill(self, portion: Portion, trade: str, price: float, time_ms: int, *, crosses: bool = False) -> None:
+        """Books what a token has of a trade, at the venue or with other tokens of its book."""
         purpose = portion.share.purpose
         running = self._driver.by_name[purpose.token]
         self._driver.apply(running, ev.Filled(
             time_ms=time_ms, leg=purpose.leg, epoch=purpose.epoch, slice=purpose.slice, attempt=purpose.attempt,
             trade=trade, lots=portion.lots, price=price, commission=portion.charge, paid=portion.paid,
+            crosses=crosses or UNSET,
         ))  # fmt: skip
         self._driver.rolls.take_up(running)  # what was bought may have expired before this was known
 

@@ -36,7 +36,7 @@ from gearing.drive.effects import START
 from gearing.drive.queues import Accepted, RequestQueue, Turns, Waiting
 from gearing.drive.quotes import Quotes
 from gearing.drive.running import Book, Holder, Running
-from gearing.drive.settling import is_overdue, why_dealing_waits
+from gearing.drive.settling import clock, is_overdue, why_dealing_waits
 from gearing.store.records import HolderLine
 
 if TYPE_CHECKING:
@@ -286,6 +286,11 @@ class Primary:
         if self.is_dealt_next(running, request.side, now_ms):
             if request.accepted_ms <= running.averages_ms <= now_ms:
                 return f"{request_id} is about to be dealt, and its price forms already"
+            if running.bound.binds(request.accepted_ms, now_ms):
+                return (
+                    f"{request_id} stays until it is dealt, which waits for mark and index to agree: its price "
+                    f"had formed; if they do not, it can be cancelled from {clock(running.bound.until_ms)} on"
+                )
             if request.accepted_ms > running.postponed_ms and (
                 self._asked[running.name].full_ms(request.side) > request.accepted_ms
             ):
@@ -374,13 +379,23 @@ class Primary:
         if running.deals_ms == math.inf:
             self.postpone(running, now_ms)
 
-    def postpone(self, running: Running, now_ms: int) -> None:
-        """Sets a token's flows to be dealt at the end of the window that runs now, if anything waits."""
+    def postpone(self, running: Running, now_ms: int, *, binds: bool = False) -> None:
+        """Sets a token's flows to be dealt at the end of the window that runs now, if anything waits.
+
+        Args:
+            running: the token.
+            now_ms: the time.
+            binds: whether what waited for a window that has ended binds its holders still, for some windows: its price
+                had formed, and only mark and index stand against it.
+        """
         if running.goes_on or running.deals_ms <= now_ms:
             self._driver.remember(running)
-            running.goes_on = False
+            if binds:
+                window_ms = running.spec.token.primary.window_ms
+                running.bound = running.bound.with_window(running.averages_ms, running.deals_ms, window_ms)
             if running.deals_ms <= now_ms:  # what waited for that window may be taken back before the next one
                 running.postponed_ms = now_ms
+            running.goes_on = False
         window_ms = running.spec.token.primary.window_ms
         waits = bool(self._queues[running.name].waiting) or self.quotes.is_open(running)
         deals_ms = float((now_ms // window_ms + 1) * window_ms) if waits else math.inf

@@ -12,7 +12,7 @@ the price of its judgement no acceptance gains anything, whatever the taker know
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,8 +60,8 @@ class Quotes:
     """
 
     def __init__(self, driver: Driver, primary: Primary) -> None:
-        self._driver, self._primary = driver, primary
-        self._priced: dict[str, tuple[object, Priced]] = {}
+        self._driver, self._market, self._primary = driver, driver.market, primary
+        self._priced: dict[tuple[str, Side | None], tuple[object, Prices, Priced | str]] = {}
         # The last quote of each holder that was neither accepted nor voided; it may have expired.
         self._given: dict[str, Quote] = {}
         for holder in primary.holders.values():
@@ -82,7 +82,7 @@ class Quotes:
         for key in [key for key, quote in self._given.items() if not self._is_open(quote, now_ms)]:
             self._driver.undo.delete_item(self._given, key)
         replaces = "" if state.open_quote is UNSET else state.open_quote.id
-        priced = self._now(running, now_ms)
+        priced = self._now(running, side, now_ms)
         if isinstance(priced, str):
             return priced
         number = 1 + (0 if state.quoted is UNSET else state.quoted)
@@ -127,7 +127,7 @@ class Quotes:
         if why or quote is None:
             return why
         running = self._driver.by_name[quote.token]
-        priced = self._now(running, now_ms, judgement)
+        priced = self._now(running, quote.side, now_ms, judgement)
         if isinstance(priced, str):
             return f"quote {quote_id} is void: {priced}"
         price = worth(running.spec, priced.state, priced.accrued, quote.side)
@@ -153,7 +153,7 @@ class Quotes:
             name, running, side, amount, now_ms: see `ask`.
             judgement: when the command arrived.
         """
-        priced = self._now(running, now_ms, judgement)
+        priced = self._now(running, side, now_ms, judgement)
         if isinstance(priced, str):
             return priced
         quote = self._quote("", running, side, amount, priced, now_ms)
@@ -196,9 +196,34 @@ class Quotes:
             without: the holder whose quote counts no more.
             new: further quotes that count.
         """
-        opened = [quote for name, quote in self._open(now_ms).items() if name != without]
-        tokens = {running.name: (running.spec, running.state) for running in self._driver.tokens}
-        return set_aside(self._primary.state_of(DEALER), [*opened, *new], tokens)
+        opened = [*(quote for name, quote in self._open(now_ms).items() if name != without), *new]
+        dealer, quoted = self._primary.state_of(DEALER), {quote.token for quote in opened}
+        tokens = {one.name: (one.spec, self._state_now(one, now_ms)) for one in self._driver.tokens
+                  if one.name in quoted or dealer.units(one.name, SHORT)}  # fmt: skip
+        return set_aside(dealer, opened, tokens)
+
+    def why_not_paid_out(self, asset: str, amount: int, now_ms: int) -> str:
+        """Returns why money may not leave the dealing account besides what is set aside; empty: it may.
+
+        Args:
+            asset: the currency.
+            amount: minor units, > 0.
+            now_ms: the time.
+        """
+        opened = list(self._open(now_ms).values())
+        names = {quote.token for quote in opened}
+        for one in self._driver.tokens:
+            lends = one.name in names or self.stands(one) < 0
+            if lends and one.spec.token.settlement == asset and not self._market.is_good(one.symbols, now_ms):
+                return (f"{one.name} has no good price now, and the dealing account has to back what it lent or quoted "
+                        f"of it")  # fmt: skip
+        margin = max((one.spec.token.primary.quote_margin for one in self._driver.tokens
+                      if one.spec.token.settlement == asset), default=0.0)  # fmt: skip
+        own, exposure = self._own_funds(asset, flows_of(opened), now_ms)
+        if own - amount >= margin * exposure or not exposure:
+            return ""
+        return (f"the dealing account keeps {margin:.10g} times its exposure of {_money(exposure)} {asset} as own "
+                f"funds: {_money(int(margin * exposure))} of {_money(own)}")  # fmt: skip
 
     def square(self, running: Running, now_ms: int) -> None:
         """Requests from the token what the dealing account is short of, or redeems what it has, at the window's end.
@@ -208,7 +233,7 @@ class Quotes:
         state, units = self._primary.state_of(DEALER), self.stands(running)
         if not self.is_open(running) or any(one.token == running.name for one in state.requests.values()):
             return
-        priced = self._now(running, now_ms)
+        priced = self._now(running, None, now_ms)
         if isinstance(priced, str):
             return
         aside = self.set_aside(now_ms)
@@ -260,27 +285,37 @@ class Quotes:
             without: the holder whose open quote it would void; empty: it voids none.
             now_ms: the time.
         """
-        asset, tokens = quote.asset, self._driver.tokens
-        dealer = self._primary.state_of(DEALER)
-        cash = dealer.cash(asset)
+        asset = quote.asset
+        cash = self._primary.state_of(DEALER).cash(asset)
         before = self.set_aside(now_ms, without).money(asset)
         needs = self.set_aside(now_ms, without, [quote]).money(asset) - before
         if before + needs > cash:
             return (f"the dealing account is exhausted: of its {_money(cash)} {asset} free, {_money(before)} are set "
                     f"aside already, and this would need {_money(needs)}; forward applies")  # fmt: skip
         flows = flows_of([*(one for name, one in self._open(now_ms).items() if name != without), quote])
-        own, exposure = cash, 0
-        for one in tokens:
-            if one.spec.token.settlement != asset:
-                continue
-            units, flow, nav = self.stands(one), flows.get(one.name, Flows()), one.state.nav
-            own += min(units, 0) * nav // MINOR
-            exposure += max(abs(units - flow.subscribed), abs(units + flow.redeemed)) * nav // MINOR
+        own, exposure = self._own_funds(asset, flows, now_ms)
         margin = running.spec.token.primary.quote_margin
         if own >= margin * exposure:
             return ""
         return (f"the dealing account is exhausted: its own funds are {_money(own)} {asset}, and {margin:.10g} times "
                 f"an exposure of {_money(exposure)} is {_money(int(margin * exposure))}; forward applies")  # fmt: skip
+
+    def _own_funds(self, asset: str, flows: Mapping[str, Flows], now_ms: int) -> tuple[int, int]:
+        """Returns the dealing account's money less what the units are worth that it is short of, and its exposure.
+
+        Args:
+            asset: the currency of both, minor units.
+            flows: what its open quotes would bring and take, by token; whichever are accepted, the largest exposure.
+            now_ms: the time.
+        """
+        own, exposure = self._primary.state_of(DEALER).cash(asset), 0
+        for one in self._driver.tokens:
+            units, flow = self.stands(one), flows.get(one.name, Flows())
+            if one.spec.token.settlement == asset and (units or any(flow)):
+                nav = self._state_now(one, now_ms).nav
+                own += min(units, 0) * nav // MINOR
+                exposure += max(abs(units - flow.subscribed), abs(units + flow.redeemed)) * nav // MINOR
+        return own, exposure
 
     def _quote(
         self, quote_id: str, running: Running, side: Side, amount: int, priced: Priced, now_ms: int
@@ -308,11 +343,16 @@ class Quotes:
         return Quote(id=quote_id, token=running.name, side=side, asset=running.spec.token.settlement, units=units,
                      cash=cash, fee=fee, inav=inav, until_ms=until_ms, marks=priced.prices.marks)  # fmt: skip
 
-    def _now(self, running: Running, now_ms: int, judgement: Judgement | None = None) -> Priced | str:
+    def _now(
+        self, running: Running, side: Side | None, now_ms: int, judgement: Judgement | None = None
+    ) -> Priced | str:  # fmt: skip
         """Returns the token as it would be dealt in at the prices of now, or why it gives no quotes.
+
+        Whoever deals with the dealing account does so at mark or fair price of each leg, whichever is worse for them.
 
         Args:
             running: the token.
+            side: of whoever deals with the dealing account; None: it deals with the token itself, at the marks.
             now_ms: the time.
             judgement: when what is judged at these prices arrived; None: they may be any good ones.
         """
@@ -327,29 +367,51 @@ class Quotes:
             return f"{name} has no units or no position yet, and gives no quotes; forward applies"
         if running.book.state.live or state.is_working or state.is_rolling:
             return f"{name} is trading, and gives no quotes until it has; forward applies"
-        prices = self._driver.market.prices(running.symbols, now_ms)
+        prices = self._market.prices(running.symbols, now_ms)
         if prices is None:
             return f"{name} has no good price now, and gives no quotes without one"
-        if judgement is not None and not self._driver.market.is_known_since(
+        apart, most = self._market.divergence(running.symbols), running.spec.token.primary.match_divergence
+        if side is not None and apart > most:
+            return f"mark and index of {name} are {apart:.3%} apart, more than {most:.3%}; it gives no quotes now"
+        if judgement is not None and not self._market.is_known_since(
             running.symbols, judgement.arrived_ms, judgement.received
         ):
             return f"{name} has no price yet that follows the arrival of this command"
         waits = why_dealing_waits(self._driver, running, now_ms)
         if waits or running.goes_on:
             return f"{name} gives no quotes now: {waits or 'what its window left is being dealt'}"
-        known = self._priced.get(name)
-        if known is not None and known[0] is state and known[1].prices == prices:
-            return known[1]
+        return self._struck(running, side, prices)
+
+    def _struck(self, running: Running, side: Side | None, prices: Prices) -> Priced | str:
+        """Returns a token with what is due charged, at these prices or those that are worse for a side."""
+        name, state = running.name, running.state
+        known = self._priced.get((name, side))
+        if known is not None and known[0] is state and known[1] == prices:
+            return known[2]
+        marks = prices.marks if side is None else self._worse(running, prices.marks, side)
         try:
             after = step(running.spec, state, ev.NavStruck(time_ms=max(prices.time_ms, state.charged_until_ms),
-                                                           prices=prices.marks, accrues=True)).state  # fmt: skip
+                                                           prices=marks, accrues=True)).state  # fmt: skip
         except StepError as error:
             return f"{name} cannot be priced: {error}"
-        if after.status != "open" or after.equity <= 0:
-            return f"{name} has nothing left, and gives no quotes"
-        priced = Priced(after, self._primary.accrued_rates(running, prices), prices, bearing(running.spec, after))
-        self._priced[name] = (state, priced)
+        priced: Priced | str = f"{name} has nothing left, and gives no quotes"
+        if after.status == "open" and after.equity > 0:
+            priced = Priced(after, self._primary.accrued_rates(running, prices), prices, bearing(running.spec, after))
+        self._priced[name, side] = (state, prices, priced)
         return priced
+
+    def _worse(self, running: Running, marks: Sequence[float], side: Side) -> tuple[float, ...]:
+        """Returns mark or fair price of each leg, whichever is worse for who subscribes or redeems."""
+        sign = 1 if side == "subscribe" else -1
+        fair = [self._market.fair(symbol) for symbol in running.symbols]
+        return tuple(max(one) if leg.lots * sign > 0 else min(one)
+                     for *one, leg in zip(marks, fair, running.state.legs, strict=True))  # fmt: skip
+
+    def _state_now(self, running: Running, now_ms: int) -> TokenState:
+        """Returns a token at the marks of now, with what is due charged; as it stands where that is not known."""
+        prices = self._market.prices(running.symbols, now_ms)
+        priced = None if prices is None or running.state.is_rolling else self._struck(running, None, prices)
+        return priced.state if isinstance(priced, Priced) else running.state
 
     def _exchange(
         self, name: str, running: Running, quote: Quote, quote_id: str, priced: Priced, now_ms: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET
 
@@ -24,11 +24,37 @@ if TYPE_CHECKING:
     from gearing.venues.protocol import Statement
 
 
+# For so many windows a request stays bound whose price had formed while mark and index were apart.
+_BOUND_WINDOWS = 5
+
+
+class Bound(NamedTuple):
+    """Which requests bind their holders though their window has ended: accepted between two times, and until when.
+
+    Those of before were bound once already, and are no more.
+    """
+
+    after_ms: float = -math.inf
+    accepted_ms: float = -math.inf
+    until_ms: float = 0
+
+    def with_window(self, averages_ms: float, deals_ms: float, window_ms: int) -> Bound:
+        """Returns it after one more window whose price had formed was not dealt in."""
+        if deals_ms < self.until_ms:
+            return self._replace(accepted_ms=averages_ms)
+        return Bound(self.accepted_ms, averages_ms, deals_ms + _BOUND_WINDOWS * window_ms)
+
+    def binds(self, accepted_ms: int, now_ms: int) -> bool:
+        """Returns whether a request that was accepted at a time cannot be taken back now."""
+        return self.after_ms < accepted_ms <= self.accepted_ms and now_ms < self.until_ms
+
+
 class Running(Restorable):
     """A token as the driver runs it."""
 
     __slots__ = (
         "book",
+        "bound",
         "costs",
         "deals_ms",
         "done",
@@ -65,6 +91,7 @@ class Running(Restorable):
         self.deals_ms = math.inf  # when its next flows are dealt
         self.since_ms = 0  # since when nothing has stood against dealing in them, as far as its prices know
         self.postponed_ms = 0  # when a window last ended without dealing in all that waited for it
+        self.bound = Bound()
         self.goes_on = False  # whether a part of what its window left is dealt already
         self.flow: tuple[Ask, ...] = ()  # the requests whose hedge is under way
         self.horizon: Watch | None = None

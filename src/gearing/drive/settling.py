@@ -56,7 +56,7 @@ def accrue(driver: Driver, running: Running, now_ms: int, marks: tuple[float, ..
             driver.apply(running, ev.FundingAccrued(time_ms=now_ms, leg=it.k, settlement_ms=it.time_ms,
                                                     rate=it.rate or 0.0, prices=marks))  # fmt: skip
         if now_ms - it.time_ms >= driver.patience_ms:
-            driver.tell(running, f"the venue has not reported the funding of {it.symbol} at {_clock(it.time_ms)}; "
+            driver.tell(running, f"the venue has not reported the funding of {it.symbol} at {clock(it.time_ms)}; "
                                  f"subscriptions are rejected and redemptions wait until it is booked")  # fmt: skip
 
 
@@ -64,11 +64,11 @@ def why_dealing_waits(driver: Driver, running: Running, now_ms: int) -> str:
     """Returns why nothing is dealt in a token now; empty: funding is no reason."""
     waiting = unbooked(driver, running, now_ms)
     if waiting:
-        return f"the funding of {waiting[0].symbol} at {_clock(waiting[0].time_ms)} is not booked yet"
+        return f"the funding of {waiting[0].symbol} at {clock(waiting[0].time_ms)} is not booked yet"
     until_ms = dealt_until_ms(driver, running, now_ms)
     if now_ms >= until_ms:
         following = next_settlement_ms(driver, running, now_ms)
-        return f"funding is settled at {_clock(int(following))}; dealing goes on once it is booked"
+        return f"funding is settled at {clock(int(following))}; dealing goes on once it is booked"
     return ""
 
 
@@ -145,14 +145,14 @@ def book_by_hand(
         held = {name for running in book.tokens for name in running.symbols}
         if symbol not in held:
             return f"{book.name} has no {symbol}; it has {', '.join(sorted(held))}"
-        waiting = {f"{name} at {_clock(a.settlement_ms)}" for running in book.tokens
+        waiting = {f"{name} at {clock(a.settlement_ms)}" for running in book.tokens
                    for name, leg in zip(running.symbols, running.state.legs, strict=True)
                    for a in leg.accruals}  # fmt: skip
-        return (f"no settlement of {symbol} at {_clock(settlement_ms)} waits to be booked in {book.name}; waiting: "
+        return (f"no settlement of {symbol} at {clock(settlement_ms)} waits to be booked in {book.name}; waiting: "
                 f"{', '.join(sorted(waiting)) or 'none'}")  # fmt: skip
     least_ms = settlement_ms + 10 * driver.patience_ms
     if now_ms < least_ms:
-        return f"the venue may still report it; it can be booked by hand from {_clock(least_ms)} on"
+        return f"the venue may still report it; it can be booked by hand from {clock(least_ms)} on"
     mark = next(one.mark for one in at[0].leg.accruals if one.settlement_ms == settlement_ms)
     spans = [one.leg.lots_at(settlement_ms) or range(one.leg.lots, one.leg.lots + 1) for one in at]
     sizes = [span[0] for span in spans]
@@ -178,7 +178,7 @@ def correct(driver: Driver, book: Book, payment: FundingPayment, now_ms: int) ->
     driver.note(book, bk.FundingCorrected(time_ms=now_ms, symbol=payment.symbol, settlement_ms=payment.settlement_ms,
                                           amount=difference))  # fmt: skip
     driver.effects.alarms.append(
-        f"{book.name}: the venue reports the funding of {payment.symbol} at {_clock(payment.settlement_ms)}, which was "
+        f"{book.name}: the venue reports the funding of {payment.symbol} at {clock(payment.settlement_ms)}, which was "
         f"booked by hand; the difference of {as_text(difference, grouped=True)} {assumed.asset} goes to the reserve"
     )
     return True
@@ -198,5 +198,6 @@ def _waits(at: Position, settlement_ms: int) -> bool:
     return any(one.settlement_ms == settlement_ms for one in at.leg.accruals)
 
 
-def _clock(time_ms: int) -> str:
+def clock(time_ms: float) -> str:
+    """Returns a time as people read it: 2026-01-02 08:00 UTC."""
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"

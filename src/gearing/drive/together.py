@@ -92,10 +92,10 @@ def trade_together(
 
 
 def _cross(driver: Driver, book: Book, symbol: str, parts: Sequence[Share], now_ms: int) -> None:
-    price, key = driver.market.price(symbol), crossing_id(book.state)
+    price, key = driver.market.fair(symbol), crossing_id(book.state)
     driver.note(book, bk.Crossed(time_ms=now_ms, id=key, symbol=symbol, price=price, parts=tuple(parts)))
     for part, paid in zip(parts, _exchanged(parts, positions(book, symbol)[0].leg.lot_size, price), strict=True):
-        driver.orders.fill(Portion(part, part.lots, 0, paid), key, price, now_ms)
+        driver.orders.fill(Portion(part, part.lots, 0, paid), key, price, now_ms, crosses=True)
 
 
 def _exchanged(parts: Sequence[Share], size: Decimal, price: float) -> list[int]:
