@@ -6,6 +6,7 @@ from proof.guards.adopting import ADOPTING
 from proof.guards.anchor import ANCHOR, FORMER, TABLES
 from proof.guards.books import BOOKS, SETTINGS, STORES
 from proof.guards.boot import BOOT
+from proof.guards.fair import FAIR
 from proof.guards.fairness import CAUSES, SETTLEMENTS, STRANDED, WHOLE
 from proof.guards.guard import Guard
 from proof.guards.holders import FLOWS, OFFICE, PUBLIC, SHARED
@@ -22,6 +23,7 @@ GUARDS = (
     *FORMER,
     *OFFICE,
     *CAUSES,
+    *FAIR,
     *WINDOWS,
     *SETTLEMENTS,
     *STRANDED,

@@ -29,7 +29,7 @@ ADOPTING = (
           " and not is_over(it.running.state)))", "))",
           "test_adopting::test_a_token_that_is_over_takes_nothing"),
     Guard("A2 a position is booked at a good price", _ADOPTING,
-          "        if driver.market.prices(running.symbols) is None:", "        if False:",
+          'if driver.market.prices(running.symbols, now_ms) is None:', 'if False:',
           "test_adopting::test_positions_are_adopted_at_a_good_price_only"),
     Guard("A2 an adoption of a token needs a name and a reason", _STEP,
           '        raise StepError("an adoption needs a name and a reason")', "        pass", _NAMED),

@@ -26,7 +26,7 @@ PRICES = (
           "test_guard::test_p1_a_price_is_fresh_by_its_sources_time"),
     Guard("P1 not of the future", _GUARD, "if time_ms - now_ms > limits.ahead_ms_max:", "if False:",
           "test_guard::test_p1_a_price_is_not_of_the_future"),
-    Guard("P1 fresh by receipt", _MARKET, " or guard.is_stale(self.now_ms)", "",
+    Guard("P1 fresh by receipt", _MARKET, ' or guard.is_stale(asked_ms)', '',
           "test_guard::test_p4_a_price_that_came_too_long_ago_is_not_acted_on_however_its_source_dates_it"),
     Guard("P1 not overtaken", _GUARD, "if time_ms < last.time_ms:", "if False:",
           "test_guard::test_an_overtaken_price_changes_nothing"),

@@ -54,14 +54,19 @@ def flow_result(state: TokenState, price: Worth, taken: int | None = None) -> Fl
         raise ValueError("no flow has been hedged")
     pnl = hedge_pnl(state)
     subscribes = dealing.side == "subscribe"
-    if state.status in {"wiped", "closed"} or price.equity <= 0:
-        return FlowResult(0, 0, min(max(-pnl, 0), dealing.amount) if subscribes else 0)
-    cost = max(-pnl, 0) if subscribes else -(-max(-pnl, 0) * price.units // price.equity)
-    cost = min(cost, dealing.amount)
     part = filled_part(dealing)
     exact = dealing.amount * part
     accepted = -(-exact.numerator // exact.denominator) if subscribes else exact.numerator // exact.denominator
     accepted = accepted if taken is None else min(taken, accepted)
+    if state.status in {"wiped", "closed"} or price.equity <= 0:
+        if subscribes or state.status == "closed":
+            return FlowResult(0, 0, min(max(-pnl, 0), dealing.amount) if subscribes else 0)
+        # Its hedge was filled before the rest lost everything: its share of that, as it was before the reserve paid in.
+        lost = price.equity + (state.balances.reserve if state.status == "wiped" else 0)
+        gives = max(accepted * lost // price.units + pnl, 0)
+        return FlowResult(accepted if gives else 0, gives, 0)
+    cost = max(-pnl, 0) if subscribes else -(-max(-pnl, 0) * price.units // price.equity)
+    cost = min(cost, dealing.amount)
     if accepted <= 0:
         return FlowResult(0, 0, cost)
     if subscribes:

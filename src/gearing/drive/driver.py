@@ -347,6 +347,7 @@ class Driver:
                 amount=amount, prices=prices,
             ))  # fmt: skip
             self.primary.dealings.after(running, now_ms)
+            self.forms_anew(running, now_ms)  # until now what waits could be taken back
             self.arm(running)
 
     @isolated

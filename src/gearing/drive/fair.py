@@ -2,8 +2,8 @@
 
 It is the last index times the average of mark over index of the prices before the last one, each weighted by how long
 it was the last, with a memory of half a minute; what is further than 0.1 % from the average counts as 0.1 %. So one
-price moves it by what the index says, and a mark that is off for a second by next to nothing. Where no index is known it
-is the average of the marks before the last one.
+price moves it by what the index says, and a mark that is off for a second by next to nothing. Where no index is known
+it is the average of the marks before the last one.
 """
 
 from __future__ import annotations

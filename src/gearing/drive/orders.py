@@ -112,5 +112,6 @@ class Orders:
                 f"{running.name}: halted, its orders ended {outcome} too often {words}".strip()
             )
         state = running.state
-        if state.status in {"wiped", "closing"} and state.rebalance is None and not state.is_flat:
+        closes = state.status in {"wiped", "closing"} and state.rebalance is None and not state.is_flat
+        if closes and outcome != "filled":
             self._driver.tell(running, f"its position could not be closed, its orders end {outcome}; it is tried again")
