@@ -119,7 +119,12 @@ class AskedDesk(NamedTuple):
         say(f"{self.name}: {effect}")
         if not self.running:
             say("No desk runs on this database now: it is carried out once one starts.")
-        if not typer.confirm("Do it?", err=True):
+        try:
+            agreed = typer.confirm("Do it?", err=True)
+        except typer.Abort:  # Ctrl-C, or the terminal has gone
+            typer.echo(err=True)
+            agreed = False
+        if not agreed:
             note("nothing was done.")
             raise typer.Exit(DECLINED)
 
@@ -179,17 +184,24 @@ def _only_running(context: typer.Context) -> Path:
         InputError: none runs, or several do.
     """
     from gearing.desk.lock import running_in
+    from gearing.outputs import paper_file_of
 
     found = running_in(Path())
     if len(found) == 1:
         return found[0]
-    action, databases = context.command_path.partition(" ")[2], found or sorted(Path().glob("*.db"))
+    action, files = context.command_path.partition(" ")[2], set(Path().glob("*.db"))
+    databases = found or sorted(files - {paper_file_of(path) for path in files})
     named = ", ".join(str(path) for path in databases)
-    here = f"Here: {named}." if databases else "There is no database here either; gearing up starts a desk."
-    raise InputError(
-        "several desks run in this folder." if found else "no desk runs in this folder.", where=action,
-        fix=f"Name the desk's database with --db. {here}",
-    )  # fmt: skip
+    if found:
+        why, fix = "several desks run in this folder.", f"Name the desk's database with --db: {named}."
+    elif databases:
+        why = "no desk runs in this folder."
+        fix = (
+            f"Start one with gearing up, or name a database with --db; what is asked waits there for its desk: {named}."
+        )
+    else:
+        why, fix = "no desk runs in this folder.", "There is no database here either; gearing up starts a desk."
+    raise InputError(why, where=action, fix=fix)
 
 
 def named(by: str | None, reason: str) -> str:

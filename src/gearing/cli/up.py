@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gearing.cli.again import command_line
 from gearing.cli.output import console, go_unread
 from gearing.errors import InputError
 from gearing.typed import escaped
@@ -41,6 +42,7 @@ _FRAME_S, _LINE_S = 0.25, 10.0
 
 
 def up(
+    context: typer.Context,
     config: Annotated[
         Path | None, typer.Option(help="The desk's file; without one, the demo.", show_default=False)
     ] = None,
@@ -83,7 +85,8 @@ def up(
     written = log or plan.log_file
     named = heads or plan.heads_file, signing_key or plan.key_file
     check_desk_files(plan, config=config, log=written, heads=named[0], key=named[1])
-    asyncio.run(_serve(plan, written, named, plain=no_console or not sys.stdout.isatty()))
+    again = command_line(context, new_exchange=False)
+    asyncio.run(_serve(plan, written, named, again, plain=no_console or not sys.stdout.isatty()))
 
 
 def _planned(config: Path | None, db: Path | None, speed: float | None) -> Planned:
@@ -101,7 +104,9 @@ def _planned(config: Path | None, db: Path | None, speed: float | None) -> Plann
     return planned(described, config.parent, database=db, speed=speed)
 
 
-async def _serve(plan: Planned, log: Path | None, named: tuple[Path | None, Path | None], *, plain: bool) -> None:
+async def _serve(
+    plan: Planned, log: Path | None, named: tuple[Path | None, Path | None], again: str, *, plain: bool
+) -> None:  # fmt: skip
     import asyncio
 
     from gearing.cli.console import happening_line, label_of
@@ -140,7 +145,7 @@ async def _serve(plan: Planned, log: Path | None, named: tuple[Path | None, Path
             showing.cancel()
             await asyncio.gather(showing, return_exceptions=True)
         written.say("stopped")
-        _print(f"stopped; `gearing up{_again(plan)}` goes on from here")
+        _print(f"stopped; `{again}` goes on from here")
 
 
 def _tell_differing(plan: Planned) -> None:
@@ -153,10 +158,6 @@ def _tell_differing(plan: Planned) -> None:
             places = ", ".join(one.place for one in changed[:3]) + (", …" if len(changed) > 3 else "")
             _print(f"{file} differs from what {token} runs on ({places}); to apply it: "
                    f"gearing change {token} {file} --db {plan.database} --reason WHY")  # fmt: skip
-
-
-def _again(plan: Planned) -> str:
-    return "" if str(plan.database) == plan.config.database else f" --db {plan.database}"
 
 
 @contextlib.contextmanager

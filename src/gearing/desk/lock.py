@@ -252,7 +252,7 @@ def _held_by_another(database: Path) -> InputError:
         return InputError(f"another desk holds this database, process {number}, which is stopped.", where=str(database),
                           fix=f"Let it go on: kill -CONT {number}, or end it: kill -9 {number}")  # fmt: skip
     return InputError(f"another desk runs on this database, process {number}.", where=str(database),
-                      fix=f"Stop it first: kill -INT {number}, or give another database with --db.")  # fmt: skip
+                      fix=f"Stop it first: kill {number}, or give another database with --db.")  # fmt: skip
 
 
 def _is_stopped(number: str) -> bool:

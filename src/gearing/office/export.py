@@ -175,6 +175,7 @@ def _chosen(journals: Cut, kind: str, name: str) -> list[str]:
         return found
     if name not in known:
         some = ", ".join(known[:10]) or "none"
+        some += f" and {len(known) - 10:,} more" if len(known) > 10 else ""
         raise InputError(f"there is no {kind} {name} in this database.", where=f"--{kind}", fix=f"There are: {some}.")
     return [name]
 
