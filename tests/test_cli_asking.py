@@ -160,14 +160,15 @@ def test_a_command_names_its_desk_or_asks_the_only_one_that_runs_in_the_folder(k
     monkeypatch.chdir(kept.path.parent)
     command = ["subscribe", "h1", "T", "1", "--yes", "--timeout", "0"]
     assert refused_at(capsys, command) == (
-        "error: subscribe: no desk runs in this folder. Name the desk's database with --db. Here: desk.db.\n"
+        "error: subscribe: no desk runs in this folder. Start one with gearing up, or name a database with --db, where "
+        "it waits for a desk: desk.db.\n"
     )
     shutil.copy(kept.path, "other.db")
     with DeskLock(Path("desk.db")):
         assert main(command) == 4
         assert "note: DEMO desk.db: request 1: no answer within 0 s. The request is kept" in capsys.readouterr().err
         with DeskLock(Path("other.db")):
-            assert "several desks run in this folder. Name the desk's database with --db. Here: desk.db, other.db." in (
+            assert "several desks run in this folder. Name the desk's database with --db: desk.db, other.db." in (
                 refused_at(capsys, command)
             )
             assert main([*command, "--db", "other.db"]) == 4

@@ -196,9 +196,7 @@ def _only_running(context: typer.Context) -> Path:
         why, fix = "several desks run in this folder.", f"Name the desk's database with --db: {named}."
     elif databases:
         why = "no desk runs in this folder."
-        fix = (
-            f"Start one with gearing up, or name a database with --db; what is asked waits there for its desk: {named}."
-        )
+        fix = f"Start one with gearing up, or name a database with --db, where it waits for a desk: {named}."
     else:
         why, fix = "no desk runs in this folder.", "There is no database here either; gearing up starts a desk."
     raise InputError(why, where=action, fix=fix)
