@@ -203,7 +203,7 @@ def test_what_crosses_says_nothing_of_a_venues_cost():
     desk.take()
     desk.to_second(4)
     cost = quoted_cost(desk.it, desk.it.state)
-    assert cost > 0
+    assert cost == pytest.approx(3 * 5e-4, rel=1e-3)  # what the venue takes, at three times leverage
     for _ in range(3):
         desk.to_second(5)
         desk.ask("evil", "subscribe", 4_000 * MINOR, "T")
