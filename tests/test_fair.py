@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from gearing.core import events as ev
 from gearing.core import holder as ho
+from gearing.core.dealing import worth
+from gearing.core.flow_result import flow_result
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
+from gearing.core.step import step
 from gearing.desk.requests import AskQuote, Deal, Pay
 from gearing.drive.averages import MarkAverage
 from gearing.drive.fair import MEMORY_MS, FairPrice
@@ -346,3 +350,30 @@ def test_a_hedge_that_was_filled_before_the_others_lost_everything_is_paid_out()
         paid.append((desk.cash("h2") / MINOR, desk.it.state.balances.reserve / MINOR))
     assert paid[0] == pytest.approx(paid[1], abs=0.1)
     assert paid[1][0] == pytest.approx(400_000, abs=0.1)
+
+
+def test_what_the_reserve_paid_in_meanwhile_is_nobodys_gain():
+    desk = Market(token("A", costs=COSTS), bad=0.0, rate=0.0)
+    desk.opened()
+    desk.deposit("h2", 400_000)
+    desk.ask("h2", "subscribe", 400_000 * MINOR)
+    desk.take()
+    desk.window()
+    desk.ask("h2", "redeem", desk.units("h2"))
+    desk.take()
+    desk.steady()
+    (order,) = desk.quote(100.0, after_ms=MINUTE_MS - desk.now_ms % MINUTE_MS)
+    desk.hear(desk.trade(order))
+    desk.quote(60.0)
+    spec, state = desk.it.spec, desk.it.state
+    (attempt,), now_ms = state.rebalance.attempts, desk.now_ms
+    ended = ev.OrderEnded(time_ms=now_ms, leg=0, epoch=state.rebalance.epoch, slice=0, attempt=attempt.number,
+                          outcome="filled")  # fmt: skip
+    before = step(spec, state, ended).state
+    after = step(spec, before, ev.Marked(time_ms=now_ms, prices=(60.0,), before_ms=now_ms)).state
+    assert after.balances.reserve < 0
+    if after.is_working:  # it is closed at once; nothing of that is filled yet
+        after = msgspec.structs.replace(after, rebalance=None)
+    results = [flow_result(one, worth(spec, one, (0.0,), "redeem")) for one in (before, after)]
+    assert results[0].gives == pytest.approx(400_000 * MINOR, rel=1e-6)
+    assert results[1].gives == pytest.approx(results[0].gives, rel=1e-6)

@@ -211,6 +211,7 @@ def test_a_restart_deals_nothing_whose_mark_and_index_are_apart(kept):
     assert it.flow == ()
     assert len(again.primary.requests("T")) == 1
     assert it.deals_ms > now_ms
+    assert any("mark and index are 1.500% apart" in words for words in again.taken().alarms)
 
 
 @pytest.mark.parametrize(("second", "ends"), [(20, 60), (40, 70), (59, 89), (500, 530)])

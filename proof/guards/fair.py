@@ -45,7 +45,7 @@ FAIR = (
     Guard("P6 what crosses is no cost", "core/measured.py",
           "crossed=leg.crossed + (paid if event.crosses is True else 0)", "crossed=0", _COST),
     Guard("P6 nothing costs less than the venue charges", "core/hedging_cost.py",
-          "return max(cost, charged, 0.0) / traded", "return max(cost, 0.0) / traded",
+          "return max(cost, charged) / traded", "return max(cost, 0.0) / traded",
           "test_hedging_cost::test_it_is_bounded"),
     Guard("P6 a hedge waits for mark and index to agree", _DEALINGS,
           "        if not asks or apart:", "        if not asks:", "test_fair::test_what_is_left_of_a_match_is_hedged_"
@@ -71,5 +71,5 @@ FAIR = (
           "test_fair::test_a_hedge_that_was_filled_before_the_others_lost_everything_is_paid_out"),
     Guard("P6 what the reserve paid in is nobody's gain", "core/flow_result.py",
           '(state.balances.reserve if state.status == "wiped" else 0)', "0",
-          "test_fair::test_a_hedge_that_was_filled_before_the_others_lost_everything_is_paid_out"),
+          "test_fair::test_what_the_reserve_paid_in_meanwhile_is_nobodys_gain"),
 )  # fmt: skip

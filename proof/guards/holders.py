@@ -99,7 +99,7 @@ FLOWS = (
           "+ Fraction(quoted_cost(running, priced.state))", "+ 0",
           "test_hedging_cost::test_a_quote_charges_what_hedges_cost_times_leverage"),
     Guard('the measured cost is never below zero', 'core/hedging_cost.py',
-          'return max(cost, charged, 0.0) / traded',
+          'return max(cost, charged) / traded',
           'return max(cost, charged) / traded',
           'test_hedging_cost::test_it_is_bounded'),
     Guard("a restart computes the measured cost that ran", _BOOT,

@@ -77,7 +77,7 @@ def hedging_cost_rate(costs: tuple[HedgeCost, ...], unmeasured: float) -> float:
         traded += weight * hedge.traded
         charged += weight * min(hedge.charged, bound)
         weight *= _DECAY
-    return max(cost, charged, 0.0) / traded if traded else unmeasured
+    return max(cost, charged) / traded if traded else unmeasured
 
 
 def gross_leverage(state: TokenState) -> float:
