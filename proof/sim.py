@@ -234,7 +234,7 @@ class _Simulation:
         (wanted,) = draw.choices(asks, weights=[4, 6, 3, 2, 2, 2, 2, 3, 1, 1])
         if name == DEALER:
             wanted = Pay(holder=DEALER, asset="USDT", amount=200_000 * MINOR, by="sim", reference="capital")
-        if driver.primary.acceptances.has_holder(wanted.holder):  # what a holder asks is run in its order
+        if self.waits(wanted.holder):  # what a holder asks is run in its order
             return
 
         def answered(said: Answered) -> None:
@@ -247,6 +247,11 @@ class _Simulation:
         except StoreError:
             self.seen["asked amid a kill"] += 1
 
+    def waits(self, holder: str) -> bool:
+        """Returns whether a dealing of a holder waits for its price; what it asks next is run after that."""
+        waiting = self.engine.driver.primary.acceptances.waiting
+        return any(one.holder == holder for one in waiting.values())
+
     async def attack(self) -> None:
         """Lets an attacker send some commands, each as the inbox would run it."""
         driver = self.engine.driver
@@ -254,7 +259,7 @@ class _Simulation:
             if isinstance(wanted, (TakeFees, Merge)):
                 if wanted.token in driver.by_name:
                     issuer.answer(driver, wanted, self.engine.clock.now_ms())
-            elif not driver.primary.acceptances.has_holder(wanted.holder):
+            elif not self.waits(wanted.holder):
                 submit(driver, wanted, self.engine.clock.now_ms(), lambda said: None)
             self.seen["attacks"] += 1
             try:

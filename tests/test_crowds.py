@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,13 +14,14 @@ from gearing.core.money import MINOR
 from gearing.core.netting import Ask, taken_in_turn
 from gearing.core.primary import Primary as Terms
 from gearing.desk.boot import boot
-from gearing.desk.requests import Deal
+from gearing.desk.requests import AskQuote, Deal, HandOn, Pay
 from gearing.drive.crowds import OF_HOLDER_IN_TOKEN, crowds_of, why_crowded
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market as Prices
+from gearing.venues.protocol import Quote
 from tests.lives import token
 from tests.test_matching import Fair
-from tests.test_primary import COSTS, market
+from tests.test_primary import COSTS, Market, market
 from tests.test_store_dealing import kept
 
 __all__ = ["kept"]
@@ -183,3 +185,128 @@ def test_what_one_dealing_does_not_take_follows_at_the_next_prices(monkeypatch):
     assert desk.now_ms % 60_000 < 15_000
     assert {part.holder for part in begun[0].parts} == {"many", *(f"one{n}" for n in range(9))}
     assert [sum(part.holder == "many" for part in one.parts) for one in begun] == [1, 9, 10, 10]
+
+
+# Dealings at once, and open quotes.
+
+
+def at_once(names=4, **bounds):
+    desk = Fair(quote_valid="10s")
+    desk.deposit("dealer", 300_000)
+    for number in range(names):
+        desk.deposit(f"o/{number}", 1_000)
+    desk.deposit("h3", 1_000)
+    desk.to_second(40)
+    return desk
+
+
+def instant(desk, name):
+    return desk.submit(Deal(holder=name, token="T", side="subscribe", amount=100 * MINOR, instant=True))
+
+
+def test_so_many_dealings_at_once_wait_for_a_price_and_no_more(monkeypatch):
+    monkeypatch.setattr("gearing.drive.acceptances.OF_OMNIBUS", 2)
+    monkeypatch.setattr("gearing.drive.acceptances.IN_ALL", 3)
+    desk = at_once()
+    waiting = [instant(desk, name) for name in ("o/0", "o/1")]
+    (crowded,) = instant(desk, "o/2")
+    assert crowded.words.startswith("Not at once: 2 dealings at once of o and its sub-holders wait for their price")
+    waiting.append(instant(desk, "h3"))
+    (crowded,) = instant(desk, "h1")
+    assert crowded.words.startswith("Not at once: 3 dealings at once wait for their price already")
+    assert waiting == [[], [], []]
+    desk.seconds(1)
+    assert all(answers[0].quote is not None for answers in waiting)
+    assert instant(desk, "o/3") == []  # and now there is room again
+
+
+def test_of_dealings_at_once_so_many_are_judged_at_one_price(monkeypatch):
+    monkeypatch.setattr("gearing.drive.acceptances._AT_ONE_PRICE", 3)
+    desk = at_once()
+    answers = [instant(desk, name) for name in ("o/0", "o/1", "o/2", "o/3", "h3")]
+    desk.seconds(1)
+    assert [bool(one) for one in answers] == [True, True, True, False, False]
+    desk.seconds(1)
+    assert all(one[0].quote is not None for one in answers)
+
+
+def test_so_many_quotes_are_open_and_no_more(monkeypatch):
+    monkeypatch.setattr("gearing.drive.quotes._OPEN_OF_OMNIBUS", 2)
+    monkeypatch.setattr("gearing.drive.quotes._OPEN_IN_ALL", 3)
+    desk = at_once()
+
+    def quote(name):
+        (answered,) = desk.submit(AskQuote(holder=name, token="T", side="subscribe", amount=10 * MINOR))
+        return answered
+
+    assert quote("o/0").done
+    assert quote("o/1").done
+    rejected = quote("o/2")
+    assert (rejected.code, rejected.words) == ("open_quotes", "2 quotes of o and its sub-holders are open already")
+    assert quote("o/1").done  # which voids its own
+    assert quote("h3").done
+    assert quote("h1").code == "open_quotes"
+    desk.seconds(11)
+    assert quote("h1").done
+
+
+# The dealing account among many.
+
+
+def test_the_dealing_account_is_squared_however_many_wait(monkeypatch):
+    monkeypatch.setattr("gearing.drive.dealings._ENOUGH", 3)
+    desk = at_once(names=8)
+    desk.deposit("h4", 20_000)
+    desk.submit(Deal(holder="h4", token="T", side="subscribe", amount=10_000 * MINOR, instant=True))
+    for number in range(8):
+        desk.ask(f"o/{number}", "subscribe", 100 * MINOR)
+    desk.take()
+    desk.to_second(59)
+    assert desk.primary.quotes.stands(desk.it) < 0
+    desk.seconds(60)  # those asked too late for the window before
+    desk.seconds(1)
+    assert desk.primary.quotes.stands(desk.it) >= 0
+    assert any(b'"dealing_begun"' in line.body and b'"dealer"' in line.body for line in desk.lines)
+
+
+def test_the_dealing_account_is_squared_while_another_token_of_its_book_trades():
+    other = msgspec.structs.replace(token("B", costs=COSTS, primary=Terms(quote_valid="10s")), symbol="U")
+    desk = Market(token("A", costs=COSTS, primary=Terms()), other, bad=0.0, rate=0.0)
+    desk.opened()
+    for name, amount in (("evil", 1_000), ("taker", 200_000), ("dealer", 300_000)):
+        desk.deposit(name, amount)
+
+    def to_second(second):
+        while desk.now_ms % 60_000 != second * 1_000 or not desk.now_ms:
+            desk.now_ms += 1_000
+            quotes = [Quote(symbol=one, time_ms=desk.now_ms, mark=100.0, index=100.0) for one in "AB"]
+            desk.driver.on_quotes(quotes, desk.now_ms)
+            desk.filled(desk.take())
+
+    to_second(5)
+    desk.submit(Deal(holder="taker", token="U", side="subscribe", amount=100_000 * MINOR, instant=True))
+    for _ in range(3):
+        to_second(10)
+        desk.ask("evil", "subscribe", 2 * MINOR)  # a hedge of another token, each window
+        desk.take()
+        to_second(3)
+    assert desk.primary.quotes.stands(desk.tokens[1]) >= 0
+
+
+# References.
+
+
+@pytest.mark.parametrize("reference", ["INV-1 ", " INV-1", "INV-1\u00a0", "INV-1\u200b", "INV\u20111", "\uff29NV-1",
+                                       "INV  1", "INV-1\ufe0f", "\u3164", "INV\u2800"])  # fmt: skip
+def test_a_reference_that_only_looks_like_another_is_rejected(reference):
+    desk = market()
+    (first,) = desk.submit(Pay(holder="h1", asset="USDT", amount=MINOR, reference="INV-1", by="ann"))
+    (again,) = desk.submit(Pay(holder="h1", asset="USDT", amount=MINOR, reference=reference, by="ann"))
+    (transfer,) = desk.submit(HandOn(holder="h1", other="h2", asset="USDT", amount=1, reference=reference))
+    assert first.done
+    assert not again.done
+    assert again.words.startswith(("the reference", "money comes in"))
+    assert not transfer.done
+    for plain in ("Überweisung Nr. 7/2026", "請求書-17", "D-1 & Co."):
+        (answered,) = desk.submit(Pay(holder="h1", asset="USDT", amount=MINOR, reference=plain, by="ann"))
+        assert answered.done, answered.words

@@ -45,8 +45,10 @@ def submit(driver: Driver, wanted: AtCounter, now_ms: int, on_answer: Callable[[
 def token_to_wait_for(driver: Driver, wanted: AtCounter, now_ms: int) -> Running | None:
     """Returns the token whose next good price a command is judged at; None: it is run at once.
 
-    What could not be dealt at once at any price does not wait for one.
+    What could not be dealt at once at any price does not wait for one, nor does anything where too many do.
     """
+    if driver.primary.acceptances.why_crowded(wanted.holder):
+        return None
     if isinstance(wanted, TakeQuote):
         quote = driver.primary.state_of(wanted.holder).quote(wanted.id)
         if quote is None or driver.primary.quotes.why_not_accepted(wanted.holder, wanted.id, now_ms):
@@ -93,7 +95,7 @@ def answer(
         judgement: of what deals at once, see `submit`; None: it arrives now, and no price can have followed it.
         cause: of the journal's lines; by default that of the work around it.
     """
-    work = partial(_answer, driver, wanted, now_ms, judgement or arrival(driver, now_ms))
+    work = partial(_answer, driver, wanted, now_ms, judgement or arrival(driver, now_ms, holder=wanted.holder))
     return driver.atomically(work, is_rejected, cause)
 
 
@@ -113,15 +115,18 @@ def _why_no_id(wanted: AtCounter) -> str:
     return ""
 
 
-def arrival(driver: Driver, now_ms: int, mergers: int | None = None) -> Judgement:
+def arrival(driver: Driver, now_ms: int, mergers: int | None = None, holder: str = "") -> Judgement:
     """Returns how a command is judged that is looked at now.
 
     Args:
         driver: runs it.
         now_ms: the time.
         mergers: how many there had been when the desk took it in; None: it does so now.
+        holder: whose command it is that is answered at once; empty: it waits for a price.
     """
-    return Judgement(now_ms, driver.market.received, driver.primary.mergers if mergers is None else mergers)
+    crowded = driver.primary.acceptances.why_crowded(holder) if holder else ""
+    count = driver.primary.mergers if mergers is None else mergers
+    return Judgement(now_ms, driver.market.received, count, crowded=crowded)
 
 
 def _why_merged(driver: Driver, wanted: AtCounter, judgement: Judgement) -> str:
@@ -187,6 +192,8 @@ def _pay(driver: Driver, wanted: Pay, now_ms: int) -> Answered:
 
 
 def _accept(driver: Driver, wanted: TakeQuote, now_ms: int, judgement: Judgement) -> Answered:
+    if judgement.crowded:
+        return _no(f"quote {wanted.id} is not accepted: {judgement.crowded}; ask again", now_ms, "waiting_for_price")
     if judgement.overdue:
         return _no(f"quote {wanted.id} is void: {judgement.overdue}", now_ms)
     accepted = driver.primary.quotes.accept(wanted.holder, wanted.id, judgement, now_ms)
@@ -196,8 +203,10 @@ def _accept(driver: Driver, wanted: TakeQuote, now_ms: int, judgement: Judgement
 def _deal(driver: Driver, wanted: Deal, now_ms: int, judgement: Judgement) -> Answered:
     running, why = driver.by_name.get(wanted.token), ""
     if wanted.instant and running is not None and wanted.amount > 0:
-        quote = judgement.overdue or driver.primary.quotes.at_once(
-            wanted.holder, running, wanted.side, wanted.amount, judgement, now_ms
+        quote = (
+            judgement.crowded
+            or judgement.overdue
+            or driver.primary.quotes.at_once(wanted.holder, running, wanted.side, wanted.amount, judgement, now_ms)
         )
         if not isinstance(quote, str):
             return _dealt(driver, wanted.holder, quote, now_ms)
@@ -222,7 +231,7 @@ def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
         return _no(f"the amount of a quote must be positive, not {as_text(wanted.amount)}", now_ms)
     quote = driver.primary.quotes.ask(wanted.holder, running, wanted.side, wanted.amount, now_ms)
     if isinstance(quote, str):
-        return _no(quote, now_ms)
+        return _no(quote, now_ms, quote.code if isinstance(quote, Rejection) else "")
     above = "above" if quote.side == "subscribe" else "below"
     swing = running.spec.token.primary.quote_swing
     words = (f"{quote.id}: {wanted.holder} {quote.terms}; {to_float(quote.unit_price):,.8g} per unit, "
@@ -290,5 +299,5 @@ def _yes(words: str, now_ms: int) -> Answered:
     return Answered(done=True, words=words, time_ms=now_ms)
 
 
-def _no(words: str, now_ms: int) -> Answered:
-    return Answered(done=False, words=words, time_ms=now_ms)
+def _no(words: str, now_ms: int, code: str = "") -> Answered:
+    return Answered(done=False, words=words, time_ms=now_ms, code=code)

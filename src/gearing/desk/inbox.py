@@ -382,7 +382,7 @@ class Inbox:
             return answered
         if not isinstance(wanted, (Operate, Change)):
             driver = self._engine.driver
-            answered = answer(driver, wanted, now_ms, arrival(driver, now_ms, mergers))
+            answered = answer(driver, wanted, now_ms, arrival(driver, now_ms, mergers, wanted.holder))
             if isinstance(wanted, Deal) and not answered.done:
                 self.on_refused(wanted, answered)
             if isinstance(wanted, AskQuote) and answered.quote is not None:

@@ -22,13 +22,14 @@ from msgspec import UNSET
 from gearing.core import events as ev
 from gearing.core.dealing import Side, Worth, bearing, with_cost, worth
 from gearing.core.hedging_cost import gross_leverage, hedging_cost_rate
-from gearing.core.holder import DEALER, SHORT, Bearing, Exchanged, Quote, Quoted, QuoteVoided
+from gearing.core.holder import DEALER, SHORT, Bearing, Exchanged, Quote, Quoted, QuoteVoided, omnibus_of
 from gearing.core.money import MINOR, as_decimal, as_text, to_float
 from gearing.core.netting import Ask, Rates
 from gearing.core.state import TokenState
 from gearing.core.step import step
 from gearing.core.step_result import StepError
 from gearing.drive.backing import Flows, SetAside, flows_of, money_for, set_aside
+from gearing.drive.crowds import Rejection
 from gearing.drive.running import Running
 from gearing.drive.settling import dealt_until_ms, why_dealing_waits
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from gearing.drive.market import Prices
     from gearing.drive.primary import Primary
 
+# As many quotes may be open: of a holder with all its sub-holders, and of all.
+_OPEN_OF_OMNIBUS, _OPEN_IN_ALL = 100, 1_000
 # What the dealing account asks counts against no cap: it did when its holders asked.
 _COUNTED = 0
 
@@ -81,6 +84,9 @@ class Quotes:
         state = self._primary.state_of(name)
         for key in [key for key, quote in self._given.items() if not self._is_open(quote, now_ms)]:
             self._driver.undo.delete_item(self._given, key)
+        crowded = self._why_crowded(name)
+        if crowded is not None:
+            return crowded
         replaces = "" if state.open_quote is UNSET else state.open_quote.id
         priced = self._now(running, side, now_ms)
         if isinstance(priced, str):
@@ -95,6 +101,18 @@ class Quotes:
         self._primary.post(name, Quoted(time_ms=now_ms, quote=quote, replaces=replaces))
         self._driver.undo.set_item(self._given, name, quote)
         return quote
+
+    def _why_crowded(self, name: str) -> Rejection | None:
+        """Returns why a holder gets no quote, however good: too many are open; None: that is no reason."""
+        whose, others = omnibus_of(name) or name, self._given.keys() - {name}
+        together = sum(1 for one in others if (omnibus_of(one) or one) == whose)
+        if together >= _OPEN_OF_OMNIBUS:
+            return Rejection(
+                f"{_OPEN_OF_OMNIBUS} quotes of {whose} and its sub-holders are open already", "open_quotes"
+            )
+        if len(others) >= _OPEN_IN_ALL:
+            return Rejection(f"{_OPEN_IN_ALL:,} quotes are open already; ask again", "open_quotes")
+        return None
 
     def why_not_accepted(self, name: str, quote_id: str, now_ms: int) -> str:
         """Returns why a quote cannot be accepted at all, whatever the price; empty: it can.
