@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
+import msgspec
 import pytest
 from msgspec import UNSET
 
 from gearing.core import book as bk
 from gearing.core.book import BookError, BookState, LiveOrder, Purpose, book_step, order_id
+from gearing.core.journal import state_body
 
 
 def opened():
@@ -96,9 +100,42 @@ def test_what_the_venue_did_by_itself_is_booked_once():
     state = book_step(opened(), event)
     with pytest.raises(BookError, match="booked already"):
         book_step(state, event)
-    for n in range(300):
-        state = book_step(state, bk.ForcedTold(time_ms=3, trade=f"g{n}", symbol="A", lots=-1, deleveraged=True))
-    assert len(state.forced) <= 256
+
+
+def closed(trade, time_ms):
+    return bk.ForcedTold(time_ms=time_ms, trade=trade, symbol="A", lots=-1, deleveraged=False)
+
+
+def test_each_of_many_forced_trades_is_booked_once_until_the_statement_agrees():
+    state = opened()
+    for n in range(1_000):
+        state = book_step(state, closed(f"f{n}", 1_000_000 + n))
+    differing = bk.Difference(what="position", name="A", venue=1, ledger=2)
+    state = book_step(state, bk.Reconciled(time_ms=9_000_000, differences=(differing,)))
+    assert len(state.closures) == 1_000  # a statement that differs proves nothing of them
+    for n in range(1_000):
+        with pytest.raises(BookError, match="booked already"):
+            book_step(state, closed(f"f{n}", 1_000_000 + n))
+
+
+def test_a_forced_trade_is_known_while_it_may_be_reported_again_and_too_old_after_that():
+    state = book_step(book_step(opened(), closed("f1", 1_000_000)), closed("f2", 1_000_001))
+    state = book_step(state, bk.Reconciled(time_ms=1_600_001, differences=()))
+    assert state.closures == {"f2": 1_000_001}
+    for event in (closed("f1", 1_000_000), closed("f2", 1_000_001), closed("f0", 1_000_000)):
+        with pytest.raises(BookError, match="booked already"):
+            book_step(state, event)
+    assert book_step(state, closed("f3", 1_000_001)).closures == {"f2": 1_000_001, "f3": 1_000_001}
+    assert book_step(state, bk.Reconciled(time_ms=1_600_002, differences=())).closures is UNSET
+
+
+def test_a_state_of_an_earlier_program_keeps_its_bytes_and_its_forced_trades():
+    body = json.dumps({**json.loads(state_body(opened())), "forced": ["f1"]}, separators=(",", ":")).encode()
+    state = msgspec.json.decode(body, type=bk.BookState)
+    assert b"closures" not in state_body(state)
+    assert msgspec.json.decode(state_body(state), type=bk.BookState) == state
+    with pytest.raises(BookError, match="booked already"):
+        book_step(state, closed("f1", 3))
 
 
 def test_money_that_came_unasked_is_booked_once_however_much_of_it_comes():

@@ -185,6 +185,28 @@ def test_what_the_venue_closed_by_itself_is_booked_once_and_told():
     assert order.lots == 10_000_000
 
 
+def test_a_liquidation_of_many_fills_is_booked_once_however_often_the_venue_lists_them():
+    """The venue lists all that it made since the last statement that agreed; none agrees while fills are on their way.
+
+    Once one did, a report that comes late changes nothing.
+    """
+    desk = Desk().opened()
+    fills = [desk.forced(-1_000, trade=f"f{n}") for n in range(300)]
+    for forced in fills * 2:
+        desk.driver.on_forced(desk.book, forced)
+    desk.take()
+    assert desk.lots == [30_000_000 - 300_000]
+    desk.now_ms += 1_000
+    desk.driver.on_statement(desk.book, stated(desk, {"A": desk.lots[0]}))
+    desk.now_ms += 3_600_000
+    desk.driver.on_statement(desk.book, stated(desk, {"A": desk.lots[0]}))
+    assert desk.book.state.reconciled_ms == desk.now_ms
+    desk.driver.on_forced(desk.book, fills[0])
+    desk.take()
+    assert desk.lots == [30_000_000 - 300_000]
+    assert desk.book.state.halted == ""
+
+
 def test_what_the_venue_closed_of_what_no_token_holds_is_told():
     desk = Desk().opened()
     desk.driver.on_forced(desk.book, desk.forced(-10_000_000, symbol="B"))

@@ -282,5 +282,5 @@ def test_what_was_closed_in_the_millisecond_of_a_statement_is_not_missed():
     closed = Forced(trade_id="f1", symbol="A", lots=-10_000_000, price=100.0, charge=0, realised=0, time_ms=0,
                     deleveraged=False)  # fmt: skip
     desk = lived_on(lambda venue, now_ms: venue.forced.append(msgspec.structs.replace(closed, time_ms=now_ms)))
-    assert desk.book.state.forced == ("f1",)
+    assert desk.book.state.closures == {"f1": NOON_MS}
     assert desk.book.state.halted == ""

@@ -70,7 +70,7 @@ ORDERS = (
           "test_driver::test_a_fill_is_booked_once_however_often_it_is_told"),
     Guard("O2 a fill once, book", _BOOK, "if event.trade in order.trades:", "if False:",
           "test_book::test_a_trade_is_booked_once"),
-    Guard("O2 a forced trade once", _DRIVER, "if forced.trade_id in book.state.forced:", "if False:",
+    Guard("O2 a forced trade once", _DRIVER, "if book.state.has_closed(forced.trade_id, forced.time_ms):", "if False:",
           "test_driver::test_what_the_venue_closed_by_itself_is_booked_once_and_told"),
     Guard("O3 filled within intended, book", _BOOK,
           "if event.lots == 0 or (event.lots > 0) != (order.lots > 0) or abs(filled) > abs(order.lots):", "if False:",

@@ -24,7 +24,8 @@ from gearing.numerals import base36
 What = Literal["position", "cash"]
 """What a statement tells of: lots of an instrument, or minor units of an asset."""
 
-_FORCED_KEPT = 255
+# A venue's report may come this long after a statement that agrees, and may repeat a trade of before it.
+_REPORTS_LATE_MS = 600_000
 _FAILURES_KEPT = 255
 
 
@@ -156,7 +157,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
         orders: how many it placed.
         live: the orders that may still be filled, by id.
         halted: why nothing is sent any more; empty: it trades.
-        forced: the venue's ids of the last trades it made by itself, so that each is booked once.
+        forced: the venue's ids of trades it made by itself, as earlier programs kept them, without their times.
         reconciled_ms: when the venue's statement last agreed with the ledger.
         moves: how often money of flows was moved between the venue's account and the reserve.
         moved: of each asset, what was moved to the venue's account in all.
@@ -166,6 +167,8 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
         arrivals: when each of these came that the venue may still tell of, ms by its id; unset: none.
         assumed: settlements that were booked by hand and that the venue has not reported yet, by symbol and time;
             unset: none.
+        closures: when each trade that the venue made by itself was made, ms by its id, so that each is booked once; of
+            those that the venue may still report again. Unset: none.
         failures: inputs that could not be processed since the book was last resumed, ms by their digest; unset: none.
         owed: shares of dealings that are not booked for their holders yet, by request; unset: none.
         differences: where the venue's last statement differed from the ledger; unset: nowhere.
@@ -185,6 +188,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     crossings: int | UnsetType = UNSET
     received: dict[str, int] | UnsetType = UNSET
     arrivals: dict[str, int] | UnsetType = UNSET
+    closures: dict[str, int] | UnsetType = UNSET
     failures: dict[str, int] | UnsetType = UNSET
     assumed: dict[str, Assumed] | UnsetType = UNSET
     owed: dict[str, Owed] | UnsetType = UNSET
@@ -197,6 +201,14 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     def has_booked(self, arrival: str) -> bool:
         """Returns whether money that came in unasked is booked already, by the venue's id of it."""
         return self.arrivals is not UNSET and arrival in self.arrivals
+
+    def has_closed(self, trade: str, time_ms: int) -> bool:
+        """Returns whether a trade that the venue made by itself is booked already, by the venue's id and time of it.
+
+        A trade of well before the last statement that agreed is part of what agreed.
+        """
+        kept = {} if self.closures is UNSET else self.closures
+        return trade in kept or trade in self.forced or time_ms < self.reconciled_ms - _REPORTS_LATE_MS
 
     def due(self, brought: Mapping[str, int]) -> dict[str, int]:
         """Returns what is to be moved to the venue's account (from it: < 0), minor units by asset.
@@ -480,9 +492,10 @@ def _order_closed(state: BookState, event: OrderClosed) -> BookState:
 
 
 def _forced_told(state: BookState, event: ForcedTold) -> BookState:
-    if event.trade in state.forced:
+    if state.has_closed(event.trade, event.time_ms):
         raise BookError(f"the venue's trade {event.trade} is booked already")
-    return msgspec.structs.replace(state, forced=(*state.forced[-_FORCED_KEPT:], event.trade))
+    closures = {} if state.closures is UNSET else state.closures
+    return msgspec.structs.replace(state, closures={**closures, event.trade: event.time_ms})
 
 
 def _halted(state: BookState, event: BookHalted) -> BookState:
@@ -541,7 +554,10 @@ def _reconciled(state: BookState, event: Reconciled) -> BookState:
         return msgspec.structs.replace(state, differences=event.differences)
     arrivals = {} if state.arrivals is UNSET else state.arrivals
     later = {key: came_ms for key, came_ms in arrivals.items() if came_ms >= event.time_ms}
-    return msgspec.structs.replace(state, reconciled_ms=event.time_ms, arrivals=later or UNSET, differences=UNSET)
+    closures = {} if state.closures is UNSET else state.closures
+    kept = {key: made_ms for key, made_ms in closures.items() if made_ms >= event.time_ms - _REPORTS_LATE_MS}
+    return msgspec.structs.replace(state, reconciled_ms=event.time_ms, arrivals=later or UNSET,
+                                   closures=kept or UNSET, differences=UNSET)  # fmt: skip
 
 
 def _adopted(state: BookState, event: DifferencesAdopted) -> BookState:

@@ -353,7 +353,7 @@ class Driver:
     @isolated
     def on_forced(self, book: Book, forced: Forced) -> None:
         """Books what the venue closed by itself, once."""
-        if forced.trade_id in book.state.forced:
+        if book.state.has_closed(forced.trade_id, forced.time_ms):
             return
         self.note(book, bk.ForcedTold(time_ms=forced.time_ms, trade=forced.trade_id, symbol=forced.symbol,
                                       lots=forced.lots, deleveraged=forced.deleveraged))  # fmt: skip
