@@ -26,9 +26,9 @@ from gearing.drive.market import Market as Prices
 from gearing.drive.merging import merge
 from gearing.drive.reconciling import differences
 from gearing.drive.schedule import FundingSchedule, Settlement
-from gearing.drive.settling import book_by_hand, unbooked, why_dealing_waits
+from gearing.drive.settling import book_by_hand, never_settled, unbooked, why_dealing_waits
 from gearing.store.recompute import Portfolio, take
-from gearing.venues.protocol import FundingPayment, Quote
+from gearing.venues.protocol import FundingPayment, Quote, Settled
 from tests.desks import stated
 from tests.lives import HOUR_MS, NOON_MS, token
 from tests.test_primary import Market
@@ -368,6 +368,80 @@ def test_a_later_settlement_that_is_reported_first_waits_for_the_one_before():
     assert desk.it.state.legs[0].funded_ms == 0
     desk.pay()
     assert desk.it.state.legs[0].funded_ms == T_MS
+
+
+def with_two_unbooked(after_ms=601_000):
+    """A desk that paid funding twice without a report of it: accrued of both, some time after the second one."""
+    desk = Story(3.0, 0.0075, "right")
+    desk.run([], until_ms=T_MS + 30_000, step_ms=10_000)
+    desk.funding["funding_ms"] = T_MS + 2 * PERIOD_MS
+    desk.filled(desk.quote(100.0, after_ms=T_MS + PERIOD_MS + after_ms - desk.now_ms))
+    (leg,) = desk.it.state.legs
+    assert [one.settlement_ms for one in leg.accruals] == [T_MS, T_MS + PERIOD_MS]
+    return desk, leg.accruals
+
+
+def payment_of(desk, settlement_ms):
+    lots = desk.lots[0]
+    amount = -round(lots * float(desk.lot) * 100.0 * 0.0075 * MINOR)
+    return FundingPayment(symbol="A", settlement_ms=settlement_ms, rate=0.0075, mark=100.0, lots=lots, amount=amount)
+
+
+def test_an_operator_books_the_first_of_two_settlements_first():
+    desk, _ = with_two_unbooked()
+    later_ms, state = T_MS + PERIOD_MS, desk.it.state
+    why = "the funding of A at 2026-01-01 16:00 UTC is not booked yet; book that settlement first"
+    assert by_hand(desk, 0.0075, at_ms=later_ms) == why
+    assert desk.it.state == state
+    assert desk.book.state.assumed is UNSET
+    assert by_hand(desk, 0.0075) == by_hand(desk, 0.0075, at_ms=later_ms) == ""
+    assert desk.it.state.balances.accrued == 0
+    assert desk.it.state.equity == state.equity  # what was predicted came true
+    wallet = desk.it.state.balances.wallet
+    for time_ms in (later_ms, T_MS):
+        desk.driver.on_funding(desk.book, payment_of(desk, time_ms), desk.now_ms)
+    assert (desk.book.state.assumed, desk.it.state.balances.wallet) == (UNSET, wallet)
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_a_list_that_lacks_an_earlier_settlement_books_none_and_loses_none(is_asked):
+    desk, _ = with_two_unbooked()
+    state = desk.it.state
+    first, later = payment_of(desk, T_MS), payment_of(desk, T_MS + PERIOD_MS)
+    desk.driver.on_funding(desk.book, later, desk.now_ms, is_asked=is_asked)
+    assert desk.it.state == state
+    assert why_dealing_waits(desk.driver, desk.it, desk.now_ms).startswith("the funding of A at 2026-01-01 16:00")
+    for payment in (first, later):
+        desk.driver.on_funding(desk.book, payment, desk.now_ms, is_asked=is_asked)
+    assert desk.it.state.balances.wallet - state.balances.wallet == first.amount + later.amount
+    assert (desk.it.state.equity, desk.it.state.status) == (state.equity, "open")
+
+
+def test_a_settlement_takes_back_what_was_accrued_of_itself_and_of_no_other():
+    desk, (first, later) = with_two_unbooked()
+    assert first.own < 0
+    with pytest.raises(StepError, match=f"of {T_MS} on leg 0 is not booked yet, and is booked first"):
+        desk.driver.apply(desk.it, ev.FundingSettled(time_ms=desk.now_ms, leg=0, settlement_ms=T_MS + PERIOD_MS,
+                                                     lots=0, rate=0.0, amount=0, prices=(100.0,)))  # fmt: skip
+    desk.driver.on_funding(desk.book, payment_of(desk, T_MS), desk.now_ms)
+    (leg,) = desk.it.state.legs
+    assert (leg.accruals, desk.it.state.balances.accrued) == ((later,), later.own)
+
+
+def test_only_the_venues_list_of_settlements_says_that_there_was_none():
+    """Payments may be listed before the settlements that they are of."""
+    desk, _ = with_two_unbooked()
+    later = payment_of(desk, T_MS + PERIOD_MS)
+    before, at_t, after = (Settled(symbol="A", settlement_ms=T_MS + n * PERIOD_MS, rate=0.0075, mark=100.0)
+                           for n in (-1, 0, 1))  # fmt: skip
+    for settled in ((), (before,), (before, at_t), (before, at_t, after)):
+        assert never_settled(desk.book, "A", settled, [later]) == []
+    (none,) = never_settled(desk.book, "A", [before, after], [later])
+    assert (none.settlement_ms, none.lots, none.amount) == (T_MS, 0, 0)
+    for payment in (none, later):
+        desk.driver.on_funding(desk.book, payment, desk.now_ms)
+    assert desk.it.state.legs[0].accruals == ()
+    assert desk.it.state.balances.funding == -later.amount
 
 
 # When settlements are.

@@ -156,12 +156,15 @@ def _funding_settled(spec: Spec, state: TokenState, event: ev.FundingSettled) ->
     leg = state.legs[event.leg]
     if event.settlement_ms <= leg.funded_ms:
         raise StepError(f"the settlement of {event.settlement_ms} on leg {event.leg} is booked already")
+    earlier_ms = next((one.settlement_ms for one in leg.accruals if one.settlement_ms < event.settlement_ms), None)
+    if earlier_ms is not None:  # once a later one is booked, it could not be booked any more
+        raise StepError(f"the settlement of {earlier_ms} on leg {event.leg} is not booked yet, and is booked first")
     work = Working(spec, state)
     work.mark(event.prices)
     if event.amount or leg.accruals:
         # The venue moves the money whatever became of the token, so a frozen one's wallet moves too.
         work.close_stretch()
-        own = work.reverse_accruals(event.leg, event.settlement_ms)
+        own = work.reverse_accrual(event.leg, event.settlement_ms)
         work.settle_funding(event.amount, event.leg, event.lots, event.settlement_ms, own)
     work.legs[event.leg] = msgspec.structs.replace(work.legs[event.leg], funded_ms=event.settlement_ms)
     if is_lost(work) and not is_over(state):

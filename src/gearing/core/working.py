@@ -142,15 +142,20 @@ class Working:
         state = self.legs[leg]
         self.legs[leg] = msgspec.structs.replace(state, accruals=(*state.accruals, accrual))
 
-    def reverse_accruals(self, leg: int, settlement_ms: int) -> int:
-        """Takes back what was accrued up to a settlement that is booked now; returns the token's own part of it."""
+    def reverse_accrual(self, leg: int, settlement_ms: int) -> int:
+        """Takes back what was accrued of a settlement that is booked now; returns the token's own part of it.
+
+        Args:
+            leg: on which it was settled.
+            settlement_ms: when that was; what was accrued of any other settlement stays.
+        """
         state = self.legs[leg]
-        ended = [one for one in state.accruals if one.settlement_ms <= settlement_ms]
+        ended = [one for one in state.accruals if one.settlement_ms == settlement_ms]
         own = sum(one.own for one in ended)
         self.post(-own, ACCRUED, FUNDING)
         # A flow that ended without waiting for its settlement has no account any more; the issuer bears the difference.
         self.post(-sum(one.flow for one in ended), ACCRUED, FEES if self.dealing is UNSET else FLOWS)
-        left = tuple(one for one in state.accruals if one.settlement_ms > settlement_ms)
+        left = tuple(one for one in state.accruals if one.settlement_ms != settlement_ms)
         self.legs[leg] = msgspec.structs.replace(state, accruals=left)
         if self.dealing is not UNSET:  # what ran up until then is settled, and no part of the price any more
             fresh = tuple(0.0 if k == leg else rate for k, rate in enumerate(self.dealing.accrued))

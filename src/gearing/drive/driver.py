@@ -323,8 +323,8 @@ class Driver:
         if correct(self, book, payment, now_ms):
             return
         at = [one for one in positions(book, payment.symbol) if payment.settlement_ms > one.leg.funded_ms]
-        if not at or (not is_asked and any(waits_before(one, payment.settlement_ms) for one in at)):
-            return
+        if not at or any(waits_before(one, payment.settlement_ms) is not None for one in at):
+            return  # one that was settled earlier is booked first; the payment is asked for again
         sizes, words = sizes_at(at, payment), ""
         if any(one.leg.lots_at(payment.settlement_ms) is None for one in at):
             names = " and ".join(one.running.name for one in at)

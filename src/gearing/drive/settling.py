@@ -103,7 +103,7 @@ def never_settled(book: Book, symbol: str, settled: Iterable[Settled], payments:
 ]:  # fmt: skip
     """Returns empty payments for settlements that were waited for and of which the venue's own list knows none.
 
-    The list says so once it names a later settlement of the instrument.
+    The list of settlements says so once it names a later one of the instrument; the payments may be ahead of it.
 
     Args:
         book: whose tokens wait.
@@ -111,8 +111,8 @@ def never_settled(book: Book, symbol: str, settled: Iterable[Settled], payments:
         settled: the venue's settlements of it.
         payments: those that it booked in the account.
     """
-    known = {it.settlement_ms for it in settled} | {it.settlement_ms for it in payments if it.symbol == symbol}
-    latest = max(known, default=0)
+    listed = {it.settlement_ms for it in settled}
+    known, latest = listed | {it.settlement_ms for it in payments if it.symbol == symbol}, max(listed, default=0)
     waiting = {(one.settlement_ms, one.mark) for at in positions(book, symbol) for one in at.leg.accruals}
     return [
         FundingPayment(symbol=symbol, settlement_ms=time_ms, rate=0.0, mark=mark, lots=0, amount=0)
@@ -150,6 +150,9 @@ def book_by_hand(
                    for a in leg.accruals}  # fmt: skip
         return (f"no settlement of {symbol} at {clock(settlement_ms)} waits to be booked in {book.name}; waiting: "
                 f"{', '.join(sorted(waiting)) or 'none'}")  # fmt: skip
+    earlier_ms = min((it for one in at if (it := waits_before(one, settlement_ms)) is not None), default=None)
+    if earlier_ms is not None:
+        return f"the funding of {symbol} at {clock(earlier_ms)} is not booked yet; book that settlement first"
     least_ms = settlement_ms + 10 * driver.patience_ms
     if now_ms < least_ms:
         return f"the venue may still report it; it can be booked by hand from {clock(least_ms)} on"
@@ -184,9 +187,13 @@ def correct(driver: Driver, book: Book, payment: FundingPayment, now_ms: int) ->
     return True
 
 
-def waits_before(at: Position, settlement_ms: int) -> bool:
-    """Returns whether an earlier settlement of a position is not booked yet, which has to be asked for first."""
-    return any(one.settlement_ms < settlement_ms for one in at.leg.accruals)
+def waits_before(at: Position, settlement_ms: int) -> int | None:
+    """Returns the first settlement of a position before a time that is not booked yet, ms; None: there is none.
+
+    Settlements are booked in their order: once a later one is booked, a payment of an earlier one is not taken any
+    more.
+    """
+    return min((one.settlement_ms for one in at.leg.accruals if one.settlement_ms < settlement_ms), default=None)
 
 
 def attention_ms(driver: Driver, running: Running) -> float:
