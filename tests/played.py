@@ -112,9 +112,11 @@ class Keeper:
     """A keeper that notes what it was given, and takes its time."""
 
     def __init__(self, log, fails=None):
-        self.log, self.fails = log, fails
+        self.log, self.fails, self.meanwhile = log, fails, {}
 
     async def keep(self, effects, rows=(), answers=()):
+        for row in rows:
+            self.meanwhile.pop("ready" if isinstance(row, OutboxRow) else row.status, lambda: None)()
         # An intent takes longest, so that whatever does not wait for it is seen to overtake it.
         await asyncio.sleep(0.5 if any(isinstance(row, OutboxRow) for row in rows) else 0.05)
         if self.fails is not None:
@@ -161,6 +163,10 @@ class Desk:
             running.result()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+    def keeper_waits(self, status, act):
+        """Lets something happen while the first row of this status becomes durable."""
+        self.engine.keeper.meanwhile[status] = act
 
     def named(self, *names):
         return [entry for entry in self.log if entry[0] in names]

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from proof.virtual import run
 
+from gearing.core import book as bk
 from gearing.core.terms import Spec
 from gearing.desk.boot import boot
 from gearing.desk.counter import answer
@@ -129,6 +130,66 @@ def test_a_commit_that_fails_ends_the_engine_and_nothing_is_sent():
     with pytest.raises(BusyError):
         lived(keeper=failing)
     assert failing.log == []
+
+
+def halted_at(moment, what):
+    """A desk whose token or book is halted while a row of its first order becomes durable, and resumed later."""
+
+    async def whole():
+        desk = Desk()
+        desk.keeper_waits(moment, lambda: halt(desk, what))
+        living = asyncio.ensure_future(desk.live(10.0))
+        await asyncio.sleep(5.0)
+        seen = desk.named("ready", "sending", "place", "done")
+        if what == "token":
+            desk.driver.operate(desk.running, "resume", "ann", "looked", desk.clock.now_ms())
+        else:
+            desk.driver.note(desk.book, bk.BookResumed(time_ms=desk.clock.now_ms(), by="ann", reason="looked"))
+        await living
+        return desk, seen
+
+    return run(whole())
+
+
+def halt(desk, what):
+    if what == "token":
+        desk.driver.operate(desk.running, "halt", "ann", "look", desk.clock.now_ms())
+    else:
+        desk.driver.note(desk.book, bk.BookHalted(time_ms=desk.clock.now_ms(), by="ann", reason="look"))
+
+
+@pytest.mark.parametrize("moment", ["ready", "sending"])
+def test_an_order_of_a_token_that_was_halted_before_it_was_sent_is_not_sent(moment):
+    desk, seen = halted_at(moment, "token")
+    assert [entry[0] for entry in seen] == (["ready", "done"] if moment == "ready" else ["ready", "sending", "done"])
+    assert len(desk.named("place")) == 1  # once resumed, the rule asks again
+    assert desk.running.state.legs[0].lots == 30_000_000
+    assert not desk.book.state.live
+    assert len(desk.engine.outbox) == 0
+
+
+@pytest.mark.parametrize("moment", ["ready", "sending"])
+def test_an_order_of_a_book_that_was_halted_before_it_was_sent_is_not_sent(moment):
+    _, seen = halted_at(moment, "book")
+    assert [name for name, *_ in seen if name == "place"] == []
+    assert [name for name, *_ in seen if name == "sending"] == (["sending"] if moment == "sending" else [])
+
+
+def test_settings_that_are_read_again_while_a_row_becomes_durable_are_waited_for():
+    async def whole():
+        desk = Desk()
+
+        def forget():
+            desk.venue.settings[:0] = [TimeoutError()] * 3
+            desk.engine.recheck("T")
+
+        desk.keeper_waits("sending", forget)
+        await desk.live()
+        return desk
+
+    desk = run(whole())
+    names = [entry[0] for entry in desk.named("setting", "sending", "place")]
+    assert names[names.index("sending") + 1] == "setting"
 
 
 def test_while_an_order_is_under_way_statements_are_not_held_against_the_ledger():

@@ -441,3 +441,35 @@ def test_who_waits_for_another_token_is_dealt_with_the_next_price_where_many_wer
     desk.filled(desk.quote(100.0))
     assert desk.primary.holders["h1"].state.units("U") > 0
     assert desk.alarms == []
+
+
+def test_a_flow_whose_hedge_is_not_sent_since_its_token_was_halted_is_returned():
+    desk = market()
+    desk.deposit("h1", 60_000)
+    desk.ask("h1", "subscribe", 50_000 * MINOR)
+    desk.steady()
+    (order,) = desk.quote(100.0, after_ms=60_000 - desk.now_ms % 60_000)
+    before = desk.it.state.legs
+    desk.driver.operate(desk.it, "halt", "ann", "look", desk.now_ms)
+    desk.driver.on_refused(desk.book, order.id, f"not sent: {desk.book.why_not_sent(order)}", desk.now_ms)
+    assert desk.take() == []
+    assert (desk.it.state.status, desk.it.state.legs) == ("halted", before)
+    assert (desk.cash("h1"), desk.cash("h1", ho.HELD), desk.units("h1")) == (60_000 * MINOR, 0, 0)
+
+
+def test_a_hedge_of_which_a_leg_was_not_sent_is_unwound_once_its_token_is_resumed():
+    desk = market(token("A", "B", costs=COSTS))
+    desk.deposit("h1", 60_000)
+    desk.ask("h1", "subscribe", 50_000 * MINOR)
+    desk.steady()
+    first, second = desk.quote(100.0, 100.0, after_ms=60_000 - desk.now_ms % 60_000)
+    before = desk.lots
+    desk.hear(desk.trade(first), desk.status(first))
+    desk.driver.operate(desk.it, "halt", "ann", "look", desk.now_ms)
+    desk.driver.on_refused(desk.book, second.id, f"not sent: {desk.book.why_not_sent(second)}", desk.now_ms)
+    assert desk.take() == []
+    assert (desk.cash("h1", ho.HELD), desk.lots) == (50_000 * MINOR, [before[0] + first.lots, before[1]])
+    desk.driver.operate(desk.it, "resume", "ann", "looked", desk.now_ms)
+    desk.filled(desk.take())
+    assert (desk.lots, desk.cash("h1", ho.HELD), desk.units("h1")) == (before, 0, 0)
+    assert 59_850 * MINOR < desk.cash("h1") < 60_000 * MINOR  # it bears what trading there and back cost

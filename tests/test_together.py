@@ -426,3 +426,30 @@ def test_what_netting_that_fails_wanted_is_withheld_from_each_token_by_itself(mo
     streams = [line.stream for line in desk.effects.lines if b'"withheld"' in line.body]
     assert streams == withheld
     assert [one.name for one in desk.tokens if one.state.is_working] == [fails] * bool(fails)
+
+
+def test_an_order_with_a_share_of_a_halted_token_is_not_sent_and_the_others_ask_again():
+    desk = two(3.0, 2.0)
+    (order,) = desk.quote(100.0)
+    assert [share.lots for share in order.shares] == [30_000_000, 20_000_000]
+    assert desk.book.why_not_sent(order) == ""
+    desk.driver.operate(desk.tokens[0], "halt", "ann", "look", desk.now_ms)
+    assert desk.book.why_not_sent(order) == "L is halted"
+    desk.driver.on_refused(desk.book, order.id, "not sent: L is halted", desk.now_ms)
+    (again,) = desk.take()
+    assert ([share.purpose.token for share in again.shares], again.lots) == (["S"], 20_000_000)
+    assert desk.book.why_not_sent(again) == ""
+    desk.hear(desk.trade(again), desk.status(again))
+    desk.driver.operate(desk.tokens[0], "resume", "ann", "looked", desk.now_ms)
+    (late,) = desk.quote(100.0)
+    assert late.lots == 30_000_000
+    desk.hear(desk.trade(late), desk.status(late))
+    assert held(desk) == [30_000_000, 20_000_000]
+
+
+def test_what_a_halted_book_says_comes_before_what_its_tokens_say():
+    desk = two(3.0, 2.0)
+    (order,) = desk.quote(100.0)
+    desk.driver.operate(desk.tokens[1], "halt", "ann", "look", desk.now_ms)
+    desk.driver.note(desk.book, bk.BookHalted(time_ms=desk.now_ms, by="ann", reason="lunch"))
+    assert desk.book.why_not_sent(order) == "ann: lunch"

@@ -40,5 +40,5 @@ ADOPTING = (
     Guard("A3 the reserve's part is no holder's", _ADOPTING, "    given = _given(cash, mine) if bearers else {}",
           "    given = _given(cash, mine)", _AGREE),
     Guard("A3 a token that is left with nothing opens anew", _STEP,
-          "opened=state.opened and not work.is_flat", "opened=state.opened", _AGREE),
+          "work.finished(opened=state.opened and not work.is_flat)", "work.finished(opened=state.opened)", _AGREE),
 )  # fmt: skip

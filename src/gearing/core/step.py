@@ -238,8 +238,8 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
         return Step(msgspec.structs.replace(state, rebalance=None)) if waits else go_on_closing(work, event.time_ms)
     if is_lost(work):
         return wipe_out(work, event.time_ms)
-    if lacks:  # what was traded stands; once resumed, the rule is asked anew
-        return Step(work.finished(rebalance=None))
+    if lacks:  # what was traded stands; once resumed, the rule is asked anew, and opens what was not opened
+        return Step(work.finished(rebalance=None, opened=state.opened and not work.is_flat))
     if running.reason == rolling.ROLL:
         return Step(rolling.roll_ended(work, running), tuple(work.entry))
     return Step(trading.slice_done(spec, work, running), tuple(work.entry))

@@ -191,20 +191,17 @@ class Engine:
             await self._fetch(book, venue, order)
 
     async def _send(self, book: Book, venue: Venue, order: LiveOrder) -> None:
-        await self.margins.known(book.name)
         if any(amount > 0 for amount in due_cash(book).values()):  # a flow's hedge is margined with the flow's money
             try:
                 await self.moves.move(book)
             except SILENCE as error:
                 LOG.info("the money of %s could not be moved before order %s: %r", book.name, order.id, error)
-        if order.id not in self.outbox:
-            return
-        if book.state.halted:  # it was intended before, and never sent
-            self.driver.on_refused(book, order.id, f"not sent: {book.state.halted}", self.clock.now_ms())
-            await self.settle()
+        if await self._is_withheld(book, order):
             return
         signed_ms = self.clock.now_ms()
         await self.keeper.keep(None, [self.outbox.sending(order.id, signed_ms)])
+        if await self._is_withheld(book, order):  # it may have been halted meanwhile
+            return
         request = OrderRequest(client_id=order.id, symbol=order.symbol, lots=order.lots, reduce_only=order.reduces,
                                signed_ms=signed_ms, window_ms=self.outbox.window_ms)  # fmt: skip
         try:
@@ -221,6 +218,17 @@ class Engine:
         self.outbox.is_known(order.id, self.clock.now_ms())
         self.driver.on_status(book, status)
         await self.settle()
+
+    async def _is_withheld(self, book: Book, order: LiveOrder) -> bool:
+        """Ends an order that must not be sent any more, though it was intended; returns whether it is not sent."""
+        await self.margins.known(book.name)
+        if order.id not in self.outbox:
+            return True
+        why = book.why_not_sent(order)
+        if why:
+            self.driver.on_refused(book, order.id, f"not sent: {why}", self.clock.now_ms())
+            await self.settle()
+        return bool(why)
 
     async def _query(self, book: Book, venue: Venue, order: LiveOrder) -> None:
         asked_ms = self.clock.now_ms()

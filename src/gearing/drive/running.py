@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import UNSET
 
 from gearing.core import events as ev
-from gearing.core.book import BookState
+from gearing.core.book import BookState, LiveOrder
 from gearing.core.hedging_cost import HedgeCost, with_hedge
 from gearing.core.holder import HolderState
 from gearing.core.measured import Measured
@@ -144,6 +144,15 @@ class Book(Restorable):
         self.shares: set[str] = set()  # instruments that more than one of its tokens holds, or may hold
         self.statement: Statement | None = None  # the venue's last, read while no order was under way
         self.wanted: tuple[Wanted, ...] = ()  # what they want of those at this instant
+
+    def why_not_sent(self, order: LiveOrder) -> str:
+        """Returns why an order that was intended is not sent any more; empty: it is sent.
+
+        Nothing is sent from a halted book, nor for a halted token: of an order of several tokens, one is enough.
+        """
+        theirs = {share.purpose.token for share in order.shares}
+        halted = [one.name for one in self.tokens if one.name in theirs and one.state.status == "halted"]
+        return self.state.halted or (f"{' and '.join(halted)} is halted" if halted else "")
 
     def sees_shares(self) -> None:
         """Takes which instruments more than one of its tokens may hold."""
