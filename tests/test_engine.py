@@ -334,6 +334,26 @@ def lived_on(happens):
     return run(whole())
 
 
+def test_of_a_token_that_is_over_no_payments_of_long_ago_are_asked_for():
+    asked = []
+
+    async def whole():
+        desk = Desk()
+
+        async def listed(since_ms):
+            asked.append(since_ms)
+            return []
+
+        desk.venue.funding_payments = listed
+        desk.driver.operate(desk.running, "close", "ann", "it is over", NOON_MS)
+        await desk.live(2.0)
+        return desk
+
+    desk = run(whole())
+    assert desk.running.state.status == "closed"
+    assert min(asked) >= NOON_MS
+
+
 def test_what_came_in_the_millisecond_of_a_statement_is_not_missed():
     desk = lived_on(lambda venue, now_ms: venue.gifts.append(gift(1, 5, time_ms=now_ms)))
     assert desk.book.state.received == {"USDT": 5}

@@ -13,11 +13,13 @@ from msgspec import UNSET
 import gearing as gr
 from gearing.core import events as ev
 from gearing.core import holder as ho
+from gearing.core.book import Assumed, BookState
 from gearing.core.holder import DEALER
 from gearing.core.journal import line_of
 from gearing.core.measured import exposure_of
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
+from gearing.core.state import Accrual
 from gearing.core.step_result import StepError
 from gearing.desk.requests import Deal
 from gearing.drive.fees import Taken, take_fees
@@ -26,10 +28,10 @@ from gearing.drive.market import Market as Prices
 from gearing.drive.merging import merge
 from gearing.drive.reconciling import differences
 from gearing.drive.schedule import FundingSchedule, Settlement
-from gearing.drive.settling import book_by_hand, never_settled, unbooked, why_dealing_waits
+from gearing.drive.settling import book_by_hand, never_settled, unbooked, unbooked_since_ms, why_dealing_waits
 from gearing.store.recompute import Portfolio, take
 from gearing.venues.protocol import FundingPayment, Quote, Settled
-from tests.desks import stated
+from tests.desks import Desk, stated
 from tests.lives import HOUR_MS, NOON_MS, token
 from tests.test_primary import Market
 
@@ -442,6 +444,40 @@ def test_only_the_venues_list_of_settlements_says_that_there_was_none():
         desk.driver.on_funding(desk.book, payment, desk.now_ms)
     assert desk.it.state.legs[0].accruals == ()
     assert desk.it.state.balances.funding == -later.amount
+
+
+DAY_MS = 24 * HOUR_MS
+
+
+def asked_since(lots=5, assumed=(), **more):
+    """Returns since when payments are asked for at day 100, for a token with one leg."""
+    desk, book = Desk(), BookState(assumed={f"A {ms}": Assumed("USDT", 1) for ms in assumed} or UNSET)
+    (leg,) = desk.it.state.legs
+    leg = msgspec.structs.replace(leg, lots=lots, **more)
+    desk.it.state = msgspec.structs.replace(desk.it.state, legs=(leg,))
+    desk.book.state = book
+    return unbooked_since_ms(desk.book, 100 * DAY_MS)
+
+
+@pytest.mark.parametrize(("leg", "days"), [
+    ({"funded_ms": 99 * DAY_MS, "changed_ms": 98 * DAY_MS}, 99),
+    ({"funded_ms": 40 * DAY_MS, "changed_ms": 98 * DAY_MS}, 40),
+    ({"changed_ms": 98 * DAY_MS}, 70),  # nothing was ever booked: it is new, or pays no funding
+    ({"lots": 0}, 100),
+    ({"lots": 0, "funded_ms": 80 * DAY_MS, "changed_ms": 80 * DAY_MS - 1}, 100),
+    ({"lots": 0, "funded_ms": 80 * DAY_MS, "changed_ms": 80 * DAY_MS + 1}, 80),  # it may have held at a settlement
+    ({"lots": 0, "funded_ms": 60 * DAY_MS, "changed_ms": 70 * DAY_MS + 1}, 70),
+    ({"lots": 0, "funded_ms": 60 * DAY_MS, "changed_ms": 70 * DAY_MS}, 100),
+    ({"lots": 0, "funded_ms": 60 * DAY_MS, "accruals": (Accrual(65 * DAY_MS, 100.0, 1, 0),)}, 60),
+    ({"lots": 0, "accruals": (Accrual(99 * DAY_MS, 100.0, 1, 0),)}, 70),
+])  # fmt: skip
+def test_payments_are_asked_for_as_far_back_as_one_may_not_be_booked(leg, days):
+    assert asked_since(**leg) == days * DAY_MS
+
+
+@pytest.mark.parametrize(("days", "since_ms"), [(80, 80 * DAY_MS - 1), (70, 99 * DAY_MS), (5, 99 * DAY_MS)])
+def test_what_was_booked_by_hand_is_asked_for_a_month_long(days, since_ms):
+    assert asked_since(funded_ms=99 * DAY_MS, assumed=(days * DAY_MS,)) == since_ms
 
 
 # When settlements are.

@@ -12,8 +12,6 @@ import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from msgspec import UNSET
-
 from gearing.core.book import LiveOrder
 from gearing.core.money import to_float
 from gearing.desk.clock import Clock
@@ -27,7 +25,7 @@ from gearing.drive.outbox import Ask, Outbox, row_of
 from gearing.drive.reconciling import differences, due_cash, take_unasked, unasked
 from gearing.drive.reserve import payments
 from gearing.drive.running import Book
-from gearing.drive.settling import never_settled
+from gearing.drive.settling import never_settled, unbooked_since_ms
 from gearing.drive.together import unbooked
 from gearing.store.records import OutboxChange, OutboxRow
 from gearing.venues.protocol import (
@@ -285,9 +283,7 @@ class Engine:
     async def _catch_up(self, name: str) -> None:
         """Asks for what the reports may have lost: settlements, and trades the venue made by itself."""
         book, venue = self.driver.books[name], self.venues[name]
-        since_ms = min((leg.funded_ms for token in book.tokens for leg in token.state.legs), default=0)
-        assumed = {} if book.state.assumed is UNSET else book.state.assumed
-        since_ms = min([since_ms, *(int(key.rpartition(" ")[2]) - 1 for key in assumed)])
+        since_ms = unbooked_since_ms(book, self.clock.now_ms())
         since_last_ms = book.state.reconciled_ms - 1  # what came in the millisecond of a statement may have come later
         for forced in await venue.forced_trades(since_last_ms):
             self.driver.on_forced(book, forced)

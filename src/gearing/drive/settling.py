@@ -13,15 +13,21 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import UNSET
+
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.money import CEILING, accrued_of, as_text
+from gearing.core.state import LegState
 from gearing.drive.running import Book, Running
 from gearing.drive.together import Position, positions
 from gearing.venues.protocol import FundingPayment, Settled
 
 if TYPE_CHECKING:
     from gearing.drive.driver import Driver
+
+# A venue is asked for payments of what is flat, or was booked by hand, so long: 30 days. Its lists have pages and ends.
+LATE_MS = 30 * 86_400_000
 
 
 class Unbooked(NamedTuple):
@@ -121,12 +127,34 @@ def never_settled(book: Book, symbol: str, settled: Iterable[Settled], payments:
     ]
 
 
+def unbooked_since_ms(book: Book, now_ms: int) -> int:
+    """Returns since when the venue may have settlements of a book that are not booked yet, ms.
+
+    So much has to be asked for. It moves on with what is booked: what is flat counts no more after `LATE_MS`, and a
+    settlement that was booked by hand is asked for so long.
+    """
+    times = [_since_ms(leg, now_ms) for running in book.tokens for leg in running.state.legs]
+    assumed = {} if book.state.assumed is UNSET else book.state.assumed
+    by_hand = [int(key.rpartition(" ")[2]) - 1 for key in assumed]
+    return min([now_ms, *times, *(time_ms for time_ms in by_hand if time_ms >= now_ms - LATE_MS)])
+
+
+def _since_ms(leg: LegState, now_ms: int) -> int:
+    """Returns since when a position may have settlements that are not booked yet; now: it has none."""
+    late_ms = now_ms - LATE_MS
+    if leg.accruals:
+        return leg.funded_ms or min(leg.accruals[0].settlement_ms - 1, late_ms)
+    if leg.lots:
+        return leg.funded_ms or late_ms
+    return max(leg.funded_ms, late_ms) if leg.changed_ms > max(leg.funded_ms, late_ms) else now_ms
+
+
 def book_by_hand(
     driver: Driver, book: Book, symbol: str, settlement_ms: int, rate: float, by: str, reason: str, now_ms: int
 ) -> str:  # fmt: skip
     """Books a settlement that the venue has not reported, at the rate that it published.
 
-    If it reports the settlement after all, the difference goes to the reserve.
+    If it reports the settlement after all, the difference goes to the reserve. It is asked for that for `LATE_MS`.
 
     Args:
         driver: that runs the book.
