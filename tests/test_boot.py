@@ -251,6 +251,25 @@ def resume(desk):
             desk.driver.note(book, bk.BookResumed(time_ms=desk.now_ms, by="ann", reason="looked"))
 
 
+def test_of_all_that_a_token_dealt_its_start_reads_the_last_flow_alone(kept, begins, monkeypatch):
+    subscribed(kept, "h1", "h2")
+    for _ in range(3):
+        kept.ask("h1", "subscribe", 100 * MINOR)
+        kept.window()
+    flow_under_way(kept)
+    assert len(list(kept.store.tagged("token:T", "dealing_begun"))) == 6
+    read, whole = [], Store.last_tagged
+
+    def last_tagged(store, *what):
+        read.append((*what, whole(store, *what)))
+        return read[-1][-1]
+
+    monkeypatch.setattr(Store, "tagged", lambda *what: pytest.fail(f"all lines of {what[1:]} are read"))
+    monkeypatch.setattr(Store, "last_tagged", last_tagged)
+    assert begins(kept).it.flow == kept.it.flow
+    assert [one[:2] for one in read] == [("token:T", "launched"), ("token:T", "dealing_begun")]
+
+
 @pytest.mark.parametrize("side", ["subscribe", "redeem"])
 @pytest.mark.parametrize("how", [no_state, removed])
 def test_a_flow_under_way_ends_for_the_others_and_is_owed_to_the_damaged(kept, begins, side, how):

@@ -156,13 +156,18 @@ def test_the_turns_of_a_journal_are_found_by_an_index_of_their_own(store):
         connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL)", rows)
     for kind in schema.TURNS:
         assert [line.seq for line in store.tagged(stream, kind)] == [kinds.index(kind) + 1]
+        assert store.last_tagged(stream, kind) == next(iter(store.tagged(stream, kind)))
     assert len(list(store.tagged(stream, *schema.TURNS))) == len(schema.TURNS)
+    assert store.last_tagged(stream, *schema.TURNS) == list(store.tagged(stream, *schema.TURNS))[-1]
+    assert store.last_tagged("token:U", *schema.TURNS) is None
     with pytest.raises(ValueError, match="not in the index"):
         list(store.tagged(stream, "marked"))
     wanted = sa.select(schema.journal).where(schema.journal.c.stream == stream, *schema.named(schema.TURNS[:1]))
-    plan = wanted.order_by(schema.journal.c.seq).compile(store.engine, compile_kwargs={"literal_binds": True})
+    number = schema.journal.c.seq
+    plans = [one.compile(store.engine, compile_kwargs={"literal_binds": True})
+             for one in (wanted.order_by(number), wanted.order_by(number.desc()).limit(1))]  # fmt: skip
     with store.engine.connect() as connection:
-        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {plan}")]
+        steps = [row[3] for plan in plans for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {plan}")]
         made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'journal_turns'").scalar()
-    assert ["INDEX journal_turns" in step for step in steps] == [True]
+    assert ["INDEX journal_turns" in step for step in steps] == [True, True]
     assert schema.IS_TURN in made

@@ -243,8 +243,8 @@ def _looked(store: Store, spec: Spec, now_ms: int) -> tuple[int, bool]:
         return 0, False
     navs = store.navs(token, day * DAY_MS, (day + 1) * DAY_MS)
     first = next((nav for nav in navs if nav.kind == "minute"), None)
-    turns = store.tagged(f"token:{token}", "launched", "consolidated", "specification_changed")
-    if any(row.time_ms >= day * DAY_MS for row in turns):
+    turn = store.last_tagged(f"token:{token}", "launched", "consolidated", "specification_changed")
+    if turn is not None and turn.time_ms >= day * DAY_MS:
         return day, False
     return (0, False) if first is None else (day, 0.0 < to_float(first.nav) < rule.below)
 
@@ -252,7 +252,8 @@ def _looked(store: Store, spec: Spec, now_ms: int) -> tuple[int, bool]:
 def spec_of(store: Store, token: str) -> Token:
     """Returns the present specification of a token: that of its launch, or of its last change."""
     stream = f"token:{token}"
-    for row in reversed(list(store.tagged(stream, "launched", "specification_changed"))):
+    row = store.last_tagged(stream, "launched", "specification_changed")
+    if row is not None:
         event = line_of(proved(store, row).body).event
         if isinstance(event, (Launched, SpecificationChanged)):
             return event.token
@@ -261,10 +262,9 @@ def spec_of(store: Store, token: str) -> Token:
 
 def flow_of(store: Store, token: str) -> tuple[Ask, ...]:
     """Returns the requests whose hedge is under way: those that its beginning names."""
-    rows = list(store.tagged(f"token:{token}", "dealing_begun"))
-    if not rows:
+    last = store.last_tagged(f"token:{token}", "dealing_begun")
+    if last is None:
         return ()
-    last = rows[-1]
     begun = line_of(proved(store, last).body).event
     if not isinstance(begun, DealingBegun):
         raise TypeError(f"token:{token} line {last.seq} begins no dealing")

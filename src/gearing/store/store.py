@@ -249,6 +249,14 @@ class Store:
             for row in connection.execute(wanted.order_by(c.seq)):
                 yield Written(*row)
 
+    def last_tagged(self, stream: str, *tags: str) -> Written | None:
+        """Returns the last line of a stream whose event is of one of these kinds, see `tagged`; None: there is none."""
+        c = schema.journal.c
+        wanted = sa.select(*schema.LINE).where(c.stream == stream, *schema.named(tags))
+        with self.engine.connect() as connection:
+            row = connection.execute(wanted.order_by(c.seq.desc()).limit(1)).one_or_none()
+        return None if row is None else Written(*row)
+
     def numbers(self, *tags: str) -> list[tuple[int, str]]:
         """Returns the number and stream of each line whose event is of one of these kinds, which are `schema.TURNS`."""
         c = schema.journal.c
