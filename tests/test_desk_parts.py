@@ -21,6 +21,7 @@ from gearing.core.state import Cover, TokenState
 from gearing.core.terms import Spec
 from gearing.core.watch import needs
 from gearing.desk.config import DeskConfig
+from gearing.desk.config_text import parse_desk
 from gearing.desk.desk import prepare
 from gearing.desk.engine import Engine
 from gearing.desk.feeds import ReplayFeed, Settlement, read_replay
@@ -398,3 +399,11 @@ def test_a_desk_has_dead_cycles_looked_for_seldom_takes_short_turns_and_leaves_p
         assert sys.getswitchinterval() < turn_s / 10
     assert (gc.get_threshold(), sys.getswitchinterval()) == (usual, turn_s)
     assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize(("written", "minor"), [
+    ("0.29", 29_000_000), ("0.57", 57_000_000), ("1000000.07", 100_000_007_000_000), ("100000", 10_000_000_000_000),
+    ("0", 0), ("0.123456789", 12_345_678),
+])  # fmt: skip
+def test_the_reserve_is_what_was_written(written, minor):
+    assert parse_desk(f"reserve = {written}").reserve_minor == minor

@@ -27,6 +27,8 @@ BOOT = (
           "test_boot::test_only_a_whole_journal_proves_that_nobody_held_units"),
     Guard("the last flow is the one under way", "store/store.py", "c.seq.desc()).limit(1)).one", "c.seq).limit(1)).one",
           "test_boot::test_of_all_that_a_token_dealt_its_start_reads_the_last_flow_alone"),
+    Guard("the reserve is what was written", "desk/config.py", "return to_minor(self.reserve, FLOOR)",
+          "return int(self.reserve * 10**8)", "test_desk_parts::test_the_reserve_is_what_was_written"),
     Guard("U1 at the start", _BOOT, "if not driver.primary.check_supply(running, now_ms):",
           "if driver.primary.why_not_whole(running):", _GIVEN),
     Guard("U1 before a dealing", _DEALINGS, " or not self._primary.check_supply(running, now_ms):", ":",

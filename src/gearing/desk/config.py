@@ -6,6 +6,7 @@ from typing import Literal
 
 from gearing.core.delays import WINDOW_MS_MAX
 from gearing.core.fees import Costs
+from gearing.core.money import FLOOR, to_minor
 from gearing.core.record import Check, Record, duration_ms
 from gearing.drive.breakers import BreakerLimits
 from gearing.drive.guard import GuardLimits
@@ -139,6 +140,11 @@ class DeskConfig(Record, frozen=True, kw_only=True):
     guard: GuardLimits = GuardLimits()
     breakers: BreakerLimits = BreakerLimits()
     tokens: tuple[TokenEntry, ...] = ()
+
+    @property
+    def reserve_minor(self) -> int:
+        """The reserve in minor units of money, exactly as it was written, rounded down."""
+        return to_minor(self.reserve, FLOOR)
 
     def __post_init__(self) -> None:
         check = Check(self)

@@ -161,7 +161,7 @@ class Desk:
             keeper = TimedKeeper(StoreKeeper(writer), self.measures, time.perf_counter)
             engine = Engine(booted.driver, booted.outbox, venues, keeper, self.clock,
                             reconcile_ms=plan.pace.reconcile_ms,
-                            reserve=int(plan.config.reserve * 10**8), margins=plan.margins)  # fmt: skip
+                            reserve=plan.config.reserve_minor, margins=plan.margins)  # fmt: skip
             engine.on_alarm, engine.on_kept = self._on_alarm, self._on_kept
             self._names = frozenset(booted.driver.by_name), frozenset(booted.driver.books)
             for words in (*booted.alarms, *unlaunched(plan, booted)):
