@@ -57,7 +57,18 @@ from gearing.venues.paper.setup import Faults, Latency, Listing, Setup, listed
 from gearing.venues.protocol import Quote
 from proof.attackers import Attackers, RefusingVenue
 from proof.judge import Judge
-from proof.swarm import CONTRACTS, SYMBOLS, CountingDraws, merging, shocks_of, swarm, tiers_of, tokens_of, trouble_of
+from proof.swarm import (
+    CONTRACTS,
+    SYMBOLS,
+    CountingDraws,
+    merging,
+    shocks_of,
+    swarm,
+    tiers_of,
+    tokens_of,
+    trouble_of,
+    with_lists,
+)
 from proof.virtual import run
 
 START_MS = 1_767_225_600_000  # 2026-01-01
@@ -104,7 +115,7 @@ class _Simulation:
         self.draw = random.Random(seed)
         self.seed, self.file = seed, file
         self.tiers = tiers_of(self.draw)
-        self.faults = swarm(self.draw) if faults is None else faults
+        self.faults = with_lists(random.Random(f"lists {seed}"), swarm(self.draw)) if faults is None else faults
         self.kills = self.draw.choice([0, 0, 1, 3]) if kills is None else kills
         self.steps = int(hours * _HOUR_MS / _STEP_MS)
         self.shocks = shocks_of(self.draw, self.steps)

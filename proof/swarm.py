@@ -30,6 +30,9 @@ RATES = {
     "price_frozen": 0.005, "price_dead": 0.005,
 }  # fmt: skip
 
+# Those of lists, and of liquidations in many trades, which are drawn on their own.
+LISTS = {"liquidation_split": 1.0, "list_repeated": 0.5, "payment_unlisted": 0.7}
+
 
 class Shock(NamedTuple):
     """A gap of the market: from a step on, prices of some instruments are so many times what they were."""
@@ -144,6 +147,12 @@ def swarm(draw: random.Random) -> Faults:
     return msgspec.structs.replace(Faults(outage_ms=(1_000, 60_000, 600_000)), **chosen)
 
 
+def with_lists(draw: random.Random, faults: Faults) -> Faults:
+    """Returns the faults with some of those of lists, by draws of their own: other runs are what they were without."""
+    chosen = {name: draw.uniform(0.3, 1.0) * most for name, most in LISTS.items() if draw.random() < 0.6}
+    return msgspec.structs.replace(faults, **chosen)
+
+
 class CountingDraws(Draws):
     """Draws that note which faults happened; a fault is known by its rate, which is no other's.
 
@@ -157,7 +166,7 @@ class CountingDraws(Draws):
 
     def __init__(self, state: int, faults: Faults, seen: Counter[str]) -> None:
         super().__init__(state)
-        self._names = {getattr(faults, name): name for name in RATES if getattr(faults, name) > 0.0}
+        self._names = {getattr(faults, name): name for name in {**RATES, **LISTS} if getattr(faults, name) > 0.0}
         self._seen = seen
 
     def chance(self, rate: float) -> bool:

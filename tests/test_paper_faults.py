@@ -167,6 +167,41 @@ def test_auto_deleveraging_takes_a_part_free_of_charge():
     assert forced == desk.ask(rq.ForcedTrades(since_ms=0))
 
 
+def test_a_liquidation_comes_as_many_trades_which_close_the_whole_position():
+    desk = opened(setup(faults=Faults(liquidation_split=1.0), leverage=125.0))
+    desk.place("a", 10_000)
+    desk.take(T0 + 1_000, 38_000.0)
+    forced = desk.ask(rq.ForcedTrades(since_ms=0))
+    assert (len(forced), sum(f.lots for f in forced), desk.statement().positions) == (300, -10_000, {})
+    assert {f.lots for f in forced} == {-33, -34}
+    assert len({f.trade_id for f in forced}) == 300
+
+
+def test_a_list_that_repeats_itself_holds_everything_twice_whatever_was_asked_for():
+    desk = opened(setup(faults=Faults(list_repeated=1.0), leverage=125.0))
+    desk.place("a", 10_000)
+    desk.control(rq.SetRate(rate=Rate(symbol="BTC", settlement_ms=T0 + 1_000, rate=1e-4)))
+    desk.take(T0 + 1_001, 40_000.0)
+    desk.take(T0 + 2_000, 38_000.0)
+    for request in (rq.ForcedTrades(since_ms=T0 + 9_000), rq.Payments(since_ms=T0 + 9_000)):
+        first, again = desk.ask(request)
+        assert first == again
+
+
+def test_a_payment_is_missing_from_lists_for_a_while_though_it_is_in_the_wallet():
+    desk = opened(setup(faults=Faults(payment_unlisted=1.0)))
+    desk.place("a", 100)
+    before = desk.statement().wallet["USDT"]
+    desk.control(rq.SetRate(rate=Rate(symbol="BTC", settlement_ms=T0 + 1_000, rate=1e-4)))
+    desk.take(T0 + 1_001, 40_000.0)
+    assert desk.statement().wallet["USDT"] < before
+    desk.control(rq.Advance(now_ms=T0 + 3_999))
+    assert desk.ask(rq.Payments(since_ms=0)) == []
+    desk.control(rq.Advance(now_ms=T0 + 4_000))
+    assert [it.settlement_ms for it in desk.ask(rq.Payments(since_ms=0))] == [T0 + 1_000]
+    assert [it.settlement_ms for it in desk.ask(rq.Settlements(symbol="BTC", since_ms=0))] == [T0 + 1_000]
+
+
 @pytest.mark.parametrize("length_ms", [1_000, 600_000, 10_800_000])
 def test_an_outage_breaks_requests_and_silences_streams_while_the_exchange_goes_on(length_ms):
     desk = opened(setup(leverage=125.0))

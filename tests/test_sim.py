@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from proof.sim import simulate
-from proof.swarm import RATES, Trouble
+from proof.swarm import LISTS, RATES, Trouble
 
 ROOT = Path(__file__).parents[1]
 SEEDS = tuple(range(160))
@@ -34,6 +34,7 @@ def test_everything_that_can_go_wrong_did(outcomes):
     for outcome in outcomes:
         seen.update(outcome.seen)
     assert {name: seen[name] for name in RATES if seen[name] < 10} == {}
+    assert {name: seen[name] for name in LISTS if not seen[name]} == {}
     assert seen["wiped"] >= 2
     assert seen["liquidated"] >= 2
     assert sum(outcome.kills for outcome in outcomes) > len(SEEDS) / 2

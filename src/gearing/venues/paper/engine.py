@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,11 +20,22 @@ from gearing.venues.paper.matching import match
 from gearing.venues.paper.records import Moved, Order
 from gearing.venues.paper.setup import Listing, Setup
 from gearing.venues.paper.state import NEVER_MS, State
-from gearing.venues.protocol import OrderRequest, OrderStatus, Quote, RefusedError, Setting, Statement
+from gearing.venues.protocol import (
+    Forced,
+    FundingPayment,
+    OrderRequest,
+    OrderStatus,
+    Quote,
+    RefusedError,
+    Setting,
+    Statement,
+)
 
 # The least leverage a venue offers; the most is what the first bracket leaves room for.
 _LEVERAGE_MIN = 1.0
 
+
+Listed = TypeVar("Listed", FundingPayment, Forced)
 
 # Of one instant, settlements come before matches, and these before the end of trading.
 _SETTLEMENT, _MATCH, _END = range(3)
@@ -253,6 +264,23 @@ def _fills(engine: Engine, account: str, request: rq.Fills) -> list[Any]:
     return [] if order is None else list(order.trades)
 
 
+def _payments(engine: Engine, account: str, request: rq.Payments) -> list[FundingPayment]:
+    state = engine.state
+    dated = [
+        (it.settlement_ms, it)
+        for it in state.payments.get(account, [])
+        if state.listed_ms.get(f"{account}/{it.symbol}/{it.settlement_ms}", 0) <= state.now_ms
+    ]
+    return _since(engine, dated, request.since_ms)
+
+
+def _since(engine: Engine, dated: list[tuple[int, Listed]], since_ms: int) -> list[Listed]:
+    """Returns what is of after a time; a list that repeats itself has everything, twice."""
+    if engine.state.draws.chance(engine.state.setup.faults.list_repeated):
+        return [it for _, it in dated] * 2
+    return [it for time_ms, it in dated if time_ms > since_ms]
+
+
 _ANSWERS: dict[type, Callable[[Engine, str, Any], Any]] = {
     rq.Instruments: lambda engine, _, __: [listing.rules for listing in engine.state.listings.values()],
     rq.Place: lambda engine, account, request: engine.place(account, request.order),
@@ -261,15 +289,13 @@ _ANSWERS: dict[type, Callable[[Engine, str, Any], Any]] = {
     rq.Fills: _fills,
     rq.OpenOrders: lambda engine, account, _: [order.status for order in engine.open_orders(account)],
     rq.GetStatement: lambda engine, account, _: engine.statement(account),
-    rq.Payments: lambda engine, account, request: [
-        it for it in engine.state.payments.get(account, []) if it.settlement_ms > request.since_ms
-    ],
+    rq.Payments: _payments,
     rq.Settlements: lambda engine, _, request: [
         it for it in engine.state.settled.get(request.symbol, []) if it.settlement_ms > request.since_ms
     ],
-    rq.ForcedTrades: lambda engine, account, request: [
-        it for it in engine.state.forced.get(account, []) if it.time_ms > request.since_ms
-    ],
+    rq.ForcedTrades: lambda engine, account, request: _since(
+        engine, [(it.time_ms, it) for it in engine.state.forced.get(account, [])], request.since_ms
+    ),
     rq.Unasked: lambda engine, account, request: [
         it for it in engine.state.received.get(account, []) if it.time_ms > request.since_ms
     ],

@@ -12,6 +12,8 @@ from gearing.venues.quote import fee_on, funding
 
 # A liquidation ends after so many positions of one account; there is none with more.
 _POSITIONS_MAX = 1_000
+# A liquidation that comes as many trades has so many.
+_FILLS = 300
 
 
 def settle(state: State, rate: Rate) -> None:
@@ -38,7 +40,16 @@ def liquidate(state: State, symbol: str) -> None:
             for order in state.live_on(doomed, name):
                 state.end(order, "cancelled", "liquidated")
             costs = state.listings[doomed].costs
-            _force(state, name, doomed, state.position(name, doomed).lots, costs.taker_fee + costs.liquidation_fee)
+            for lots in _fills(state, state.position(name, doomed).lots):
+                _force(state, name, doomed, lots, costs.taker_fee + costs.liquidation_fee)
+
+
+def _fills(state: State, lots: int) -> list[int]:
+    """Returns the trades that a position is liquidated in: one, or many by the rate that was set."""
+    count = min(abs(lots), _FILLS) if state.draws.chance(state.setup.faults.liquidation_split) else 1
+    size, more = divmod(abs(lots), count)
+    sign = 1 if lots > 0 else -1
+    return [sign * (size + (n < more)) for n in range(count)]
 
 
 def deleverage(state: State, symbol: str) -> None:

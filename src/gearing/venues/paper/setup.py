@@ -84,6 +84,11 @@ class Faults(Record, frozen=True, kw_only=True):
         partial: an order is filled in part only, and the rest cancelled.
         split: a fill comes as two trades.
         deleveraged: at a price, a part of a position is closed by auto-deleveraging.
+        liquidation_split: a liquidation comes as many trades, of which no list that is cut off at 256 holds all.
+        list_repeated: a list of payments, or of what the venue closed by itself, holds everything from the beginning,
+            twice, whatever was asked for.
+        payment_unlisted: a payment is missing from lists for `payment_unlisted_ms`, though it is in the wallet.
+        payment_unlisted_ms: see there.
         outage: at a price, an outage begins, of one of `outage_ms`.
         outage_ms: how long outages last.
         price_nan, price_infinite, price_zero, price_negative: one price is this.
@@ -112,6 +117,10 @@ class Faults(Record, frozen=True, kw_only=True):
     partial: float = 0.0
     split: float = 0.0
     deleveraged: float = 0.0
+    liquidation_split: float = 0.0
+    list_repeated: float = 0.0
+    payment_unlisted: float = 0.0
+    payment_unlisted_ms: int = 3_000
     outage: float = 0.0
     outage_ms: tuple[int, ...] = (1_000, 600_000, 10_800_000)
     price_nan: float = 0.0
@@ -127,7 +136,7 @@ class Faults(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check = Check(self)
         for place in self.__struct_fields__:
-            if place in {"request_late_ms", "report_late_ms", "funding_late_ms", "price_stretch"}:
+            if place == "price_stretch" or (place.endswith("_ms") and place != "outage_ms"):
                 _whole_ms(check, place, getattr(self, place), least=1)
             elif place != "outage_ms":
                 check.number(place, 0, 1)

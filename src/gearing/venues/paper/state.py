@@ -43,6 +43,7 @@ class State:
         self.rates: dict[str, Rate] = {}
         self.settled: dict[str, list[Settled]] = {}
         self.payments: dict[str, list[FundingPayment]] = {}
+        self.listed_ms: dict[str, int] = {}  # from when on lists hold a payment that they lack at first
         self.forced: dict[str, list[Forced]] = {}
         self.transfers: dict[str, Moved] = {}
         self.received: dict[str, list[Received]] = {}
@@ -168,6 +169,8 @@ class State:
         key = f"{account}/{payment.symbol}/{payment.settlement_ms}"
         self.changed["payment", key] = payment
         self.payments.setdefault(account, []).append(payment)
+        if self.draws.chance(self.setup.faults.payment_unlisted):
+            self.listed_ms[key] = self.now_ms + self.setup.faults.payment_unlisted_ms
         self.pay(account, self.listings[payment.symbol].rules.asset, payment.amount)
         self.tell(account, payment)
 
