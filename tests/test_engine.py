@@ -315,7 +315,7 @@ def test_each_arrival_is_told_and_booked_once():
 
 def test_a_difference_that_nobody_explains_still_halts():
     desk = lived(lambda desk: desk.venue.moved.update(x=("USDT", 5)))
-    assert desk.book.state.halted.startswith("reconciliation: C1: cash USDT")
+    assert desk.book.state.halted.startswith("reconciliation: C1: USDT: ")
 
 
 def lived_on(happens):
