@@ -315,7 +315,7 @@ OFFICE = (
           "test_merging::test_no_units_are_merged_while_a_flow_is_dealt"),
     Guard("a merger is of all units", _MERGING, "if known != running.state.balances.units:", "if False:",
           "test_merging::test_no_units_are_merged_where_not_all_of_them_are_somebodys"),
-    Guard("a merger cuts off for money", _MERGING, "cash = int(cut_off * max(state.equity, 0) / state.balances.units)",
+    Guard("a merger cuts off for money", "core/merging.py", "cash = int(cut_off * max(terms.equity, 0) / terms.units)",
           "cash = 0", "test_merging::test_everybody_has_as_much_as_before_whatever_the_units"),
     Guard("a redemption that a merger ended waits no longer", _MERGING, "driver.primary.drop_ended(running)", "pass",
           "test_merging::test_what_waits_is_dealt_as_it_was_merged"),

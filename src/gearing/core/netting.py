@@ -14,7 +14,8 @@ from msgspec import UNSET
 
 from gearing.core.dealing import Side, Worth, worth
 from gearing.core.flow_result import flow_result, most_within
-from gearing.core.money import apportioned, as_decimal, fraction_of
+from gearing.core.holder import Kind
+from gearing.core.money import MINOR, apportioned, as_decimal, fraction_of
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
 
@@ -178,6 +179,24 @@ class Settlement(NamedTuple):
     units: int
     cash: int
     fee: int
+
+    @property
+    def kind(self) -> Kind:
+        """Whether anything was dealt, or its requests only pay for a hedge that came to nothing."""
+        return "hedged" if any(one.units and (one.cash or one.fee) for one in self.given) else "unwound"
+
+
+def supply_room(spec: Spec, state: TokenState) -> int | None:
+    """Returns the units that a token may still create by its supply cap, ≥ 0; None: it has no cap."""
+    cap = spec.token.limits.supply_cap
+    return None if cap is None else max(int(as_decimal(cap) * MINOR) - state.balances.units, 0)
+
+
+def final_share(spec: Spec, state: TokenState, ask: Ask, rates: Rates) -> Given:
+    """Returns what a redemption of a closed token is paid: its units' part of what is left, and the last ones all."""
+    last = ask.amount == state.balances.units
+    gross = max(state.equity if last else worth(spec, state, (), "redeem").money_for(ask.amount), 0)
+    return _sold(ask, ask.amount, gross, rates)
 
 
 def settlement(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
+from gearing.core import netting
 from gearing.core.dealing import Side, Worth, hedge_lots, worth
 from gearing.core.flow_result import fits
 from gearing.core.holder import DEALER, Day, HolderState, Request
@@ -217,8 +218,7 @@ def why_lacking(name: str, state: HolderState, running: Running, side: Side, amo
 
 def supply_room(running: Running) -> int | None:
     """Returns the units that a token may still create by its supply cap, ≥ 0; None: it has no cap."""
-    cap = running.spec.token.limits.supply_cap
-    return None if cap is None else max(_minor(cap) - running.state.balances.units, 0)
+    return netting.supply_room(running.spec, running.state)
 
 
 def within_supply(running: Running, asks: Sequence[Ask], price: Worth, rates: Rates) -> list[Ask]:

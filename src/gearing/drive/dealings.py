@@ -14,7 +14,7 @@ from gearing.core.dealing import Side, bearing, worth
 from gearing.core.flow_result import excess_lots, fits, flow_result, most_within
 from gearing.core.holder import DEALER, Dealt, Kind
 from gearing.core.money import as_text
-from gearing.core.netting import NOTHING, Ask, Given, Rates, match, settlement, taken_in_turn
+from gearing.core.netting import NOTHING, Ask, Given, Rates, final_share, match, settlement, taken_in_turn
 from gearing.core.state import TokenState
 from gearing.core.step import step
 from gearing.core.step_flows import why_not_dealt
@@ -165,8 +165,7 @@ class Dealings:
         self._driver.apply(running, ev.DealingSettled(time_ms=now_ms, units=done.units, cash=done.cash, fee=done.fee))
         self._driver.remember(running)
         running.flow = ()
-        dealt = any(one.units and (one.cash or one.fee) for one in done.given)
-        self._give(running, done.given, "hedged" if dealt else "unwound", now_ms)
+        self._give(running, done.given, done.kind, now_ms)
         for ask in asks:  # what was not hedged, or is above the cap, is returned
             request = self._primary.state_of(ask.holder).requests.get(ask.id)
             if request is not None:
@@ -359,13 +358,9 @@ class Dealings:
                 words = why or f"{ask.id} redeems more than the {as_text(units)} units that there are"
                 self._driver.tell(running, f"{words}; redemptions are paid out once they are the same")
                 continue
-            gross = (
-                state.equity if ask.amount == units else worth(running.spec, state, (), "redeem").money_for(ask.amount)
-            )
-            fee = rates.fee_on(max(gross, 0))
-            cash = max(gross, 0) - fee
-            self._driver.apply(running, ev.Redeemed(time_ms=now_ms, units=ask.amount, cash=cash, fee=fee))
-            self._give(running, (Given(ask, ask.amount, cash, fee),), "final", now_ms)
+            share = final_share(running.spec, state, ask, rates)
+            self._driver.apply(running, ev.Redeemed(time_ms=now_ms, units=share.units, cash=share.cash, fee=share.fee))
+            self._give(running, (share,), "final", now_ms)
         if asks and not why:
             self._primary.check_supply(running, now_ms)
 

@@ -7,17 +7,16 @@ less, and no unit is left over. An operator asks for it, or the token's own rule
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET
 
 from gearing.core import events as ev
 from gearing.core.fees import FACTOR_MAX
-from gearing.core.holder import OWN, SHORT, HolderState, Merged
+from gearing.core.holder import OWN, HolderState, Merged
 from gearing.core.holder_step import HolderError, holder_step
+from gearing.core.merging import MergerTerms, merged
 from gearing.core.money import INT64_MAX, as_text, nav_of, to_float
 from gearing.core.record import DAY_MS
 from gearing.core.state import TokenState
@@ -59,15 +58,13 @@ def merger(
         factor: so many units become one; > 1.
         now_ms: the time.
     """
-    exact = Fraction(repr(factor))
-    merged = {
-        name: _merged(holder, token, asset, state, exact, now_ms)
+    terms = MergerTerms(token, asset, factor, state.equity, state.balances.units, now_ms)
+    found = {
+        name: merged(holder, terms)
         for name, holder in holders.items()
         if any(holder.units(token, where) for where in OWN)
     }
-    return Merger(
-        merged, sum(m.units + m.held + m.short for m in merged.values()), sum(m.cash for m in merged.values())
-    )
+    return Merger(found, sum(m.units + m.held + m.short for m in found.values()), sum(m.cash for m in found.values()))
 
 
 def merge(driver: Driver, running: Running, factor: float, by: str, reason: str, now_ms: int) -> Merger | str:
@@ -154,19 +151,3 @@ def merge_by_rule(driver: Driver, running: Running, time_ms: int) -> None:
     running.merges = isinstance(found, str)
     if isinstance(found, str):
         driver.tell(running, f"its units are not merged yet: {found}")
-
-
-def _merged(
-    holder: HolderState, token: str, asset: str, state: TokenState, factor: Fraction, now_ms: int
-) -> Merged:  # fmt: skip
-    units = int(holder.units(token) / factor)
-    requests = {
-        one.id: int(one.amount / factor)
-        for one in holder.requests.values()
-        if one.token == token and one.side == "redeem"
-    }
-    held, short = sum(requests.values()), math.floor(holder.units(token, SHORT) / factor)
-    cut_off = holder.held_units(token) - (units + held + short) * factor
-    cash = int(cut_off * max(state.equity, 0) / state.balances.units)
-    return Merged(time_ms=now_ms, token=token, units=units, held=held, short=short, requests=requests, asset=asset,
-                  cash=cash)  # fmt: skip
