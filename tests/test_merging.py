@@ -295,9 +295,9 @@ def test_a_holder_that_was_left_out_is_found(kept):
     with connect(kept.path) as connection:
         for table in ("journal", "states"):
             connection.execute(f"DELETE FROM {table} WHERE stream = 'holder:h1'")
-    assert {one.what for one in verify(kept.path).breaches} == {"anchor", "supply", "money"}
+    assert {one.what for one in verify(kept.path).breaches} == {"anchor", "supply", "money", "share", "merger"}
     number_again(kept.path)
-    assert {one.what for one in verify(kept.path).breaches} == {"supply", "money"}
+    assert {one.what for one in verify(kept.path).breaches} == {"supply", "money", "share", "merger"}
 
 
 def test_the_command_line_keeps_the_request_and_refuses_nonsense(kept, capsys):

@@ -101,7 +101,9 @@ def test_units_that_nobody_issued_are_found(kept):
         connection.execute("DELETE FROM states WHERE stream = 'holder:h2'")
     assert "anchor" in {one.what for one in verify(kept.path).breaches}
     number_again(kept.path)
-    supply, money = verify(kept.path).breaches
+    supply, money, *shares = verify(kept.path).breaches
+    assert {(one.stream, one.what) for one in shares} == {("token:T", "share")}
+    assert any(one.found == "no line that gives it to holder:h2" for one in shares)
     assert (supply.stream, supply.what, money.what) == ("token:T", "supply", "money")
     assert supply.found.startswith("holders with ")
 

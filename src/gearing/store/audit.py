@@ -39,6 +39,7 @@ from gearing.store.records import (
     holder_state_of,
 )
 from gearing.store.schema import STATE_SCHEMA
+from gearing.store.shares import ShareLog
 from gearing.store.totals import Facts
 
 # What is wrong from one line on is said once, where it begins.
@@ -73,7 +74,7 @@ class Audit:
     ) -> None:
         self.stream, self.again = stream, again
         self.kind, _, name = stream.partition(":")
-        self.facts, self.orders = Facts(name, end_n), Orders(name)
+        self.facts, self.shares, self.orders = Facts(name, end_n), ShareLog(name, end_n), Orders(name)
         self.behaviour = 0
         self.seq, self.hash, self.digest = 0, GENESIS, ""
         self.lines = self.stepped = self.unnamed = 0
@@ -114,10 +115,12 @@ class Audit:
             self._breach(row.seq, "behaviour", f"behaviour {line.behaviour}", expected)
         self.behaviour = max(self.behaviour, line.behaviour)
         if isinstance(line, Line):
-            self._take_token(line)
+            self._take_token(row.n, line)
         elif isinstance(line, BookLine):
             self._take_book(line)
+            self.shares.take_book(row.n, line)
         else:
+            self.shares.take_holder(row.n, line, self.holder if self.again else None)
             self._take_holder(line)
         self.facts.take(row.n, line, self.balances)
         self._check_snapshot(line.seq)
@@ -179,7 +182,7 @@ class Audit:
         self.digest = line.state
         return line
 
-    def _take_token(self, line: Line) -> None:
+    def _take_token(self, n: int, line: Line) -> None:
         empty = TokenState()
         for words in l1_double_entry(empty, empty, line.entry):
             self._breach(line.seq, "double entry", words, "0")
@@ -200,8 +203,10 @@ class Audit:
                 self._breach(line.seq, "line", str(error), "a specification that a desk can run")
         # A change is stepped under the specification before it, as whoever made it did.
         spec = before if isinstance(line.event, SpecificationChanged) else self.spec
-        if self.again and self.token is not None and spec is not None:
-            self._step_token(spec, self.token, line)
+        state = self.token if self.again else None
+        if state is not None and spec is not None:
+            self._step_token(spec, state, line)
+        self.shares.take_token(n, line, self.spec, state, self.token)
         self.sees_all = self.sees_all and self.token is not None and line.behaviour == BEHAVIOUR
 
     def _step_token(self, spec: Spec, before: TokenState, line: Line) -> None:

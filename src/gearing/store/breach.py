@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 What = Literal["file", "sequence", "chain", "line", "double entry", "balances", "step", "invariant", "state",
                "snapshot", "nav", "rebalance", "supply", "outbox", "behaviour", "anchor", "head", "schema", "meta",
-               "inbox", "streams", "transfer", "money"]  # fmt: skip
+               "inbox", "streams", "transfer", "money", "share", "merger", "price"]  # fmt: skip
 
 # Breaches of a stream that are named; the rest are counted.
 NAMED_MAX = 100

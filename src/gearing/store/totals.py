@@ -18,6 +18,8 @@ from gearing.core.journal import Line
 from gearing.core.ledger import Balances
 from gearing.store.breach import Breach
 from gearing.store.records import BookLine, HolderLine, Meta
+from gearing.store.share_check import share_breaches
+from gearing.store.shares import ShareFacts
 
 # Of each kind of fault over all streams, as many are named.
 _NAMED_MAX = 20
@@ -48,6 +50,7 @@ class StreamFacts(NamedTuple):
         incarnation: of a book, that of its last opening.
         owed: of a book, shares of dealings that are not booked for their holders yet, by request.
         behaviours: for each behaviour the first and the last line n that was written under it.
+        shares: what it gives to holders, or what it got.
     """
 
     accounts: Mapping[str, int] = _NONE
@@ -61,6 +64,7 @@ class StreamFacts(NamedTuple):
     incarnation: str = ""
     owed: tuple[Owed, ...] = ()
     behaviours: Mapping[int, tuple[int, int]] = _NO_LINES
+    shares: ShareFacts = ShareFacts()
 
 
 class Facts:
@@ -162,6 +166,7 @@ def total_breaches(found: Mapping[str, StreamFacts]) -> Iterator[Breach]:
     counted = {**_of("holder", found), **_as_booked(tokens, _of("book", found).values())}
     yield from _supplies(tokens, counted)
     yield from _money(tokens, counted)
+    yield from share_breaches({stream: facts.shares for stream, facts in found.items()})
 
 
 def meta_breaches(meta: Meta, found: Mapping[str, StreamFacts]) -> Iterator[Breach]:

@@ -185,7 +185,7 @@ def verify_stream(store: Store, stream: str, scope: _Scope, tick: Callable[[int]
     tick(since)
     return StreamVerdict(
         stream, audit.lines, audit.stepped, audit.seq, audit.hash, tuple(audit.breaches), audit.unnamed,
-        audit.facts.result(),
+        audit.facts.result()._replace(shares=audit.shares.result()),
     )  # fmt: skip
 
 
