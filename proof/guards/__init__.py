@@ -14,6 +14,7 @@ from proof.guards.one_desk import ONE_DESK
 from proof.guards.outputs import OUTPUTS
 from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
 from proof.guards.rejections import REJECTIONS
+from proof.guards.shares import SHARES
 from proof.guards.windows import WINDOWS
 
 GUARDS = (
@@ -43,6 +44,7 @@ GUARDS = (
     *PUBLIC,
     *OUTPUTS,
     *ONE_DESK,
+    *SHARES,
 )
 
 __all__ = ["GUARDS", "Guard"]

@@ -243,6 +243,7 @@ class Audit:
             self.unseen.add(running.epoch)
         for one in measure(self.last, spec.token.symbol, spec.chains.held(after.legs), before, after, line.event):
             self.last = self.measured[one.epoch] = one
+            self.shares.take_measured(one)
             if line.behaviour != BEHAVIOUR:
                 self.unseen.add(one.epoch)
 

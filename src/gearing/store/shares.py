@@ -21,9 +21,10 @@ import msgspec
 from gearing.core import events as ev
 from gearing.core.book import BookEvent, Owed, ShareBooked, ShareOwed
 from gearing.core.dealing import worth
-from gearing.core.hedging_cost import gross_leverage
+from gearing.core.hedging_cost import HedgeCost, gross_leverage, hedging_cost_rate, with_hedge
 from gearing.core.holder import DEALER, OWN, Dealt, Exchanged, HolderState, Kind, Merged, Quoted, Side
 from gearing.core.journal import Line
+from gearing.core.measured import Measured
 from gearing.core.merging import MergerTerms
 from gearing.core.netting import Ask, Given, Rates, final_share, settlement, supply_room
 from gearing.core.state import TokenState
@@ -162,6 +163,7 @@ class QuoteTerms(NamedTuple):
         creation, redemption: the issuer's fees.
         swing: of the quotes.
         cost: of trading, by the specification.
+        legs: how many there are.
         divergence: how far the mark may be from the index in a dealing.
         target: the size of the target leverage.
         gives: whether quotes are given at all.
@@ -172,17 +174,34 @@ class QuoteTerms(NamedTuple):
     redemption: float
     swing: float
     cost: float
+    legs: int
     divergence: float
     target: float
     gives: bool
 
 
 class NavSeries(NamedTuple):
-    """The NAVs of a token that gives quotes: of each line its number, the NAV after it, and the gross leverage."""
+    """What bounds the prices of a token that gives quotes, after each of its lines.
 
-    n: array[int] = array("q")
-    nav: array[int] = array("q")
-    leverage: array[float] = array("f")
+    Args:
+        n: the line.
+        nav: minor units per whole unit.
+        leverage: what it holds of all legs, without signs, over its equity.
+        cost: of hedging a flow, as measured until then, a fraction of its value; below 0: not known.
+        funded, rate: each line that books or accrues funding, and the size of its rate.
+    """
+
+    n: array[int]
+    nav: array[int]
+    leverage: array[float]
+    cost: array[float]
+    funded: array[int]
+    rate: array[float]
+
+
+def no_navs() -> NavSeries:
+    """Returns an empty series."""
+    return NavSeries(array("q"), array("q"), array("f"), array("f"), array("q"), array("f"))
 
 
 class Fault(NamedTuple):
@@ -220,7 +239,7 @@ class ShareFacts(NamedTuple):
     merged: tuple[MergedHolding, ...] = ()
     at_once: tuple[AtOnce, ...] = ()
     terms: tuple[QuoteTerms, ...] = ()
-    navs: NavSeries = NavSeries()
+    navs: NavSeries = no_navs()
     blind: tuple[tuple[int, int], ...] = ()
     faults: tuple[Fault, ...] = ()
 
@@ -259,7 +278,8 @@ class ShareLog:
         self._merged: list[MergedHolding] = []
         self._at_once: list[AtOnce] = []
         self._terms: list[QuoteTerms] = []
-        self._navs, self._leverage = NavSeries(array("q"), array("q"), array("f")), 0.0
+        self._navs, self._leverage = no_navs(), 0.0
+        self._costs: tuple[HedgeCost, ...] = ()
         self._blind: list[tuple[int, int]] = []
         self._faults: list[Fault] = []
 
@@ -289,6 +309,10 @@ class ShareLog:
         except (ArithmeticError, LookupError, ValueError) as error:
             self._faults.append(Fault(line.seq, "share", type(line.event).__name__,
                                       f"a flow whose shares can be worked out: {error}"))  # fmt: skip
+
+    def take_measured(self, measured: Measured) -> None:
+        """Takes what was measured of a hedge or rebalance so far, as the desk did."""
+        self._costs = with_hedge(self._costs, measured)
 
     def take_holder(self, n: int, line: HolderLine, before: HolderState | None) -> None:
         """Takes a line of a holder, with its state before it; None: not known."""
@@ -351,15 +375,22 @@ class ShareLog:
     def _take_nav(self, n: int, line: Line, spec: Spec, after: TokenState | None) -> None:
         token = spec.token
         if isinstance(line.event, (ev.Launched, ev.SpecificationChanged)):
-            costs, fees, terms = token.costs, token.fees, token.primary
+            fees, terms, cost = token.fees, token.primary, token.costs.taker_fee + token.costs.half_spread
             self._terms.append(QuoteTerms(n, fees.creation, fees.redemption, terms.quote_swing,
-                                          costs.taker_fee + costs.half_spread, terms.match_divergence,
+                                          cost, len(token.legs), terms.match_divergence,
                                           abs(token.target), bool(terms.quote_ms)))  # fmt: skip
-        if token.primary.quote_ms:
-            self._leverage = self._leverage if after is None else gross_leverage(after)
-            self._navs.n.append(n)
-            self._navs.nav.append(line.nav)
-            self._navs.leverage.append(self._leverage)
+        if not token.primary.quote_ms:
+            return
+        navs, costs = self._navs, token.costs
+        if isinstance(line.event, (ev.FundingSettled, ev.FundingAccrued)):
+            navs.funded.append(n)
+            navs.rate.append(abs(line.event.rate))
+        self._leverage = self._leverage if after is None else gross_leverage(after)
+        cost = hedging_cost_rate(self._costs, costs.taker_fee + costs.half_spread) * self._leverage
+        navs.n.append(n)
+        navs.nav.append(line.nav)
+        navs.leverage.append(self._leverage)
+        navs.cost.append(UNKNOWN if self._blind else cost)  # else hedges may be missing
 
     def _take_flow(self, n: int, line: Line, spec: Spec, before: TokenState) -> None:
         fees = spec.token.fees

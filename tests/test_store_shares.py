@@ -1,0 +1,602 @@
+"""What each holder got is worked out again by verify: a database that is consistent in every sum, and gives one holder
+what is another's, is found.
+
+The desk itself is made to forge: what it posts for holders is changed on the way, so that all that follows fits.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+import msgspec
+import pytest
+
+import gearing as gr
+from gearing.core import book as bk
+from gearing.core import events as ev
+from gearing.core import holder as ho
+from gearing.core.money import MINOR
+from gearing.core.primary import Primary as Terms
+from gearing.desk.requests import Deal, TakeQuote
+from gearing.drive.driver import Driver
+from gearing.drive.merging import Merger, merge
+from gearing.drive.primary import Primary
+from gearing.store.recompute import recompute
+from gearing.store.share_check import share_breaches
+from gearing.store.shares import AtOnce, NavSeries, QuoteTerms, ShareFacts
+from gearing.store.store import Store
+from gearing.store.verify import verify
+from tests.journals import lines_of, new_database
+from tests.lives import NOON_MS, token
+from tests.test_primary import COSTS
+from tests.test_store_dealing import Kept, busy
+
+NAMES = ("h0", "h1", "h2")
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A desk with three holders, a dealing account with money, quotes and fees."""
+    path = tmp_path / "desk.db"
+    new_database(path, NOON_MS)
+    with Store(path, "demo") as store:
+        Kept.store = store
+        fees = gr.Fees(management_per_day=0.001, creation=0.001, redemption=0.002)
+        made = Kept(token("A", costs=COSTS, fees=fees, primary=Terms(quote_valid="1m")))
+        made.opened()
+        made.path = path
+        made.deposit(ho.DEALER, 100_000)
+        for name in NAMES:
+            made.deposit(name, 50_000)
+        yield made
+    Kept.store = None
+
+
+def forging(monkeypatch, change) -> None:
+    """Lets the desk post something else for its holders: `change` gets the holder's name and the event."""
+    post = Primary.post
+
+    def forged(self, name, event):
+        return post(self, name, change(name, event))
+
+    monkeypatch.setattr(Primary, "post", forged)
+
+
+def shifted(type_, by, field="units", **only):
+    """Takes something of one type of event from one holder and gives it to another."""
+
+    def change(name, event):
+        if isinstance(event, type_) and all(getattr(event, key) == value for key, value in only.items()):
+            return msgspec.structs.replace(event, **{field: getattr(event, field) + by.get(name, 0)})
+        return event
+
+    return change
+
+
+def subscribed(desk, *names, amount=10_000 * MINOR):
+    for name in names:
+        assert not isinstance(desk.ask(name, "subscribe", amount), str)
+    desk.window()
+
+
+def found(desk) -> list[tuple[str, str]]:
+    assert recompute(lines_of(desk.path)).differences == []
+    return [(one.stream, one.what) for one in verify(desk.path).breaches]
+
+
+def is_sound(desk) -> bool:
+    return found(desk) == []
+
+
+TEN = 10 * MINOR
+BOTH = [("holder:h1", "share"), ("holder:h2", "share")]
+
+
+# Hedged dealings.
+
+
+def test_units_of_a_subscription_that_another_got_are_found(desk, monkeypatch):
+    forging(monkeypatch, shifted(ho.Dealt, {"h1": TEN, "h2": -TEN}))
+    subscribed(desk, *NAMES)
+    assert desk.units("h1") - desk.units("h2") == 2 * TEN
+    breaches = verify(desk.path).breaches
+    assert [(one.stream, one.what) for one in breaches] == BOTH
+    units = desk.units("h0")
+    for one, by in zip(breaches, (TEN, -TEN), strict=True):
+        assert one.found == f"{units + by} units, {10_000 * MINOR} of money, a fee of {10 * MINOR}"
+        assert one.expected.startswith(f"{units} units, {10_000 * MINOR} of money, a fee of {10 * MINOR}, as line ")
+
+
+def test_money_of_a_redemption_that_another_got_is_found(desk, monkeypatch):
+    subscribed(desk, *NAMES)
+    forging(monkeypatch, shifted(ho.Dealt, {"h1": MINOR, "h2": -MINOR}, "cash"))
+    for name in NAMES:
+        desk.ask(name, "redeem", 20 * MINOR)
+    desk.window(101.0)
+    assert found(desk) == BOTH
+
+
+@pytest.mark.parametrize("part", [0.5, 0.0])
+def test_shares_of_a_flow_that_was_hedged_in_part_or_not_at_all_are_found(desk, monkeypatch, part):
+    """Of one that was not hedged, what each pays for it counts."""
+    subscribed(desk, *NAMES)
+    forging(monkeypatch, shifted(ho.Dealt, {"h1": 1, "h2": -1}))
+    for name in NAMES:
+        desk.ask(name, "redeem", 20 * MINOR)
+    desk.window(101.0, part=part)
+    assert found(desk) == (BOTH if part else [])
+
+
+def test_shares_of_sub_holders_are_found_apart(desk, monkeypatch):
+    for name in ("EX/c1", "EX/c-2"):
+        desk.deposit(name, 20_000)
+    forging(monkeypatch, shifted(ho.Dealt, {"EX/c1": 5, "EX/c-2": -5}))
+    subscribed(desk, "EX/c1", "EX/c-2")
+    assert found(desk) == [("holder:EX/c-2", "share"), ("holder:EX/c1", "share")]
+
+
+def test_a_dealing_that_says_less_of_a_request_than_there_is_is_found(desk, monkeypatch):
+    apply = Driver.apply
+
+    def forged(self, running, event):
+        if isinstance(event, ev.DealingBegun):
+            less = tuple(msgspec.structs.replace(one, amount=one.amount // 2) if one.holder == "h2" else one
+                         for one in event.parts)  # fmt: skip
+            running.flow = tuple(ask._replace(amount=one.amount) for ask, one in zip(running.flow, less, strict=True))
+            event = msgspec.structs.replace(event, parts=less, amount=event.amount * 5 // 6)
+        return apply(self, running, event)
+
+    monkeypatch.setattr(Driver, "apply", forged)
+    subscribed(desk, *NAMES)
+    assert found(desk) == [("holder:h2", "share")]
+
+
+def test_a_request_that_the_supply_cap_took_a_part_of_is_sound(desk):
+    limits = gr.Limits(supply_cap=desk.it.state.balances.units / MINOR + 150)
+    changed = msgspec.structs.replace(desk.it.spec.token, limits=limits)
+    for name in NAMES:
+        assert not isinstance(desk.ask(name, "subscribe", 10_000 * MINOR), str)
+    desk.driver.change(desk.it, changed, "ann", "a cap", desk.now_ms)
+    desk.window()
+    assert 0 < desk.units("h1") < 60 * MINOR
+    assert is_sound(desk)
+
+
+def test_a_dealing_that_is_of_more_than_its_requests_is_found(desk, monkeypatch):
+    apply = Driver.apply
+
+    def forged(self, running, event):
+        if isinstance(event, ev.DealingBegun):
+            event = msgspec.structs.replace(event, amount=event.amount - MINOR)
+        return apply(self, running, event)
+
+    monkeypatch.setattr(Driver, "apply", forged)
+    subscribed(desk, *NAMES)
+    assert ("token:T", "share") in found(desk)
+
+
+def test_a_settlement_that_gives_everybody_less_is_found(desk, monkeypatch):
+    """What one holder gets less is everybody's gain, and the token's own line says so too."""
+    apply = Driver.apply
+
+    def forged(self, running, event):
+        if isinstance(event, ev.DealingSettled):
+            event = msgspec.structs.replace(event, units=event.units - TEN)
+        return apply(self, running, event)
+
+    monkeypatch.setattr(Driver, "apply", forged)
+    forging(monkeypatch, shifted(ho.Dealt, {"h2": -TEN}))
+    subscribed(desk, *NAMES)
+    assert found(desk) == [("token:T", "share"), ("holder:h2", "share")]
+
+
+@pytest.mark.parametrize("changed", [{"kind": "matched"}, {"kind": "final"}, {"time_ms": 1_900_000_000_000}])
+def test_a_share_that_no_line_of_its_token_gives_is_found(desk, monkeypatch, changed):
+    def change(name, event):
+        is_it = isinstance(event, ho.Dealt) and name == "h1"
+        return msgspec.structs.replace(event, **changed) if is_it else event
+
+    forging(monkeypatch, change)
+    subscribed(desk, *NAMES)
+    assert set(found(desk)) == {("holder:h1", "share"), ("token:T", "share")}
+
+
+# Matches.
+
+
+def matching(desk, times=1):
+    """h0 and h1 redeem 70 units; h2 and h3 subscribe for 4,000, or several times that."""
+    desk.deposit("h3", 40_000)
+    subscribed(desk, "h0", "h1", "h2")
+    desk.ask("h0", "redeem", 40 * MINOR)
+    desk.ask("h1", "redeem", 30 * MINOR)
+    desk.ask("h2", "subscribe", times * 1_500 * MINOR)
+    desk.ask("h3", "subscribe", times * 2_500 * MINOR)
+    desk.window(101.0)
+
+
+@pytest.mark.parametrize("field", ["units", "cash"])
+@pytest.mark.parametrize(("one", "other", "times"), [("h2", "h3", 10), ("h0", "h1", 1)])
+def test_either_side_of_a_match_that_another_got_is_found(desk, monkeypatch, field, one, other, times):
+    forging(monkeypatch, shifted(ho.Dealt, {one: -MINOR, other: MINOR}, field, kind="matched"))
+    matching(desk, times)
+    assert found(desk) == [(f"holder:{one}", "share"), (f"holder:{other}", "share")]
+
+
+def test_money_that_passes_from_one_side_of_a_match_to_the_other_is_found(desk, monkeypatch):
+    forging(monkeypatch, shifted(ho.Dealt, {"h0": -MINOR, "h2": -MINOR}, "cash", kind="matched"))
+    matching(desk)
+    assert found(desk) == [("token:T", "share"), ("holder:h2", "share"), ("holder:h0", "share")]
+
+
+def test_a_match_without_one_of_its_requests_is_found(desk, monkeypatch):
+    def change(name, event):
+        is_it = isinstance(event, ho.Dealt) and event.kind == "matched" and name == "h3"
+        return msgspec.structs.replace(event, kind="hedged") if is_it else event
+
+    forging(monkeypatch, change)
+    matching(desk)
+    assert {("holder:h3", "share"), ("token:T", "share")} <= set(found(desk))
+
+
+# Final redemptions.
+
+
+def closed(desk):
+    subscribed(desk, *NAMES)
+    desk.driver.apply(desk.it, ev.Operated(time_ms=desk.now_ms, action="close", by="ann", reason="r"))
+    for _ in range(3):
+        desk.filled(desk.quote(100.0, after_ms=60_000))
+        desk.filled(desk.take())
+    assert desk.it.state.status == "closed"
+
+
+def redeemed(desk):
+    for name in NAMES:
+        assert not isinstance(desk.ask(name, "redeem", desk.units(name)), str)
+    desk.window()
+    desk.window()
+    assert [desk.units(name) for name in NAMES] == [0, 0, 0]
+
+
+def test_final_redemptions_are_sound(desk):
+    closed(desk)
+    redeemed(desk)
+    assert is_sound(desk)
+
+
+def test_a_final_redemption_that_another_was_paid_is_found(desk, monkeypatch):
+    closed(desk)
+    forging(monkeypatch, shifted(ho.Dealt, {"h1": -MINOR, "h2": MINOR}, "cash", kind="final"))
+    redeemed(desk)
+    assert found(desk) == BOTH
+
+
+def test_a_final_redemption_that_pays_less_is_found(desk, monkeypatch):
+    closed(desk)
+    apply, paid = Driver.apply, []
+
+    def forged(self, running, event):
+        if isinstance(event, ev.Redeemed):
+            paid.append(event)
+            if len(paid) == 2:
+                event = msgspec.structs.replace(event, cash=event.cash - MINOR)
+        return apply(self, running, event)
+
+    monkeypatch.setattr(Driver, "apply", forged)
+    forging(monkeypatch, shifted(ho.Dealt, {"h1": -MINOR}, "cash", kind="final"))
+    redeemed(desk)
+    assert ("token:T", "share") in found(desk)
+
+
+# Shares that are owed.
+
+
+def owing(desk):
+    """h2's stream is not run when its flow is settled, and is run again later."""
+    for name in NAMES:
+        desk.ask(name, "subscribe", 10_000 * MINOR)
+    orders = desk.quote(100.0, after_ms=60_000)
+    gone = desk.primary.holders.pop("h2")
+    desk.filled(orders)
+    (owed,) = desk.driver.books["main"].state.owed.values()
+    assert owed.holder == "h2"
+    desk.primary.holders["h2"] = gone
+    desk.primary.supply["T"] -= owed.units  # a start counts anew
+    desk.window()
+    desk.primary.settle_owed(desk.now_ms)
+    desk.take()
+    assert desk.driver.books["main"].state.owed is msgspec.UNSET
+
+
+def test_an_owed_share_is_sound(desk):
+    owing(desk)
+    assert is_sound(desk)
+
+
+def test_an_owed_share_that_another_got_is_found(desk, monkeypatch):
+    note = Driver.note
+
+    def forged(self, book, event):
+        if isinstance(event, bk.ShareOwed):
+            dealt = msgspec.structs.replace(event.owed.dealt, units=event.owed.dealt.units - TEN)
+            event = msgspec.structs.replace(event, owed=msgspec.structs.replace(event.owed, dealt=dealt))
+        return note(self, book, event)
+
+    monkeypatch.setattr(Driver, "note", forged)
+    forging(monkeypatch, shifted(ho.Dealt, {"h1": TEN}))
+    owing(desk)
+    assert found(desk) == [("book:main", "share"), ("holder:h1", "share")]
+
+
+def test_an_owed_share_that_is_booked_as_something_else_is_found(desk, monkeypatch):
+    forging(monkeypatch, shifted(ho.Dealt, {"h2": -TEN}))
+    owing(desk)
+    assert ("holder:h2", "share") in found(desk)
+
+
+# Dealt at once.
+
+
+def at_once(desk, side, amount, quotes=False):
+    desk.quote(100.0, after_ms=1_000)
+    if quotes:
+        given = desk.primary.quotes.ask("h1", desk.it, side, amount, desk.now_ms)
+        assert not isinstance(given, str), given
+        desk.judged(TakeQuote(holder="h1", id=given.id), after_ms=1_000)
+    else:
+        desk.judged(Deal(holder="h1", token="T", side=side, amount=amount, instant=True), after_ms=1_000)
+    desk.window()
+    desk.window()
+
+
+SIDES = [("subscribe", 5_000 * MINOR), ("redeem", 20 * MINOR)]
+
+
+def priced(factor, kind=ho.Exchanged):
+    """Multiplies the money of what is dealt at once, or quoted."""
+
+    def change(name, event):
+        if not isinstance(event, kind):
+            return event
+        quote = getattr(event, "quote", event)
+        fee = int(quote.fee * factor)
+        forged = msgspec.structs.replace(quote, cash=int(quote.cash * factor), fee=fee)
+        return msgspec.structs.replace(event, quote=forged) if hasattr(event, "quote") else forged
+
+    return change
+
+
+@pytest.mark.parametrize(("side", "amount"), SIDES)
+@pytest.mark.parametrize("quotes", [False, True])
+def test_what_is_dealt_at_once_is_sound(desk, side, amount, quotes):
+    subscribed(desk, *NAMES)
+    at_once(desk, side, amount, quotes)
+    assert is_sound(desk)
+
+
+@pytest.mark.parametrize(("side", "amount"), SIDES)
+@pytest.mark.parametrize("factor", [0.1, 0.85, 1.2, 1.5])
+def test_units_dealt_at_once_at_another_price_are_found(desk, monkeypatch, side, amount, factor):
+    subscribed(desk, *NAMES)
+    forging(monkeypatch, priced(factor))
+    at_once(desk, side, amount)
+    assert ("holder:h1", "price") in found(desk)
+
+
+def test_a_price_that_fits_a_nav_the_token_never_had_is_found(desk, monkeypatch):
+    """The line says a tenth of the NAV, and is dealt at by it."""
+    plain = priced(0.1)
+
+    def change(name, event):
+        forged = plain(name, event)
+        if isinstance(event, ho.Exchanged):
+            where = msgspec.structs.replace(event.bearing, nav=event.bearing.nav // 10)
+            forged = msgspec.structs.replace(forged, bearing=where)
+        return forged
+
+    subscribed(desk, *NAMES)
+    forging(monkeypatch, change)
+    at_once(desk, "redeem", 20 * MINOR)
+    (breach,) = [one for one in verify(desk.path).breaches if "NAV" in one.found]
+    assert (breach.stream, breach.what) == ("holder:h1", "price")
+
+
+@pytest.mark.parametrize("what", [ho.Quoted, ho.Exchanged])
+def test_a_quote_at_another_price_is_found_and_so_is_what_is_dealt_by_it(desk, monkeypatch, what):
+    given, post = [], Primary.post
+
+    def forged(self, name, event):
+        if isinstance(event, ho.Quoted):
+            event = priced(0.1, ho.Quoted)(name, event)
+            given.append(event.quote)
+        if isinstance(event, ho.Exchanged):
+            sign = 1 if event.cash > 0 else -1
+            event = msgspec.structs.replace(event, cash=sign * given[0].cash, fee=given[0].fee)
+        return post(self, name, event)
+
+    monkeypatch.setattr(Primary, "post", forged)
+    monkeypatch.setattr("gearing.drive.quotes._why_void", lambda *_: "")
+    at_once(desk, "subscribe", 5_000 * MINOR, quotes=True)
+    lines = {one.seq for one in verify(desk.path).breaches if (one.stream, one.what) == ("holder:h1", "price")}
+    with Store(desk.path) as store:
+        tag = b'"event":"quoted"' if what is ho.Quoted else b'"event":"exchanged"'
+        assert {line.seq for line in store.lines("holder:h1") if tag in line.body} <= lines
+
+
+def test_a_fee_that_is_not_the_tokens_is_found(desk, monkeypatch):
+    forging(monkeypatch, lambda _, event: msgspec.structs.replace(event, fee=event.fee - 7)
+            if isinstance(event, ho.Exchanged) else event)  # fmt: skip
+    at_once(desk, "subscribe", 5_000 * MINOR)
+    assert found(desk) == [("holder:h1", "price")]
+
+
+def test_units_that_a_holder_exchanged_with_another_are_found(desk, monkeypatch):
+    subscribed(desk, *NAMES)
+    post = Primary.post
+
+    def forged(self, name, event):
+        if isinstance(event, ho.Exchanged):
+            name = "h2" if name == ho.DEALER else name
+            event = msgspec.structs.replace(event, other="h2" if event.other == ho.DEALER else event.other, lends=False)
+        return post(self, name, event)
+
+    monkeypatch.setattr(Primary, "post", forged)
+    at_once(desk, "subscribe", 500 * MINOR)
+    assert set(found(desk)) == {("holder:h1", "price"), ("holder:h2", "price")}
+
+
+def test_a_token_that_gives_no_quotes_deals_at_nothing_at_once(desk, monkeypatch):
+    at_once(desk, "subscribe", 5_000 * MINOR)
+    monkeypatch.setattr("gearing.core.primary.Primary.quote_ms", 0)
+    assert found(desk) == [("holder:h1", "price")]
+
+
+NAV = 100 * MINOR
+
+
+def bounded(price, units, *, nav=NAV, rate=0.0001, cost=0.002, how="at once", after=True):
+    """What is found of one unit dealt at once for a price, by a token of leverage 3 between lines with these NAVs."""
+    ns = array("q", [1, 2, 8, 9][: 4 if after else 2])
+    count = len(ns)
+    navs = NavSeries(ns, array("q", [NAV] * count), array("f", [3.0] * count), array("f", [cost] * count),
+                     array("q", [1]), array("f", [rate]))  # fmt: skip
+    terms = QuoteTerms(1, 0.0, 0.0, 0.001, 0.001, 1, 0.005, 3.0, gives=True)
+    one = AtOnce(5, 1, "T", units, round(price * MINOR), 0, nav, how)
+    facts = {"token:T": ShareFacts(terms=(terms,), navs=navs), "holder:h": ShareFacts(at_once=(one,))}
+    return bool(list(share_breaches(facts)))
+
+
+@pytest.mark.parametrize(
+    ("price", "more", "wrong"),
+    [
+        (100.09, {}, True),  # the swing is always charged
+        (100.11, {}, False),
+        (101.2, {}, False),  # swing, twice the cost, and three times what funds and may have accrued
+        (101.5, {}, True),
+        (101.2, {"how": "quoted"}, True),  # iNAV contains what has accrued
+        (104.0, {"rate": 0.01}, False),
+        (103.0, {"cost": -1.0}, False),  # what no measurement tells
+        (105.0, {"cost": -1.0}, True),
+        (110.0, {"nav": 110 * MINOR, "how": "by quote"}, False),
+        (112.0, {"nav": 112 * MINOR, "how": "by quote"}, True),  # further from the NAV than prices move
+        (112.0, {"nav": 112 * MINOR, "how": "by quote", "after": False}, False),  # no line came after it yet
+        (99.9, {"how": "by quote"}, True),  # nobody gains at the price of the acceptance
+        (130.0, {"how": "by quote"}, False),
+    ],
+)
+def test_between_which_prices_units_are_dealt_at_once(price, more, wrong):
+    assert bounded(price, MINOR, **more) == wrong
+    if more.get("nav", NAV) == NAV:
+        assert bounded(200 - price, -MINOR, **more) == wrong
+
+
+# Mergers.
+
+
+def merging(desk, factor=2.5):
+    subscribed(desk, *NAMES)
+    desk.ask("h2", "redeem", 7 * MINOR)
+    desk.take()
+    made = desk.driver.atomically(lambda: merge(desk.driver, desk.it, factor, "ann", "r", desk.now_ms))
+    assert isinstance(made, Merger), made
+    desk.take()
+
+
+def test_a_merger_is_sound(desk):
+    merging(desk)
+    assert is_sound(desk)
+
+
+MERGED = [("holder:h1", "merger"), ("holder:h2", "merger")]
+
+
+def test_units_that_a_merger_left_another_are_found(desk, monkeypatch):
+    forging(monkeypatch, shifted(ho.Merged, {"h1": 5 * MINOR, "h2": -5 * MINOR}))
+    merging(desk)
+    breaches = verify(desk.path).breaches
+    assert [(one.stream, one.what) for one in breaches] == MERGED
+    assert int(breaches[0].found.split()[0]) == int(breaches[0].expected.split()[0]) + 5 * MINOR
+
+
+def test_units_set_aside_that_a_merger_left_free_are_found(desk, monkeypatch):
+    def change(_, event):
+        if not isinstance(event, ho.Merged) or not event.held:
+            return event
+        requests = {name: amount - 1 for name, amount in event.requests.items()}
+        return msgspec.structs.replace(event, units=event.units + 1, held=event.held - 1, requests=requests)
+
+    forging(monkeypatch, change)
+    merging(desk)
+    assert found(desk) == [("holder:h2", "merger")]
+
+
+def test_money_of_a_merger_that_another_got_is_found(desk, monkeypatch):
+    by: dict[str, int] = {}
+
+    def change(name, event):
+        if isinstance(event, ho.Merged) and name == "h1" and event.cash:
+            by["h2"] = 1
+            return msgspec.structs.replace(event, cash=event.cash - 1)
+        return shifted(ho.Merged, by, "cash")(name, event)
+
+    forging(monkeypatch, change)
+    merging(desk, 3.7)
+    assert found(desk) == MERGED
+
+
+def test_a_holder_that_a_merger_left_out_is_found(desk, monkeypatch):
+    """What it keeps, the others lack."""
+    post = Primary.post
+
+    def forged(self, name, event):
+        return None if isinstance(event, ho.Merged) and name == "h1" else post(self, name, event)
+
+    monkeypatch.setattr(Primary, "post", forged)
+    merging(desk)
+    assert ("token:T", "merger") in found(desk)
+
+
+def test_a_merger_that_sums_up_to_something_else_is_found(desk, monkeypatch):
+    apply = Driver.apply
+
+    def forged(self, running, event):
+        if isinstance(event, ev.Consolidated):
+            event = msgspec.structs.replace(event, units=event.units - 5)
+        return apply(self, running, event)
+
+    monkeypatch.setattr(Driver, "apply", forged)
+    forging(monkeypatch, shifted(ho.Merged, {"h1": -5}))
+    merging(desk)
+    assert set(found(desk)) == {("holder:h1", "merger")}
+
+
+# What is sound.
+
+
+def test_a_busy_life_is_sound(desk):
+    busy(desk)
+    at_once(desk, "subscribe", 900 * MINOR, quotes=True)
+    matching(desk)
+    merging(desk)
+    desk.window(102.0)
+    assert desk.alarms == []
+    assert is_sound(desk)
+
+
+def test_what_is_not_stepped_again_is_held_against_nothing(desk, monkeypatch):
+    forging(monkeypatch, shifted(ho.Dealt, {"h1": TEN, "h2": -TEN}))
+    subscribed(desk, *NAMES)
+    merging(desk)
+    assert verify(desk.path, again=False).breaches == ()
+
+
+def test_lines_of_an_earlier_behaviour_are_held_against_nothing(desk, monkeypatch):
+    monkeypatch.setattr("gearing.store.shares.BEHAVIOUR", 99)
+    forging(monkeypatch, shifted(ho.Dealt, {"h1": TEN, "h2": -TEN}))
+    subscribed(desk, *NAMES)
+    assert verify(desk.path).breaches == ()
+
+
+def test_nothing_is_held_against_nothing():
+    assert list(share_breaches({"token:T": ShareFacts(), "holder:h1": ShareFacts()})) == []
