@@ -591,6 +591,15 @@ def test_what_is_not_stepped_again_is_held_against_nothing(desk, monkeypatch):
     assert verify(desk.path, again=False).breaches == ()
 
 
+def test_shares_of_a_token_whose_state_is_not_known_are_held_against_nothing(desk, monkeypatch):
+    """As after lines of an earlier program that this one steps otherwise."""
+    forging(monkeypatch, shifted(ho.Dealt, {"h1": TEN, "h2": -TEN}))
+    merging(desk)
+    at_once(desk, "subscribe", 900 * MINOR)
+    monkeypatch.setattr("gearing.store.audit.Audit._step_token", lambda audit, *_: setattr(audit, "token", None))
+    assert verify(desk.path).breaches == ()
+
+
 def test_lines_of_an_earlier_behaviour_are_held_against_nothing(desk, monkeypatch):
     monkeypatch.setattr("gearing.store.shares.BEHAVIOUR", 99)
     forging(monkeypatch, shifted(ho.Dealt, {"h1": TEN, "h2": -TEN}))

@@ -59,5 +59,5 @@ SHARES = (
     Guard("shares: only a token that gives quotes deals at once", _CHECK, "if at < 0 or not token.terms[at].gives:",
           "if at < 0:", "test_store_shares::test_a_token_that_gives_no_quotes_deals_at_nothing_at_once"),
     Guard("shares: what is not known is no fault", _SHARES, "elif not is_known and not is_blind:", "elif False:",
-          "test_store_shares::test_what_is_not_stepped_again_is_held_against_nothing"),
+          "test_store_shares::test_shares_of_a_token_whose_state_is_not_known_are_held_against_nothing"),
 )  # fmt: skip
