@@ -601,7 +601,7 @@ def test_shares_of_a_token_whose_state_is_not_known_are_held_against_nothing(des
 
 
 def test_lines_of_an_earlier_behaviour_are_held_against_nothing(desk, monkeypatch):
-    monkeypatch.setattr("gearing.store.shares.BEHAVIOUR", 99)
+    monkeypatch.setattr("gearing.store.share_log.BEHAVIOUR", 99)
     forging(monkeypatch, shifted(ho.Dealt, {"h1": TEN, "h2": -TEN}))
     subscribed(desk, *NAMES)
     assert verify(desk.path).breaches == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from proof.guards.guard import Guard
 
 _CHECK = "store/share_check.py"
-_SHARES = "store/shares.py"
+_LOG = "store/share_log.py"
 
 SHARES = (
     Guard("shares: what is given is got", _CHECK, "if share[1:4] != source[1:4]:", "if False:",
@@ -21,14 +21,14 @@ SHARES = (
           "test_store_shares::test_a_dealing_that_says_less_of_a_request_than_there_is_is_found"),
     Guard("shares: a cap may leave a part of a request", _CHECK, "if source.is_capped else", "if False else",
           "test_store_shares::test_a_request_that_the_supply_cap_took_a_part_of_is_sound"),
-    Guard("shares: a flow is the sum of its parts", _SHARES,
+    Guard("shares: a flow is the sum of its parts", _LOG,
           'self._expect(line.seq, f"a flow of {begun.amount}", f"a flow of {total}")', "pass",
           "test_store_shares::test_a_dealing_that_is_of_more_than_its_requests_is_found"),
-    Guard("shares: a settlement gives what its flow is worth", _SHARES,
+    Guard("shares: a settlement gives what its flow is worth", _LOG,
           "self._expect(line.seq, amounts(settled.units, settled.cash, settled.fee),",
           "(lambda *_: None)(line.seq, amounts(settled.units, settled.cash, settled.fee),",
           "test_store_shares::test_a_settlement_that_gives_everybody_less_is_found"),
-    Guard("shares: a final redemption pays what is left", _SHARES,
+    Guard("shares: a final redemption pays what is left", _LOG,
           "self._expect(line.seq, amounts(event.units, event.cash, event.fee),",
           "(lambda *_: None)(line.seq, amounts(event.units, event.cash, event.fee),",
           "test_store_shares::test_a_final_redemption_that_pays_less_is_found"),
@@ -37,10 +37,10 @@ SHARES = (
           "test_store_shares::test_either_side_of_a_match_that_another_got_is_found"),
     Guard("shares: a match sums up", _CHECK, "    if total != said:", "    if False:",
           "test_store_shares::test_a_match_without_one_of_its_requests_is_found"),
-    Guard("shares: what is owed is what was given", _SHARES,
+    Guard("shares: what is owed is what was given", _LOG,
           "self._get(n, line.seq, _Place(owed.token, owed.holder, owed.side), owed.dealt, UNKNOWN)", "pass",
           "test_store_shares::test_an_owed_share_is_sound"),
-    Guard("shares: what is booked is what was owed", _SHARES, "elif isinstance(event, ShareBooked) and event.id in",
+    Guard("shares: what is booked is what was owed", _LOG, "elif isinstance(event, ShareBooked) and event.id in",
           "elif False and event.id in", "test_store_shares::test_an_owed_share_is_sound"),
     Guard("shares: a merger leaves each its own", _CHECK, "if event != expected:", "if False:",
           "test_store_shares::test_units_that_a_merger_left_another_are_found"),
@@ -54,10 +54,10 @@ SHARES = (
           "test_store_shares::test_a_price_that_fits_a_nav_the_token_never_had_is_found"),
     Guard("shares: a fee at once is the token's", _CHECK, 'if one.fee != fee and one.how != "by quote":', "if False:",
           "test_store_shares::test_a_fee_that_is_not_the_tokens_is_found"),
-    Guard("shares: the dealing account alone deals at once", _SHARES, "if event.other != DEALER:", "if False:",
+    Guard("shares: the dealing account alone deals at once", _LOG, "if event.other != DEALER:", "if False:",
           "test_store_shares::test_units_that_a_holder_exchanged_with_another_are_found"),
     Guard("shares: only a token that gives quotes deals at once", _CHECK, "if at < 0 or not token.terms[at].gives:",
           "if at < 0:", "test_store_shares::test_a_token_that_gives_no_quotes_deals_at_nothing_at_once"),
-    Guard("shares: what is not known is no fault", _SHARES, "elif not is_known and not is_blind:", "elif False:",
+    Guard("shares: what is not known is no fault", _LOG, "elif not is_known and not is_blind:", "elif False:",
           "test_store_shares::test_shares_of_a_token_whose_state_is_not_known_are_held_against_nothing"),
 )  # fmt: skip

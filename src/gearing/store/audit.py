@@ -39,7 +39,7 @@ from gearing.store.records import (
     holder_state_of,
 )
 from gearing.store.schema import STATE_SCHEMA
-from gearing.store.shares import ShareLog
+from gearing.store.share_log import ShareLog
 from gearing.store.totals import Facts
 
 # What is wrong from one line on is said once, where it begins.

@@ -1,16 +1,11 @@
-"""What each stream says of the shares that holders get from a token: those that it gives, and those that it got.
+"""What each stream says of the shares that holders get from a token, as records: those given, and those got.
 
-A token's line gives shares: a settlement to each part of the flow, a final redemption to one holder, a match to all
-whose requests met, a merger to everybody with units. Here they are worked out again from the token's own state, with
-the functions that the desk uses. A holder's line got one. A book owes a share to a holder whose stream is not run: it
-got it from the token, and gives it once it is booked. `store.share_check` holds one side against the other.
-
-Facts of 100,000 shares pass from one process to another, so each is packed into some tens of bytes.
+`store.share_log` gathers them from one stream, and `store.share_check` holds one side against the other. Facts of
+100,000 shares pass from one process to another, so each is packed into some tens of bytes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from array import array
 from collections.abc import Iterator, Mapping
@@ -18,27 +13,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from gearing.core import events as ev
-from gearing.core.book import BookEvent, Owed, ShareBooked, ShareOwed
-from gearing.core.dealing import worth
-from gearing.core.hedging_cost import HedgeCost, gross_leverage, hedging_cost_rate, with_hedge
-from gearing.core.holder import DEALER, OWN, Dealt, Exchanged, HolderState, Kind, Merged, Quoted, Side
-from gearing.core.journal import Line
-from gearing.core.measured import Measured
+from gearing.core.holder import HolderState, Merged
 from gearing.core.merging import MergerTerms
-from gearing.core.netting import Ask, Given, Rates, final_share, settlement, supply_room
-from gearing.core.state import TokenState
-from gearing.core.step import BEHAVIOUR
-from gearing.core.terms import Spec
+from gearing.core.money import INT64_MAX
 from gearing.store.breach import What
-from gearing.store.records import BookLine, HolderLine
 
 _SHARE = struct.Struct(">16s7qB")
-_INT64 = 2**63 - 1
 # What a request had set aside, where whoever says so does not know.
 UNKNOWN = -1
 # What is known of a share, as bits.
-_AT_MOST, _MATCHED, _FINAL, _SELLS = 1, 2, 4, 8
+AT_MOST, MATCHED, FINAL, SELLS = 1, 2, 4, 8
 
 
 class Share(NamedTuple):
@@ -67,22 +51,22 @@ class Share(NamedTuple):
     @property
     def is_matched(self) -> bool:
         """Whether it is of a match."""
-        return bool(self.flags & _MATCHED)
+        return bool(self.flags & MATCHED)
 
     @property
     def is_final(self) -> bool:
         """Whether it is of the final redemption of a token."""
-        return bool(self.flags & _FINAL)
+        return bool(self.flags & FINAL)
 
     @property
     def sells(self) -> bool:
         """Whether units are given back for it."""
-        return bool(self.flags & _SELLS)
+        return bool(self.flags & SELLS)
 
     @property
     def is_capped(self) -> bool:
         """Whether the request may have set aside more than its dealing took, since the supply has a cap."""
-        return bool(self.flags & _AT_MOST)
+        return bool(self.flags & AT_MOST)
 
 
 class MatchedFlow(NamedTuple):
@@ -248,6 +232,11 @@ class ShareFacts(NamedTuple):
         return any(first <= n < last for first, last in self.blind)
 
 
+def pack_share(key: bytes, figures: tuple[int, ...], flags: int) -> bytes:
+    """Returns a share as bytes; what no ledger holds is cut off, since the line that says so is a fault of its own."""
+    return _SHARE.pack(key, *(max(-INT64_MAX, min(one, INT64_MAX)) for one in figures), flags)
+
+
 def shares_of(packed: bytes) -> Iterator[Share]:
     """Yields packed shares."""
     for one in _SHARE.iter_unpack(packed):
@@ -257,235 +246,6 @@ def shares_of(packed: bytes) -> Iterator[Share]:
 def amounts(units: int, cash: int, fee: int) -> str:
     """Returns what is given in words, in minor units."""
     return f"{units} units, {cash} of money, a fee of {fee}"
-
-
-class ShareLog:
-    """Gathers what one stream gives and got, line by line.
-
-    Args:
-        name: of its token, holder or book.
-        end_n: lines after this one are passed over.
-    """
-
-    def __init__(self, name: str, end_n: int) -> None:
-        self._name, self._end_n = name, end_n
-        self._given, self._got = bytearray(), dict[str, bytearray]()
-        self._places: dict[str, int] = {}
-        self._parts: tuple[ev.Part, ...] = ()
-        self._owed: dict[str, Owed] = {}
-        self._matches: list[MatchedFlow] = []
-        self._mergers: list[MergedUnits] = []
-        self._merged: list[MergedHolding] = []
-        self._at_once: list[AtOnce] = []
-        self._terms: list[QuoteTerms] = []
-        self._navs, self._leverage = no_navs(), 0.0
-        self._costs: tuple[HedgeCost, ...] = ()
-        self._blind: list[tuple[int, int]] = []
-        self._faults: list[Fault] = []
-
-    def take_token(
-        self, n: int, line: Line, spec: Spec | None, before: TokenState | None, after: TokenState | None
-    ) -> None:  # fmt: skip
-        """Takes a line of a token.
-
-        Args:
-            n: its number over all streams.
-            line: it.
-            spec: of the token after it.
-            before, after: its states; None: not known.
-        """
-        if n > self._end_n:
-            return
-        self._see(n, is_known=line.behaviour == BEHAVIOUR and before is not None and after is not None)
-        if isinstance(line.event, ev.DealingBegun):
-            self._parts = line.event.parts
-        if spec is None:
-            return
-        self._take_nav(n, line, spec, after)
-        if line.behaviour != BEHAVIOUR or before is None or after is None:
-            return
-        try:
-            self._take_flow(n, line, spec, before)
-        except (ArithmeticError, LookupError, ValueError) as error:
-            self._faults.append(Fault(line.seq, "share", type(line.event).__name__,
-                                      f"a flow whose shares can be worked out: {error}"))  # fmt: skip
-
-    def take_measured(self, measured: Measured) -> None:
-        """Takes what was measured of a hedge or rebalance so far, as the desk did."""
-        self._costs = with_hedge(self._costs, measured)
-
-    def take_holder(self, n: int, line: HolderLine, before: HolderState | None) -> None:
-        """Takes a line of a holder, with its state before it; None: not known."""
-        if n > self._end_n or line.behaviour != BEHAVIOUR:
-            return
-        match line.event:
-            case Dealt() as event:
-                self._see(n, is_known=before is not None and event.id in before.requests)
-                if before is not None and event.id in before.requests:
-                    request = before.requests[event.id]
-                    self._get(n, line.seq, _Place(request.token, self._name, request.side), event, request.amount)
-            case Merged(token=token) as event:
-                self._see(n, is_known=before is not None)
-                if before is not None:
-                    packed = msgspec.json.encode((_of_token(before, token), event))
-                    self._merged.append(MergedHolding(n, line.seq, token, packed))
-            case Exchanged() as event:
-                self._take_exchange(n, line.seq, event)
-            case Quoted(quote=quote):
-                sign = 1 if quote.side == "subscribe" else -1
-                self._at_once.append(AtOnce(n, line.seq, quote.token, sign * quote.units, quote.cash, quote.fee,
-                                            quote.base_inav, "quoted"))  # fmt: skip
-            case _:
-                pass
-
-    def take_book(self, n: int, line: BookLine) -> None:
-        """Takes a line of a book."""
-        if n > self._end_n:
-            return
-        event: BookEvent = line.event
-        if isinstance(event, ShareOwed):
-            owed = event.owed
-            self._owed[owed.dealt.id] = owed
-            if line.behaviour == BEHAVIOUR:
-                self._get(n, line.seq, _Place(owed.token, owed.holder, owed.side), owed.dealt, UNKNOWN)
-        elif isinstance(event, ShareBooked) and event.id in self._owed:
-            owed = self._owed.pop(event.id)
-            if line.behaviour == BEHAVIOUR:
-                dealt, place = owed.dealt, _Place(owed.token, owed.holder, owed.side)
-                self._give(n, line.seq, place, dealt.kind, event.time_ms,
-                           Given(Ask(owed.holder, dealt.id, owed.side, UNKNOWN), dealt.units, dealt.cash,
-                                 dealt.fee))  # fmt: skip
-
-    def result(self) -> ShareFacts:
-        """Returns what was gathered."""
-        return ShareFacts(
-            bytes(self._given), {token: bytes(got) for token, got in self._got.items()}, tuple(self._places),
-            tuple(self._matches), tuple(self._mergers), tuple(self._merged), tuple(self._at_once), tuple(self._terms),
-            self._navs, tuple(self._blind), tuple(self._faults),
-        )  # fmt: skip
-
-    def _see(self, n: int, *, is_known: bool) -> None:
-        """Notes from which line on, and up to which, it is not known what the stream gives."""
-        is_blind = bool(self._blind) and self._blind[-1][1] == _INT64
-        if is_known and is_blind:
-            self._blind[-1] = (self._blind[-1][0], n)
-        elif not is_known and not is_blind:
-            self._blind.append((n, _INT64))
-
-    def _take_nav(self, n: int, line: Line, spec: Spec, after: TokenState | None) -> None:
-        token = spec.token
-        if isinstance(line.event, (ev.Launched, ev.SpecificationChanged)):
-            fees, terms, cost = token.fees, token.primary, token.costs.taker_fee + token.costs.half_spread
-            self._terms.append(QuoteTerms(n, fees.creation, fees.redemption, terms.quote_swing,
-                                          cost, len(token.legs), terms.match_divergence,
-                                          abs(token.target), bool(terms.quote_ms)))  # fmt: skip
-        if not token.primary.quote_ms:
-            return
-        navs, costs = self._navs, token.costs
-        if isinstance(line.event, (ev.FundingSettled, ev.FundingAccrued)):
-            navs.funded.append(n)
-            navs.rate.append(abs(line.event.rate))
-        self._leverage = self._leverage if after is None else gross_leverage(after)
-        cost = hedging_cost_rate(self._costs, costs.taker_fee + costs.half_spread) * self._leverage
-        navs.n.append(n)
-        navs.nav.append(line.nav)
-        navs.leverage.append(self._leverage)
-        navs.cost.append(UNKNOWN if self._blind else cost)  # else hedges may be missing
-
-    def _take_flow(self, n: int, line: Line, spec: Spec, before: TokenState) -> None:
-        fees = spec.token.fees
-        rates = Rates(fees.creation, fees.redemption)
-        match line.event:
-            case ev.DealingBegun() as begun if begun.parts:
-                asks = _asks(begun.side, begun.parts)
-                total = sum(ask.amount if ask.side == "redeem" else rates.money_of(ask) for ask in asks)
-                self._expect(line.seq, f"a flow of {begun.amount}", f"a flow of {total}")
-            case ev.DealingSettled() as settled if self._parts and before.dealing is not msgspec.UNSET:
-                side = before.dealing.side
-                done = settlement(spec, before, _asks(side, self._parts), rates, supply_room(spec, before))
-                self._expect(line.seq, amounts(settled.units, settled.cash, settled.fee),
-                             amounts(done.units, done.cash, done.fee))  # fmt: skip
-                capped = side == "subscribe" and spec.token.limits.supply_cap is not None
-                for one in done.given:
-                    place = _Place(self._name, one.ask.holder, side, capped)
-                    self._give(n, line.seq, place, done.kind, line.time_ms, one)
-            case ev.Redeemed() as event:
-                share = final_share(spec, before, Ask("", "", "redeem", event.units), rates)
-                self._expect(line.seq, amounts(event.units, event.cash, event.fee),
-                             amounts(share.units, share.cash, share.fee))  # fmt: skip
-                self._give(n, line.seq, _Place(self._name, "", "redeem"), "final", line.time_ms, share)
-            case ev.FlowMatched() as event:
-                price = worth(spec, before, event.accrued, None)
-                self._matches.append(MatchedFlow(n, line.seq, line.time_ms, *price, *rates, event.units, event.cash,
-                                                 event.fee, event.parties))  # fmt: skip
-            case ev.Consolidated(units=units) as event if units is not msgspec.UNSET:
-                terms = MergerTerms(self._name, spec.token.settlement, event.factor, before.equity,
-                                    before.balances.units, line.time_ms)  # fmt: skip
-                self._mergers.append(MergedUnits(n, line.seq, terms, units, event.cash))
-            case _:
-                pass
-
-    def _take_exchange(self, n: int, seq: int, event: Exchanged) -> None:
-        if self._name == DEALER:
-            return  # the holder's side is looked at, and both are the same
-        if event.other != DEALER:
-            self._faults.append(Fault(seq, "price", f"dealt at once with {event.other}", f"with {DEALER}"))
-        self._at_once.append(AtOnce(n, seq, event.token, event.units, abs(event.cash), event.fee, event.bearing.nav,
-                                    "by quote" if event.id else "at once"))  # fmt: skip
-
-    def _expect(self, seq: int, found: str, expected: str) -> None:
-        if found != expected:
-            self._faults.append(Fault(seq, "share", found, expected))
-
-    def _get(self, n: int, seq: int, place: _Place, dealt: Dealt, amount: int) -> None:
-        """Notes a share that the stream got, or took over for a holder."""
-        key = _key(place, dealt.id, dealt.kind, dealt.time_ms, dealt.units)
-        share = _packed(key, (dealt.units, dealt.cash, dealt.fee, amount, n, seq, 0), _flags_of(place, dealt.kind))
-        self._got.setdefault(place.token, bytearray()).extend(share)
-
-    def _give(self, n: int, seq: int, place: _Place, kind: Kind, time_ms: int, given: Given) -> None:
-        """Notes a share that the stream gives."""
-        key = _key(place, given.ask.id, kind, time_ms, given.units)
-        number = self._places.setdefault(place.holder, len(self._places))
-        figures = (given.units, given.cash, given.fee, given.ask.amount, n, seq, number)
-        self._given += _packed(key, figures, _flags_of(place, kind))
-
-
-class _Place(NamedTuple):
-    """Where a share belongs: token, holder, and the side of its request; whether a cap may have left some of that."""
-
-    token: str
-    holder: str
-    side: str
-    is_capped: bool = False
-
-
-def _key(place: _Place, request_id: str, kind: Kind, time_ms: int, units: int) -> bytes:
-    whose = (units,) if kind == "final" else (place.holder, request_id)
-    text = msgspec.json.encode((place.token, kind, time_ms, *whose))
-    return hashlib.blake2b(text, digest_size=16).digest()
-
-
-def _packed(key: bytes, figures: tuple[int, ...], flags: int) -> bytes:
-    """Returns a share as bytes; what no ledger holds is cut off, since the line that says so is a fault of its own."""
-    return _SHARE.pack(key, *(max(-_INT64, min(one, _INT64)) for one in figures), flags)
-
-
-def _flags_of(place: _Place, kind: Kind) -> int:
-    found = (_SELLS if place.side == "redeem" else 0) | (_AT_MOST if place.is_capped else 0)
-    return found | (_MATCHED if kind == "matched" else _FINAL if kind == "final" else 0)
-
-
-def _asks(side: Side, parts: tuple[ev.Part, ...]) -> list[Ask]:
-    return [Ask(one.holder, one.id, side, one.amount) for one in parts]
-
-
-def _of_token(holder: HolderState, token: str) -> HolderState:
-    """Returns what a holder has of one token: its units, and the redemptions that set some of them aside."""
-    return HolderState(
-        balances={name: holder.balances.get(name, 0) for name in (f"units:{token}:{at}" for at in OWN)},
-        requests={one.id: one for one in holder.requests.values() if one.token == token and one.side == "redeem"},
-    )
 
 
 _HELD = msgspec.json.Decoder(tuple[HolderState, Merged])
