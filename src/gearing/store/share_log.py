@@ -67,6 +67,8 @@ class ShareLog:
         self._terms: list[QuoteTerms] = []
         self._navs, self._leverage = no_navs(), 0.0
         self._costs: tuple[HedgeCost, ...] = ()
+        self._rated: tuple[HedgeCost, ...] = ()
+        self._rate = 0.0  # the cost of hedging, of the costs just named
         self._blind: list[tuple[int, int]] = []
         self._faults: list[Fault] = []
 
@@ -173,11 +175,12 @@ class ShareLog:
             navs.funded.append(n)
             navs.rate.append(abs(line.event.rate))
         self._leverage = self._leverage if after is None else gross_leverage(after)
-        cost = hedging_cost_rate(self._costs, costs.taker_fee + costs.half_spread) * self._leverage
+        if not self._costs or self._costs is not self._rated:  # most lines measure nothing
+            self._rated, self._rate = self._costs, hedging_cost_rate(self._costs, costs.taker_fee + costs.half_spread)
         navs.n.append(n)
         navs.nav.append(line.nav)
         navs.leverage.append(self._leverage)
-        navs.cost.append(UNKNOWN if self._blind else cost)  # else hedges may be missing
+        navs.cost.append(UNKNOWN if self._blind else self._rate * self._leverage)  # else hedges may be missing
 
     def _take_flow(self, n: int, line: Line, spec: Spec, before: TokenState) -> None:
         fees = spec.token.fees
