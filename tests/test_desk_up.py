@@ -42,7 +42,8 @@ def _as_of_a_terminal() -> None:
 def up(place: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A desk in a process of its own; killed if the block leaves it running."""
     command = [sys.executable, "-m", "gearing.cli.main", "up", "--config", "desk.toml", "--no-console", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(Path(gearing.__file__).parents[1])}
+    paths = [str(Path(gearing.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     with subprocess.Popen(command, cwd=place, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           env=environment, preexec_fn=_as_of_a_terminal) as child:  # fmt: skip  # noqa: PLW1509
         try:
@@ -364,7 +365,8 @@ def test_a_desk_whose_reader_has_gone_goes_on(place):
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
 def test_a_program_without_an_open_stream_ends_as_it_would(place, closed):
     command = f"exec {sys.executable} -m gearing.cli.main token list {closed}"
-    environment = {**os.environ, "PYTHONPATH": str(Path(gearing.__file__).parents[1])}
+    paths = [str(Path(gearing.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     init_database(place / "desk.db", "demo", 1)
     assert subprocess.run(["sh", "-c", command], env=environment, check=False, timeout=60).returncode == 0
 

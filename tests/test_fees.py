@@ -139,7 +139,9 @@ def test_who_asks_for_nothing_that_is_is_told_so(owing, more, words):
 
 
 def test_the_inbox_carries_out_what_the_issuer_asks_for(owing):
-    inbox = Inbox(SimpleNamespace(driver=owing.driver, clock=SimpleNamespace(now_ms=lambda: owing.now_ms)), None)
+    inbox = Inbox(
+        SimpleNamespace(driver=owing.driver, reserve=0, clock=SimpleNamespace(now_ms=lambda: owing.now_ms)), None
+    )
 
     def ask(wanted):
         return inbox.carry_out(Request(1, "ann", "k", encode(wanted))).words

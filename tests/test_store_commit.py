@@ -303,7 +303,7 @@ def test_another_process_that_holds_the_database_is_said(path, store, monkeypatc
     monkeypatch.setattr(db, "BUSY_S", 0.05)
     other = connect(path)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(BusyError, match="Try the same again"):
+    with pytest.raises(BusyError, match="try the same again"):
         store.commit(token_commits(happened())[:1])
     with pytest.raises(BusyError):
         store.ask("ann", "k", b"halt")

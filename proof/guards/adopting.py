@@ -40,5 +40,9 @@ ADOPTING = (
     Guard("A3 the reserve's part is no holder's", _ADOPTING, "    given = _given(cash, mine) if bearers else {}",
           "    given = _given(cash, mine)", _AGREE),
     Guard("A3 a token that is left with nothing opens anew", _STEP,
-          "work.finished(opened=state.opened and not work.is_flat)", "work.finished(opened=state.opened)", _AGREE),
+          "work.finished(opened=_stays_open(work))", "work.finished()", _AGREE),
+    Guard('A3 a token that rolls goes on with that', _STEP,
+          '(work.state.is_rolling or not work.is_flat)',
+          'not work.is_flat',
+          'test_rolls::test_a_roll_that_the_venue_refuses_halts_with_both_contracts_and_goes_on_once_resumed'),
 )  # fmt: skip

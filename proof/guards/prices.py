@@ -80,7 +80,7 @@ ORDERS = (
           "theirs = {share.purpose.token for share in order.shares}", "theirs = {order.shares[-1].purpose.token}",
           "test_together::test_an_order_with_a_share_of_a_halted_token_is_not_sent_and_the_others_ask_again"),
     Guard("what was not opened is opened once resumed", _STEP,
-          "opened=state.opened and not work.is_flat))\n    if running", "))\n    if running",
+          "opened=_stays_open(work)))\n    if running", "))\n    if running",
           "test_engine::test_an_order_of_a_token_that_was_halted_before_it_was_sent_is_not_sent"),
     Guard("O2 never sent again", _OUTBOX, 'if pending.word != "ready":', "if False:",
           "test_outbox::test_an_order_is_sent_when_its_row_says_so_and_never_again"),

@@ -32,6 +32,17 @@ class InputError(GearingError):
         return f"{place}{self.what}{mend}"
 
 
+class StorageError(InputError):
+    """The machine's storage or memory stands against it: a person mends that, and nothing that was kept is lost.
+
+    Attributes:
+        patience_s: for so long a desk waits for it to pass by itself; 0: it does not.
+    """
+
+    exit_code = 5
+    patience_s = 0.0
+
+
 class Problem(NamedTuple):
     """One mistake in a specification: its place, what stands there, what was expected, the mend."""
 

@@ -18,7 +18,7 @@ from typer.core import TyperGroup, TyperOption
 from typer.main import get_command
 
 from gearing.cli.output import go_unread, notes, show_error
-from gearing.errors import GearingError, InputError
+from gearing.errors import GearingError, InputError, StorageError
 from gearing.numerals import is_number_text
 from gearing.typed import why_not_typed
 
@@ -67,19 +67,9 @@ _TYPED_ONLY = frozenset({"--by", "--force", "--help", "--install-completion", "-
 # What a command that changes a desk takes from the environment: which desk it is, and how it answers.
 _OF_CHANGES = frozenset({"--db", "--json", "--timeout"})
 
-# What the machine, not the program, refuses: a person can mend it.
-_CIRCUMSTANCES = frozenset(
-    {
-        errno.ENOENT,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EISDIR,
-        errno.ENOTDIR,
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EROFS,
-    }
-)
+# What the machine, not the program, refuses: a person can mend it. First what was asked of it, then what it lacks.
+_REFUSED = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR})
+_LACKING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class _Group(TyperGroup):
@@ -215,9 +205,13 @@ def _answer(error: Exception) -> int:
     if isinstance(error, InputError):
         show_error(error)
         return error.exit_code
-    if isinstance(error, OSError) and error.errno in _CIRCUMSTANCES:
-        show_error(InputError(f"{error.strerror}.", where=str(error.filename or "")))
-        return InputError.exit_code
+    if isinstance(error, OSError) and error.errno in _REFUSED | _LACKING:
+        kind = StorageError if error.errno in _LACKING else InputError
+        show_error(kind(f"{error.strerror}.", where=str(error.filename or "")))
+        return kind.exit_code
+    if isinstance(error, MemoryError):
+        show_error(StorageError("there is not enough memory.", fix="Give the process more, or shorten what it reads."))
+        return StorageError.exit_code
     what = " ".join(str(error).split()) or "no message"
     fault = InputError(
         f"this is a fault of Gearing, not yours ({type(error).__name__}: {what}).",

@@ -239,7 +239,7 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
     if is_lost(work):
         return wipe_out(work, event.time_ms)
     if lacks:  # what was traded stands; once resumed, the rule is asked anew, and opens what was not opened
-        return Step(work.finished(rebalance=None, opened=state.opened and not work.is_flat))
+        return Step(work.finished(rebalance=None, opened=_stays_open(work)))
     if running.reason == rolling.ROLL:
         return Step(rolling.roll_ended(work, running), tuple(work.entry))
     return Step(trading.slice_done(spec, work, running), tuple(work.entry))
@@ -275,6 +275,11 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
     return Step(work.finished(rebalance=kept), tuple(work.entry))
 
 
+def _stays_open(work: Working) -> bool:
+    """Returns whether a token counts as opened: one that is left with nothing opens anew, but for one that rolls."""
+    return work.state.opened and (work.state.is_rolling or not work.is_flat)
+
+
 def _adopted(spec: Spec, state: TokenState, event: ev.Adopted) -> Step:
     """Books what an operator adopted: what it changes the equity by is the venue's doing, like a liquidation."""
     if not event.by or not event.reason:
@@ -295,7 +300,7 @@ def _adopted(spec: Spec, state: TokenState, event: ev.Adopted) -> Step:
     if state.status in {"wiped", "closing"}:
         return go_on_closing(work, event.time_ms)
     # A token that is left with nothing opens anew at the next price: its rule trades what is held, which is none.
-    return Step(work.finished(opened=state.opened and not work.is_flat), tuple(work.entry))
+    return Step(work.finished(opened=_stays_open(work)), tuple(work.entry))
 
 
 def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -29,7 +30,9 @@ from gearing.desk.watchdog import Watchdog
 from gearing.drive.effects import Effects
 from gearing.drive.market import Market
 from gearing.drive.tally import Tally
+from gearing.errors import StorageError
 from gearing.store.anchor import Anchor
+from gearing.store.append import refusal
 from gearing.store.database import init_database, read_meta
 from gearing.store.errors import FencedError
 from gearing.store.store import Store
@@ -99,6 +102,8 @@ class Desk:
         self._last_ms = last_ms
         self._engine: Engine | None = None
         self._watchdog: Watchdog | None = None
+        self._exchange_failed = False
+        self._stands_s: float | None = None  # since when the machine's storage has stood against it
         self._names: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -109,21 +114,20 @@ class Desk:
             Exception: it failed again and again; the last failure.
         """
         plan = self.plan
-        file = PaperFile(plan.paper_file, owner=read_meta(plan.database).database, begun=not plan.new_exchange)
-        self._exchange = PaperExchange(plan.setup(), file)
+        self._open_exchange(begun=not plan.new_exchange)
         # Market time never goes back, neither in the journal nor at the exchange.
         self.clock = ScaledClock(max(self._last_ms, self._exchange.now_ms, plan.start_ms), plan.pace.speed)
-        self._hub = PumpedHub(self._exchange, self.clock)
         self._told_ms = self.clock.now_ms()
-        pump = asyncio.ensure_future(self._hub.pump())
         try:
             if plan.config.metrics_port:
                 self.measures.serve(plan.config.metrics_port)
             await self._run_often(stop)
         finally:
-            pump.cancel()
-            await asyncio.gather(pump, return_exceptions=True)
             self._exchange.close()
+
+    def _open_exchange(self, *, begun: bool) -> None:
+        file = PaperFile(self.plan.paper_file, owner=read_meta(self.plan.database).database, begun=begun)
+        self._exchange = PaperExchange(self.plan.setup(), file)
 
     async def _run_often(self, stop: asyncio.Event) -> None:
         """Runs; after a failure it begins anew from what is durable."""
@@ -131,16 +135,58 @@ class Desk:
         while not stop.is_set():
             began_s = time.monotonic()
             try:
-                await self._run_once(stop)
+                await self._run_at_exchange(stop)
             except FencedError:
                 raise
             except Exception as error:
+                if await self._waits(error):
+                    continue
                 self.log.failed("the desk begins anew from what is durable", error)
                 self._note(alarm(f"the desk begins anew: {error}", self.clock.now_ms(), *self._names))
                 failures = 1 if time.monotonic() - began_s > 60.0 else failures + 1
                 if failures >= _FAILURES_MAX:
                     raise
                 await asyncio.sleep(_AGAIN_S)
+
+    async def _waits(self, error: Exception) -> bool:
+        """Waits a moment where the machine's storage stands against the desk, as long as that may pass by itself.
+
+        Nothing is traded meanwhile; what the venue does is asked of it afterwards.
+
+        Raises:
+            StorageError: it does not pass.
+        """
+        cause = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error
+        refused = refusal(cause) if isinstance(cause, sqlite3.Error) else error
+        if not isinstance(refused, StorageError):
+            return False
+        now_s = time.monotonic()
+        if self._stands_s is None:
+            self._stands_s = now_s
+            self._note(alarm(f"{refused} Nothing is traded until it has passed; the desk goes on by itself then.",
+                             self.clock.now_ms(), *self._names))  # fmt: skip
+        if now_s - self._stands_s >= refused.patience_s:
+            raise refused from error
+        await asyncio.sleep(_AGAIN_S)
+        return True
+
+    async def _run_at_exchange(self, stop: asyncio.Event) -> None:
+        """Runs at the paper exchange, which has to be opened anew where it could not keep what it did."""
+        if self._exchange_failed:
+            self._exchange.close()
+            self._open_exchange(begun=True)
+            self._exchange_failed = False
+        self._hub = PumpedHub(self._exchange, self.clock)
+        tasks = [asyncio.ensure_future(self._hub.pump()), asyncio.ensure_future(self._run_once(stop))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for failed in (one for one in results if isinstance(one, Exception)):
+            self._exchange_failed = isinstance(failed, sqlite3.Error)
+            raise failed
 
     async def _run_once(self, stop: asyncio.Event) -> None:
         plan = self.plan
@@ -273,6 +319,10 @@ class Desk:
 
     def _on_kept(self, effects: Effects) -> None:
         self.flows.see(effects)
+        if self._stands_s is not None:
+            self._stands_s = None
+            self._note(Happening(time_ms=self.clock.now_ms(), level="info", kind="desk",
+                                 words="the storage takes what is written again; the desk goes on"))  # fmt: skip
         for one in happenings(effects):
             self._note(one)
 

@@ -394,7 +394,7 @@ class Primary:
                 window_ms = running.spec.token.primary.window_ms
                 running.bound = running.bound.with_window(running.averages_ms, running.deals_ms, window_ms)
             if running.deals_ms <= now_ms:  # what waited for that window may be taken back before the next one
-                running.postponed_ms = now_ms
+                running.postponed_ms = max(running.postponed_ms, int(running.averages_ms))
             running.goes_on = False
         window_ms = running.spec.token.primary.window_ms
         waits = bool(self._queues[running.name].waiting) or self.quotes.is_open(running)

@@ -90,7 +90,7 @@ class Running(Restorable):
         self.nav_number = 0
         self.deals_ms = math.inf  # when its next flows are dealt
         self.since_ms = 0  # since when nothing has stood against dealing in them, as far as its prices know
-        self.postponed_ms = 0  # when a window last ended without dealing in all that waited for it
+        self.postponed_ms = 0  # what was accepted by then has seen the end of its window; it is dealt, or was put off
         self.bound = Bound()
         self.goes_on = False  # whether a part of what its window left is dealt already
         self.flow: tuple[Ask, ...] = ()  # the requests whose hedge is under way

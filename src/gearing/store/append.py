@@ -15,7 +15,7 @@ from sqlalchemy.dialects import sqlite as dialect
 from gearing.core.anchor import START, ChainPoint, leaf_of
 from gearing.core.journal import GENESIS, hash_of
 from gearing.store import schema
-from gearing.store.errors import BusyError, FencedError, FullError, StaleError, StoreError
+from gearing.store.errors import BusyError, FencedError, FullError, ReadOnlyError, StaleError, StoreError, TornError
 from gearing.store.heads import SignedRecord
 from gearing.store.records import Commit, NavRow, Projected, Written
 
@@ -250,7 +250,13 @@ def refusal(error: sqlite3.Error) -> StoreError:
     """Returns the driver's error by its name."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return FullError("there is no room left for the database. Free some; what was kept before stands.")
+        return FullError("there is no room left on the disk of the database.", fix="Free some; what was kept stands.")
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return BusyError("another process held the database for too long. Try the same again.")
+        return BusyError("another process holds the database.", fix="End it, or try the same again.")
+    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
+        return ReadOnlyError("the database cannot be written.", fix="Make its file, folder and disk writable; as it is "
+                             "it can be read and verified.")  # fmt: skip
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR}:
+        return TornError(f"the disk failed, or the database is damaged ({error}).", fix="Keep a copy, look at it with "
+                         "gearing journal verify, and restore a backup: gearing db restore.")  # fmt: skip
     return StoreError(f"the database refused it: {error}.")

@@ -19,7 +19,7 @@ from gearing.errors import InputError
 from gearing.files import standing
 from gearing.outputs import SIDE_SUFFIXES, SQLITE_SUFFIXES, Output, ProtectedFile, check_outputs
 from gearing.store import schema
-from gearing.store.errors import DamagedError, DatabaseError
+from gearing.store.errors import DamagedError, DatabaseError, ReadOnlyError
 from gearing.store.records import MODES, Meta, Mode
 
 # How long a process waits for another one's transaction before it gives up.
@@ -48,7 +48,11 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
     if not create:
         standing(path, DatabaseError)
         check_names(path)
-    uri = f"{Path(path).absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+    mode = "rwc" if create else "rw"
+    if not create and _is_read_only(path):
+        mode = "ro&immutable=1"  # nobody can write there, so SQLite needs no files beside it
+        _check_whole(path)
+    uri = f"{Path(path).absolute().as_uri()}?mode={mode}"
     try:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False,
                                      cached_statements=_STATEMENTS)  # fmt: skip
@@ -58,6 +62,23 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise _unusable(path, error) from error
     return connection
+
+
+def _is_read_only(path: str | Path) -> bool:
+    """Returns whether a file's disk takes nothing that is written."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY) if hasattr(os, "statvfs") else False
+
+
+def _check_whole(path: str | Path) -> None:
+    """Refuses a database on a read-only disk of which a part stands in its write-ahead log.
+
+    Raises:
+        ReadOnlyError: it does.
+    """
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        raise ReadOnlyError(f"{path}: its disk is read-only, and its last changes stand in {log.name}.",
+                            fix="Copy both files to a disk that can be written, and use the copy.")  # fmt: skip
 
 
 def claim(path: str | Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gearing.errors import GearingError, InputError
+import math
+
+from gearing.errors import GearingError, InputError, StorageError
 
 
 class DatabaseError(InputError):
@@ -11,6 +13,8 @@ class DatabaseError(InputError):
 
 class DamagedError(DatabaseError):
     """The file of a database is torn or overwritten; SQLite cannot read it."""
+
+    exit_code = StorageError.exit_code
 
 
 class StoreError(GearingError):
@@ -34,12 +38,36 @@ class StaleError(StoreError):
     """A commit was worked out on a state that was never kept; the stream has to be loaded again."""
 
 
-class FullError(StoreError):
+class StorageRefusedError(StoreError, StorageError):
+    """The machine's storage refused a commit: see `StorageError`."""
+
+    def __init__(self, what: str, *, fix: str = "") -> None:
+        self.where = self.fix = ""
+        StoreError.__init__(self, what)
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return StorageError.__str__(self)
+
+
+class FullError(StorageRefusedError):
     """There is no room left on the disk; once there is, commits are kept again."""
 
+    patience_s = math.inf
 
-class BusyError(StoreError):
+
+class BusyError(StorageRefusedError):
     """Another process held the database for too long; the same commit may be tried again."""
+
+    patience_s = 600.0
+
+
+class ReadOnlyError(StorageRefusedError):
+    """The database cannot be written; it can be read and verified."""
+
+
+class TornError(StorageRefusedError):
+    """The disk failed, or the database's pages are damaged."""
 
 
 class KeyReusedError(InputError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -107,7 +107,8 @@ class PaperFile:
             self._base.executemany("DELETE FROM kept WHERE kind = ? AND key = ?", gone)
             self._base.execute("COMMIT")
         except BaseException:
-            self._base.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # a full disk may have ended it
+                self._base.execute("ROLLBACK")
             raise
 
     def load(self, setup: Setup) -> State:
