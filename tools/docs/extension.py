@@ -2,7 +2,8 @@
 
 A formula stands in `$…$`, or in `$$…$$` on lines of its own; MathML needs no script and no font. A line
 `<!-- api: study -->` is replaced by the reference of that room's public names, `<!-- cli -->` by that of the
-commands, `<!-- presets -->` by the table of issuers, `<!-- fields: Rule -->` by the fields of one record.
+commands, `<!-- presets -->` by the table of issuers, `<!-- fields: Rule -->` by the fields of one record, and
+`<!-- events: token -->` and `<!-- records: token -->` by the events of a stream and the records of its state.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 from markdown.preprocessors import Preprocessor
 
-from tools.docs import api, cli
+from tools.docs import api, cli, events
 
 _MARKERS: dict[str, Callable[[str], str]] = {
     "api": api.room_reference,
     "cli": lambda _: cli.reference(),
+    "events": events.reference,
     "fields": api.field_list,
     "presets": lambda _: api.preset_table(),
+    "records": events.records,
 }
 _MARKER = re.compile(r"<!-- (\w+)(?:: ([\w.]+))? -->")
 
