@@ -15,6 +15,7 @@ from proof.guards.outputs import OUTPUTS
 from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
 from proof.guards.rejections import REJECTIONS
 from proof.guards.shares import SHARES
+from proof.guards.storage import STORAGE
 from proof.guards.windows import WINDOWS
 
 GUARDS = (
@@ -37,6 +38,7 @@ GUARDS = (
     *ROLLS,
     *BOOKS,
     *STORES,
+    *STORAGE,
     *SETTINGS,
     *STARTS,
     *BOOT,
