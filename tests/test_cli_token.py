@@ -173,7 +173,7 @@ def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_full_disk_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    assert failing(monkeypatch, OSError(28, "No space left on device", "out.parquet")) == 2
+    assert failing(monkeypatch, OSError(28, "No space left on device", "out.parquet")) == 5
     assert capsys.readouterr().err == "error: out.parquet: No space left on device.\n"
 
 

@@ -118,7 +118,8 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
         units = event.amount
     ends = event.side == "redeem" and units == state.balances.units
     sought = hedge_lots(spec, now, event.side, event.amount, units)
-    crossed = _crossed(spec, work, sought)
+    meets = event.crossing is UNSET or bool(event.crossing)
+    crossed = _crossed(spec, work, sought) if meets else (0,) * len(sought)
     if any(crossed):
         work.traded_within()
     rest = tuple(
@@ -145,7 +146,7 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
 
 def _pay_crossing(work: Working, crossed: tuple[int, ...], event: ev.DealingBegun) -> None:
     """Books what a flow gains on what it took over from the token itself at another price than the mark."""
-    if event.crossing is UNSET:
+    if event.crossing is UNSET or not any(crossed):
         return
     gained = sum(
         value_of(lots, leg.lot_size, leg.mark, FLOOR) - value_of(lots, leg.lot_size, price, CEILING)

@@ -276,7 +276,7 @@ class DealingBegun(Event, frozen=True, kw_only=True, tag="dealing_begun"):
         prices: the guarded mark of each leg.
         accrued: of each leg, see `state.Dealing`.
         crossing: the price of each leg at which the hedge meets what the token itself has yet to trade; unset: the
-            mark.
+            mark; none: it does not.
     """
 
     side: Literal["subscribe", "redeem"]

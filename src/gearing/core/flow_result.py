@@ -16,7 +16,7 @@ from msgspec import UNSET
 from gearing.core.formulas import TOUCH
 from gearing.core.legs import LEAST
 from gearing.core.money import INT64_MAX
-from gearing.core.state import Dealing, LegState, TokenState
+from gearing.core.state import Dealing, LegState, TokenState, paid_in
 from gearing.core.terms import Spec
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def flow_result(state: TokenState, price: Worth, taken: int | None = None) -> Fl
         if subscribes or state.status == "closed":
             return FlowResult(0, 0, min(max(-pnl, 0), dealing.amount) if subscribes else 0)
         # Its hedge was filled before the rest lost everything: its share of that, as it was before the reserve paid in.
-        lost = price.equity + (state.balances.reserve if state.status == "wiped" else 0)
-        gives = max(accepted * lost // price.units + pnl, 0)
-        return FlowResult(accepted if gives else 0, gives, 0)
+        lost = price.equity - (paid_in(state.covers) if state.status == "wiped" else 0)
+        gives = max(accepted * lost // price.units + pnl, 0) if accepted > 0 else 0
+        return FlowResult(accepted, gives, 0) if gives else FlowResult(0, 0, 0)
     cost = max(-pnl, 0) if subscribes else -(-max(-pnl, 0) * price.units // price.equity)
     cost = min(cost, dealing.amount)
     if accepted <= 0:

@@ -237,8 +237,10 @@ def _exchanged(change: _Change, event: Exchanged) -> None:
     _check(event.units * event.cash < 0, "units are dealt against money")
     if event.id:
         quote = change.state.quote(event.id)
-        terms = (abs(event.units), abs(event.cash), event.fee)
-        _check(quote is not None and terms == (quote.units, quote.cash, quote.fee), f"no quote {event.id} says that")
+        side = "subscribe" if event.units > 0 else "redeem"
+        terms = (event.token, side, event.asset, abs(event.units), abs(event.cash), event.fee)
+        says = () if quote is None else (quote.token, quote.side, quote.asset, quote.units, quote.cash, quote.fee)
+        _check(terms == says, f"no quote {event.id} says that")
         change.open_quote = UNSET
     if event.units > 0:
         change.post(f"units:{event.token}", event.units, FREE, HOLDERS)

@@ -5,6 +5,7 @@ Money is in minor units, sizes in lots; what a rule decides on is derived from t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
@@ -100,6 +101,17 @@ class Cover(msgspec.Struct, frozen=True, array_like=True):
 
     time_ms: int
     amount: int
+
+
+def paid_in(covers: Iterable[Cover]) -> int:
+    """Returns what the reserve paid in and has not taken back, minor units, ≥ 0.
+
+    What it was given before, of a token without units, is no part of that.
+    """
+    total = 0
+    for cover in covers:
+        total = max(total + cover.amount, 0)
+    return total
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ from gearing.core.legs import PRICE as MARK
 from gearing.core.money import CEILING, FLOOR, share_of, to_float, value_of
 from gearing.core.portfolio import index_at
 from gearing.core.positions import held_at, with_trade
-from gearing.core.state import Accrual, Cover, LegState, TokenState
+from gearing.core.state import Accrual, Cover, LegState, TokenState, paid_in
 from gearing.core.terms import Spec
 
 
@@ -187,7 +187,7 @@ class Working:
 
         What comes in later goes back to the reserve first, up to what it paid.
         """
-        amount = max(-self.equity, self.balances.reserve)
+        amount = max(-self.equity, -paid_in(self.covers))
         if amount:
             self.post(amount, WALLET, RESERVE)
             self.covers = (*self.covers, Cover(now_ms, amount))

@@ -56,8 +56,11 @@ def token_to_wait_for(driver: Driver, wanted: AtCounter, now_ms: int) -> Running
         return driver.by_name[quote.token]
     if not isinstance(wanted, Deal) or not wanted.instant or wanted.amount <= 0 or _why_no_id(wanted):
         return None
-    running = driver.by_name.get(wanted.token)
-    return running if running is not None and running.spec.token.primary.quote_ms else None
+    running, state = driver.by_name.get(wanted.token), driver.primary.state_of(wanted.holder)
+    if running is None or not running.spec.token.primary.quote_ms:
+        return None
+    has = state.cash(running.spec.token.settlement) if wanted.side == "subscribe" else state.units(wanted.token)
+    return running if has >= wanted.amount else None
 
 
 def wait(

@@ -116,6 +116,11 @@ def _takers(driver: Driver, book: Book, one: Difference, mine: Sequence[Running]
     for running in {it.running.name: it.running for it in at}.values():
         if driver.market.prices(running.symbols, now_ms) is None:
             raise AdoptionError(f"{running.name} has no good price now; its position is booked at the mark")
+        most = running.spec.token.primary.match_divergence
+        apart = not all(driver.market.agrees(symbol, most) for symbol in running.symbols)
+        if apart or driver.market.divergence(running.symbols) > most:
+            raise AdoptionError(f"mark, index and fair price of {running.name} are more than {most:.3%} apart now; its "
+                                f"position is booked at the mark")  # fmt: skip
     return at
 
 

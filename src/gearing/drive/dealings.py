@@ -27,7 +27,7 @@ from gearing.drive.undo import Restorable
 
 if TYPE_CHECKING:
     from gearing.drive.driver import Driver
-    from gearing.drive.market import Prices
+    from gearing.drive.market import Market, Prices
     from gearing.drive.primary import Primary
 
 SIDES: tuple[Side, ...] = ("subscribe", "redeem")
@@ -237,7 +237,7 @@ class Dealings:
         amount = sum(ask.amount if side == "redeem" else rates.money_of(ask) for ask in asks)
         parts = tuple(ev.Part(ask.holder, ask.id, ask.amount) for ask in asks)
         running.flow = tuple(asks)
-        crossing = UNSET if running.state.rebalance is None else tuple(map(driver.market.fair, running.symbols))
+        crossing = UNSET if running.state.rebalance is None else crossing_prices(driver.market, running)
         driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, parts=parts,
                                               prices=prices.marks, accrued=accrued, crossing=crossing))  # fmt: skip
         self.after(running, prices.time_ms)
@@ -256,7 +256,7 @@ class Dealings:
             apart = max((one.divergence for one in average), default=0.0)
             what = "average mark and index of its last part"
         if apart == math.inf:
-            return "the index was not known for most of its last part"
+            return "the index is missing" if average is None else "the index was missing for most of its last part"
         return f"{what} are {apart:.3%} apart, more than {most:.3%}" if apart > most else ""
 
     def _chosen(self, running: Running, open_to: Collection[Side]) -> list[Ask]:
@@ -377,6 +377,17 @@ class Dealings:
             self._primary.give(running, ask, event)
             if ask.id not in self._primary.state_of(ask.holder).requests:
                 self._primary.leave(running.name, ask.id)
+
+
+def crossing_prices(market: Market, running: Running) -> tuple[float, ...]:
+    """Returns the fair prices at which a flow meets what its token has yet to trade; none: it does not.
+
+    They may be as far from the marks as the venue costs.
+    """
+    costs = running.spec.token.costs
+    if not all(market.agrees(symbol, max(costs.taker_fee + costs.half_spread, 1e-4)) for symbol in running.symbols):
+        return ()
+    return tuple(market.fair(symbol) for symbol in running.symbols)
 
 
 def _rates(running: Running) -> Rates:

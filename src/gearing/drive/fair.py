@@ -2,8 +2,8 @@
 
 It is the last index times the average of mark over index of the prices before the last one, each weighted by how long
 it was the last, with a memory of half a minute; what is further than 0.1 % from the average counts as 0.1 %. So one
-price moves it by what the index says, and a mark that is off for a second by next to nothing. Where no index is known
-it is the average of the marks before the last one.
+price moves it by what the index says, and a mark that is off for a second by next to nothing. Where there is no index
+it is the average of the marks before the last one; an index that was there and is missing stands against any dealing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ MEMORY_MS = 30_000
 """A price that was the last for so long counts as much as all before it."""
 
 
+# An index that is missing for less than this is one that should be there.
+_MISSING_MS = 600_000
 # So far at most is a value taken to be from the average of those before it, where there is an index.
 _APART_MAX = 0.001
 
@@ -25,24 +27,55 @@ class FairPrice:
 
     Attributes:
         price: now; NaN where no price came yet.
+        divergence: |mark/index − 1| of the last price; ∞ where its index is missing that was known shortly before, 0
+            where there is none.
     """
 
-    __slots__ = ("_average", "_indexed", "_time_ms", "_value", "price")
+    __slots__ = ("_indexed_ms", "_marks", "_premiums", "divergence", "price")
 
     def __init__(self) -> None:
-        # Of the prices before the last one, and of the last: mark over index, or the mark where no index is known.
-        self._average = self._value = self.price = math.nan
-        self._indexed, self._time_ms = False, 0
+        # Of mark over index, and of the mark; each knows the prices before the last one.
+        self._premiums, self._marks = _Average(_APART_MAX), _Average(math.inf)
+        self._indexed_ms = -_MISSING_MS
+        self.price, self.divergence = math.nan, 0.0
 
     def take(self, quote: Quote) -> None:
         """Takes the next good price."""
-        indexed = not math.isnan(quote.index)
-        value = quote.mark / quote.index if indexed else quote.mark
-        if math.isnan(self._average) or indexed != self._indexed:
-            self._average = value
+        marks = self._marks.take(quote.mark, quote.time_ms)
+        if not math.isnan(quote.index):
+            premium = quote.mark / quote.index
+            self._indexed_ms, self.divergence = quote.time_ms, abs(premium - 1.0)
+            self.price = self._premiums.take(premium, quote.time_ms) * quote.index
         else:
-            length_ms = max(quote.time_ms - self._time_ms, 0)
-            apart, most = self._value - self._average, _APART_MAX if indexed else math.inf
-            self._average += min(max(apart, -most), most) * length_ms / (length_ms + MEMORY_MS)
-        self._indexed, self._time_ms, self._value = indexed, quote.time_ms, value
-        self.price = self._average * quote.index if indexed else self._average
+            self._premiums.pause()
+            self.divergence = math.inf if quote.time_ms - self._indexed_ms < _MISSING_MS else 0.0
+            self.price = marks
+
+    def agrees(self, mark: float, within: float) -> bool:
+        """Returns whether a mark is the fair price, but for a fraction of it, and so is what mark and index say."""
+        return abs(mark / self.price - 1.0) <= within and self.divergence < math.inf
+
+
+class _Average:
+    """The average of values before the last one, each by how long it was the last; `apart` is the most that counts."""
+
+    __slots__ = ("_apart", "_time_ms", "_value", "value")
+
+    def __init__(self, apart: float) -> None:
+        self._apart, self._value, self.value = apart, math.nan, math.nan
+        self._time_ms = 0
+
+    def take(self, value: float, time_ms: int) -> float:
+        """Takes the next value; returns the average of those before it, which of the first is itself."""
+        if math.isnan(self.value):
+            self.value = value
+        elif not math.isnan(self._value):
+            length_ms = max(time_ms - self._time_ms, 0)
+            apart = min(max(self._value - self.value, -self._apart), self._apart)
+            self.value += apart * length_ms / (length_ms + MEMORY_MS)
+        self._value, self._time_ms = value, time_ms
+        return self.value
+
+    def pause(self) -> None:
+        """Lets the last value count no longer: nobody knows for how long it held."""
+        self._value = math.nan

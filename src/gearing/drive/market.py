@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gearing.core.watch import Watch
-from gearing.drive.averages import Average, MarkAverage, divergence
+from gearing.drive.averages import Average, MarkAverage
 from gearing.drive.barriers import Lane
 from gearing.drive.fair import FairPrice
 from gearing.drive.guard import Guard, GuardLimits
@@ -182,9 +182,16 @@ class Market:
             self._instruments[symbol].averages.pop(number, None)
 
     def divergence(self, symbols: Iterable[str]) -> float:
-        """Returns the largest |mark/index − 1| of instruments at their last good prices; 0 where there is no index."""
-        goods = [self._instruments[symbol].guard.good for symbol in symbols]
-        return max(divergence(good.mark, good.index) for good in goods)
+        """Returns the largest |mark/index − 1| of instruments at their last good prices.
+
+        ∞ where an index is missing that should be there, 0 where there is none.
+        """
+        return max(self._instruments[symbol].fair.divergence for symbol in symbols)
+
+    def agrees(self, symbol: str, within: float) -> bool:
+        """Returns whether mark, index and fair price of an instrument are the same, but for a fraction."""
+        it = self._instruments[symbol]
+        return it.fair.agrees(it.guard.good.mark, within)
 
     def age_ms(self, symbol: str, now_ms: int) -> int:
         """Returns how long ago the last good price of an instrument was received; since ever if there was none."""

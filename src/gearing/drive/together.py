@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from gearing.drive.driver import Driver
 
 
+# Less than this apart, two prices are the same.
+_COST_MIN = 1e-4
+
+
 class Wanted(NamedTuple):
     """An order that a token wants, when it wanted it, and of which instrument.
 
@@ -80,7 +84,8 @@ def trade_together(
         mine = [one for one in wanted if one.symbol == symbol]
         now_ms = max(one.time_ms for one in mine)
         lots = [one.order.lots for one in mine]
-        crossed = met(lots) if driver.market.is_good((symbol,), now_ms) else (0,) * len(lots)
+        agrees = driver.market.is_good((symbol,), now_ms) and driver.market.agrees(symbol, _cost(mine))
+        crossed = met(lots) if agrees else (0,) * len(lots)
         if any(crossed):
             _cross(driver, book, symbol, [one.share(n) for one, n in zip(mine, crossed, strict=True) if n], now_ms)
         rest = [(one, n - gone) for one, n, gone in zip(mine, lots, crossed, strict=True)]
@@ -89,6 +94,15 @@ def trade_together(
         for one, n in rest:
             if n == 0:
                 end(one.share(one.order.lots), "filled", "", now_ms)
+
+
+def _cost(wanted: Iterable[Wanted]) -> float:
+    """Returns what a venue costs the one who pays least, by the specifications, as a fraction.
+
+    Where mark and fair price are further apart, somebody would gain by trading with the other rather than at the venue.
+    """
+    costs = (one.running.spec.token.costs for one in wanted)
+    return max(min(one.taker_fee + one.half_spread for one in costs), _COST_MIN)
 
 
 def _cross(driver: Driver, book: Book, symbol: str, parts: Sequence[Share], now_ms: int) -> None:

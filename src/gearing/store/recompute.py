@@ -122,6 +122,8 @@ class Portfolio:
         self.units = 0
         # Money paid in for units that are not created yet; of a redemption, nothing.
         self.paid_in = 0
+        # What a reserve paid in after a wipe-out and has not taken back.
+        self.reserve_paid = 0
         # What the postings say, by account; debits are positive.
         self.ledger: Counter[str] = Counter()
         self.seen: set[object] = set()
@@ -275,12 +277,13 @@ def take(token: Portfolio, body: dict[str, Any], differs: Differs) -> None:
     if unknown:
         differs("double entry", f"accounts {', '.join(unknown)}", "accounts of the ledger")
     follow(token, body["event"], differs)
-    paid_in, before = -posted["reserve"], token.ledger["reserve"]
+    paid_in, before = -posted["reserve"], token.reserve_paid
     token.ledger.update(posted)
     if paid_in:
         # What is lacking is paid in; what a token has again is taken back, up to what was paid in. Where there are no
         # units, the reserve has what is left.
-        lacked = max(-token.equity, before) if token.units else -token.equity
+        lacked = max(-token.equity, -before) if token.units else -token.equity
+        token.reserve_paid = max(before + paid_in, 0)
         if paid_in != lacked:
             differs("reserve", f"{paid_in} paid in", f"{lacked} lacked")
         token.wallet += paid_in
