@@ -83,7 +83,8 @@ def _fields(kind: type[msgspec.Struct]) -> str:
     said = {name.strip(): entry.text for entry in parse(kind).entries.get("Args", []) for name in entry.name.split(",")}
     rows = []
     for field in msgspec.structs.fields(kind):
-        words = said.get(field.name) or ("" if kind is Balances else _USUAL.get(field.name, ""))
+        is_plain = kind is not Balances and _type(field.type).startswith(("text", "integer", "decimal"))
+        words = said.get(field.name) or (_USUAL.get(field.name, "") if is_plain else "")
         if field.name != "time_ms" or not issubclass(kind, Event):
             rows.append(f"- `{field.name}` ({_type(field.type)}){': ' if words else ''}{words}")
     return "\n".join(rows)

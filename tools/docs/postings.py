@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 _MARKS = (
-    "Marks: `unrealised` against `price`, so that unrealised profit is that of the positions at these "
-    "prices; what the hedge of a flow has of it then goes from `price` to `flows` (`unrealised` against "
-    "`flows`)."
+    "First the marks: what the hedge of a flow gains by them, its lots at the new mark less its lots at the old, each "
+    "rounded down, `unrealised` against `flows`; the rest of what unrealised profit changes by, `unrealised` against "
+    "`price`."
 )
-_DAYS = "For each day that ended, and up to now before a dealing, the management fee: `management` against `fees`."
-_LOST = "Of a token that has lost everything: what it lacks, `wallet` against `reserve`."
+_DAYS = (
+    "Then, while there are units, the management fee: for the days that ended since it was last charged, and with "
+    "`accrues` for the part of this day, by the formula above: `management` against `fees`."
+)
+_LOST = "Of a token that has lost everything: what it lacks, `wallet` against `reserve`; what it has again, back."
 
 POSTS: dict[str, dict[str, str]] = {
     "token": {
@@ -29,10 +32,12 @@ POSTS: dict[str, dict[str, str]] = {
             f"in only the latter. {_LOST}"
         ),
         "filled": (
-            "the trade. Its price is paid in lots · lot · price, rounded up (money received is rounded down), or "
-            "`paid`. Profit of a closed part by average cost: `wallet` against `unrealised`. What the trade lost "
-            "against the mark: `spread` against `unrealised`; the commission: `commission` against `wallet`. Of a"
-            " flow's hedge both against `flows`; of a token whose fee is all in against `fees`."
+            "the trade. It costs number of lots · size of a lot · price, rounded up (what is received, which is"
+            " negative, is so rounded down), or `paid`. Profit of a closed part by average cost: `wallet` "
+            "against `unrealised`. What the trade lost against the mark: `spread` against `unrealised`; the "
+            "commission: `commission` against `wallet`. Every fill between `dealing_begun` and "
+            "`dealing_settled` is of the flow's hedge: there both are `flows` against `unrealised` and "
+            "`wallet`. Of a token whose fee is all in they are `fees` against these."
         ),
         "order_ended": _LOST,
         "liquidated": (
@@ -44,55 +49,62 @@ POSTS: dict[str, dict[str, str]] = {
         ),
         "operated": _LOST,
         "consolidated": (
-            "the units that are gone, `issued` against `held`, and the money for what was cut off, `wallet` "
-            "against `capital`."
+            "the units that are gone, `issued` against `held`; the money for what was cut off, `capital` "
+            "against `wallet`."
         ),
         "specification_changed": "",
         "flow_matched": "the fee: `wallet` against `capital`, and `dealt` against `fees`.",
         "dealing_begun": (
             f"{_MARKS} The money of a subscription: `wallet` against `flows`. Of a token without units what is "
-            "left of before: `wallet` against `reserve`. What the flow gains on lots that it takes over from the "
-            "token at another price than the mark: `spread` against `flows`."
+            "left of before: `reserve` against `wallet`. Lots that the token's own paced rebalance has yet to "
+            "trade the other way become the hedge's at once; what the flow gains on them, their worth at the "
+            "mark less that at `crossing`: `spread` against `flows`."
         ),
         "unwinding_begun": f"{_MARKS} {_LOST}",
         "dealing_limited": "",
         "dealing_settled": (
-            "what was created or burned: `held` against `issued`. Of a subscription the money that is returned, "
-            "`wallet` against `flows`; what was taken, `flows` against `capital`; its fee, `wallet` against "
-            "`capital`. Of a redemption the money that is paid, `wallet` against `capital`. The fee: `dealt` "
-            "against `fees`. What the hedge gained: `flows` against `dealt`; what it lost beyond what the flow "
-            "can pay: `flows` against `fees`. With the last units what is left: `wallet` against `reserve`."
+            "units created: `held` against `issued`; burned: `issued` against `held`. Of a subscription the "
+            "money that is returned, the amount it began with less `cash`: `flows` against `wallet`; `cash`: "
+            "`flows` against `capital`; its fee: `wallet` against `capital`. Of a redemption the money that is "
+            "paid: `capital` against `wallet`. The fee: `dealt` against `fees`. What the hedge gained: `flows` "
+            "against `dealt` (lost: `dealt` against `flows`, as far as the flow can pay); what is left on "
+            "`flows` then: `fees` against `flows`. With the last units what is left: `reserve` against "
+            "`wallet`."
         ),
         "redeemed": (
-            "the units, `issued` against `held`; the money, `wallet` against `capital`; the fee, `dealt` against "
-            "`fees`; with the last units what is left, `wallet` against `reserve`."
+            "the units, `issued` against `held`; the money, `capital` against `wallet`; the fee, `dealt` "
+            "against `fees`; with the last units what is left, `reserve` against `wallet`."
         ),
         "fees_taken": (
-            "in cash: `wallet` against `fees`. In units: `fees` against `capital`, and `held` against `issued`. "
-            "Burned: `wallet` against `capital`, `issued` against `held`, and `fees` against `management`."
+            "in cash: `fees` against `wallet`. In units: `fees` against `capital`, and `held` against `issued`."
+            " Burned: `capital` against `wallet`, `issued` against `held`, and `fees` against `management`."
         ),
     },
     "holder": {
         "deposited": "the money: `free` against `outside`.",
-        "withdrawn": "the money: `outside` against `free`.",
-        "granted": (
-            "the money: `outside` to `free` and from there to the token (`TOKEN`); the units: `free` against `TOKEN`."
-        ),
+        "withdrawn": ("the money: `outside` against `free`."),
+        "granted": ("the money, `TOKEN` against `outside`; the units, `free` against `TOKEN`."),
         "collected": (
             "the fees: `fees-TOKEN` against `free`, or against the token (`TOKEN`) for units; units: `free` "
             "against `TOKEN`."
         ),
         "requested": "what is set aside: `held` against `free`.",
-        "released": "what was set aside: `free` against `held`.",
+        "released": (
+            "what was set aside: `free` against `held`. Its `money` no longer counts in `asked`, if the day is "
+            "the same."
+        ),
         "dealt": (
-            "of a subscription the money from `held` to the token (`TOKEN`), and the units, `free` against "
-            "`TOKEN`; those that the dealing account lent, `short`. Of a redemption the units from `held` to "
-            "`TOKEN`, and the money, `free` against `TOKEN`."
+            "of a subscription `cash`, `TOKEN` against `held`, and the units, `free` against `TOKEN`; the "
+            "dealing account's go first to `short`, as far as that is below 0. Of a redemption the units, "
+            "`TOKEN` against `held`, and the money, `free` against `TOKEN`."
         ),
         "handed": "units or money: `free` against `holders`.",
         "quoted": "",
         "quote_voided": "",
-        "exchanged": "units and money: `free` against `holders`; units that the dealing account lends: `short`.",
+        "exchanged": (
+            "units and money received: `free` against `holders`; given: `holders` against `free`. Units that "
+            "the dealing account gives beyond what is free come from `short`."
+        ),
         "merged": (
             "what is cut off of the units: `TOKEN` against `free`, `held` or `short`; the money for it: `free` "
             "against `TOKEN`."
