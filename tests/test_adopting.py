@@ -21,6 +21,7 @@ from gearing.desk import issuer
 from gearing.desk.requests import Adopt
 from gearing.drive.reconciling import differences, due_cash
 from gearing.store.recompute import Leg, Portfolio, follow
+from gearing.venues.protocol import Quote
 from tests.desks import Desk, stated
 from tests.lives import token
 
@@ -166,6 +167,13 @@ def test_positions_are_adopted_at_a_good_price_only():
     desk.now_ms += 3_600_000
     desk.driver.market.now_ms = desk.now_ms
     assert refused(desk) == "T has no good price now; its position is booked at the mark"
+
+
+def test_positions_are_adopted_at_no_mark_that_is_apart_from_the_fair_price():
+    desk = halted(positions={"A": 35_000_000}, paid=500_000 * MINOR)
+    desk.now_ms += 1_000
+    desk.driver.on_quotes([Quote(symbol="A", time_ms=desk.now_ms, mark=101.9, index=100.0)], desk.now_ms)
+    assert "mark, index and fair price of T are more than 0.500% apart now" in refused(desk)
 
 
 def test_a_token_that_is_over_takes_nothing():

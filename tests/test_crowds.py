@@ -220,6 +220,13 @@ def test_so_many_dealings_at_once_wait_for_a_price_and_no_more(monkeypatch):
     assert instant(desk, "o/3") == []  # and now there is room again
 
 
+def test_who_has_not_what_it_deals_takes_up_no_place():
+    desk = at_once()
+    (answered,) = instant(desk, "nobody")
+    assert "nobody has 0.00000000 USDT free" in answered.words
+    assert not desk.primary.acceptances.waiting
+
+
 def test_of_dealings_at_once_so_many_are_judged_at_one_price(monkeypatch):
     monkeypatch.setattr("gearing.drive.acceptances._AT_ONE_PRICE", 3)
     desk = at_once()

@@ -347,8 +347,9 @@ def test_a_quote_is_dealt_by_as_it_was_given():
                         Quoted(time_ms=1, quote=quote)).state  # fmt: skip
     event = Exchanged(time_ms=2, id="q", token="T", asset="USDT", units=5, cash=-99, fee=1, other=DEALER,
                       bearing=ho.Bearing(nav=1, level=1.0, parts=()))  # fmt: skip
-    with pytest.raises(HolderError, match="no quote q says that"):
-        holder_step(state, event)
+    for other in ({}, {"cash": -100, "token": "U"}, {"cash": -100, "asset": "USDC"}, {"cash": 100, "units": -5}):
+        with pytest.raises(HolderError, match="no quote q says that"):
+            holder_step(state, msgspec.structs.replace(event, **other))
 
 
 def test_the_counter_states_a_quote_and_what_was_dealt():
