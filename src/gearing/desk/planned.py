@@ -305,6 +305,8 @@ def _misfits(token: Token, feed: Feed) -> list[Problem]:
         names = (leg.symbol,) if chains is None else chains.names[k]
         place = "symbol" if chains is None or not chains.expiries_ms[k] else "contracts"
         fix = "" if len(names) == 1 else "A desk rolls at the prices of both contracts: the feed needs those of each."
+        if names == ("",):
+            fix = f'In the token\'s file write [[legs]], and below it symbol = "{feed.symbols[0]}".'
         problems += [
             Problem(f"{token.symbol}.legs[{k}].{place}", repr(name), known, fix)
             for name in names
