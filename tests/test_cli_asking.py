@@ -82,8 +82,9 @@ def test_all_units_are_those_that_were_free_when_it_was_asked_first(kept, capsys
     assert [wanted_of(one.body).amount for one in kept.store.requests()] == [has]
 
 
-def test_a_quote_says_how_it_is_taken(kept, capsys):
+def test_a_quote_says_how_it_is_taken(kept, capsys, monkeypatch):
     busy(kept)
+    monkeypatch.setenv("COLUMNS", "500")  # however long the database's path is
     wanted = AskQuote(holder="h1", token="T", side="subscribe", amount=100 * MINOR)
     asked = kept.store.ask("holder:h1", "k", encode(wanted))
     given = msgspec.json.encode({"done": True, "words": "h1.q7: terms.", "time_ms": 1, "status": "open", "id": "h1.q7"})
@@ -99,6 +100,7 @@ def test_a_quote_says_how_it_is_taken(kept, capsys):
 def test_a_quote_says_when_it_expires_on_the_readers_clock(kept, capsys, monkeypatch, left_s, words):
     busy(kept)
     monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("COLUMNS", "500")
     time.tzset()
     try:
         asked = kept.store.ask(
