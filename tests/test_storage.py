@@ -45,7 +45,7 @@ def test_a_desk_waits_for_a_database_that_another_process_holds(place):
             time.sleep(2.0)
             assert lines(place) == stood
             other.execute("ROLLBACK")
-        until(happened(place, "the desk goes on"))
+        until(happened(place, "the storage takes what is written again"))
         until(grows(place))
         child.send_signal(signal.SIGTERM)
         assert child.wait(20) == 0
@@ -80,7 +80,7 @@ sqlite3.connect = limited
         time.sleep(3.0)
         assert child.poll() is None
         (tmp_path / "full").unlink()
-        until(happened(place, "the desk goes on"))
+        until(happened(place, "the storage takes what is written again"))
         until(grows(place))
         child.send_signal(signal.SIGTERM)
         assert child.wait(20) == 0
