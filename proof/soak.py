@@ -133,7 +133,7 @@ def soak(folder: Path, minutes: float, speed: float, clients: int, seed: int) ->
     wrong = [words for one in threads for words in one.lost]
     if desk.poll() is not None:
         wrong.append(f"the desk ended by itself with {desk.returncode}")
-    desk.send_signal(signal.SIGINT)
+    desk.send_signal(signal.SIGTERM)  # a shell that runs this in the background has INT ignored
     _, said = desk.communicate(timeout=120)
     if desk.returncode != 0:
         wrong.append(f"the desk ended with {desk.returncode}: {said[-2_000:]}")
