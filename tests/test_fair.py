@@ -360,19 +360,25 @@ def test_an_index_that_is_missing_now_and_then_still_holds_the_mark(unknown, div
 # Redemptions whose hedge was filled in time.
 
 
+def redeeming():
+    """A desk that hedges a redemption of 400,000, and the order of that."""
+    desk = Market(token("A", costs=COSTS), bad=0.0, rate=0.0)
+    desk.opened()
+    desk.deposit("h2", 400_000)
+    desk.ask("h2", "subscribe", 400_000 * MINOR)
+    desk.take()
+    desk.window()
+    desk.ask("h2", "redeem", desk.units("h2"))
+    desk.take()
+    desk.steady()
+    (order,) = desk.quote(100.0, after_ms=MINUTE_MS - desk.now_ms % MINUTE_MS)
+    return desk, order
+
+
 def test_a_hedge_that_was_filled_before_the_others_lost_everything_is_paid_out():
     paid = []
     for late in (False, True):
-        desk = Market(token("A", costs=COSTS), bad=0.0, rate=0.0)
-        desk.opened()
-        desk.deposit("h2", 400_000)
-        desk.ask("h2", "subscribe", 400_000 * MINOR)
-        desk.take()
-        desk.window()
-        desk.ask("h2", "redeem", desk.units("h2"))
-        desk.take()
-        desk.steady()
-        (order,) = desk.quote(100.0, after_ms=MINUTE_MS - desk.now_ms % MINUTE_MS)
+        desk, order = redeeming()
         desk.hear(desk.trade(order), *(() if late else (desk.status(order),)))
         out = desk.quote(60.0)
         desk.mark = 60.0
@@ -391,16 +397,7 @@ def test_a_hedge_that_was_filled_before_the_others_lost_everything_is_paid_out()
 
 
 def test_what_the_reserve_paid_in_meanwhile_is_nobodys_gain():
-    desk = Market(token("A", costs=COSTS), bad=0.0, rate=0.0)
-    desk.opened()
-    desk.deposit("h2", 400_000)
-    desk.ask("h2", "subscribe", 400_000 * MINOR)
-    desk.take()
-    desk.window()
-    desk.ask("h2", "redeem", desk.units("h2"))
-    desk.take()
-    desk.steady()
-    (order,) = desk.quote(100.0, after_ms=MINUTE_MS - desk.now_ms % MINUTE_MS)
+    desk, order = redeeming()
     desk.hear(desk.trade(order))
     desk.quote(60.0)
     spec, state = desk.it.spec, desk.it.state
