@@ -27,7 +27,7 @@ FAIR = (
           "self.divergence = 0.0",
           "test_fair::test_a_price_without_the_index_that_was_there_stands_against_dealing"),
     Guard("P6 nothing crosses where the premium has moved", "drive/together.py",
-          " and driver.market.agrees(symbol, _cost(mine))", "",
+          " and driver.market.agrees(symbol, within)", "",
           "test_fair::test_where_the_premium_has_moved_nothing_crosses_and_both_trade_at_the_venue"),
     Guard("P6 nothing is given for nothing", "core/flow_result.py",
           "gives = max(accepted * lost // price.units + pnl, 0) if accepted > 0 else 0",

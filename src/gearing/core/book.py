@@ -4,7 +4,7 @@ An order's intent is journalled before it is sent, under an id that is never use
 what the venue says about that id, and nothing else. A trade is booked once.
 
 Tokens of one book that hold the same instrument trade together: what they want against each other changes hands at the
-mark and is never sent, and what is left is one order, of which each has a share.
+fair price and is never sent, and what is left is one order, of which each has a share.
 """
 
 from __future__ import annotations

@@ -378,8 +378,8 @@ def hedge_lots(spec: Spec, state: TokenState, side: Side, amount: int, units: in
 def _crossed(spec: Spec, work: Working, wanted: tuple[int, ...]) -> tuple[int, ...]:
     """Returns the lots of a hedge that a rebalance between two slices wants to trade the other way.
 
-    They change hands at the mark and neither side pays for them: the flow's hedge has them, the token is closer to the
-    rebalance's aim, and only what is left goes to the venue.
+    They change hands at the fair price, and neither side pays a venue for them: the flow's hedge has them, the token is
+    closer to the rebalance's aim, and only what is left goes to the venue.
     """
     running, equity = work.state.rebalance, to_float(work.equity)
     if running is None or equity <= 0.0:

@@ -23,6 +23,7 @@ from gearing.drive.caps import supply_room, within_supply
 from gearing.drive.faults import is_set_aside, run_isolated, set_aside
 from gearing.drive.running import Running
 from gearing.drive.settling import unbooked, why_dealing_waits
+from gearing.drive.together import venue_cost
 from gearing.drive.undo import Restorable
 
 if TYPE_CHECKING:
@@ -384,8 +385,7 @@ def crossing_prices(market: Market, running: Running) -> tuple[float, ...]:
 
     They may be as far from the marks as the venue costs.
     """
-    costs = running.spec.token.costs
-    if not all(market.agrees(symbol, max(costs.taker_fee + costs.half_spread, 1e-4)) for symbol in running.symbols):
+    if not all(market.agrees(symbol, venue_cost(running)) for symbol in running.symbols):
         return ()
     return tuple(market.fair(symbol) for symbol in running.symbols)
 

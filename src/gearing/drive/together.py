@@ -1,6 +1,6 @@
 """Tokens of one book that hold the same instrument: they trade together, and share what the venue does to their sum.
 
-What they want against each other at one instant changes hands at the guarded mark, free of charge; what is left of one
+What they want against each other at one instant changes hands at the fair price, free of charge; what is left of one
 instrument is one order, whose fills and commission go to each by size. The venue knows the sum of their positions only:
 a settlement is shared by signed size, so that longs and shorts pay each other what never leaves the account; what the
 venue closes by itself is taken from those on whose side the sum stands. Every sharing sums to the venue's own amount.
@@ -84,7 +84,8 @@ def trade_together(
         mine = [one for one in wanted if one.symbol == symbol]
         now_ms = max(one.time_ms for one in mine)
         lots = [one.order.lots for one in mine]
-        agrees = driver.market.is_good((symbol,), now_ms) and driver.market.agrees(symbol, _cost(mine))
+        within = min(venue_cost(one.running) for one in mine)
+        agrees = driver.market.is_good((symbol,), now_ms) and driver.market.agrees(symbol, within)
         crossed = met(lots) if agrees else (0,) * len(lots)
         if any(crossed):
             _cross(driver, book, symbol, [one.share(n) for one, n in zip(mine, crossed, strict=True) if n], now_ms)
@@ -96,13 +97,13 @@ def trade_together(
                 end(one.share(one.order.lots), "filled", "", now_ms)
 
 
-def _cost(wanted: Iterable[Wanted]) -> float:
-    """Returns what a venue costs the one who pays least, by the specifications, as a fraction.
+def venue_cost(running: Running) -> float:
+    """Returns what a trade at the venue costs a token by its specification, as a fraction.
 
     Where mark and fair price are further apart, somebody would gain by trading with the other rather than at the venue.
     """
-    costs = (one.running.spec.token.costs for one in wanted)
-    return max(min(one.taker_fee + one.half_spread for one in costs), _COST_MIN)
+    costs = running.spec.token.costs
+    return max(costs.taker_fee + costs.half_spread, _COST_MIN)
 
 
 def _cross(driver: Driver, book: Book, symbol: str, parts: Sequence[Share], now_ms: int) -> None:
