@@ -26,7 +26,7 @@ from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market as Prices
 from tests.lives import UNITS, token
 from tests.test_primary import COSTS, market
-from tests.test_quotes import dealing, quoted, short, taken
+from tests.test_quotes import FEE, dealing, quoted, short, taken
 from tests.test_store_dealing import kept
 
 __all__ = ["kept"]
@@ -330,3 +330,43 @@ def test_fees_in_units_stay_within_the_supply_cap():
     refused = take_fees(desk.driver, desk.it, 0, "units", "ann", "x", desk.now_ms)
     assert refused.startswith("the supply cap leaves 10.00000000 units, and ")
     assert not isinstance(take_fees(desk.driver, desk.it, 900 * MINOR, "units", "ann", "x", desk.now_ms), str)
+
+
+# Nobody keeps all others from quotes by renewing one that costs nothing.
+
+
+def test_open_quotes_of_one_holder_leave_a_share_for_others():
+    desk = dealing(own=50_000, quote_share=0.5)
+    for name in ("ex/a", "ex/b", "h2"):
+        desk.deposit(name, 50_000)
+    assert "may bind 0.5 of the dealing account: 25,000.00000000 USDT" in quoted(desk, amount=26_000 * MINOR)
+    assert isinstance(quoted(desk, amount=20_000 * MINOR), Quote)
+    assert isinstance(quoted(desk, amount=24_000 * MINOR), Quote)  # it voids the one before
+    assert isinstance(quoted(desk, amount=15_000 * MINOR, name="h2"), Quote)
+
+
+def test_a_share_is_of_an_exchange_with_all_its_customers():
+    desk = dealing(own=50_000, quote_share=0.5)
+    for name in ("ex/a", "ex/b"):
+        desk.deposit(name, 50_000)
+    assert isinstance(quoted(desk, amount=15_000 * MINOR, name="ex/a"), Quote)
+    assert "they would bind 30," in quoted(desk, amount=15_000 * MINOR, name="ex/b")
+    assert isinstance(quoted(desk, amount=9_000 * MINOR, name="ex/b"), Quote)
+
+
+def test_a_share_counts_both_sides_and_the_margin_of_their_exposure():
+    desk = dealing(own=50_000, quote_share=0.5, quote_margin=2.0)
+    assert "they would bind 25,999.99" in quoted(desk, amount=round(13_000 * MINOR / (1 - FEE)))
+    assert isinstance(quoted(desk, amount=12_000 * MINOR), Quote)
+
+
+def test_a_share_leaves_out_what_was_lent_already_and_what_is_dealt_without_a_quote():
+    desk = dealing(own=50_000, quote_share=0.5)
+    asked = Deal(holder="h1", token="T", side="subscribe", amount=30_000 * MINOR, instant=True)
+    assert desk.judged(asked).done
+    lent = desk.primary.quotes.set_aside(desk.now_ms).money("USDT")
+    assert lent > 30_000 * MINOR
+    most = int(0.5 * (desk.cash(DEALER) - lent)) / MINOR
+    desk.deposit("h2", 50_000)
+    assert f"dealing account: {most:,.8f} USDT" in quoted(desk, amount=int((most + 500) * MINOR), name="h2")
+    assert isinstance(quoted(desk, amount=int((most - 500) * MINOR), name="h2"), Quote)

@@ -17,12 +17,12 @@ from gearing.core.dealing import worth
 from gearing.core.flow_result import flow_result
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
+from gearing.core.quoting import cost_rate
 from gearing.core.state import Cover, paid_in
 from gearing.core.step import step
 from gearing.desk.requests import AskQuote, Deal, Pay
 from gearing.drive.averages import MarkAverage
 from gearing.drive.fair import MEMORY_MS, FairPrice
-from gearing.drive.quotes import quoted_cost
 from gearing.venues.protocol import Quote
 from tests.lives import MINUTE_MS, NOON_MS, token
 from tests.test_matching import Fair, both_ways
@@ -207,8 +207,8 @@ def test_what_crosses_says_nothing_of_a_venues_cost():
     desk.ask("evil", "subscribe", 4_000 * MINOR, "T")
     desk.take()
     desk.to_second(4)
-    cost = quoted_cost(desk.it, desk.it.state)
-    assert cost == pytest.approx(3 * 5e-4, rel=1e-3)  # what the venue takes, at three times leverage
+    cost = cost_rate(desk.it.spec, desk.it.costs)
+    assert cost == pytest.approx(5e-4, rel=1e-3)  # what the venue takes
     for _ in range(3):
         desk.to_second(5)
         desk.ask("evil", "subscribe", 4_000 * MINOR, "T")
@@ -216,7 +216,7 @@ def test_what_crosses_says_nothing_of_a_venues_cost():
         desk.take()
         desk.to_second(4)
     assert any(b'"crossed"' in line.body or b'"crosses":true' in line.body for line in desk.lines)
-    assert quoted_cost(desk.it, desk.it.state) == pytest.approx(cost, rel=0.02)
+    assert cost_rate(desk.it.spec, desk.it.costs) == pytest.approx(cost, rel=0.02)
 
 
 def test_where_the_premium_has_moved_nothing_crosses_and_both_trade_at_the_venue():

@@ -16,10 +16,11 @@ from msgspec import UNSET
 from gearing.cli.counter import _key
 from gearing.cli.main import main
 from gearing.core.events import Launched
-from gearing.core.holder import Deposited, HolderState, Quoted
+from gearing.core.holder import Deposited, HolderState, Pricing, Quoted
 from gearing.core.holder_step import HolderError, holder_step
 from gearing.core.journal import line_of
 from gearing.core.money import MINOR
+from gearing.core.quoting import why_void
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR, step
 from gearing.core.terms import Spec
@@ -30,7 +31,6 @@ from gearing.desk.keeper import commit_of
 from gearing.desk.requests import HandOn, Pay, answered_of, encode, wanted_of
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
-from gearing.drive.quotes import _why_void
 from gearing.store.backup import backup_database, restore_database
 from gearing.store.database import connect, upgrade_database
 from gearing.store.integrity import state_faults
@@ -39,6 +39,7 @@ from gearing.store.records import HolderLine, Request, holder_line_of
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from tests.journals import chained, lines_of
+from tests.lives import token
 from tests.older import older_database
 
 FORMER = Path(__file__).parent / "data" / "former.db"
@@ -109,7 +110,8 @@ def test_a_quote_without_its_inav_is_read_and_one_with_none_is_not_given(former)
     empty, quote = HolderState(), msgspec.structs.replace(quoted.quote, inav=0)
     with pytest.raises(HolderError, match="must be positive"):
         holder_step(empty, msgspec.structs.replace(quoted, quote=quote))
-    assert "was not recorded" in _why_void(quoted.quote, None, 0.001)
+    pricing = Pricing(time_ms=0, marks=(), accrued=(), cost=0.0)
+    assert "was not recorded" in why_void(Spec(token("A")), TokenState(), pricing, quoted.quote)
 
 
 def test_an_upgraded_database_is_sound(former):

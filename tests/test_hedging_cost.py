@@ -12,10 +12,10 @@ from gearing.core.hedging_cost import HEDGES_MAX, HedgeCost, costs_of, hedging_c
 from gearing.core.measured import LegTraded, Measured
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
+from gearing.core.quoting import cost_rate
 from gearing.desk.boot import boot
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market as Prices
-from gearing.drive.quotes import quoted_cost
 from tests.lives import token
 from tests.test_primary import market
 from tests.test_quotes import dealing, quoted
@@ -74,14 +74,14 @@ def test_a_quote_charges_what_hedges_cost_times_leverage():
     for _ in range(HEDGES_MAX):
         desk.it.note_measured(hedge(int(0.0015 * 1_000 * MINOR)))
     quote = quoted(desk)
-    assert quoted_cost(desk.it, desk.it.state) == pytest.approx(3 * 0.0015, rel=1e-6)
+    assert cost_rate(desk.it.spec, desk.it.costs) == pytest.approx(0.0015, rel=1e-6)
     assert quote.difference_pct == pytest.approx(0.1 + 0.45, rel=1e-4)
 
 
 def test_where_nothing_was_measured_a_quote_charges_what_the_specification_says():
     desk = market(token("A", costs=gr.Costs(half_spread=0.0004, taker_fee=0.0005), primary=Terms(quote_valid="10s")))
     desk.it.costs = ()
-    assert quoted_cost(desk.it, desk.it.state) == pytest.approx(3 * 0.0009, rel=1e-6)
+    assert cost_rate(desk.it.spec, desk.it.costs) == pytest.approx(0.0009, rel=1e-6)
 
 
 def test_a_restart_computes_the_costs_that_ran(kept):

@@ -17,6 +17,7 @@ from gearing.core.holder import DEALER, Exchanged, HolderState, Quote, Quoted
 from gearing.core.holder_step import HolderError, holder_step
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
+from gearing.core.quoting import why_unquoted
 from gearing.desk.counter import answer
 from gearing.desk.inbox import Inbox
 from gearing.desk.requests import AskQuote, Deal, HandOn, Operate, Pay, TakeQuote, encode
@@ -34,7 +35,7 @@ def line_of_holder(written):
 
 def dealing(own=100_000, more_tokens=(), **more):
     """A token that gives quotes, a dealing account with money of its own, and a holder with 50,000."""
-    terms = Terms(quote_valid="10s", quote_swing=SWING, **more)
+    terms = Terms(**{"quote_valid": "10s", "quote_swing": SWING, "quote_share": 1.0} | more)
     desk = market(token("A", costs=COSTS, fees=gr.Fees(creation=FEE, redemption=FEE), primary=terms), *more_tokens)
     if own:
         desk.deposit(DEALER, own)
@@ -66,7 +67,7 @@ def test_a_quote_is_inav_plus_swing_and_fee():
     fee = math.ceil(10_000 * MINOR * Fraction("0.0025"))
     units = Fraction(10_000 * MINOR - fee) * state.balances.units / state.equity / Fraction("1.001")
     assert (quote.cash, quote.fee, quote.units) == (10_000 * MINOR, fee, math.floor(units))
-    assert (quote.id, quote.until_ms - desk.now_ms, quote.marks) == ("h1.q1", 10_000, (100.0,))
+    assert (quote.id, quote.until_ms - desk.now_ms, quote.pricing.marks) == ("h1.q1", 10_000, (100.0,))
     assert quote.inav == state.equity * MINOR // state.balances.units
     assert quote.unit_price == pytest.approx(quote.inav * 1.001, rel=1e-9)
     assert quote.difference_pct == pytest.approx(0.1, rel=1e-6)
@@ -213,7 +214,7 @@ def test_an_omnibus_holder_and_its_sub_holders_have_a_quote_each():
 
 def test_a_quote_names_the_one_that_it_replaces():
     terms = {"token": "T", "side": "subscribe", "asset": "USDT", "units": 5, "cash": 100, "fee": 1, "inav": 9,
-             "until_ms": 9, "marks": (1.0,)}  # fmt: skip
+             "until_ms": 9}  # fmt: skip
     state = holder_step(HolderState(), Quoted(time_ms=1, quote=Quote(id="q1", **terms))).state
     for replaces in ("", "q2"):
         with pytest.raises(HolderError, match="but the open quote is q1"):
@@ -297,6 +298,26 @@ def test_there_is_no_quote_while_something_stands_against_it(prepare, words):
     assert words in str(quoted(desk, amount=60_000 * MINOR))
 
 
+def test_there_is_no_quote_while_another_token_of_the_book_trades():
+    other = msgspec.structs.replace(token("A", costs=COSTS), symbol="U")
+    desk = dealing(more_tokens=(other,))
+    desk.deposit("h2", 50_000)
+    assert not isinstance(desk.ask("h2", "subscribe", 10_000 * MINOR, "U"), str)
+    desk.steady()
+    assert desk.quote(100.0, after_ms=1)
+    assert not desk.it.state.is_working
+    assert "T is trading" in str(quoted(desk))
+
+
+def test_a_token_whose_order_may_still_be_filled_gives_no_quotes_as_it_stands():
+    desk = dealing()
+    assert why_unquoted(desk.it.spec, desk.it.state) == ""
+    desk.ask("h1", "subscribe", 10_000 * MINOR)
+    desk.steady()
+    assert desk.quote(100.0, after_ms=1)
+    assert "T is trading" in why_unquoted(desk.it.spec, desk.it.state)
+
+
 def test_while_creations_are_paused_there_are_quotes_to_go_out_alone():
     desk = dealing()
     operate(desk, "pause")
@@ -342,7 +363,7 @@ def test_only_the_dealing_account_gives_out_what_is_not_there():
 
 def test_a_quote_is_dealt_by_as_it_was_given():
     quote = Quote(id="q", token="T", side="subscribe", asset="USDT", units=5, cash=100, fee=1, inav=9,
-                  until_ms=9, marks=(1.0,))  # fmt: skip
+                  until_ms=9)  # fmt: skip
     state = holder_step(HolderState(balances={"cash:USDT:free": 100, "cash:USDT:outside": -100}),
                         Quoted(time_ms=1, quote=quote)).state  # fmt: skip
     event = Exchanged(time_ms=2, id="q", token="T", asset="USDT", units=5, cash=-99, fee=1, other=DEALER,

@@ -6,8 +6,6 @@ The desk itself is made to forge: what it posts for holders is changed on the wa
 
 from __future__ import annotations
 
-from array import array
-
 import msgspec
 import pytest
 
@@ -16,77 +14,16 @@ from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core import holder as ho
 from gearing.core.money import MINOR
-from gearing.core.primary import Primary as Terms
-from gearing.desk.requests import Deal, TakeQuote
 from gearing.drive.driver import Driver
 from gearing.drive.merging import Merger, merge
 from gearing.drive.primary import Primary
-from gearing.store.recompute import recompute
 from gearing.store.share_check import share_breaches
-from gearing.store.shares import AtOnce, NavSeries, QuoteTerms, ShareFacts
-from gearing.store.store import Store
+from gearing.store.shares import ShareFacts
 from gearing.store.verify import verify
-from tests.journals import lines_of, new_database
-from tests.lives import NOON_MS, token
-from tests.test_primary import COSTS
-from tests.test_store_dealing import Kept, busy
+from tests.forged import NAMES, at_once, desk, forging, found, is_sound, shifted, subscribed
+from tests.test_store_dealing import busy
 
-NAMES = ("h0", "h1", "h2")
-
-
-@pytest.fixture
-def desk(tmp_path):
-    """A desk with three holders, a dealing account with money, quotes and fees."""
-    path = tmp_path / "desk.db"
-    new_database(path, NOON_MS)
-    with Store(path, "demo") as store:
-        Kept.store = store
-        fees = gr.Fees(management_per_day=0.001, creation=0.001, redemption=0.002)
-        made = Kept(token("A", costs=COSTS, fees=fees, primary=Terms(quote_valid="1m")))
-        made.opened()
-        made.path = path
-        made.deposit(ho.DEALER, 100_000)
-        for name in NAMES:
-            made.deposit(name, 50_000)
-        yield made
-    Kept.store = None
-
-
-def forging(monkeypatch, change) -> None:
-    """Lets the desk post something else for its holders: `change` gets the holder's name and the event."""
-    post = Primary.post
-
-    def forged(self, name, event):
-        return post(self, name, change(name, event))
-
-    monkeypatch.setattr(Primary, "post", forged)
-
-
-def shifted(type_, by, field="units", **only):
-    """Takes something of one type of event from one holder and gives it to another."""
-
-    def change(name, event):
-        if isinstance(event, type_) and all(getattr(event, key) == value for key, value in only.items()):
-            return msgspec.structs.replace(event, **{field: getattr(event, field) + by.get(name, 0)})
-        return event
-
-    return change
-
-
-def subscribed(desk, *names, amount=10_000 * MINOR):
-    for name in names:
-        assert not isinstance(desk.ask(name, "subscribe", amount), str)
-    desk.window()
-
-
-def found(desk) -> list[tuple[str, str]]:
-    assert recompute(lines_of(desk.path)).differences == []
-    return [(one.stream, one.what) for one in verify(desk.path).breaches]
-
-
-def is_sound(desk) -> bool:
-    return found(desk) == []
-
+__all__ = ["desk"]
 
 TEN = 10 * MINOR
 BOTH = [("holder:h1", "share"), ("holder:h2", "share")]
@@ -333,162 +270,6 @@ def test_an_owed_share_that_is_booked_as_something_else_is_found(desk, monkeypat
     forging(monkeypatch, shifted(ho.Dealt, {"h2": -TEN}))
     owing(desk)
     assert ("holder:h2", "share") in found(desk)
-
-
-# Dealt at once.
-
-
-def at_once(desk, side, amount, quotes=False):
-    desk.quote(100.0, after_ms=1_000)
-    if quotes:
-        given = desk.primary.quotes.ask("h1", desk.it, side, amount, desk.now_ms)
-        assert not isinstance(given, str), given
-        desk.judged(TakeQuote(holder="h1", id=given.id), after_ms=1_000)
-    else:
-        desk.judged(Deal(holder="h1", token="T", side=side, amount=amount, instant=True), after_ms=1_000)
-    desk.window()
-    desk.window()
-
-
-SIDES = [("subscribe", 5_000 * MINOR), ("redeem", 20 * MINOR)]
-
-
-def priced(factor, kind=ho.Exchanged):
-    """Multiplies the money of what is dealt at once, or quoted."""
-
-    def change(name, event):
-        if not isinstance(event, kind):
-            return event
-        quote = getattr(event, "quote", event)
-        fee = int(quote.fee * factor)
-        forged = msgspec.structs.replace(quote, cash=int(quote.cash * factor), fee=fee)
-        return msgspec.structs.replace(event, quote=forged) if hasattr(event, "quote") else forged
-
-    return change
-
-
-@pytest.mark.parametrize(("side", "amount"), SIDES)
-@pytest.mark.parametrize("quotes", [False, True])
-def test_what_is_dealt_at_once_is_sound(desk, side, amount, quotes):
-    subscribed(desk, *NAMES)
-    at_once(desk, side, amount, quotes)
-    assert is_sound(desk)
-
-
-@pytest.mark.parametrize(("side", "amount"), SIDES)
-@pytest.mark.parametrize("factor", [0.1, 0.85, 1.2, 1.5])
-def test_units_dealt_at_once_at_another_price_are_found(desk, monkeypatch, side, amount, factor):
-    subscribed(desk, *NAMES)
-    forging(monkeypatch, priced(factor))
-    at_once(desk, side, amount)
-    assert ("holder:h1", "price") in found(desk)
-
-
-def test_a_price_that_fits_a_nav_the_token_never_had_is_found(desk, monkeypatch):
-    """The line says a tenth of the NAV, and is dealt at by it."""
-    plain = priced(0.1)
-
-    def change(name, event):
-        forged = plain(name, event)
-        if isinstance(event, ho.Exchanged):
-            where = msgspec.structs.replace(event.bearing, nav=event.bearing.nav // 10)
-            forged = msgspec.structs.replace(forged, bearing=where)
-        return forged
-
-    subscribed(desk, *NAMES)
-    forging(monkeypatch, change)
-    at_once(desk, "redeem", 20 * MINOR)
-    (breach,) = [one for one in verify(desk.path).breaches if "NAV" in one.found]
-    assert (breach.stream, breach.what) == ("holder:h1", "price")
-
-
-@pytest.mark.parametrize("what", [ho.Quoted, ho.Exchanged])
-def test_a_quote_at_another_price_is_found_and_so_is_what_is_dealt_by_it(desk, monkeypatch, what):
-    given, post = [], Primary.post
-
-    def forged(self, name, event):
-        if isinstance(event, ho.Quoted):
-            event = priced(0.1, ho.Quoted)(name, event)
-            given.append(event.quote)
-        if isinstance(event, ho.Exchanged):
-            sign = 1 if event.cash > 0 else -1
-            event = msgspec.structs.replace(event, cash=sign * given[0].cash, fee=given[0].fee)
-        return post(self, name, event)
-
-    monkeypatch.setattr(Primary, "post", forged)
-    monkeypatch.setattr("gearing.drive.quotes._why_void", lambda *_: "")
-    at_once(desk, "subscribe", 5_000 * MINOR, quotes=True)
-    lines = {one.seq for one in verify(desk.path).breaches if (one.stream, one.what) == ("holder:h1", "price")}
-    with Store(desk.path) as store:
-        tag = b'"event":"quoted"' if what is ho.Quoted else b'"event":"exchanged"'
-        assert {line.seq for line in store.lines("holder:h1") if tag in line.body} <= lines
-
-
-def test_a_fee_that_is_not_the_tokens_is_found(desk, monkeypatch):
-    forging(monkeypatch, lambda _, event: msgspec.structs.replace(event, fee=event.fee - 7)
-            if isinstance(event, ho.Exchanged) else event)  # fmt: skip
-    at_once(desk, "subscribe", 5_000 * MINOR)
-    assert found(desk) == [("holder:h1", "price")]
-
-
-def test_units_that_a_holder_exchanged_with_another_are_found(desk, monkeypatch):
-    subscribed(desk, *NAMES)
-    post = Primary.post
-
-    def forged(self, name, event):
-        if isinstance(event, ho.Exchanged):
-            name = "h2" if name == ho.DEALER else name
-            event = msgspec.structs.replace(event, other="h2" if event.other == ho.DEALER else event.other, lends=False)
-        return post(self, name, event)
-
-    monkeypatch.setattr(Primary, "post", forged)
-    at_once(desk, "subscribe", 500 * MINOR)
-    assert set(found(desk)) == {("holder:h1", "price"), ("holder:h2", "price")}
-
-
-def test_a_token_that_gives_no_quotes_deals_at_nothing_at_once(desk, monkeypatch):
-    at_once(desk, "subscribe", 5_000 * MINOR)
-    monkeypatch.setattr("gearing.core.primary.Primary.quote_ms", 0)
-    assert found(desk) == [("holder:h1", "price")]
-
-
-NAV = 100 * MINOR
-
-
-def bounded(price, units, *, nav=NAV, rate=0.0001, cost=0.002, how="at once", after=True):
-    """What is found of one unit dealt at once for a price, by a token of leverage 3 between lines with these NAVs."""
-    ns = array("q", [1, 2, 8, 9][: 4 if after else 2])
-    count = len(ns)
-    navs = NavSeries(ns, array("q", [NAV] * count), array("f", [3.0] * count), array("f", [cost] * count),
-                     array("q", [1]), array("f", [rate]))  # fmt: skip
-    terms = QuoteTerms(1, 0.0, 0.0, 0.001, 0.001, 1, 0.005, 3.0, gives=True)
-    one = AtOnce(5, 1, "T", units, round(price * MINOR), 0, nav, how)
-    facts = {"token:T": ShareFacts(terms=(terms,), navs=navs), "holder:h": ShareFacts(at_once=(one,))}
-    return bool(list(share_breaches(facts)))
-
-
-@pytest.mark.parametrize(
-    ("price", "more", "wrong"),
-    [
-        (100.09, {}, True),  # the swing is always charged
-        (100.11, {}, False),
-        (101.2, {}, False),  # swing, twice the cost, and three times what funds and may have accrued
-        (101.5, {}, True),
-        (101.2, {"how": "quoted"}, True),  # iNAV contains what has accrued
-        (104.0, {"rate": 0.01}, False),
-        (103.0, {"cost": -1.0}, False),  # what no measurement tells
-        (105.0, {"cost": -1.0}, True),
-        (110.0, {"nav": 110 * MINOR, "how": "by quote"}, False),
-        (112.0, {"nav": 112 * MINOR, "how": "by quote"}, True),  # further from the NAV than prices move
-        (112.0, {"nav": 112 * MINOR, "how": "by quote", "after": False}, False),  # no line came after it yet
-        (99.9, {"how": "by quote"}, True),  # nobody gains at the price of the acceptance
-        (130.0, {"how": "by quote"}, False),
-    ],
-)
-def test_between_which_prices_units_are_dealt_at_once(price, more, wrong):
-    assert bounded(price, MINOR, **more) == wrong
-    if more.get("nav", NAV) == NAV:
-        assert bounded(200 - price, -MINOR, **more) == wrong
 
 
 # Mergers.

@@ -357,13 +357,13 @@ def test_a_running_desk_is_compared_at_one_instant(kept, monkeypatch):
 
     usual, passed = verifying.verify_stream, []
 
-    def while_it_runs(store, stream, scope, tick):
+    def while_it_runs(store, stream, scope, tick, at_once):
         if stream == "holder:h1":  # h1 is read after this, h0 was before
             wanted = HandOn(holder="h1", other="h2", asset="USDT", amount=7, reference=f"r{len(passed)}")
             assert answer(kept.driver, wanted, kept.now_ms).done
             kept.take()
             passed.append(stream)
-        return usual(store, stream, scope, tick)
+        return usual(store, stream, scope, tick, at_once)
 
     monkeypatch.setattr(verifying, "verify_stream", while_it_runs)
     for first in ("holder:h2", "holder:h1"):

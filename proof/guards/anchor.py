@@ -428,7 +428,7 @@ FORMER = (
     ),
     Guard(
         "former: a quote without its iNAV does not bind",
-        "drive/quotes.py",
+        "core/quoting.py",
         "if base == 0:",
         "if False:",
         "test_former::test_a_quote_without_its_inav_is_read_and_one_with_none_is_not_given",

@@ -11,6 +11,7 @@ _STEP = "core/step.py"
 _BOOK = "core/book.py"
 _INVARIANTS = "core/invariants.py"
 _QUOTES = "drive/quotes.py"
+_QUOTING = "core/quoting.py"
 _ACCEPTANCES = "drive/acceptances.py"
 _DISCLOSURE = "drive/disclosure.py"
 _DEALING = "core/dealing.py"
@@ -51,10 +52,10 @@ FLOWS = (
           "why = self.why_not_accepted(name, quote_id, judgement.arrived_ms)",
           "why = self.why_not_accepted(name, quote_id, now_ms)",
           "test_quotes::test_the_expiry_of_a_quote_is_compared_with_the_arrival_of_its_acceptance"),
-    Guard("D2 a quote is void once iNAV has moved", _QUOTES,
+    Guard("D2 a quote is void once iNAV has moved", _QUOTING,
           "if against > Fraction(as_decimal(swing)) or (gain if subscribes else -gain) > 0:", "if False:",
           "test_quotes_hindsight::test_no_acceptance_gains_at_its_judgement"),
-    Guard("a quote that iNAV moved against by more than the swing alone is void", _QUOTES,
+    Guard("a quote that iNAV moved against by more than the swing alone is void", _QUOTING,
           "if against > Fraction(as_decimal(swing)) or", "if against > 3 * Fraction(as_decimal(swing)) or",
           "test_quotes::test_the_cost_of_hedging_gives_no_room_for_a_move"),
     Guard("a rejected acceptance voids its quote", "desk/counter.py", "_void(driver, wanted, answered.words, now_ms)",
@@ -99,12 +100,19 @@ FLOWS = (
     Guard("a quote names the one that it replaces", _HOLDER, "_check(event.replaces == open_id != quote.id, words)",
           "pass",
           "test_quotes::test_a_quote_names_the_one_that_it_replaces"),
-    Guard("D2 a quote charges the measured cost of hedging", _QUOTES,
-          "+ Fraction(quoted_cost(running, priced.state))", "+ 0",
+    Guard("D2 a quote charges the measured cost of hedging", _QUOTING,
+          "+ Fraction(pricing.cost * gross_leverage(state))", "+ 0",
           "test_hedging_cost::test_a_quote_charges_what_hedges_cost_times_leverage"),
     Guard("a restart computes the measured cost that ran", _BOOT,
           "costs_of(newest_measured(store, token)), why_of",
           "(), why_of", "test_hedging_cost::test_a_restart_computes_the_costs_that_ran"),
+    Guard("quotes of one holder leave a share for others", _QUOTES, "if binds <= most:", "if True:",
+          "test_backing::test_open_quotes_of_one_holder_leave_a_share_for_others"),
+    Guard("quotes of sub-holders count together", _QUOTES,
+          "if holder != name and one.asset == asset and (omnibus_of(holder) or holder) == whose]",
+          "if False]", "test_backing::test_a_share_is_of_an_exchange_with_all_its_customers"),
+    Guard("the margin of exposure counts in a share", _QUOTES, "money(asset) - owed, int(exposed))",
+          "money(asset) - owed, 0)", "test_backing::test_a_share_counts_both_sides_and_the_margin_of_their_exposure"),
     Guard("the same money backs one quote", _QUOTES, "if before + needs > cash:", "if False:",
           "test_backing::test_the_same_money_backs_one_quote"),
     Guard("the dealing account covers its open exposure", _QUOTES, "if own >= margin * exposure:", "if True:",
@@ -133,8 +141,10 @@ FLOWS = (
           "test_backing::test_the_supply_cap_holds_when_nav_falls_while_the_flow_is_hedged"),
     Guard("fees in units stay within the supply cap", _FEES, 'if how == "units" and room is not None and units > room:',
           "if False:", "test_backing::test_fees_in_units_stay_within_the_supply_cap"),
-    Guard("no quote while orders live", _QUOTES, "if running.book.state.live or state.is_working or state.is_rolling:",
-          "if False:", "test_quotes::test_there_is_no_quote_while_something_stands_against_it"),
+    Guard("no quote while orders live", _QUOTES, "        if book.live:",
+          "        if False:", "test_quotes::test_there_is_no_quote_while_another_token_of_the_book_trades"),
+    Guard("no quote while a token trades", _QUOTING, "if state.is_working or state.is_rolling:",
+          "if False:", "test_quotes::test_a_token_whose_order_may_still_be_filled_gives_no_quotes_as_it_stands"),
     Guard("a token that has given out units ahead is not closed", "desk/inbox.py",
           'if wanted.action == "close" and lent > 0:', "if False:",
           "test_quotes::test_a_token_is_not_closed_while_its_dealing_account_is_short"),

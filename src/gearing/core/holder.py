@@ -89,6 +89,22 @@ class Bearing(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[float, ...]
 
 
+class Pricing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a firm quote or an instant dealing was priced at; with the token's state its amounts follow from it.
+
+    Args:
+        time_ms: of the prices, or up to when the token's fee was charged already.
+        marks: of each leg; mark or fair price, whichever is worse for the holder.
+        accrued: the funding that had accrued on each leg, a fraction of its value.
+        cost: of hedging, as a fraction of what a hedge trades.
+    """
+
+    time_ms: int
+    marks: tuple[float, ...]
+    accrued: tuple[float, ...]
+    cost: float
+
+
 class Day(msgspec.Struct, frozen=True, array_like=True):
     """What a holder asked of a token on one day, in money, minor units: to subscribe, and to redeem."""
 
@@ -118,7 +134,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
         inav: of this side when the quote was given, with accrued funding, minor units per whole unit; unset: an
             earlier program gave it, which did not record it.
         until_ms: the last moment it may be accepted, in the market's time.
-        marks: of each leg, when it was given.
+        pricing: what it was priced at; unset: an earlier program gave it.
     """
 
     id: str
@@ -130,7 +146,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     fee: int
     inav: int | UnsetType = UNSET
     until_ms: int
-    marks: tuple[float, ...]
+    pricing: Pricing | UnsetType = UNSET
 
     @property
     def gross(self) -> int:
@@ -356,6 +372,7 @@ class Exchanged(Event, frozen=True, kw_only=True, tag="exchanged"):
         money: what counts against the caps of the day; of the dealing account, nothing.
         lends: whether units are given out that are not there yet, as the dealing account may.
         bearing: where the token stood.
+        pricing: what it was priced at, or a quote that was accepted was held against; unset: on the other side's line.
     """
 
     id: str = ""
@@ -368,6 +385,7 @@ class Exchanged(Event, frozen=True, kw_only=True, tag="exchanged"):
     money: int = 0
     lends: bool = False
     bearing: Bearing
+    pricing: Pricing | UnsetType = UNSET
 
 
 class Merged(Event, frozen=True, kw_only=True, tag="merged"):

@@ -23,6 +23,8 @@ class Primary(Record, frozen=True, kw_only=True):
         quote_swing: the spread of a firm quote around iNAV, a fraction of it, before the measured cost of hedging. A
             quote is void once iNAV has moved against the dealing account by more than this.
         quote_margin: the dealing account needs own funds of this fraction of its open exposure, open quotes included.
+        quote_share: open quotes of one holder, with all its sub-holders, bind at most this fraction of the dealing
+            account's money.
     """
 
     window: str = "1m"
@@ -36,6 +38,7 @@ class Primary(Record, frozen=True, kw_only=True):
     quote_valid: str | None = None
     quote_swing: float = 0.001
     quote_margin: float = 0.1
+    quote_share: float = 0.5
 
     def __post_init__(self) -> None:
         check = Check(self)
@@ -49,6 +52,7 @@ class Primary(Record, frozen=True, kw_only=True):
         check.duration("quote_valid", optional=True)
         check.number("quote_swing", 0, 0.5)
         check.number("quote_margin", 0, strict=True)
+        check.number("quote_share", 0, 1, strict=True)
         check.done()
 
     @property

@@ -43,7 +43,7 @@ from gearing.errors import InputError
 ASKED = "asked"
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 10
+BEHAVIOUR = 11
 
 
 def step(spec: Spec, state: TokenState, event: ev.TokenEvent) -> Step:

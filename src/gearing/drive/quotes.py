@@ -13,21 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 
-from gearing.core import events as ev
-from gearing.core.dealing import Side, Worth, bearing, with_cost, worth
-from gearing.core.hedging_cost import gross_leverage, hedging_cost_rate
-from gearing.core.holder import DEALER, SHORT, Bearing, Exchanged, Quote, Quoted, QuoteVoided, omnibus_of
-from gearing.core.money import MINOR, as_decimal, as_text, to_float
+from gearing.core.dealing import Side, bearing, with_cost, worth
+from gearing.core.holder import DEALER, SHORT, Bearing, Exchanged, Pricing, Quote, Quoted, QuoteVoided, omnibus_of
+from gearing.core.money import MINOR, as_text, to_float
 from gearing.core.netting import Ask, Rates
+from gearing.core.quoting import amounts_at, cost_rate, state_at, why_unquoted, why_void
 from gearing.core.state import TokenState
-from gearing.core.step import step
-from gearing.core.step_result import StepError
 from gearing.drive.backing import Flows, SetAside, flows_of, money_for, set_aside
 from gearing.drive.crowds import Rejection
 from gearing.drive.running import Running
@@ -46,11 +42,10 @@ _COUNTED = 0
 
 
 class Priced(NamedTuple):
-    """A token as it would be dealt in now: its state with what is due charged, and what has run up on each leg."""
+    """A token as it would be dealt in now: its state with what is due charged, at what, and where that stands."""
 
     state: TokenState
-    accrued: tuple[float, ...]
-    prices: Prices
+    pricing: Pricing
     bearing: Bearing
 
 
@@ -64,7 +59,7 @@ class Quotes:
 
     def __init__(self, driver: Driver, primary: Primary) -> None:
         self._driver, self._market, self._primary = driver, driver.market, primary
-        self._priced: dict[tuple[str, Side | None], tuple[object, Prices, Priced | str]] = {}
+        self._priced: dict[tuple[str, Side | None], tuple[object, object, Prices, Priced | str]] = {}
         # The last quote of each holder that was neither accepted nor voided; it may have expired.
         self._given: dict[str, Quote] = {}
         for holder in primary.holders.values():
@@ -96,6 +91,7 @@ class Quotes:
         if isinstance(quote, str):
             return quote
         why = self._why_not(name, running, quote, now_ms) or self._uncovered(running, quote, name, now_ms)
+        why = why or self._beyond_share(name, running, quote, now_ms)
         if why:
             return why
         self._primary.post(name, Quoted(time_ms=now_ms, quote=quote, replaces=replaces))
@@ -148,8 +144,7 @@ class Quotes:
         priced = self._now(running, quote.side, now_ms, judgement)
         if isinstance(priced, str):
             return f"quote {quote_id} is void: {priced}"
-        price = worth(running.spec, priced.state, priced.accrued, quote.side)
-        why = _why_void(quote, price, running.spec.token.primary.quote_swing)
+        why = why_void(running.spec, priced.state, priced.pricing, quote)
         why = why or self._why_not(name, running, quote, now_ms)
         if why:
             return f"quote {quote_id} is void: {why}"
@@ -206,16 +201,14 @@ class Quotes:
         state = self._primary.state_of(DEALER)
         return state.units(running.name) + state.units(running.name, SHORT)
 
-    def set_aside(self, now_ms: int, without: str = "", new: Iterable[Quote] = ()) -> SetAside:
-        """Returns what of the dealing account backs open quotes, and units that it was short of.
+    def set_aside(self, now_ms: int) -> SetAside:
+        """Returns what of the dealing account backs open quotes, and units that it was short of."""
+        return self._backing(self._open(now_ms).values(), now_ms)
 
-        Args:
-            now_ms: the time.
-            without: the holder whose quote counts no more.
-            new: further quotes that count.
-        """
-        opened = [*(quote for name, quote in self._open(now_ms).items() if name != without), *new]
-        dealer, quoted = self._primary.state_of(DEALER), {quote.token for quote in opened}
+    def _backing(self, quotes: Iterable[Quote], now_ms: int) -> SetAside:
+        """Returns what of the dealing account would be set aside if these quotes were open."""
+        opened, dealer = list(quotes), self._primary.state_of(DEALER)
+        quoted = {quote.token for quote in opened}
         tokens = {one.name: (one.spec, self._state_now(one, now_ms)) for one in self._driver.tokens
                   if one.name in quoted or dealer.units(one.name, SHORT)}  # fmt: skip
         return set_aside(dealer, opened, tokens)
@@ -261,7 +254,7 @@ class Quotes:
                 self._primary.accept(DEALER, running, "redeem", units, _COUNTED, now_ms)
             return
         asset = running.spec.token.settlement
-        money = money_for(running.spec, priced.state, priced.accrued, -units)
+        money = money_for(running.spec, priced.state, priced.pricing.accrued, -units)
         has = state.cash(asset) - aside.for_quotes.get(asset, 0)
         if has < money:
             words = f"the dealing account is short of {to_float(-units):,.8f} units of {running.name}, and lacks money"
@@ -305,18 +298,37 @@ class Quotes:
         """
         asset = quote.asset
         cash = self._primary.state_of(DEALER).cash(asset)
-        before = self.set_aside(now_ms, without).money(asset)
-        needs = self.set_aside(now_ms, without, [quote]).money(asset) - before
+        others = [one for name, one in self._open(now_ms).items() if name != without]
+        before = self._backing(others, now_ms).money(asset)
+        needs = self._backing([*others, quote], now_ms).money(asset) - before
         if before + needs > cash:
             return (f"the dealing account is exhausted: of its {_money(cash)} {asset} free, {_money(before)} are set "
                     f"aside already, and this would need {_money(needs)}; forward applies")  # fmt: skip
-        flows = flows_of([*(one for name, one in self._open(now_ms).items() if name != without), quote])
+        flows = flows_of([*others, quote])
         own, exposure = self._own_funds(asset, flows, now_ms)
         margin = running.spec.token.primary.quote_margin
         if own >= margin * exposure:
             return ""
         return (f"the dealing account is exhausted: its own funds are {_money(own)} {asset}, and {margin:.10g} times "
                 f"an exposure of {_money(exposure)} is {_money(int(margin * exposure))}; forward applies")  # fmt: skip
+
+    def _beyond_share(self, name: str, running: Running, quote: Quote, now_ms: int) -> str:
+        """Returns that one more open quote would bind more of the dealing account than one holder may; empty: it may.
+
+        A quote costs nothing until it is accepted; without a share one holder could keep all others from quotes.
+        """
+        asset, whose, terms = quote.asset, omnibus_of(name) or name, running.spec.token.primary
+        its = [one for holder, one in self._open(now_ms).items()
+               if holder != name and one.asset == asset and (omnibus_of(holder) or holder) == whose]  # fmt: skip
+        owed = self._backing((), now_ms).money(asset)
+        most = int(terms.quote_share * max(self._primary.state_of(DEALER).cash(asset) - owed, 0))
+        exposed = terms.quote_margin * sum(one.gross for one in (*its, quote))
+        binds = max(self._backing([*its, quote], now_ms).money(asset) - owed, int(exposed))
+        if binds <= most:
+            return ""
+        return (f"open quotes of one holder, with all its sub-holders, may bind {terms.quote_share:.10g} of the "
+                f"dealing account: {_money(most)} {asset}, and with this they would bind {_money(binds)}; request "
+                "less, deal without a quote, or forward")  # fmt: skip
 
     def _own_funds(self, asset: str, flows: Mapping[str, Flows], now_ms: int) -> tuple[int, int]:
         """Returns the dealing account's money less what the units are worth that it is short of, and its exposure.
@@ -338,28 +350,15 @@ class Quotes:
     def _quote(
         self, quote_id: str, running: Running, side: Side, amount: int, priced: Priced, now_ms: int
     ) -> Quote | str:  # fmt: skip
-        """Returns iNAV ± (swing + cost of hedging) ± fee for an amount; what is given is rounded down, the fee up."""
-        terms, fees = running.spec.token.primary, running.spec.token.fees
-        price, rates = worth(running.spec, priced.state, priced.accrued, side), Rates(fees.creation, fees.redemption)
-        spread = Fraction(as_decimal(terms.quote_swing)) + Fraction(quoted_cost(running, priced.state))
-        if price.equity <= 0 or spread >= 1:
-            return f"{running.name} gives no quotes: hedging costs more than its units are worth; forward applies"
-        if side == "subscribe":
-            gross = rates.money_of(Ask("", "", side, amount))
-            cash, fee = amount, amount - gross
-            units = math.floor(Fraction(gross * price.units, price.equity) / (1 + spread))
-        else:
-            gross = math.floor(Fraction(amount * price.equity, price.units) * (1 - spread))
-            fee, units = rates.fee_on(gross), amount
-            cash = gross - fee
-        inav = _inav(price, side)
-        if units <= 0 or cash <= 0 or inav <= 0:
-            return "the amount is too small for a quote"
-        until_ms = int(min(now_ms + terms.quote_ms, dealt_until_ms(self._driver, running, now_ms) - 1))
+        found = amounts_at(running.spec, priced.state, priced.pricing, side, amount)
+        if isinstance(found, str):
+            return found
+        quote_ms = running.spec.token.primary.quote_ms
+        until_ms = int(min(now_ms + quote_ms, dealt_until_ms(self._driver, running, now_ms) - 1))
         if until_ms <= now_ms:
             return "a funding settlement is too close for a quote; forward applies"
-        return Quote(id=quote_id, token=running.name, side=side, asset=running.spec.token.settlement, units=units,
-                     cash=cash, fee=fee, inav=inav, until_ms=until_ms, marks=priced.prices.marks)  # fmt: skip
+        return Quote(id=quote_id, token=running.name, side=side, asset=running.spec.token.settlement,
+                     **found._asdict(), until_ms=until_ms, pricing=priced.pricing)  # fmt: skip
 
     def _now(
         self, running: Running, side: Side | None, now_ms: int, judgement: Judgement | None = None
@@ -374,16 +373,13 @@ class Quotes:
             now_ms: the time.
             judgement: when what is judged at these prices arrived; None: they may be any good ones.
         """
-        name, state = running.name, running.state
-        if not running.spec.token.primary.quote_ms:
-            return f"{name} gives no quotes; forward applies"
-        if running.book.state.halted:
-            return f"the book of {name} is halted ({running.book.state.halted}), and gives no quotes"
-        if state.status != "open":
-            return f"{name} is {state.status}, and gives no quotes"
-        if not state.opened or not state.balances.units:
-            return f"{name} has no units or no position yet, and gives no quotes; forward applies"
-        if running.book.state.live or state.is_working or state.is_rolling:
+        name, book = running.name, running.book.state
+        why = why_unquoted(running.spec, running.state)
+        if why:
+            return why
+        if book.halted:
+            return f"the book of {name} is halted ({book.halted}), and gives no quotes"
+        if book.live:
             return f"{name} is trading, and gives no quotes until it has; forward applies"
         prices = self._market.prices(running.symbols, now_ms)
         if prices is None:
@@ -404,20 +400,19 @@ class Quotes:
 
     def _struck(self, running: Running, side: Side | None, prices: Prices) -> Priced | str:
         """Returns a token with what is due charged, at these prices or those that are worse for a side."""
-        name, state = running.name, running.state
-        known = self._priced.get((name, side))
-        if known is not None and known[0] is state and known[1] == prices:
-            return known[2]
-        marks = prices.marks if side is None else self._worse(running, prices.marks, side)
-        try:
-            after = step(running.spec, state, ev.NavStruck(time_ms=max(prices.time_ms, state.charged_until_ms),
-                                                           prices=marks, accrues=True)).state  # fmt: skip
-        except StepError as error:
-            return f"{name} cannot be priced: {error}"
-        priced: Priced | str = f"{name} has nothing left, and gives no quotes"
-        if after.status == "open" and after.equity > 0:
-            priced = Priced(after, self._primary.accrued_rates(running, prices), prices, bearing(running.spec, after))
-        self._priced[name, side] = (state, prices, priced)
+        state, costs = running.state, running.costs
+        known = self._priced.get((running.name, side))
+        if known is not None and known[0] is state and known[1] is costs and known[2] == prices:
+            return known[3]
+        pricing = Pricing(
+            time_ms=max(prices.time_ms, state.charged_until_ms),
+            marks=prices.marks if side is None else self._worse(running, prices.marks, side),
+            accrued=self._primary.accrued_rates(running, prices),
+            cost=cost_rate(running.spec, costs),
+        )
+        after = state_at(running.spec, state, pricing)
+        priced = after if isinstance(after, str) else Priced(after, pricing, bearing(running.spec, after))
+        self._priced[running.name, side] = (state, costs, prices, priced)
         return priced
 
     def _worse(self, running: Running, marks: Sequence[float], side: Side) -> tuple[float, ...]:
@@ -441,48 +436,15 @@ class Quotes:
         money = quote.cash if sign > 0 else quote.gross
         mine = Exchanged(time_ms=now_ms, id=quote_id, token=running.name, asset=quote.asset, units=sign * quote.units,
                          cash=-sign * quote.cash, fee=quote.fee, other=DEALER, money=money,
-                         bearing=priced.bearing)  # fmt: skip
+                         bearing=priced.bearing, pricing=priced.pricing)  # fmt: skip
         theirs = msgspec.structs.replace(mine, id="", units=-mine.units, cash=-mine.cash, other=name, money=0,
-                                         lends=True)  # fmt: skip
+                                         lends=True, pricing=UNSET)  # fmt: skip
         if quote_id:
             self._driver.undo.delete_item(self._given, name)
         self._primary.post(name, mine)
         self._primary.post(DEALER, theirs)
         self._primary.count(running, quote.side, money, now_ms)
         self._primary.call(running, now_ms)
-
-
-def quoted_cost(running: Running, state: TokenState) -> float:
-    """Returns the expected cost of hedging a flow, as a fraction of its value.
-
-    Args:
-        running: the token; where nothing was measured yet, its specification says what trading costs.
-        state: it at the marks of now.
-    """
-    costs = running.spec.token.costs
-    return hedging_cost_rate(running.costs, costs.taker_fee + costs.half_spread) * gross_leverage(state)
-
-
-def _why_void(quote: Quote, price: Worth, swing: float) -> str:
-    """Returns why a quote is void at a price; empty: it binds."""
-    base = quote.base_inav
-    if base == 0:
-        return "its iNAV was not recorded by the program that gave it; request a new one"
-    inav, subscribes = _inav(price, quote.side), quote.side == "subscribe"
-    moved = Fraction(inav, base) - 1
-    against = moved if subscribes else -moved
-    # Within the swing nothing can be gained but by rounding, which is looked at by itself.
-    gain = quote.units * price.equity - quote.gross * price.units
-    if against > Fraction(as_decimal(swing)) or (gain if subscribes else -gain) > 0:
-        return (f"iNAV has moved from {_price(base)} to {_price(inav)}, {float(moved):+.3%}, which is more than "
-                f"{swing:.3%} {'up' if subscribes else 'down'}; request a new one")  # fmt: skip
-    return ""
-
-
-def _inav(price: Worth, side: Side) -> int:
-    """Returns iNAV in minor units per whole unit, rounded in favour of the dealing account."""
-    exact = Fraction(price.equity * MINOR, price.units)
-    return math.floor(exact) if side == "subscribe" else math.ceil(exact)
 
 
 def _is_worth_redeeming(running: Running, units: int) -> bool:
@@ -493,13 +455,11 @@ def _buys_any(running: Running, priced: Priced, money: int) -> bool:
     """Returns whether money buys any unit after its fee; what buys none would wait, in the way of what does."""
     fees = running.spec.token.fees
     gross = Rates(fees.creation, fees.redemption).money_of(Ask("", "", "subscribe", money))
-    price = with_cost(running.spec, priced.state, worth(running.spec, priced.state, priced.accrued, "subscribe"))
+    price = with_cost(
+        running.spec, priced.state, worth(running.spec, priced.state, priced.pricing.accrued, "subscribe")
+    )
     return gross > 0 and price.equity > 0 and price.units_for(gross) > 0
 
 
 def _money(amount: int) -> str:
     return as_text(amount, grouped=True)
-
-
-def _price(inav: int) -> str:
-    return f"{to_float(inav):,.4f}"

@@ -38,8 +38,10 @@ from gearing.store.records import (
     holder_line_of,
     holder_state_of,
 )
+from gearing.store.repricing import Repricing
 from gearing.store.schema import STATE_SCHEMA
 from gearing.store.share_log import ShareLog
+from gearing.store.shares import AtOnce, ShareFacts
 from gearing.store.totals import Facts
 
 # What is wrong from one line on is said once, where it begins.
@@ -67,14 +69,17 @@ class Audit:
         again: whether events of the current behaviour are stepped again.
         shots: its snapshots, by line.
         end_n: up to which line over all streams the facts are gathered that are held against other streams.
+        at_once: of a token, all that was dealt at once in it, or quoted, up to that line.
     """
 
     def __init__(
-        self, stream: str, *, again: bool = True, shots: dict[int, Snapshot] | None = None, end_n: int = _ALL
-    ) -> None:
+        self, stream: str, *, again: bool = True, shots: dict[int, Snapshot] | None = None, end_n: int = _ALL,
+        at_once: Iterable[AtOnce] = (),
+    ) -> None:  # fmt: skip
         self.stream, self.again = stream, again
         self.kind, _, name = stream.partition(":")
-        self.facts, self.shares, self.orders = Facts(name, end_n), ShareLog(name, end_n), Orders(name)
+        self.facts, self.shares, self.orders = Facts(name, end_n), ShareLog(stream, end_n), Orders(name)
+        self.prices = Repricing(at_once)
         self.behaviour = 0
         self.seq, self.hash, self.digest = 0, GENESIS, ""
         self.lines = self.stepped = self.unnamed = 0
@@ -159,8 +164,14 @@ class Audit:
         for words in self.orders.faults(outbox):
             self._breach(0, "outbox", *words)
         self._check_rebalances(rebalances)
+        self.prices.close()
         for seq in sorted(self.shots.keys()):
             self._breach(seq, "snapshot", "a snapshot", "a line that it is the state after")
+
+    def share_facts(self) -> ShareFacts:
+        """Returns what the stream gives and got, with what does not hold of it."""
+        found = self.shares.result()
+        return found._replace(faults=(*found.faults, *self.prices.breaches))
 
     def damaged(self, words: str) -> None:
         """Notes that the file itself could not be read any further."""
@@ -207,6 +218,7 @@ class Audit:
         if state is not None and spec is not None:
             self._step_token(spec, state, line)
         self.shares.take_token(n, line, self.spec, state, self.token)
+        self.prices.take_line(n, self.spec, self.token if self.again else None)
         self.sees_all = self.sees_all and self.token is not None and line.behaviour == BEHAVIOUR
 
     def _step_token(self, spec: Spec, before: TokenState, line: Line) -> None:
@@ -243,7 +255,7 @@ class Audit:
             self.unseen.add(running.epoch)
         for one in measure(self.last, spec.token.symbol, spec.chains.held(after.legs), before, after, line.event):
             self.last = self.measured[one.epoch] = one
-            self.shares.take_measured(one)
+            self.prices.take_measured(one)
             if line.behaviour != BEHAVIOUR:
                 self.unseen.add(one.epoch)
 

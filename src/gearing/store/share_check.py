@@ -1,9 +1,8 @@
-"""Holds what tokens give against what holders got: dealings, matches, mergers, and what was dealt at once.
+"""Holds what tokens give against what holders got: dealings, matches and mergers.
 
 A share of a settlement, of a final redemption, and one that was owed has to be the same to the last digit on both
 sides. A match does not name its requests: those that took part are matched again, and may differ by a minor unit for
-each of them, since one that got nothing had a part in the rounding. Prices at which units are dealt at once are not in
-the token's journal; they have to lie where the NAVs of the token's lines before and after them let them be.
+each of them, since one that got nothing had a part in the rounding.
 """
 
 from __future__ import annotations
@@ -11,22 +10,18 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from fractions import Fraction
 from itertools import islice
 from typing import NamedTuple
 
 from gearing.core.dealing import Worth
 from gearing.core.holder import Merged
 from gearing.core.merging import merged
-from gearing.core.money import MINOR, as_decimal
 from gearing.core.netting import Ask, Given, Rates, match
 from gearing.store.breach import Breach
 from gearing.store.shares import (
     UNKNOWN,
-    AtOnce,
     MatchedFlow,
     MergedUnits,
-    QuoteTerms,
     Share,
     ShareFacts,
     amounts,
@@ -35,16 +30,6 @@ from gearing.store.shares import (
 
 # Of each kind of fault as many are named.
 _NAMED_MAX = 20
-# How far prices may have been from where they were at the token's lines before and after, a fraction; in addition to
-# the difference between these two.
-PRICE_MOVE_MAX = 0.03
-# What hedging may cost where no measurement tells, a fraction of what it trades: what one hedge counts as at most.
-HEDGING_COST_MAX = 0.01
-# A cost that was measured at the token's line may be this multiple of it at the price of the dealing.
-COST_MULTIPLE = 2
-# Funding that may have accrued in one period, a fraction of what is held: the first where nothing is known of it, else
-# the second, and a multiple of the rates of the settlements before and after.
-ACCRUED_MAX, ACCRUED_LEAST, ACCRUED_MULTIPLE = 0.03, 0.0025, 3
 
 
 class _Got(NamedTuple):
@@ -75,9 +60,8 @@ def share_breaches(found: Mapping[str, ShareFacts]) -> Iterator[Breach]:
     Args:
         found: the facts of each stream, by its name.
     """
-    faults = (Breach(stream, one.seq, one.what, one.found, one.expected)
-              for stream, facts in found.items() for one in facts.faults)  # fmt: skip
-    for breaches in (faults, _unequal(found), _merged(found), _prices(found)):
+    faults = (one for facts in found.values() for one in facts.faults)
+    for breaches in (faults, _unequal(found), _merged(found), _of_no_token(found)):
         yield from islice(breaches, _NAMED_MAX)
 
 
@@ -235,89 +219,12 @@ def _left(event: Merged) -> str:
     return f"{event.units} units free, {event.held} set aside{requests}, {event.short} lent, {event.cash} of money"
 
 
-# Dealt at once.
+# Dealt at once; the audit of the token holds it against its states.
 
 
-def _prices(found: Mapping[str, ShareFacts]) -> Iterator[Breach]:
-    """Yields instant dealings and quotes at a price that the token's NAV and its terms do not give."""
-    for stream, facts in found.items():
+def _of_no_token(found: Mapping[str, ShareFacts]) -> Iterator[Breach]:
+    """Yields what was dealt at once, or quoted, of tokens that have no journal."""
+    for facts in found.values():
         for one in facts.at_once:
-            token = found.get(f"token:{one.token}", ShareFacts())
-            if token.is_blind(one.n):
-                continue
-            at = bisect_right(token.terms, one.n, key=lambda terms: terms.n) - 1
-            if at < 0 or not token.terms[at].gives:
-                yield Breach(stream, one.seq, "price", f"{_how(one)} of {one.token}", "none: it gave no quotes")
-                continue
-            for found_words, expected in _faults_of(one, token, token.terms[at]):
-                yield Breach(stream, one.seq, "price", found_words, expected)
-
-
-class _Bounds(NamedTuple):
-    """What bounds the price of a dealing at once.
-
-    Args:
-        nav: the least and the highest that it may have been dealt at; None: no line of the token came after it.
-        cost: the most that hedging may have cost, a fraction of the flow's value.
-        accrued: the most that may have accrued as funding, likewise.
-    """
-
-    nav: tuple[Fraction, Fraction] | None
-    cost: Fraction
-    accrued: Fraction
-
-
-def _bounds(one: AtOnce, token: ShareFacts, terms: QuoteTerms) -> _Bounds:
-    navs, after = token.navs, bisect_right(token.navs.n, one.n)
-    near = slice(max(after - 1, 0), after + 1)
-    leverage, costs = Fraction(max((terms.target, *navs.leverage[near]))), navs.cost[near]
-    known = (
-        Fraction(max(costs)) * COST_MULTIPLE
-        if min(costs) >= 0
-        else Fraction(max(HEDGING_COST_MAX, terms.cost)) * leverage
-    )
-    settled, count = bisect_right(navs.funded, one.n), 2 * terms.legs
-    rates = navs.rate[max(settled - count, 0) : settled + count]
-    accrued = min(ACCRUED_LEAST + ACCRUED_MULTIPLE * max(rates), ACCRUED_MAX) if rates else ACCRUED_MAX
-    held = navs.nav[near]
-    moved = (Fraction(PRICE_MOVE_MAX) + Fraction(terms.divergence)) * leverage
-    moved += Fraction(accrued) * leverage if one.how == "quoted" else 0
-    gap = max(held) - min(held)
-    nav = (min(held) * (1 - moved) - gap - 1, max(held) * (1 + moved) + gap + 1) if len(held) == 2 else None
-    return _Bounds(nav, known, Fraction(accrued) * leverage)
-
-
-def _faults_of(one: AtOnce, token: ShareFacts, terms: QuoteTerms) -> Iterator[tuple[str, str]]:
-    bounds = _bounds(one, token, terms)
-    if bounds.nav is not None and not bounds.nav[0] <= one.price <= bounds.nav[1]:
-        low, high = max(int(bounds.nav[0]), 0), int(bounds.nav[1])
-        yield (f"a NAV of {one.price} at which it was {_how(one)}",
-               f"{low} to {high}, by the lines of the token before and after")  # fmt: skip
-    rates, subscribes = Rates(terms.creation, terms.redemption), one.units > 0
-    units, gross = abs(one.units), one.cash - one.fee if subscribes else one.cash + one.fee
-    fee = one.cash - rates.money_of(Ask("", "", "subscribe", one.cash)) if subscribes else rates.fee_on(gross)
-    if one.fee != fee and one.how != "by quote":  # a quote was given at the fees of its own time
-        yield f"a fee of {one.fee}", f"{fee}"
-    least, most = _prices_of(one, terms, bounds)
-    price = Fraction(gross * MINOR, units)
-    # What is given is rounded down, and NAV is as well: both by less than a minor unit.
-    loose = Fraction(one.price + 1 + MINOR, units) + 1
-    if price < least - loose or (most is not None and price > most + loose):
-        yield (f"{gross} of money for {units} units, {_how(one)}: {round(price)} for each",
-               f"{round(least)} to {'any' if most is None else round(most)}, by a NAV of {one.price} and the token's "
-               "terms")  # fmt: skip
-
-
-def _prices_of(one: AtOnce, terms: QuoteTerms, bounds: _Bounds) -> tuple[Fraction, Fraction | None]:
-    """Returns between which prices a unit is dealt at once: the swing is charged, and at most so much cost besides."""
-    base, swing = Fraction(one.price), Fraction(as_decimal(terms.swing))
-    if one.how == "by quote":  # nobody gains at the price of the acceptance; how much is lost depends on moves since
-        return (base, None) if one.units > 0 else (Fraction(0), base)
-    most = swing + bounds.cost + (0 if one.how == "quoted" else bounds.accrued)  # iNAV contains what has accrued
-    if one.units > 0:
-        return base * (1 + swing), base * (1 + most)
-    return base * max(1 - most, Fraction(0)), base * (1 - swing)
-
-
-def _how(one: AtOnce) -> str:
-    return {"at once": "dealt at once", "by quote": "dealt by a quote", "quoted": "quoted"}[one.how]
+            if f"token:{one.token}" not in found:
+                yield Breach(one.stream, one.seq, "price", f"{one.how} {one.token}", "nothing: it was not launched")

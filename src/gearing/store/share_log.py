@@ -12,20 +12,20 @@ import hashlib
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from gearing.core import events as ev
 from gearing.core.book import BookEvent, Owed, ShareBooked, ShareOwed
 from gearing.core.dealing import worth
-from gearing.core.hedging_cost import HedgeCost, gross_leverage, hedging_cost_rate, with_hedge
 from gearing.core.holder import DEALER, OWN, Dealt, Exchanged, HolderState, Kind, Merged, Quoted, Side
 from gearing.core.journal import Line
-from gearing.core.measured import Measured
 from gearing.core.merging import MergerTerms
 from gearing.core.money import INT64_MAX
 from gearing.core.netting import Ask, Given, Rates, final_share, settlement, supply_room
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR
 from gearing.core.terms import Spec
+from gearing.store.breach import Breach
 from gearing.store.records import BookLine, HolderLine
 from gearing.store.shares import (
     AT_MOST,
@@ -34,14 +34,11 @@ from gearing.store.shares import (
     SELLS,
     UNKNOWN,
     AtOnce,
-    Fault,
     MatchedFlow,
     MergedHolding,
     MergedUnits,
-    QuoteTerms,
     ShareFacts,
     amounts,
-    no_navs,
     pack_share,
 )
 
@@ -50,12 +47,13 @@ class ShareLog:
     """Gathers what one stream gives and got, line by line.
 
     Args:
-        name: of its token, holder or book.
+        stream: its name.
         end_n: lines after this one are passed over.
     """
 
-    def __init__(self, name: str, end_n: int) -> None:
-        self._name, self._end_n = name, end_n
+    def __init__(self, stream: str, end_n: int) -> None:
+        self._stream, self._end_n = stream, end_n
+        self._name = stream.partition(":")[2]
         self._given, self._got = bytearray(), dict[str, bytearray]()
         self._places: dict[str, int] = {}
         self._parts: tuple[ev.Part, ...] = ()
@@ -64,13 +62,8 @@ class ShareLog:
         self._mergers: list[MergedUnits] = []
         self._merged: list[MergedHolding] = []
         self._at_once: list[AtOnce] = []
-        self._terms: list[QuoteTerms] = []
-        self._navs, self._leverage = no_navs(), 0.0
-        self._costs: tuple[HedgeCost, ...] = ()
-        self._rated: tuple[HedgeCost, ...] = ()
-        self._rate = 0.0  # the cost of hedging, of the costs just named
         self._blind: list[tuple[int, int]] = []
-        self._faults: list[Fault] = []
+        self._faults: list[Breach] = []
 
     def take_token(
         self, n: int, line: Line, spec: Spec | None, before: TokenState | None, after: TokenState | None
@@ -90,18 +83,13 @@ class ShareLog:
             self._parts = line.event.parts
         if spec is None:
             return
-        self._take_nav(n, line, spec, after)
         if line.behaviour != BEHAVIOUR or before is None or after is None:
             return
         try:
             self._take_flow(n, line, spec, before)
         except (ArithmeticError, LookupError, ValueError) as error:
-            self._faults.append(Fault(line.seq, "share", type(line.event).__name__,
-                                      f"a flow whose shares can be worked out: {error}"))  # fmt: skip
-
-    def take_measured(self, measured: Measured) -> None:
-        """Takes what was measured of a hedge or rebalance so far, as the desk did."""
-        self._costs = with_hedge(self._costs, measured)
+            self._faults.append(Breach(self._stream, line.seq, "share", type(line.event).__name__,
+                                       f"a flow whose shares can be worked out: {error}"))  # fmt: skip
 
     def take_holder(self, n: int, line: HolderLine, before: HolderState | None) -> None:
         """Takes a line of a holder, with its state before it; None: not known."""
@@ -119,11 +107,10 @@ class ShareLog:
                     packed = msgspec.json.encode((_of_token(before, token), event))
                     self._merged.append(MergedHolding(n, line.seq, token, packed))
             case Exchanged() as event:
-                self._take_exchange(n, line.seq, event)
-            case Quoted(quote=quote):
-                sign = 1 if quote.side == "subscribe" else -1
-                self._at_once.append(AtOnce(n, line.seq, quote.token, sign * quote.units, quote.cash, quote.fee,
-                                            quote.base_inav, "quoted"))  # fmt: skip
+                self._take_exchange(n, line.seq, event, before)
+            case Quoted(time_ms=time_ms, quote=quote):
+                self._at_once.append(AtOnce(self._stream, n, line.seq, time_ms, quote.token, quote.side,
+                                            quote.units, quote.cash, quote.fee, quote.inav, quote.pricing))  # fmt: skip
             case _:
                 pass
 
@@ -149,8 +136,8 @@ class ShareLog:
         """Returns what was gathered."""
         return ShareFacts(
             bytes(self._given), {token: bytes(got) for token, got in self._got.items()}, tuple(self._places),
-            tuple(self._matches), tuple(self._mergers), tuple(self._merged), tuple(self._at_once), tuple(self._terms),
-            self._navs, tuple(self._blind), tuple(self._faults),
+            tuple(self._matches), tuple(self._mergers), tuple(self._merged), tuple(self._at_once),
+            tuple(self._blind), tuple(self._faults),
         )  # fmt: skip
 
     def _see(self, n: int, *, is_known: bool) -> None:
@@ -160,27 +147,6 @@ class ShareLog:
             self._blind[-1] = (self._blind[-1][0], n)
         elif not is_known and not is_blind:
             self._blind.append((n, INT64_MAX))
-
-    def _take_nav(self, n: int, line: Line, spec: Spec, after: TokenState | None) -> None:
-        token = spec.token
-        if isinstance(line.event, (ev.Launched, ev.SpecificationChanged)):
-            fees, terms, cost = token.fees, token.primary, token.costs.taker_fee + token.costs.half_spread
-            self._terms.append(QuoteTerms(n, fees.creation, fees.redemption, terms.quote_swing,
-                                          cost, len(token.legs), terms.match_divergence,
-                                          abs(token.target), bool(terms.quote_ms)))  # fmt: skip
-        if not token.primary.quote_ms:
-            return
-        navs, costs = self._navs, token.costs
-        if isinstance(line.event, (ev.FundingSettled, ev.FundingAccrued)):
-            navs.funded.append(n)
-            navs.rate.append(abs(line.event.rate))
-        self._leverage = self._leverage if after is None else gross_leverage(after)
-        if not self._costs or self._costs is not self._rated:  # most lines measure nothing
-            self._rated, self._rate = self._costs, hedging_cost_rate(self._costs, costs.taker_fee + costs.half_spread)
-        navs.n.append(n)
-        navs.nav.append(line.nav)
-        navs.leverage.append(self._leverage)
-        navs.cost.append(UNKNOWN if self._blind else self._rate * self._leverage)  # else hedges may be missing
 
     def _take_flow(self, n: int, line: Line, spec: Spec, before: TokenState) -> None:
         fees = spec.token.fees
@@ -215,17 +181,23 @@ class ShareLog:
             case _:
                 pass
 
-    def _take_exchange(self, n: int, seq: int, event: Exchanged) -> None:
+    def _take_exchange(self, n: int, seq: int, event: Exchanged, before: HolderState | None) -> None:
         if self._name == DEALER:
             return  # the holder's side is looked at, and both are the same
         if event.other != DEALER:
-            self._faults.append(Fault(seq, "price", f"dealt at once with {event.other}", f"with {DEALER}"))
-        self._at_once.append(AtOnce(n, seq, event.token, event.units, abs(event.cash), event.fee, event.bearing.nav,
-                                    "by quote" if event.id else "at once"))  # fmt: skip
+            self._faults.append(Breach(self._stream, seq, "price", f"dealt at once with {event.other}",
+                                       f"with {DEALER}"))  # fmt: skip
+        accepted = None if before is None else before.quote(event.id)
+        if event.id and accepted is None:
+            return  # what the holder had before is not known
+        side: Side = "subscribe" if event.units > 0 else "redeem"
+        self._at_once.append(AtOnce(self._stream, n, seq, event.time_ms, event.token, side, abs(event.units),
+                                    abs(event.cash), event.fee, UNSET, event.pricing, event.bearing,
+                                    accepted or UNSET))  # fmt: skip
 
     def _expect(self, seq: int, found: str, expected: str) -> None:
         if found != expected:
-            self._faults.append(Fault(seq, "share", found, expected))
+            self._faults.append(Breach(self._stream, seq, "share", found, expected))
 
     def _get(self, n: int, seq: int, place: _Place, dealt: Dealt, amount: int) -> None:
         """Notes a share that the stream got, or took over for a holder."""

@@ -7,16 +7,16 @@
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from gearing.core.holder import HolderState, Merged
+from gearing.core.holder import Bearing, HolderState, Merged, Pricing, Quote, Side
 from gearing.core.merging import MergerTerms
 from gearing.core.money import INT64_MAX
-from gearing.store.breach import What
+from gearing.store.breach import Breach
 
 _SHARE = struct.Struct(">16s7qB")
 # What a request had set aside, where whoever says so does not know.
@@ -120,81 +120,35 @@ class AtOnce(NamedTuple):
     """An instant dealing of a holder, or a firm quote.
 
     Args:
-        n, seq: the holder's line.
+        stream, n, seq: the holder's line.
+        time_ms: when.
         token: of which.
-        units: received by the holder > 0, given < 0.
-        cash: paid or received by the holder, minor units, ≥ 0.
-        fee: that part of it.
-        price: the NAV at which it was dealt; of a quote its iNAV.
-        how: dealt without a quote, dealt by one, or quoted.
+        side: of the holder.
+        units, cash, fee: as of `gearing.core.holder.Quote`.
+        inav: of a quote.
+        pricing: as the line says.
+        bearing: of a dealing.
+        accepted: the quote that was accepted.
     """
 
+    stream: str
     n: int
     seq: int
+    time_ms: int
     token: str
+    side: Side
     units: int
     cash: int
     fee: int
-    price: int
-    how: str
+    inav: int | UnsetType
+    pricing: Pricing | UnsetType
+    bearing: Bearing | UnsetType = UNSET
+    accepted: Quote | UnsetType = UNSET
 
-
-class QuoteTerms(NamedTuple):
-    """At what terms a token gives quotes from a line on.
-
-    Args:
-        n: the line.
-        creation, redemption: the issuer's fees.
-        swing: of the quotes.
-        cost: of trading, by the specification.
-        legs: how many there are.
-        divergence: how far the mark may be from the index in a dealing.
-        target: the size of the target leverage.
-        gives: whether quotes are given at all.
-    """
-
-    n: int
-    creation: float
-    redemption: float
-    swing: float
-    cost: float
-    legs: int
-    divergence: float
-    target: float
-    gives: bool
-
-
-class NavSeries(NamedTuple):
-    """What bounds the prices of a token that gives quotes, after each of its lines.
-
-    Args:
-        n: the line.
-        nav: minor units per whole unit.
-        leverage: what it holds of all legs, without signs, over its equity.
-        cost: of hedging a flow, as measured until then, a fraction of its value; below 0: not known.
-        funded, rate: each line that books or accrues funding, and the size of its rate.
-    """
-
-    n: array[int]
-    nav: array[int]
-    leverage: array[float]
-    cost: array[float]
-    funded: array[int]
-    rate: array[float]
-
-
-def no_navs() -> NavSeries:
-    """Returns an empty series."""
-    return NavSeries(array("q"), array("q"), array("f"), array("f"), array("q"), array("f"))
-
-
-class Fault(NamedTuple):
-    """What does not hold within one stream: which line, what it says, and what it should say."""
-
-    seq: int
-    what: What
-    found: str
-    expected: str
+    @property
+    def how(self) -> str:
+        """What was done, in a word."""
+        return "quoted" if self.bearing is UNSET else "dealt at once" if self.accepted is UNSET else "dealt by a quote"
 
 
 _NONE: Mapping[str, bytes] = {}
@@ -210,7 +164,6 @@ class ShareFacts(NamedTuple):
         matches, mergers: of a token.
         merged: of a holder.
         at_once: of a holder, its instant dealings and quotes.
-        terms, navs: of a token that gives quotes.
         blind: ranges of n in which it is not known what it gives, or got: from the first number up to the second.
         faults: what does not hold within the stream.
     """
@@ -222,10 +175,8 @@ class ShareFacts(NamedTuple):
     mergers: tuple[MergedUnits, ...] = ()
     merged: tuple[MergedHolding, ...] = ()
     at_once: tuple[AtOnce, ...] = ()
-    terms: tuple[QuoteTerms, ...] = ()
-    navs: NavSeries = no_navs()
     blind: tuple[tuple[int, int], ...] = ()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[Breach, ...] = ()
 
     def is_blind(self, n: int) -> bool:
         """Returns whether it is not known what the stream's last line up to n gives, or got."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing.sharedctypes import Synchronized
@@ -21,6 +22,7 @@ from gearing.store.audit import Audit
 from gearing.store.breach import Breach
 from gearing.store.errors import DamagedError
 from gearing.store.records import JournalRow, NavRow, OutboxRow, Projected, RebalanceRow, Snapshot
+from gearing.store.shares import AtOnce
 from gearing.store.store import Store
 from gearing.store.tables import form_breaches, inbox_breaches, meta_row_breaches, type_breaches
 from gearing.store.totals import StreamFacts, meta_breaches, total_breaches
@@ -30,6 +32,7 @@ Progress = Callable[[int, int], None]
 # Below so many lines a process of its own costs more than it brings.
 _LINES_A_PROCESS = 150_000
 _TICK = 1_000
+_ORDER = {"holder": 0, "token": 2}
 _POLL_S = 0.2
 # SQLite keeps whatever it is given, so a forger may leave text where bytes belong.
 _TYPES = (str, int, int, bytes, str, int, str)
@@ -134,8 +137,9 @@ def verify(
     total = sum(streams.values())
     wanted = processes or min(os.cpu_count() or 1, 1 + total // _LINES_A_PROCESS)
     several = min(wanted, len(streams)) > 1
-    # The longest first, so that none is begun when the others have ended.
-    order = sorted(streams, key=lambda name: -streams[name])
+    # Holders before tokens, which are held against what was dealt at once; of others the longest first, so that none is
+    # begun when the rest has ended.
+    order = sorted(streams, key=lambda name: (_ORDER.get(name.partition(":")[0], 1), -streams[name]))
     found: list[StreamVerdict] = []
     anchor: AnchorCheck | None = None
     # A file that cannot be opened has no meta row, and is not opened again.
@@ -158,7 +162,9 @@ def verify(
     return Verdict(streams=tuple(found), breaches=breaches, elapsed_s=time.monotonic() - began, anchor=anchor)
 
 
-def verify_stream(store: Store, stream: str, scope: _Scope, tick: Callable[[int], None]) -> StreamVerdict:
+def verify_stream(
+    store: Store, stream: str, scope: _Scope, tick: Callable[[int], None], at_once: Iterable[AtOnce] = ()
+) -> StreamVerdict:
     """Verifies one stream as it is at one instant.
 
     Args:
@@ -166,11 +172,13 @@ def verify_stream(store: Store, stream: str, scope: _Scope, tick: Callable[[int]
         stream: its name.
         scope: what is looked at.
         tick: called with the number of lines done since the last call.
+        at_once: of a token, what all holders dealt with it at once, or were quoted.
     """
     shots, since = schema.snapshots, 0
     with store.engine.connect() as connection:
         rows = connection.execute(sa.select(shots).where(shots.c.stream == stream))
-        audit = Audit(stream, again=scope.again, shots={row.seq: Snapshot(*row) for row in rows}, end_n=scope.end_n)
+        audit = Audit(stream, again=scope.again, shots={row.seq: Snapshot(*row) for row in rows}, end_n=scope.end_n,
+                      at_once=at_once)  # fmt: skip
         try:
             for line in _lines(connection, stream):
                 audit.take(line)
@@ -185,7 +193,7 @@ def verify_stream(store: Store, stream: str, scope: _Scope, tick: Callable[[int]
     tick(since)
     return StreamVerdict(
         stream, audit.lines, audit.stepped, audit.seq, audit.hash, tuple(audit.breaches), audit.unnamed,
-        audit.facts.result()._replace(shares=audit.shares.result()),
+        audit.facts.result()._replace(shares=audit.share_facts()),
     )  # fmt: skip
 
 
@@ -286,6 +294,20 @@ def _silent(done: int, total: int) -> None:
     """Reports nothing."""
 
 
+class _AtOnce:
+    """What holders dealt at once, or were quoted, by the stream of the token."""
+
+    def __init__(self) -> None:
+        self._found: defaultdict[str, list[AtOnce]] = defaultdict(list)
+
+    def take(self, found: StreamVerdict) -> None:
+        for one in found.facts.shares.at_once:
+            self._found[f"token:{one.token}"].append(one)
+
+    def of(self, stream: str) -> tuple[AtOnce, ...]:
+        return tuple(self._found.get(stream, ()))
+
+
 def _here(
     scope: _Scope, streams: list[str], wanted: int, total: int, progress: Progress
 ) -> Iterator[StreamVerdict | AnchorCheck]:
@@ -296,9 +318,12 @@ def _here(
         done += lines
         progress(done, total)
 
+    at_once = _AtOnce()
     with Store(scope.path) as store:
         for stream in streams:
-            yield verify_stream(store, stream, scope, tick)
+            found = verify_stream(store, stream, scope, tick, at_once.of(stream))
+            at_once.take(found)
+            yield found
         yield _verify_anchor(store, scope)
 
 
@@ -309,13 +334,23 @@ def _in_processes(
     counter = context.Value("Q", 0)
     begin = (scope.path, counter)
     with ProcessPoolExecutor(wanted, mp_context=context, initializer=_begin, initargs=begin) as pool:
-        waiting: set[Any] = {pool.submit(_work_anchor, scope)}
-        waiting |= {pool.submit(_work, stream, scope) for stream in streams}
-        while waiting:
+        at_once = _AtOnce()
+        tokens = [stream for stream in streams if stream.startswith("token:")]
+        holders = sum(1 for stream in streams if stream.startswith("holder:"))
+        waiting: set[Any] = {pool.submit(_work, stream, scope, ()) for stream in streams if stream not in tokens}
+        waiting.add(pool.submit(_work_anchor, scope))
+        while waiting or tokens:
+            if not holders:
+                waiting |= {pool.submit(_work, stream, scope, at_once.of(stream)) for stream in tokens}
+                tokens = []
             ended, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             progress(counter.value, total)
             for future in ended:
-                yield future.result()
+                one = future.result()
+                if isinstance(one, StreamVerdict):
+                    at_once.take(one)
+                    holders -= one.stream.startswith("holder:")
+                yield one
 
 
 _worker: dict[str, Any] = {}
@@ -325,14 +360,14 @@ def _begin(path: str, counter: Synchronized[int]) -> None:
     _worker["store"], _worker["counter"] = Store(path), counter
 
 
-def _work(stream: str, scope: _Scope) -> StreamVerdict:
+def _work(stream: str, scope: _Scope, at_once: tuple[AtOnce, ...]) -> StreamVerdict:
     counter = cast("Synchronized[int]", _worker["counter"])
 
     def tick(lines: int) -> None:
         with counter.get_lock():
             counter.value += lines
 
-    return verify_stream(_worker["store"], stream, scope, tick)
+    return verify_stream(_worker["store"], stream, scope, tick, at_once)
 
 
 def _work_anchor(scope: _Scope) -> AnchorCheck:

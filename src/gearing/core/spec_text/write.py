@@ -54,6 +54,7 @@ half_spread = "0.02%"         # half the relative bid-ask spread
 # quote_valid = "10s"         # give firm quotes that may be accepted this long; left out: requests wait for the window
 # quote_swing = 0.001         # the spread around iNAV, before the measured cost of hedging; void beyond this move
 # quote_margin = 0.1          # own funds of the dealing account, as a fraction of its open exposure
+# quote_share = 0.5           # of its money, open quotes of one holder with its sub-holders bind at most this
 
 # [consolidation]             # merge units at a day's end where NAV is below a level
 # below = 0.1                 # in settlement currency

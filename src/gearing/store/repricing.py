@@ -1,0 +1,130 @@
+"""Works out again what units were dealt at once for, and what was quoted: from the token's state at that line.
+
+What the prices of a market were is the desk's word, here as in the lines of the token; they are held only against those
+of the lines before and after. Everything else follows from them to the minor unit, with the functions of the desk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from msgspec import UNSET
+
+from gearing.core.dealing import bearing
+from gearing.core.hedging_cost import HedgeCost, with_hedge
+from gearing.core.holder import Bearing, Pricing
+from gearing.core.measured import Measured
+from gearing.core.quoting import amounts_at, cost_rate, state_at, why_unquoted, why_void
+from gearing.core.state import TokenState
+from gearing.core.terms import Spec
+from gearing.store.breach import Breach
+from gearing.store.shares import AtOnce, amounts
+
+# So far, as a fraction, may a price be from those of the token's lines before and after it, and no market's was ever
+# further for a minute; and so much funding may have accrued in a period.
+MARK_APART_MAX, ACCRUED_MAX = 0.25, 0.1
+# A venue's clock may be ahead of the desk's by so much, whatever a desk allows.
+_AHEAD_MS = 60_000
+
+
+class Repricing:
+    """The dealings at once and quotes of one token, held against it as its lines pass by.
+
+    Args:
+        at_once: all of them.
+    """
+
+    def __init__(self, at_once: Iterable[AtOnce]) -> None:
+        self._waiting = deque(sorted(at_once, key=lambda one: one.n))
+        self._spec: Spec | None = None
+        self._state: TokenState | None = None
+        self._costs: tuple[HedgeCost, ...] = ()
+        self._knows_costs = True
+        self.breaches: list[Breach] = []
+
+    def take_line(self, n: int, spec: Spec | None, after: TokenState | None) -> None:
+        """Takes a line of the token.
+
+        Args:
+            n: its number over all streams.
+            spec: of the token after it.
+            after: its state; None: not known.
+        """
+        while self._waiting and self._waiting[0].n < n:
+            self._judge(self._waiting.popleft(), after)
+        self._spec, self._state = spec, after
+        self._knows_costs = self._knows_costs and after is not None  # else measured hedges may be missing
+
+    def take_measured(self, measured: Measured) -> None:
+        """Takes what was measured of a hedge or rebalance so far, as the desk did."""
+        self._costs = with_hedge(self._costs, measured)
+
+    def close(self) -> None:
+        """Judges what came after the last line."""
+        while self._waiting:
+            self._judge(self._waiting.popleft(), None)
+
+    def _judge(self, one: AtOnce, following: TokenState | None) -> None:
+        try:
+            faults = list(self._faults_of(one, following))
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            faults = [(one.how, f"what can be worked out: {error}")]
+        self.breaches += (Breach(one.stream, one.seq, "price", *words) for words in faults)
+
+    def _faults_of(self, one: AtOnce, following: TokenState | None) -> Iterator[tuple[str, str]]:
+        spec, state = self._spec, self._state
+        if spec is None:
+            yield f"{one.how} {one.token}", "nothing: it was not launched"
+        if spec is None or state is None:
+            return
+        why = why_unquoted(spec, state)
+        if why or one.pricing is UNSET:
+            yield one.how, f"nothing: {why or 'no price is said'}"
+            return
+        legs = len(state.legs)
+        if len(one.pricing.marks) != legs or len(one.pricing.accrued) != legs:
+            yield f"{one.how} at {one.pricing}", f"marks and accrued funding, {legs} of each"
+            return
+        yield from _unlikely(one, one.pricing, state, following)
+        now = state_at(spec, state, one.pricing)
+        if isinstance(now, str):
+            yield one.how, f"nothing: {now}"
+            return
+        if one.bearing is not UNSET and one.bearing != bearing(spec, now):
+            yield _stood(one.bearing), _stood(bearing(spec, now))
+        if one.accepted is not UNSET:
+            why = why_void(spec, now, one.pricing, one.accepted)
+            if why:
+                yield one.how, f"nothing: {why}"
+            return
+        cost = cost_rate(spec, self._costs)
+        if self._knows_costs and one.pricing.cost != cost:
+            yield f"hedging at {one.pricing.cost!r} of what is traded", f"{cost!r}, as was measured"
+        given = amounts_at(spec, now, one.pricing, one.side, one.cash if one.side == "subscribe" else one.units)
+        if isinstance(given, str):
+            yield one.how, f"nothing: {given}"
+        elif given[:3] != (one.units, one.cash, one.fee) or one.inav not in {UNSET, given.inav}:
+            at = "" if one.inav is UNSET else f", at an iNAV of {one.inav}", f", at an iNAV of {given.inav}"
+            yield (f"{amounts(one.units, one.cash, one.fee)}{at[0]}",
+                   f"{amounts(*given[:3])}{at[1]}, as {one.how} at its price")  # fmt: skip
+
+
+def _stood(at: Bearing) -> str:
+    return f"a NAV of {at.nav}, a level of {at.level!r}, parts {at.parts}"
+
+
+def _unlikely(
+    one: AtOnce, pricing: Pricing, state: TokenState, following: TokenState | None
+) -> Iterator[tuple[str, str]]:  # fmt: skip
+    """Yields what no market says."""
+    since, until = state.charged_until_ms, max(state.charged_until_ms, one.time_ms + _AHEAD_MS)
+    if not since <= pricing.time_ms <= until:
+        yield f"a price of {pricing.time_ms}", f"of {since} to {until}"
+    for mark, leg, later in zip(pricing.marks, state.legs, () if following is None else following.legs, strict=False):
+        low, high = min(leg.mark, later.mark) * (1 - MARK_APART_MAX), max(leg.mark, later.mark) * (1 + MARK_APART_MAX)
+        if not low <= mark <= high:
+            yield f"a mark of {mark}", f"{low:.10g} to {high:.10g}, by the token's lines before and after"
+    for rate in pricing.accrued:
+        if not abs(rate) <= ACCRUED_MAX:
+            yield f"accrued funding of {rate}", f"{-ACCRUED_MAX} to {ACCRUED_MAX}"
