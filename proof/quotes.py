@@ -65,7 +65,7 @@ class QuoteDesk:
         token = gr.Token(symbol="T", target=target, rule=gr.Rule(deviation=0.3), costs=costs, primary=terms,
                          legs=(gr.Perpetual(symbol="A"),))  # fmt: skip
         self.now_ms, self.mark, self.settles_ms = _START_MS, 100.0, settles_ms
-        self.driver = Driver(Market(GuardLimits(jump_least=1.0, divergence_max=1.0)))
+        self.driver = Driver(Market(GuardLimits(jump_least=1.0, divergence_max=1.0, warm_ms=0)))
         self.driver.market.list_token(0, ("A",))
         self._numbers = itertools.count(1)
         self._take(100.0)

@@ -19,7 +19,7 @@ class Desk:
         given = tokens or (token("A"),)
         self.now_ms, self.lot = NOON_MS, lot
         self.funding = {}  # what prices announce: rate and time of the next settlement
-        self.driver = Driver(Market(limits or GuardLimits()))
+        self.driver = Driver(Market(limits or GuardLimits(warm_ms=0)))
         self.symbols = sorted({leg.symbol for it in given for leg in it.legs})
         for number, it in enumerate(given):
             self.driver.market.list_token(number, tuple(leg.symbol for leg in it.legs))

@@ -134,7 +134,7 @@ class Desk:
     def __init__(self, keeper=None):
         self.log = []
         self.clock, self.venue = ScaledClock(NOON_MS), Venue(self.log)
-        market = Market(GuardLimits())
+        market = Market(GuardLimits(warm_ms=0))
         market.list_token(0, ("A",))
         self.driver = Driver(market)
         self.driver.on_quotes([self.quote(NOON_MS)], NOON_MS)

@@ -58,7 +58,7 @@ class Running:
     def __init__(self, store, keeper=None, speed=0.001):
         self.now_ms = store.last_ms() + 1_000
         self.clock = ScaledClock(self.now_ms, speed)
-        booted = boot(store, Market(GuardLimits()), window_ms=2_000, visibility_ms=1_000, now_ms=self.now_ms)
+        booted = boot(store, Market(GuardLimits(warm_ms=0)), window_ms=2_000, visibility_ms=1_000, now_ms=self.now_ms)
         self.driver, self.store = booted.driver, store
         self.engine = Engine(booted.driver, booted.outbox, {}, keeper or InLoopKeeper(store), self.clock)
         self.inbox = Inbox(self.engine, store)

@@ -169,7 +169,7 @@ def test_it_survives_a_restart_and_is_shown(kept, capsys):
     kept.deposit(DEALER, 50_000)
     quote = kept.primary.quotes.ask(ho.ISSUER, kept.it, "redeem", 100 * MINOR, kept.now_ms)
     kept.take()
-    again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
+    again = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
     assert again.primary.quotes.set_aside(kept.now_ms) == kept.primary.quotes.set_aside(kept.now_ms)
     assert again.primary.quotes.set_aside(kept.now_ms).money("USDT") == quote.cash
     assert main(["holders", "dealer", "--db", str(kept.path)]) == 0

@@ -80,7 +80,7 @@ class Counted:
 
 def market_of(tokens):
     """A market of one instrument with so many tokens around a price of 100."""
-    market = Market(GuardLimits())
+    market = Market(GuardLimits(warm_ms=0))
     for number in range(tokens):
         market.list_token(number, ("A",))
         aside = 1.0 + number / tokens

@@ -77,7 +77,7 @@ class Booted:
 
     def __init__(self, path, now_ms, symbols=("A",)):
         self.store, self.now_ms, self.symbols, self.trades = Store(path), now_ms, symbols, 0
-        found = boot(self.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=now_ms)
+        found = boot(self.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=now_ms)
         self.driver, self.alarms, self.faults = found.driver, list(found.alarms), found.faults
         self.primary, self.it = self.driver.primary, self.driver.by_name.get("T")
         self.lines = self.take()
@@ -550,7 +550,7 @@ def test_what_was_launched_is_never_launched_again(tmp_path, gone):
     with begun(plan) as store:
         assert _lines(plan) == lines
         assert plan.paper_file.read_bytes() == paper
-        found = boot(store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=NOON_MS)
+        found = boot(store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=NOON_MS)
         assert "token:BTC3L" in found.faults
         assert ("ETH2L" in found.driver.by_name) == (gone not in {"every state", "all lines and states"})
         assert unlaunched(plan, found) == []
@@ -584,7 +584,7 @@ def test_a_new_token_is_not_launched_while_the_issuer_is_damaged(tmp_path):
     plan = two_tokens(tmp_path)
     damage(plan.database, no_state("holder:issuer"))
     with begun(plan) as store:
-        found = boot(store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=NOON_MS)
+        found = boot(store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=NOON_MS)
         assert set(found.driver.by_name) == {"BTC3L"}
         assert unlaunched(plan, found) == [
             "ETH2L is not launched: holder:issuer, which is given the first units, is not run"

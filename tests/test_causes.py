@@ -305,7 +305,7 @@ def test_a_payment_that_was_rejected_and_sent_again_twice_counts_once_though_the
 
 def booted(kept):
     with Store(kept.path) as store:
-        return boot(store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+        return boot(store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
 
 
 @pytest.mark.parametrize("stream", ["token:T", "book:main", "holder:h1"])

@@ -150,8 +150,11 @@ def test_a_days_fee_is_booked_before_the_change():
     life.now_ms -= DAY_MS
     life.mark(100.0, after_ms=DAY_MS)
     assert life.state.balances.fees != 0
-    owed = life.state.balances.fees
+    owed, equity = life.state.balances.fees, life.state.equity
     changed(life, token(rule=gr.Rule()))
+    part = life.now_ms % DAY_MS / DAY_MS  # of the day of the change, at the former rate
+    owed -= int(equity * (1 - (1 - 0.001) ** part))
+    assert life.state.balances.fees == owed
     life.mark(100.0, after_ms=DAY_MS)
     assert life.state.balances.fees == owed
 

@@ -161,7 +161,8 @@ def test_every_preset_runs_on_the_real_perpetual_with_real_funding(capsys: Captu
     assert main(["compare", "--presets", "all", "--target", "3", *words, "--json"]) == 0
     shown = capsys.readouterr()
     # One note, though every one of the tokens sees the same two days without funding.
-    assert re.fullmatch(r"note: BTCUSDT: no funding is known for 2019-09-08T18.*\n", shown.err)
+    (note,) = [line for line in shown.err.splitlines() if not line.startswith("Compiling")]
+    assert note.startswith("note: BTCUSDT: no funding is known for 2019-09-08T18")
     rows = {row["rule"]: row for row in json.loads(shown.out)["rules"]}
     assert list(rows) == list(presets.names())
     assert {row["end"] for row in rows.values()} == {"2026-05-17T08:00:00Z"}

@@ -71,7 +71,7 @@ def test_what_waits_counts_after_a_restart_too(kept):
     for _ in range(OF_HOLDER_IN_TOKEN):
         kept.ask("h1", "subscribe", 10 * MINOR)
     kept.take()
-    again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
+    again = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
     assert again.primary._crowds == kept.primary._crowds
     assert again.primary.request("h1", "T", "subscribe", 10 * MINOR, kept.now_ms).code == "waiting_of_holder_in_token"
 

@@ -47,7 +47,9 @@ def test_a_desk_takes_up_another_token_with_a_book_of_its_own(tmp_path):
     one, two = TokenEntry(file="BTC3L.toml"), TokenEntry(file="ETH2L.toml")
     begun(plan_of(tmp_path, one, history_days=0.1)).close()
     with begun(plan_of(tmp_path, one, two, history_days=0.1)) as store:
-        driver = boot(store, Market(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=store.last_ms()).driver
+        driver = boot(
+            store, Market(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=store.last_ms()
+        ).driver
         issuer = driver.primary.holders["issuer"].state
         assert issuer.held_units("BTC3L") == issuer.held_units("ETH2L") > 0
     assert verify(tmp_path / "desk.db").breaches == ()
@@ -73,7 +75,7 @@ def test_a_past_is_margined_as_the_desks_file_says(tmp_path, monkeypatch):
 def test_a_breaker_counts_from_the_last_resume_over_a_restart(tmp_path):
     with begun(plan_of(tmp_path, TokenEntry(file="BTC3L.toml"), history_days=0.1)) as store:
         now_ms = store.last_ms()
-        driver = boot(store, Market(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=now_ms).driver
+        driver = boot(store, Market(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=now_ms).driver
         (running,) = driver.tokens
         marks = tuple(leg.mark for leg in running.state.legs)
         double = Nav("BTC3L", now_ms, "minute", 2 * running.state.nav, running.state.balances.units, marks)

@@ -167,7 +167,7 @@ def test_a_halted_token_says_why_until_it_is_resumed(past):
 
 
 def test_one_leg_priced_and_another_long_ago_is_no_price():
-    market = Market(GuardLimits(age_ms_max=10_000))
+    market = Market(GuardLimits(age_ms_max=10_000, warm_ms=0))
     market.list_token(0, ("A", "B"))
     for symbol, now_ms in (("A", 1_000), ("B", 1_000), ("A", 11_000)):
         market.take(Quote(symbol=symbol, time_ms=now_ms, mark=1.0, index=1.0), now_ms)

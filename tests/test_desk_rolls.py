@@ -136,7 +136,7 @@ class Run:
     async def launch(self):
         await PaperVenue(self.hub, "BTC3L").transfer("USDT", CAPITAL, "seed")
         with Store(self.file, "demo") as store:
-            driver = Driver(Market(GuardLimits()))
+            driver = Driver(Market(GuardLimits(warm_ms=0)))
             for name in NAMES:
                 driver.market.take(Quote(symbol=name, time_ms=NOON_MS, mark=price(name, NOON_MS), index=float("nan")),
                                    NOON_MS)  # fmt: skip
@@ -146,7 +146,7 @@ class Run:
 
     def started(self):
         self.store = Store(self.file, "demo")
-        booted = boot(self.store, Market(GuardLimits()), window_ms=2_000, visibility_ms=1_000,
+        booted = boot(self.store, Market(GuardLimits(warm_ms=0)), window_ms=2_000, visibility_ms=1_000,
                       now_ms=self.clock.now_ms())  # fmt: skip
         venues = {name: PaperVenue(self.hub, name) for name in booted.driver.books}
         engine = Engine(booted.driver, booted.outbox, venues, Keeper(self.store, self.case, self.seen), self.clock)
@@ -226,7 +226,7 @@ class Hand:
 
     def __init__(self, it=None, lots=None, *, opens=True):
         self.now_ms, self.alarms, self.placed = NOON_MS, [], []
-        self.driver = Driver(Market(GuardLimits(age_ms_max=5 * HOUR_MS, good_samples=1)))
+        self.driver = Driver(Market(GuardLimits(age_ms_max=5 * HOUR_MS, good_samples=1, warm_ms=0)))
         self.driver.lots = dict.fromkeys(NAMES, "0.001") if lots is None else lots
         self.quote(NAMES, after_ms=0)
         self.book = self.driver.open_book("main", "abc123", ["BTC3L"], self.now_ms)

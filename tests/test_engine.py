@@ -222,13 +222,15 @@ def test_a_book_whose_database_was_restored_is_halted_under_a_new_incarnation(tm
 
     run(launched())
     with Store(path, "demo") as store:
-        booted = boot(store, Market(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=NOON_MS)
+        booted = boot(store, Market(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=NOON_MS)
         assert booted.driver.books["T"].state.halted == ""
         assert not booted.driver.taken()
     with closing(connect(path)) as connection:
         connection.execute("UPDATE meta SET incarnation = 'zzz999', restored_ms = 5")
     with Store(path, "demo") as store:
-        book = boot(store, Market(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=NOON_MS).driver.books["T"]
+        book = boot(store, Market(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=NOON_MS).driver.books[
+            "T"
+        ]
     assert book.state.halted.startswith("restore")
     assert book.state.incarnation == "zzz999"
 

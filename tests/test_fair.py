@@ -41,21 +41,25 @@ def quoted(mark, index, time_ms):
 @given(some.lists(some.tuples(some.integers(1, 90_000), some.floats(90.0, 110.0), some.floats(0.9995, 1.0005)),
                   min_size=1, max_size=20))  # fmt: skip
 def test_it_is_the_index_times_the_average_premium_of_the_prices_before(steps):
-    """Worked out from the whole list each time: each premium by its length over the length and the memory."""
-    fair, time_ms, premiums = FairPrice(), NOON_MS, []
+    """Worked out from the whole list each time: each premium by its length over the length and the memory.
+
+    Over less time than that, all count by their lengths alone.
+    """
+    fair, time_ms, premiums = FairPrice(0), NOON_MS, []
     for length_ms, index, premium in steps:
         time_ms += length_ms
         fair.take(quoted(index * premium, index, time_ms))
         premiums.append((premium, length_ms))
-        average = premiums[0][0]
+        average, total = premiums[0][0], 0
         for (before, _), (_, length) in itertools.pairwise(premiums):
-            weight = length / (length + MEMORY_MS)
+            total += length
+            weight = length / min(length + MEMORY_MS, total)
             average = average * (1 - weight) + before * weight
         assert fair.price == pytest.approx(index * average, rel=1e-9)
 
 
 def test_one_price_moves_it_by_what_the_index_says():
-    fair = FairPrice()
+    fair = FairPrice(0)
     assert math.isnan(fair.price)
     for second in range(60):
         fair.take(quoted(100.1, 100.0, NOON_MS + second * 1_000))
@@ -65,8 +69,35 @@ def test_one_price_moves_it_by_what_the_index_says():
     assert fair.price == pytest.approx(100.1 + 100.0 * 0.001 / 31, rel=1e-9)
 
 
+def test_before_ten_seconds_of_prices_nothing_is_dealt_by_it_and_no_price_counts_more_than_its_time():
+    """Whoever is there first after a restart, with a mark that is off, is not what all others are held against."""
+    fair = FairPrice(10_000)
+    fair.take(quoted(99.55, 100.0, NOON_MS))
+    for second in range(1, 11):
+        assert not fair.is_known
+        assert not fair.agrees(100.0, 0.01)
+        fair.take(quoted(100.0, 100.0, NOON_MS + second * 1_000))
+    assert fair.is_known
+    assert fair.price == pytest.approx(100.0 - 0.45 / 10, rel=1e-9)
+    assert fair.agrees(100.0, 0.001)
+
+
+@pytest.mark.parametrize("index", [100.0, NAN])
+def test_the_first_price_after_a_restart_is_nobodys_gain(index):
+    desk = Market(token("A", costs=COSTS, primary=Terms(quote_valid="30s")), bad=0.0, rate=0.0)
+    desk.opened()
+    desk.deposit(ho.DEALER, 500_000)
+    desk.deposit("evil", 200_000)
+    desk.window()
+    desk.driver.market._instruments["A"].fair = FairPrice(10_000)
+    answers = desk.submit(Deal(holder="evil", token="T", side="subscribe", amount=100_000 * MINOR, instant=True))
+    desk.now_ms += 1_000
+    desk.driver.on_quotes([quoted(99.55, index, desk.now_ms)], desk.now_ms)
+    assert "have not come for long enough" in answers[0].words
+
+
 def test_without_an_index_it_is_the_average_of_the_marks_before():
-    fair = FairPrice()
+    fair = FairPrice(0)
     for second, mark in enumerate((100.0, 100.0, 90.0)):
         fair.take(quoted(mark, NAN, NOON_MS + second * 30_000))
     assert fair.price == 100.0
@@ -238,7 +269,7 @@ def test_where_the_premium_has_moved_nothing_crosses_and_both_trade_at_the_venue
 
 
 def test_a_price_without_the_index_that_was_there_stands_against_dealing():
-    fair = FairPrice()
+    fair = FairPrice(0)
     for second in range(60):
         fair.take(quoted(100.0, 100.0, NOON_MS + second * 1_000))
     fair.take(quoted(98.1, NAN, NOON_MS + 60_000))

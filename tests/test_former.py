@@ -58,7 +58,7 @@ def office(former):
     """The inbox of a desk that goes on with the database, in a test's hands."""
     with Store(former, "demo") as store:
         now_ms = store.last_ms() + 1_000
-        driver = boot(store, Market(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=now_ms).driver
+        driver = boot(store, Market(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=now_ms).driver
         engine = SimpleNamespace(driver=driver, clock=SimpleNamespace(now_ms=lambda: now_ms))
         yield Inbox(engine, store)
 

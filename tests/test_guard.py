@@ -157,7 +157,7 @@ def quote(symbol, mark, time_ms):
 
 
 def market():
-    made = Market(GuardLimits())
+    made = Market(GuardLimits(warm_ms=0))
     made.list_token(0, ("A", "B"))
     return made
 

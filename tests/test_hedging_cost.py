@@ -91,6 +91,6 @@ def test_a_restart_computes_the_costs_that_ran(kept):
         kept.window(100.0 + 0.1 * (k % 3))
     assert len(kept.it.costs) == HEDGES_MAX
     assert len({one.cost for one in kept.it.costs}) > 5
-    again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
+    again = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
     assert again.by_name["T"].costs == kept.it.costs
     assert msgspec.json.encode(again.by_name["T"].done) == msgspec.json.encode(kept.it.done)

@@ -39,7 +39,7 @@ def served(store, asking, prepare=lambda engine, inbox, intake: None):
     """Returns what `asking(intake)` returns, of a desk that serves it."""
 
     async def whole():
-        booted = boot(store, Market(GuardLimits()), window_ms=2_000, visibility_ms=1_000, now_ms=NOON_MS)
+        booted = boot(store, Market(GuardLimits(warm_ms=0)), window_ms=2_000, visibility_ms=1_000, now_ms=NOON_MS)
         engine = Engine(booted.driver, booted.outbox, {}, InLoopKeeper(store), ScaledClock(NOON_MS))
         inbox = Inbox(engine, store)
         intake = Intake(store, inbox)

@@ -138,7 +138,7 @@ class Seldom(Fair):
     """A desk whose prices come once a minute, ten seconds after a window's end."""
 
     def __init__(self, age_ms_max):
-        super().__init__(limits=GuardLimits(age_ms_max=age_ms_max))
+        super().__init__(limits=GuardLimits(age_ms_max=age_ms_max, warm_ms=0))
         self.to_second(10)
 
     def price(self, mark):
@@ -203,7 +203,7 @@ def test_a_restart_deals_nothing_whose_mark_and_index_are_apart(kept):
     kept.deposit("h1", 20_000)
     kept.ask("h1", "subscribe", 6_000 * MINOR)
     kept.take()
-    again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
+    again = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
     it, now_ms = again.by_name["T"], kept.now_ms + 61_000
     for _ in range(90):
         again.on_quotes([Quote(symbol="A", time_ms=now_ms, mark=101.5, index=100.0)], now_ms)
@@ -226,7 +226,7 @@ def test_after_a_restart_requests_are_matched_at_an_average_of_what_came_since(k
     kept.take()
     begun_ms = kept.now_ms // MINUTE_MS * MINUTE_MS
     now_ms = begun_ms + second * 1_000
-    again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=now_ms).driver
+    again = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=now_ms).driver
     while len(again.primary.requests("T")) == 2:
         now_ms += 1_000
         again.on_quotes([Quote(symbol="A", time_ms=now_ms, mark=100.0, index=100.0)], now_ms)

@@ -218,7 +218,7 @@ def test_a_rule_waits_for_what_stands_against_a_merger_and_says_so_once():
 @pytest.mark.parametrize(("first", "merges"), [(96.0, True), (101.0, False)])
 def test_a_restart_goes_on_with_what_a_rule_saw_at_the_days_end(kept, first, merges):
     def again():
-        found = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+        found = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
         (running,) = found.driver.tokens
         return running.looked_day == kept.now_ms // DAY_MS, running.merges
 
@@ -243,7 +243,7 @@ def test_the_day_of_a_launch_or_of_a_change_is_not_looked_at(kept):
     kept.take()
     with connect(kept.path) as connection:
         connection.execute("DELETE FROM navs")  # the desk ended before a NAV was published
-    found = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+    found = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
     assert found.driver.tokens[0].looked_day == kept.now_ms // DAY_MS
     kept.now_ms = midnight(kept)
     kept.driver.operate(kept.it, "halt", "ann", "a look", kept.now_ms)

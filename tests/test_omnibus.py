@@ -60,7 +60,7 @@ def test_sub_holders_are_journalled_verified_and_taken_up_like_any_other(exchang
     assert verdict.breaches == ()
     assert {f"holder:{name}" for name in FAMILY} <= {one.stream for one in verdict.streams}
     assert recompute(lines_of(exchange.path)).differences == []
-    booted = boot(exchange.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=exchange.now_ms)
+    booted = boot(exchange.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=exchange.now_ms)
     assert {n: h.state for n, h in booted.driver.primary.holders.items()} == {
         n: h.state for n, h in exchange.primary.holders.items()
     }

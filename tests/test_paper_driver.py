@@ -43,7 +43,7 @@ class Run:
         self.lot = made.rules.lot
         listing = Listing(rules=made.rules, costs=COSTS, depth_lots=depth)
         self.desk = Desk(setup(listing, faults=faults, leverage=100.0, seed=3))
-        self.driver = Driver(Market(GuardLimits(jump_deviations=1e9)))
+        self.driver = Driver(Market(GuardLimits(jump_deviations=1e9, warm_ms=0)))
         self.desk.control(rq.TakeQuotes(quotes=(self.quote(0),)))
         amount = to_minor(float(CAPITAL), "ROUND_FLOOR")
         self.desk.fund(amount)

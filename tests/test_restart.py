@@ -46,7 +46,7 @@ class Venue:
 
 def life(desk, venue, *, fails=None):
     """A new process on the desk's database: its book, and what moves its cash."""
-    booted = boot(desk.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=desk.now_ms)
+    booted = boot(desk.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=desk.now_ms)
     clock = ScaledClock(desk.now_ms)
     engine = Engine(booted.driver, booted.outbox, {"main": venue}, InLoopKeeper(desk.store), clock)
 
@@ -118,7 +118,7 @@ def test_a_window_that_ended_before_a_kill_is_not_put_off(kept):  # noqa: F811
     kept.ask("h1", "subscribe", 6_000 * MINOR)
     kept.take()
     now_ms = kept.now_ms + 90_500
-    booted = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=now_ms)
+    booted = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=now_ms)
     booted.driver.on_quotes([Quote(symbol="A", time_ms=now_ms, mark=100.0, index=100.0)], now_ms)
     assert booted.driver.by_name["T"].flow
 
@@ -149,7 +149,7 @@ def test_a_desk_that_begins_waits_for_its_first_price_before_it_refuses_for_want
         return [None if one is None else answered_of(one).done for one in found]
 
     async def lived():
-        booted = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+        booted = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
         engine = Engine(booted.driver, booted.outbox, {}, InLoopKeeper(kept.store), ScaledClock(kept.now_ms))
         taking = asyncio.ensure_future(Inbox(engine, kept.store).run())
         await asyncio.sleep(5.0)
@@ -181,7 +181,7 @@ def test_a_command_that_waited_in_the_inbox_over_a_merger_and_a_kill_is_rejected
     numbers = numbers or asked(kept, redeem)
 
     async def lived():
-        booted = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+        booted = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
         engine = Engine(booted.driver, booted.outbox, {}, InLoopKeeper(kept.store), ScaledClock(kept.now_ms))
         taking = asyncio.ensure_future(Inbox(engine, kept.store).run())
         await engine.on_quotes([Quote(symbol="A", time_ms=engine.clock.now_ms(), mark=100.0, index=100.0)])
@@ -202,7 +202,7 @@ def test_a_command_that_was_put_in_before_a_merger_is_rejected_however_late_it_i
     kept.window()
 
     async def lived():
-        booted = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+        booted = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
         engine = Engine(booted.driver, booted.outbox, {}, InLoopKeeper(kept.store), ScaledClock(kept.now_ms))
         taking = asyncio.ensure_future(Inbox(engine, kept.store).run())
         await engine.on_quotes([Quote(symbol="A", time_ms=engine.clock.now_ms(), mark=100.0, index=100.0)])
@@ -228,7 +228,7 @@ def test_however_many_wait_those_of_after_a_merger_are_not_taken_for_those_of_be
     redeem = Deal(holder="h1", token="T", side="redeem", amount=MINOR)
 
     async def lived():
-        booted = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+        booted = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
         engine = Engine(booted.driver, booted.outbox, {}, InLoopKeeper(kept.store), ScaledClock(kept.now_ms))
         inbox, running = Inbox(engine, kept.store), booted.driver.by_name["T"]
         await engine.on_quotes([Quote(symbol="A", time_ms=engine.clock.now_ms(), mark=100.0, index=100.0)])

@@ -567,7 +567,7 @@ def test_settlements_that_passed_while_no_price_came_are_waited_for():
 
 @pytest.mark.parametrize("since_ms", [T_MS, T_MS + 1, T_MS + 10 * PERIOD_MS])
 def test_a_price_older_than_the_settlement_that_was_booked_accrues_nothing(since_ms):
-    prices = Prices(GuardLimits())
+    prices = Prices(GuardLimits(warm_ms=0))
     prices.take(quote(T_MS - 5_000, T_MS, 0.01), T_MS - 5_000)
     assert prices.accrued_rate("A", since_ms, T_MS - 1_000) == 0.0
     assert prices.accrued_rate("A", since_ms, T_MS + 1_000) == 0.0

@@ -128,7 +128,7 @@ def test_without_a_delay_lines_and_states_are_what_they_were():
 
 
 def test_the_driver_wakes_at_the_drawn_time():
-    market = Market(GuardLimits())
+    market = Market(GuardLimits(warm_ms=0))
     market.list_token(0, ("A",))
     starts = Starts("secret", {"T": 10 * MINUTE_MS})
     driver = Driver(market, starts=starts)

@@ -115,7 +115,7 @@ def test_a_desk_takes_up_what_waits_and_what_is_being_dealt(kept):
     (order,) = kept.quote(100.0, after_ms=60_000)
     kept.ask("h1", "subscribe", 1_000 * MINOR)
     kept.take()
-    booted = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
+    booted = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms)
     running = booted.driver.by_name["T"]
     assert running.flow == kept.it.flow
     assert booted.driver.primary.supply == kept.primary.supply
@@ -182,7 +182,7 @@ def quoting(kept):
 
 def test_a_quote_binds_a_desk_that_begins_anew_too(kept):
     first, second = quoting(kept)
-    again = boot(kept.store, Prices(GuardLimits()), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
+    again = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
     quotes, running = again.primary.quotes, again.by_name["T"]
     assert quotes.stands(running) == -first.units
     answers = []

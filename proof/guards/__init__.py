@@ -16,6 +16,7 @@ from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
 from proof.guards.rejections import REJECTIONS
 from proof.guards.shares import SHARES
 from proof.guards.storage import STORAGE
+from proof.guards.waiting import WAITING
 from proof.guards.windows import WINDOWS
 
 GUARDS = (
@@ -47,6 +48,7 @@ GUARDS = (
     *OUTPUTS,
     *ONE_DESK,
     *SHARES,
+    *WAITING,
 )
 
 __all__ = ["GUARDS", "Guard"]

@@ -80,7 +80,7 @@ BOOKS = (
     Guard("U2 NAV", _INVARIANTS, "if 0 <= dust < units else", "if True else",
           "test_invariants::test_u2_nav_times_units_is_equity_but_for_dust"),
     Guard("U7 frozen, checked", _INVARIANTS,
-          'if after.status not in {"wiped", "closed"} and not after.is_working:', "if False:",
+          '"closed"} and not after.is_working and after.dealing is UNSET:', '"closed"} and False:',
           "test_invariants::test_u7_a_token_without_equity_is_frozen"),
     Guard("U7 nobody owes, checked", _INVARIANTS,
           "if at_rest and after.balances.equity < 0:", "if False:", "test_invariants::test_u7_at_rest_nobody_owes"),

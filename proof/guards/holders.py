@@ -145,7 +145,7 @@ FLOWS = (
           "        if False:", "test_quotes::test_there_is_no_quote_while_another_token_of_the_book_trades"),
     Guard("no quote while a token trades", _QUOTING, "if state.is_working or state.is_rolling:",
           "if False:", "test_quotes::test_a_token_whose_order_may_still_be_filled_gives_no_quotes_as_it_stands"),
-    Guard("a token that has given out units ahead is not closed", "desk/inbox.py",
+    Guard("a token that has given out units ahead is not closed", "desk/operable.py",
           'if wanted.action == "close" and lent > 0:', "if False:",
           "test_quotes::test_a_token_is_not_closed_while_its_dealing_account_is_short"),
     Guard("a flow against a rebalance trades only what is left", _DEALING,

@@ -41,7 +41,10 @@ POSTS: dict[str, dict[str, str]] = {
         ),
         "order_ended": _LOST,
         "liquidated": (
-            f"{_MARKS} The trade as of `filled`, what it lost and what the venue charged: `liquidation`. {_LOST}"
+            f"{_MARKS} The leg's is `price`. Then the trade as of `filled`, what it lost and what the venue charged: "
+            "`liquidation`. Of a subscription that is hedged, the part of the charge by its lots, rounded half to "
+            "even: `flows` against `liquidation`; and so many lots of its hedge are gone. Then the marks again, at "
+            f"`prices` where they are given. {_LOST}"
         ),
         "adopted": (
             f"{_MARKS} Each position that changed, as a trade at its mark, as of `filled`, with what it lost by "
@@ -52,7 +55,10 @@ POSTS: dict[str, dict[str, str]] = {
             "the units that are gone, `issued` against `held`; the money for what was cut off, `capital` "
             "against `wallet`."
         ),
-        "specification_changed": "",
+        "specification_changed": (
+            "the management fee under the former specification, up to this part of the day, by the formula above: "
+            f"`management` against `fees`. {_LOST}"
+        ),
         "flow_matched": "the fee: `wallet` against `capital`, and `dealt` against `fees`.",
         "dealing_begun": (
             f"{_MARKS} The money of a subscription: `wallet` against `flows`. Of a token without units what is "

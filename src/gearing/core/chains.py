@@ -76,9 +76,9 @@ class Chains:
         )
 
     def may_roll(self, state: TokenState) -> bool:
-        """Returns whether a roll may begin or go on now."""
+        """Returns whether a roll may begin or go on now; a flow is settled in the contracts that it was hedged in."""
         traded = state.status == "open" and state.opened and bool(state.balances.units)
-        return traded and not state.is_working and any(self.leaves_ms)
+        return traded and not state.is_working and state.dealing is UNSET and any(self.leaves_ms)
 
     def times_ms(self, state: TokenState) -> list[int]:
         """Returns when each leg that has a next contract is to move into it."""

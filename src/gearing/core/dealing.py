@@ -131,7 +131,6 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
     dealing = Dealing(
         number=number, side=event.side, amount=event.amount, units=units, first=state.balances.units == 0,
         accrued=event.accrued, wanted=wanted, lots=crossed, past=_opened(crossed, event.time_ms),
-        paused=UNSET if state.rebalance is None else state.rebalance,
     )  # fmt: skip
     work.dealing = dealing
     _pay_crossing(work, crossed, event)
@@ -140,7 +139,7 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
         Attempt(leg=k, number=0, lots=lots, reduces=True if ends else UNSET) for k, lots in enumerate(rest) if lots
     )
     if not attempts:
-        return work.finished(dealings=number, rebalance=None), ()
+        return work.finished(dealings=number), ()
     return _trade_hedge(spec, work, attempts, event.time_ms, dealings=number)
 
 
@@ -173,6 +172,15 @@ def hedged(work: Working, k: int, lots: int, time_ms: int) -> None:
     work.dealing = msgspec.structs.replace(dealing, lots=traded, past=past)
 
 
+def flows_part(work: Working, k: int, lots: int) -> int:
+    """Returns the lots that the flow under way has of what the venue closed of leg k, by what each holds.
+
+    What goes out was sold already, so a redemption has no part in it.
+    """
+    held, mine = work.legs[k].lots, work.flow_lots(k)
+    return share_of(lots, mine, held) if mine * held > 0 > lots * held else 0
+
+
 def begin_unwinding(spec: Spec, work: Working, now_ms: int) -> tuple[TokenState, tuple[Order, ...]]:
     """Begins to trade back what was filled beyond the part of a flow that is dealt.
 
@@ -196,10 +204,9 @@ def _trade_hedge(
     held = float(exposure(x, MARK) / v[EQUITY]) if v[EQUITY] > 0.0 else spec.terms.target
     running = Rebalance(
         epoch=state.epoch + 1, reason=DEALING, aim=held, edge=0.0, side=0.0, restores=False, decided_ms=now_ms,
-        prices=tuple(leg.mark for leg in work.legs), cut=False, attempts=attempts,
+        prices=tuple(leg.mark for leg in work.legs), cut=False, attempts=attempts, paused=state.rebalance or UNSET,
     )  # fmt: skip
-    rolls = (0 if state.rolls is UNSET else state.rolls) + 1
-    after = work.finished(rebalance=running, epoch=running.epoch, rolls=rolls, **changed)
+    after = work.finished(rebalance=running, epoch=running.epoch, rolls=state.rolls_so_far + 1, **changed)
     return after, orders_of(after)
 
 
@@ -240,14 +247,6 @@ def settle_dealing(spec: Spec, work: Working, event: ev.DealingSettled) -> Token
             "index": _open(work),
             "attended_ms": event.time_ms,
             "charged_ms": event.time_ms,
-        }
-    if dealing.paused is not UNSET and state.status == "open" and work.balances.units:
-        prices = tuple(leg.mark for leg in work.legs)
-        resumed = msgspec.structs.replace(dealing.paused, epoch=state.epoch + 1, prices=prices)
-        changed |= {
-            "rebalance": resumed,
-            "epoch": resumed.epoch,
-            "rolls": (0 if state.rolls is UNSET else state.rolls) + 1,
         }
     return after_flow(work, made, event.time_ms, **changed)
 

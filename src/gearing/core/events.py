@@ -179,6 +179,8 @@ class Liquidated(Event, frozen=True, kw_only=True, tag="liquidated"):
         charge: commission and liquidation fee, ≥ 0.
         deleveraged: by auto-deleveraging, which is no fault of the position.
         paid: see `Filled`.
+        prices: the mark of each position when it was booked, which may be long after; unset: as they were, but for the
+            leg's own, which is the price.
     """
 
     leg: int
@@ -188,6 +190,7 @@ class Liquidated(Event, frozen=True, kw_only=True, tag="liquidated"):
     trade: str
     deleveraged: bool = False
     paid: int | UnsetType = UNSET
+    prices: tuple[float, ...] | UnsetType = UNSET
 
 
 class Adopted(Event, frozen=True, kw_only=True, tag="adopted"):

@@ -93,7 +93,7 @@ def u7_nobody_owes(before: TokenState, after: TokenState, entry: Entry) -> list[
         return [f"U7: the token keeps {after.balances.equity} of what the reserve paid in"]
     if not after.balances.units or after.balances.equity > 0:
         return []
-    if after.status not in {"wiped", "closed"} and not after.is_working:
+    if after.status not in {"wiped", "closed"} and not after.is_working and after.dealing is UNSET:
         return [f"U7: equity is {after.balances.equity} and the token is {after.status}"]
     if at_rest and after.balances.equity < 0:
         return [f"U7: the token owes {-after.balances.equity}"]

@@ -19,7 +19,7 @@ from gearing.core.legs import PRICE as MARK
 from gearing.core.portfolio import exposure
 from gearing.core.state import Attempt, LegState, Rebalance, TokenState
 from gearing.core.terms import Spec
-from gearing.core.trading import Order, orders_of
+from gearing.core.trading import Order, go_on, orders_of
 from gearing.core.working import Working
 
 # The reason of a rebalance that moves into the next contracts.
@@ -52,7 +52,9 @@ def begin_roll(spec: Spec, work: Working, event: ev.RollDue) -> tuple[TokenState
         restores=False, decided_ms=event.time_ms, prices=tuple(leg.mark for leg in work.legs), cut=False,
         attempts=attempts, paused=UNSET if state.rebalance is None else state.rebalance,
     )  # fmt: skip
-    after = work.finished(rebalance=running, epoch=running.epoch, rolls=_rolls(state) + 1, charged_ms=event.time_ms)
+    after = work.finished(
+        rebalance=running, epoch=running.epoch, rolls=state.rolls_so_far + 1, charged_ms=event.time_ms
+    )
     return after, orders_of(after)
 
 
@@ -62,14 +64,7 @@ def roll_ended(work: Working, running: Rebalance) -> TokenState:
     If it is complete, a rebalance that it interrupted goes on, under a number of its own. What is not complete holds
     both contracts, and goes on at the next prices unless the token was halted.
     """
-    if not settle_roll(work):
-        return work.finished(rebalance=None)
-    if running.paused is UNSET:
-        return work.finished(rebalance=None)
-    state = work.state
-    prices = tuple(leg.mark for leg in work.legs)
-    resumed = msgspec.structs.replace(running.paused, epoch=state.epoch + 1, prices=prices)
-    return work.finished(rebalance=resumed, epoch=resumed.epoch, rolls=_rolls(state) + 1)
+    return go_on(work, running) if settle_roll(work) else work.finished(rebalance=None)
 
 
 def settle_roll(work: Working) -> bool:
@@ -116,7 +111,3 @@ def _attempts(legs: list[LegState]) -> tuple[Attempt, ...]:
     ]
     lacking = [(k, leg.wanted - leg.lots) for k, leg in enumerate(legs) if leg.wanted is not UNSET]
     return (*closing, *(Attempt(leg=k, number=0, lots=lots) for k, lots in lacking if lots))
-
-
-def _rolls(state: TokenState) -> int:
-    return 0 if state.rolls is UNSET else state.rolls

@@ -143,7 +143,7 @@ class Rebalance(msgspec.Struct, frozen=True, kw_only=True):
         cut: whether the pace left a rest for later slices.
         due_ms: the earliest time of the next slice; 0 while this one trades.
         attempts: its live orders.
-        paused: of a roll: the rebalance between two slices that goes on after it.
+        paused: of a roll, or of the hedge of a flow: the rebalance between two slices that goes on after it.
     """
 
     epoch: int
@@ -178,7 +178,6 @@ class Dealing(msgspec.Struct, frozen=True, kw_only=True):
         wanted: the lots of each leg that hedge it.
         lots: what was traded of them.
         past: what the hedge held of each leg at the full hours around its trades.
-        paused: the rebalance between two slices that goes on after it.
         limit: the most of the amount that is dealt, where not all can be; 0: nothing is. What was hedged beyond it is
             unwound.
         unwinds: whether what was filled beyond the part that is dealt was traded back, or is being so.
@@ -193,7 +192,6 @@ class Dealing(msgspec.Struct, frozen=True, kw_only=True):
     wanted: tuple[int, ...]
     lots: tuple[int, ...]
     past: tuple[History, ...] = ()
-    paused: Rebalance | UnsetType = UNSET
     limit: int | UnsetType = UNSET
     unwinds: bool | UnsetType = UNSET
 
@@ -287,7 +285,12 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rebalances(self) -> int:
         """How many rebalances the rule began."""
-        return self.epoch - (0 if self.rolls is UNSET else self.rolls)
+        return self.epoch - self.rolls_so_far
+
+    @property
+    def rolls_so_far(self) -> int:
+        """How many epochs were no rebalance of the rule's."""
+        return 0 if self.rolls is UNSET else self.rolls
 
     @property
     def charged_until_ms(self) -> int:

@@ -21,7 +21,7 @@ from gearing.core.decide import NONE, SCHEDULED, Decision
 from gearing.core.delays import at_event, fixed_at
 from gearing.core.ledger import CAPITAL, FLOWS, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET
 from gearing.core.legs import PRICE as MARK
-from gearing.core.money import CEILING, INT64_MAX, accrued_of, to_float
+from gearing.core.money import CEILING, INT64_MAX, accrued_of, share_of, to_float
 from gearing.core.portfolio import index_at
 from gearing.core.record import DAY_MS
 from gearing.core.state import Accrual, LegState, TokenState
@@ -219,7 +219,7 @@ def _filled(spec: Spec, state: TokenState, event: ev.Filled) -> Step:
 def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
     running = _running(state, event)
     if running.reason == dealing.DEALING:
-        return _hedge_ended(state, running, event)
+        return _hedge_ended(spec, state, running, event)
     # Of a token that is to be closed, what another rebalance left is not asked for anew.
     closes = state.status in {"wiped", "closing"}
     again = trading.closes(running) if closes else state.status != "halted"
@@ -245,7 +245,7 @@ def _order_ended(spec: Spec, state: TokenState, event: ev.OrderEnded) -> Step:
     return Step(trading.slice_done(spec, work, running), tuple(work.entry))
 
 
-def _hedge_ended(state: TokenState, running: Any, event: ev.OrderEnded) -> Step:
+def _hedge_ended(spec: Spec, state: TokenState, running: Any, event: ev.OrderEnded) -> Step:
     """Takes an order off a flow's hedge; once all have ended, the flow is settled for what was filled.
 
     Where the unwinding of an excess was given up, a person has to look: the flow waits until the token is resumed.
@@ -255,7 +255,12 @@ def _hedge_ended(state: TokenState, running: Any, event: ev.OrderEnded) -> Step:
     unwinds = state.dealing is not UNSET and state.dealing.unwinds is True
     if rest and not orders and unwinds and state.status == "open":
         state = msgspec.structs.replace(state, status="halted")
-    return Step(msgspec.structs.replace(state, rebalance=running if running.attempts else None), (), orders)
+    state = msgspec.structs.replace(state, rebalance=running)
+    if running.attempts:
+        return Step(state, (), orders)
+    if state.status != "open":  # once it is resumed, its rule is asked anew
+        return Step(msgspec.structs.replace(state, rebalance=None))
+    return Step(trading.go_on(Working(spec, state), running))
 
 
 def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
@@ -264,9 +269,15 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
     work.mark(prices)
     if work.equity > 0:
         work.close_stretch()
+    flow = dealing.flows_part(work, event.leg, event.lots)
     work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION, paid=event.paid)
+    if flow:
+        work.charge_flow(share_of(event.charge, flow, event.lots))
+        dealing.hedged(work, event.leg, flow, event.time_ms)
     if not event.deleveraged:
         rolling.leave_as_is(work)
+    if event.prices is not UNSET:
+        work.mark(event.prices)
     if is_lost(work) and not is_over(state):
         return wipe_out(work, event.time_ms)
     if state.status in {"wiped", "closing"} and work.is_flat and not state.is_working:
@@ -348,14 +359,20 @@ def _specification_changed(spec: Spec, state: TokenState, event: ev.Specificatio
     problems = change_problems(spec.token, event.token)
     if problems:
         raise StepError(f"this cannot change while the token runs: {problems[0]}")
+    if state.dealing is not UNSET or any(leg.accruals for leg in state.legs):
+        raise StepError("a flow, or a settlement of funding, is to be booked under the former specification first")
     work = Working(spec, state)
     if spec.has_fee and state.balances.units and event.time_ms // DAY_MS > state.charged_until_ms // DAY_MS:
         raise StepError("the fee of a day that ended is not booked yet; the next price books it")
+    if not charge_to_now(spec, work, event.time_ms):
+        return wipe_out(work, event.time_ms)
     work.close_stretch()
     v, x = work.arrays()
     index = index_at(spec.legs, v, x, MARK)
     work.legs = [msgspec.structs.replace(leg, index_ref=leg.mark) for leg in work.legs]
-    return Step(work.finished(rebalance=None, index=index, attended_ms=max(event.time_ms, state.attended_ms)))
+    attended_ms, charged_ms = max(event.time_ms, state.attended_ms), max(event.time_ms, state.charged_until_ms)
+    after = work.finished(rebalance=None, index=index, attended_ms=attended_ms, charged_ms=charged_ms)
+    return Step(after, tuple(work.entry))
 
 
 def _running(state: TokenState, event: ev.Filled | ev.OrderEnded) -> Any:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from gearing.core.decide import NONE, OPENING, REASONS, RIPCORD, SLICE, Decision, decide
+from gearing.core.flow_result import leaving_part
 from gearing.core.legs import DQ, EQUITY, RESTORES
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import to_float
@@ -54,9 +55,14 @@ class Plan(NamedTuple):
 
 
 def decide_now(spec: Spec, work: Working, due: int, now_ms: int, before_ms: int) -> Decision:
-    """Returns what the rule says at the last mark; while an order lives, and before the launch, nothing."""
+    """Returns what the rule says at the last mark; while an order lives, and before the launch, nothing.
+
+    A flow that was hedged, and waits for a settlement of funding to be booked, keeps no rule from acting.
+    """
     state = work.state
-    if state.is_working or state.status != "open" or state.is_rolling or state.dealing is not UNSET:
+    if state.is_working or state.status != "open" or state.is_rolling:
+        return Decision(NONE, 0.0, 0.0)
+    if state.dealing is not UNSET and state.dealing.first:
         return Decision(NONE, 0.0, 0.0)
     if not state.opened:
         return Decision(OPENING, spec.terms.target, 0.0)
@@ -71,6 +77,9 @@ def plan(spec: Spec, work: Working, decision: Decision, volumes: tuple[float, ..
     restores = restores_weights(v, decision, exposure(x, MARK))
     planned: Planned = plan_trade(spec.terms, spec.legs, v, x, decision)
     lots = tuple(round(x[DQ, k] / float(leg.lot)) if planned.total else 0 for k, leg in enumerate(work.legs))
+    leaves = leaving_part(work.state)
+    if leaves:  # what goes out was sold already, and is not traded once more
+        lots = tuple(int(n * (1 - leaves)) for n in lots)
     total = sum(abs(n) * float(leg.lot) * leg.mark for n, leg in zip(lots, work.legs, strict=True))
     return Plan(decision, lots, total, planned.side, planned.cut != 0.0, restores)
 
@@ -177,6 +186,15 @@ def ended(running: Rebalance, k: int, leg: LegState, *, again: bool) -> tuple[Re
     anew = msgspec.structs.replace(ending, number=ending.number + 1, lots=rest, filled=0)
     after = msgspec.structs.replace(running, attempts=(*others, anew))
     return after, rest, (Order(k, rest, running.epoch, running.slice, anew.number, only),)
+
+
+def go_on(work: Working, running: Rebalance) -> TokenState:
+    """Returns the state after what had paused a rebalance between two slices: it goes on, if there was one."""
+    if running.paused is UNSET:
+        return work.finished(rebalance=None)
+    state = work.state
+    resumed = msgspec.structs.replace(running.paused, epoch=state.epoch + 1, prices=_marks(work))
+    return work.finished(rebalance=resumed, epoch=resumed.epoch, rolls=state.rolls_so_far + 1)
 
 
 def slice_done(spec: Spec, work: Working, running: Rebalance) -> TokenState:

@@ -177,6 +177,11 @@ class Working:
         self._attribute(att.SPREAD, -amount)
         self.post(amount, SPREAD, FLOWS)
 
+    def charge_flow(self, amount: int) -> None:
+        """Books what the venue charged for a forced trade, minor units, as the flow's instead of the token's."""
+        self._attribute(att.LIQUIDATED, amount)
+        self.post(amount, FLOWS, LIQUIDATION)
+
     def adjust(self, amount: int) -> None:
         """Books money in the wallet (missing from it: < 0) that the venue's statement has and the ledger had not."""
         self._attribute(att.LIQUIDATED, amount)

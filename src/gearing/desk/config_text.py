@@ -66,6 +66,7 @@ age_ms_max = 90000              # older ones are not; bars of a minute come once
 # jump_least = "2%"
 # divergence_max = "3%"         # between mark and index
 # good_samples = 5
+# warm_ms = 10000               # no quotes, and nothing dealt at once, before prices have come for so long
 """
 
 

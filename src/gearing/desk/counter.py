@@ -11,9 +11,10 @@ from gearing.core.dealing import bearing
 from gearing.core.holder import HolderState, Quote
 from gearing.core.holder_step import HolderError
 from gearing.core.journal import Cause
-from gearing.core.money import as_text, to_float
+from gearing.core.money import MINOR, as_text, to_float
 from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote, is_rejected
 from gearing.drive.acceptances import Acceptance, Judgement
+from gearing.drive.caps import least_redemption
 from gearing.drive.crowds import Rejection
 from gearing.drive.driver import Driver
 from gearing.drive.running import Running
@@ -45,7 +46,8 @@ def submit(driver: Driver, wanted: AtCounter, now_ms: int, on_answer: Callable[[
 def token_to_wait_for(driver: Driver, wanted: AtCounter, now_ms: int) -> Running | None:
     """Returns the token whose next good price a command is judged at; None: it is run at once.
 
-    What could not be dealt at once at any price does not wait for one, nor does anything where too many do.
+    What could not be dealt at once at any price, or is too little for it, does not wait for one, and where too many do
+    nothing does.
     """
     if driver.primary.acceptances.why_crowded(wanted.holder):
         return None
@@ -60,7 +62,14 @@ def token_to_wait_for(driver: Driver, wanted: AtCounter, now_ms: int) -> Running
     if running is None or not running.spec.token.primary.quote_ms:
         return None
     has = state.cash(running.spec.token.settlement) if wanted.side == "subscribe" else state.units(wanted.token)
-    return running if has >= wanted.amount else None
+    return running if has >= wanted.amount and not _is_dust(running, wanted) else None
+
+
+def _is_dust(running: Running, wanted: Deal) -> bool:
+    """Returns whether a dealing is below the least by far: it would only take the place of another in the queue."""
+    if wanted.side == "subscribe":
+        return to_float(wanted.amount) < running.spec.token.primary.least
+    return to_float(wanted.amount * running.state.nav // MINOR) < least_redemption(running) / 2
 
 
 def wait(

@@ -14,15 +14,14 @@ from typing import NamedTuple
 import msgspec
 
 from gearing.core import book as bk
-from gearing.core.changes import change_problems, differences
-from gearing.core.holder import DEALER
+from gearing.core.changes import differences
 from gearing.core.journal import Cause
-from gearing.core.money import MINOR
 from gearing.core.step_result import StepError
 from gearing.desk import issuer
 from gearing.desk.causes import Causes, Known, cause_of
 from gearing.desk.counter import answer, arrival, judge, token_to_wait_for, wait
 from gearing.desk.engine import Engine, Judged
+from gearing.desk.operable import why_never, why_not
 from gearing.desk.rejections import or_rejected
 from gearing.desk.requests import (
     ISSUERS,
@@ -393,7 +392,7 @@ class Inbox:
         if running is None:
             known = ", ".join(self._engine.driver.by_name)
             return Answered(done=False, words=f"there is no token {wanted.token}; there are {known}", time_ms=now_ms)
-        words = self._why_never(running, wanted) or self._why_not(running, wanted, now_ms)
+        words = why_never(running, wanted) or why_not(self._engine, running, wanted, now_ms)
         if not words:
             try:
                 done = self._done(running, wanted, now_ms)
@@ -403,45 +402,6 @@ class Inbox:
         if words:
             return Answered(done=False, words=f"{wanted.token} {words}", time_ms=now_ms, status=status)
         return Answered(done=True, words=f"{wanted.token} is {done}.", time_ms=now_ms, status=status)
-
-    def _why_never(self, running: Running, wanted: Operate | Change) -> str:
-        """Returns why nothing at all is done to a token; empty: something may be."""
-        if not wanted.by.strip() or not wanted.reason.strip():
-            return "is not touched without a name and a reason"
-        status = running.state.status
-        return f"is {status}, and stays so" if status in {"wiped", "closed"} else ""
-
-    def _why_not(self, running: Running, wanted: Operate | Change, now_ms: int) -> str:
-        """Returns why a request cannot be carried out now; empty: it can."""
-        if isinstance(wanted, Change):
-            short = self._engine.margins.why_short(wanted.specification)
-            return _why_unchanged(running, wanted, now_ms) or short
-        status, book = running.state.status, running.book.state
-        if wanted.action == "halt" and status == "halted":
-            return "is halted already"
-        if wanted.action == "halt" and status == "closing":
-            return "is being closed; that is not halted"
-        paused = running.state.paused is True
-        if wanted.action in {"pause", "unpause"} and paused == (wanted.action == "pause"):
-            return "creates no units already" if paused else "creates units already"
-        if wanted.action == "resume" and status != "halted" and not book.halted:
-            return f"is {status}; there is nothing to resume"
-        if wanted.action in {"close", "rebalance"} and book.halted:
-            return f"cannot trade: its book is halted ({book.halted})"
-        lent = -self._engine.driver.primary.quotes.stands(running)
-        if wanted.action == "close" and not self._engine.driver.primary.is_run(DEALER):
-            return "cannot be closed while its dealing account is not run: it may have given out units"
-        if wanted.action == "close" and lent > 0:
-            return f"has given out {lent / MINOR:,.8f} units that its dealing account has not got yet; ask again later"
-        if wanted.action == "rebalance" and status != "open":
-            return f"is {status}, and does not rebalance"
-        if wanted.action == "rebalance" and running.state.is_working:
-            return "is rebalancing already"
-        if wanted.action == "rebalance" and running.state.is_rolling:
-            return "is rolling into its next contract first"
-        if wanted.action == "rebalance" and not self._engine.driver.market.is_good(running.symbols, now_ms):
-            return "has no good price now, and trades nothing without one"
-        return ""
 
     def _done(self, running: Running, wanted: Operate | Change, now_ms: int) -> str:
         """Carries a request out; returns what the token is then."""
@@ -489,20 +449,3 @@ def _kept(one: _Asked, answered: Answered) -> Answer | PutIn:
 def unanswered() -> StoreError:
     """Returns what is told to whoever gets no answer from a desk that ends."""
     return StoreError("the desk stops, or begins anew. Ask the same again, under the same key: it is done once.")
-
-
-def _why_unchanged(running: Running, wanted: Change, now_ms: int) -> str:
-    """Returns why a specification cannot take the place of a token's now; empty: it can."""
-    state, old, new = running.state, running.spec.token, wanted.specification
-    if state.status == "closing":
-        return "is being closed; its specification stays"
-    problems = change_problems(old, new)
-    if problems:
-        return f"cannot go on as that: {'; '.join(str(one) for one in problems)}"
-    if not differences(old, new):
-        return "has this specification already"
-    if state.is_working:
-        return "is rebalancing; ask again once that is done"
-    if running.horizon is not None and running.horizon.deadline_ms <= now_ms:
-        return "has a clock that ran out, and waits for a price to act on it; ask again after that"
-    return ""

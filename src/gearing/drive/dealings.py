@@ -64,7 +64,9 @@ class Dealings:
         if running.state.dealing is not UNSET:
             return
         if running.state.status in {"wiped", "closed"}:
-            self._finish(running, now_ms)
+            # What a settlement takes, all who held then bear: nobody is paid out before it is booked.
+            if running.state.status == "wiped" or not unbooked(self._driver, running, now_ms):
+                self._finish(running, now_ms)
             return
         if prices is None or now_ms < running.averages_ms:
             return
@@ -114,7 +116,7 @@ class Dealings:
             state = self._within_cap(running, now_ms)
         if state.status in {"open", "halted"} and any(excess_lots(running.spec, state)):
             if state.status == "open" and not running.book.state.halted:
-                marks = self._marks(running)
+                marks = self._driver.marks(running)
                 self._driver.apply(running, ev.UnwindingBegun(time_ms=now_ms, prices=marks))
                 if running.state.status == "wiped":
                     self.after(running, now_ms)
@@ -128,7 +130,9 @@ class Dealings:
         dealing, room = running.state.dealing, supply_room(running)
         if dealing is UNSET or dealing.side == "redeem" or room is None:
             return running.state
-        marked = step(running.spec, running.state, ev.NavStruck(time_ms=now_ms, prices=self._marks(running))).state
+        marked = step(
+            running.spec, running.state, ev.NavStruck(time_ms=now_ms, prices=self._driver.marks(running))
+        ).state
         price = worth(running.spec, marked, dealing.accrued, "subscribe")
         most = most_within(marked, price, room)
         if dealing.limit is UNSET and most < flow_result(marked, price).accepted:
@@ -148,13 +152,8 @@ class Dealings:
             if not is_set_aside(book, "settlement of a flow", said):
                 set_aside(driver, book, "settlement of a flow", said, error)
 
-    def _marks(self, running: Running) -> tuple[float, ...]:
-        """Returns the marks of now, or the last ones where there is no good price."""
-        prices = self._driver.market.prices(running.symbols)
-        return tuple(leg.mark for leg in running.state.legs) if prices is None else prices.marks
-
     def _settle(self, running: Running, now_ms: int) -> None:
-        marks = self._marks(running)
+        marks = self._driver.marks(running)
         self._driver.publish(running, "dealing", now_ms, marks)
         asks, rates = running.flow, _rates(running)
         done = settlement(running.spec, running.state, asks, rates, supply_room(running))

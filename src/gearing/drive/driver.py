@@ -341,10 +341,10 @@ class Driver:
             running = one.running
             if words:
                 self.halt(running, "guard", words, now_ms)
-            prices = tuple(payment.mark if n == one.k else leg.mark for n, leg in enumerate(running.state.legs))
+            # What a position made since, it made at other marks and sizes: the settlement's own mark is past.
             self.apply(running, ev.FundingSettled(
                 time_ms=now_ms, leg=one.k, settlement_ms=payment.settlement_ms, lots=lots, rate=payment.rate,
-                amount=amount, prices=prices,
+                amount=amount, prices=self.marks(running),
             ))  # fmt: skip
             self.primary.dealings.after(running, now_ms)
             self.forms_anew(running, now_ms)  # until now what waits could be taken back
@@ -364,7 +364,7 @@ class Driver:
             running = at.running
             self.apply(running, ev.Liquidated(
                 time_ms=forced.time_ms, leg=at.k, lots=lots, price=forced.price, charge=charge, trade=forced.trade_id,
-                deleveraged=forced.deleveraged, paid=paid))  # fmt: skip
+                deleveraged=forced.deleveraged, paid=paid, prices=self.marks(running)))  # fmt: skip
             self.effects.alarms.append(f"{running.name}: {did} {lots} lots of {forced.symbol}")
             if forced.deleveraged:
                 self._after_deleveraging(running, forced.time_ms)
@@ -438,6 +438,11 @@ class Driver:
         self.market.list_token(running.number, fresh.chains.symbols)
         self.primary.hasten(running, now_ms)
         self.arm(running)
+
+    def marks(self, running: Running) -> tuple[float, ...]:
+        """Returns the marks of now, or the last ones that a token was marked at where there is no good price."""
+        prices = self.market.prices(running.symbols)
+        return tuple(leg.mark for leg in running.state.legs) if prices is None else prices.marks
 
     def halt(self, running: Running, by: str, reason: str, now_ms: int) -> None:
         """Halts a token by a circuit breaker."""

@@ -32,6 +32,7 @@ class GuardLimits(Record, frozen=True, kw_only=True):
         divergence_max: |mark/index − 1| beyond this stops the instrument.
         good_samples: so many good prices in a row start it again.
         memory: of the deviation, in moves of a second or more.
+        warm_ms: prices have to have come for so long before anything is quoted, dealt at once or crossed by them.
     """
 
     age_ms_max: int = 10_000
@@ -41,11 +42,13 @@ class GuardLimits(Record, frozen=True, kw_only=True):
     divergence_max: float = 0.03
     good_samples: int = 5
     memory: int = 300
+    warm_ms: int = 10_000
 
     def __post_init__(self) -> None:
         check = Check(self)
         for place in ("age_ms_max", "ahead_ms_max", "good_samples", "memory"):
             check.number(place, 1)
+        check.number("warm_ms", 0)
         for place in ("jump_deviations", "jump_least", "divergence_max"):
             check.number(place, 0, strict=True)
         check.done()

@@ -28,7 +28,8 @@ class _Instrument:
     __slots__ = ("averages", "fair", "guard", "lane", "received", "schedule")
 
     def __init__(self, limits: GuardLimits) -> None:
-        self.guard, self.lane, self.schedule, self.fair = Guard(limits), Lane(), FundingSchedule(), FairPrice()
+        self.guard, self.fair = Guard(limits), FairPrice(limits.warm_ms)
+        self.lane, self.schedule = Lane(), FundingSchedule()
         self.received = 0  # the number of the last good price, among all that came
         self.averages: dict[int, MarkAverage] = {}  # that are running, by token
 
@@ -187,6 +188,10 @@ class Market:
         ∞ where an index is missing that should be there, 0 where there is none.
         """
         return max(self._instruments[symbol].fair.divergence for symbol in symbols)
+
+    def is_known(self, symbols: Iterable[str]) -> bool:
+        """Returns whether prices of instruments have come for so long that their fair prices are known."""
+        return all(self._instruments[symbol].fair.is_known for symbol in symbols)
 
     def agrees(self, symbol: str, within: float) -> bool:
         """Returns whether mark, index and fair price of an instrument are the same, but for a fraction."""

@@ -111,7 +111,7 @@ def merge(driver: Driver, running: Running, factor: float, by: str, reason: str,
     except HolderError as error:
         return str(error)
     driver.remember(running)
-    running.merged = driver.primary.count_merger()
+    running.merged, running.merges = driver.primary.count_merger(), False  # whoever asked, it is done
     # They were for units as they were.
     driver.primary.quotes.void_all(running, f"units of {running.name} were merged", now_ms)
     driver.apply(running, ev.Consolidated(time_ms=now_ms, factor=factor, units=found.units, cash=found.cash, by=by,

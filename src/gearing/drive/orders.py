@@ -10,6 +10,7 @@ from msgspec import UNSET
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.book import LiveOrder, Share, order_id
+from gearing.core.dealing import DEALING
 from gearing.core.trading import Order
 from gearing.drive.limits import refusal
 from gearing.drive.running import Book, Running
@@ -49,7 +50,8 @@ class Orders:
 
     def withhold(self, running: Running, orders: Sequence[Order], why: str, now_ms: int) -> None:
         """Ends orders that must not be sent (R4). A flow is returned by that, anything else halts the token."""
-        if running.state.dealing is UNSET:
+        rebalance = running.state.rebalance
+        if rebalance is None or rebalance.reason != DEALING:
             self._driver.halt(running, "limits", f"R4: an order was not sent: {why}", now_ms)
         elif running.state.status == "open":
             self._driver.effects.alarms.append(f"{running.name}: R4: the hedge of a flow was not sent: {why}")

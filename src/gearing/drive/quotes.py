@@ -385,6 +385,8 @@ class Quotes:
         if prices is None:
             return f"{name} has no good price now, and gives no quotes without one"
         apart, most = self._market.divergence(running.symbols), running.spec.token.primary.match_divergence
+        if side is not None and not self._market.is_known(running.symbols):
+            return f"prices of {name} have not come for long enough yet to give quotes by them; forward applies"
         if side is not None and apart == math.inf:
             return f"the index of {name} is missing, and it gives no quotes without it"
         if side is not None and apart > most:

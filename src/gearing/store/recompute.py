@@ -230,6 +230,8 @@ def follow(token: Portfolio, event: dict[str, Any], differs: Differs) -> None:
         if abs(paid - value) > _PART_MOST:
             differs("trade", f"{paid} paid", f"{value}, {_PART_MOST} more or less for a part of a larger trade")
         token.trade(position, event["lots"], price, event["commission" if kind == "filled" else "charge"], paid)
+        if "prices" in event:  # what the venue closed may be told long after
+            token.mark(event["prices"])
     elif kind == "adopted":
         for number, lots in enumerate(event["lots"]):
             if lots:
