@@ -665,9 +665,9 @@ def test_a_closed_token_pays_nobody_while_holders_have_other_units_than_were_iss
     desk = market()
     desk.ask(ho.ISSUER, "redeem", MINOR)
     desk.driver.operate(desk.it, "close", "ann", "over", desk.now_ms)
+    desk.primary.supply["T"] += 1
     desk.filled(desk.take())
     assert desk.it.state.status == "closed"
-    desk.primary.supply["T"] += 1
     for _ in range(2):
         desk.window()
     assert "issuer.1" in desk.primary.state_of(ho.ISSUER).requests

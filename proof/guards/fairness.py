@@ -290,8 +290,8 @@ SETTLEMENTS = (
     Guard(
         "F4 the flow's part is by the sizes of that time",
         "core/working.py",
-        "mine = self.flow_lots_at(leg, settlement_ms)",
-        "mine = self.flow_lots(leg)",
+        "is UNSET else self.flow_lots_at(leg, settlement_ms)",
+        "is UNSET else self.flow_lots(leg)",
         "test_settling::test_a_payment_that_comes_in_the_middle_of_a_fill_is_shared_by_what_was_held_at_its_time",
     ),
     Guard(
@@ -325,8 +325,8 @@ SETTLEMENTS = (
     Guard(
         "F4 a NAV in between is provisional",
         _STEP,
-        "work.accrue_funding(Accrual(event.settlement_ms, mark, own, flow), event.leg)",
-        "work.accrue_funding(Accrual(event.settlement_ms, mark, 0, 0), event.leg)",
+        "work.accrue_funding(Accrual(event.settlement_ms, mark, own, flow, mine), event.leg)",
+        "work.accrue_funding(Accrual(event.settlement_ms, mark, 0, 0, mine), event.leg)",
         "test_settling::test_a_nav_between_settlement_and_booking_contains_the_predicted_funding_and_says_so",
     ),
     Guard(

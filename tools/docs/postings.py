@@ -23,7 +23,8 @@ POSTS: dict[str, dict[str, str]] = {
         "funding_settled": (
             f"{_MARKS} What was accrued for this settlement is taken back: `accrued` against `funding`, and of a "
             "flow's hedge against `flows` (against `fees` where that flow has ended). Then `amount`: `wallet` "
-            "against `funding`; the part of a flow's hedge, by its lots at the settlement, against `flows`; all "
+            "against `funding`; the part of a flow's hedge, by its lots at the settlement, against `flows` (against "
+            "`fees`, by the lots that were accrued for, where that flow has ended); all "
             f"of the token's own against `fees` where its fee is all in. {_LOST}"
         ),
         "funding_accrued": (
@@ -42,9 +43,7 @@ POSTS: dict[str, dict[str, str]] = {
         "order_ended": _LOST,
         "liquidated": (
             f"{_MARKS} The leg's is `price`. Then the trade as of `filled`, what it lost and what the venue charged: "
-            "`liquidation`. Of a subscription that is hedged, the part of the charge by its lots, rounded half to "
-            "even: `flows` against `liquidation`; and so many lots of its hedge are gone. Then the marks again, at "
-            f"`prices` where they are given. {_LOST}"
+            f"`liquidation`. Then the marks again, at `prices` where they are given. {_LOST}"
         ),
         "adopted": (
             f"{_MARKS} Each position that changed, as a trade at its mark, as of `filled`, with what it lost by "

@@ -172,15 +172,6 @@ def hedged(work: Working, k: int, lots: int, time_ms: int) -> None:
     work.dealing = msgspec.structs.replace(dealing, lots=traded, past=past)
 
 
-def flows_part(work: Working, k: int, lots: int) -> int:
-    """Returns the lots that the flow under way has of what the venue closed of leg k, by what each holds.
-
-    What goes out was sold already, so a redemption has no part in it.
-    """
-    held, mine = work.legs[k].lots, work.flow_lots(k)
-    return share_of(lots, mine, held) if mine * held > 0 > lots * held else 0
-
-
 def begin_unwinding(spec: Spec, work: Working, now_ms: int) -> tuple[TokenState, tuple[Order, ...]]:
     """Begins to trade back what was filled beyond the part of a flow that is dealt.
 

@@ -109,14 +109,6 @@ def filled_part(dealing: Dealing) -> Fraction:
     return min(*parts, Fraction(limit_of(dealing), dealing.amount), Fraction(1))
 
 
-def leaving_part(state: TokenState) -> Fraction:
-    """Returns which part of a token's units a redemption that was hedged, but not settled yet, takes along."""
-    dealing = state.dealing
-    if dealing is UNSET or dealing.side == "subscribe" or not state.balances.units:
-        return Fraction(0)
-    return filled_part(dealing) * Fraction(dealing.units, state.balances.units)
-
-
 def limit_of(dealing: Dealing) -> int:
     """Returns the most of a flow that is dealt, in its unit."""
     return dealing.amount if dealing.limit is UNSET else dealing.limit

@@ -21,7 +21,7 @@ from gearing.core.decide import NONE, SCHEDULED, Decision
 from gearing.core.delays import at_event, fixed_at
 from gearing.core.ledger import CAPITAL, FLOWS, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET
 from gearing.core.legs import PRICE as MARK
-from gearing.core.money import CEILING, INT64_MAX, accrued_of, share_of, to_float
+from gearing.core.money import CEILING, INT64_MAX, accrued_of, to_float
 from gearing.core.portfolio import index_at
 from gearing.core.record import DAY_MS
 from gearing.core.state import Accrual, LegState, TokenState
@@ -118,7 +118,7 @@ def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
     attended = {"attended_ms": event.time_ms, "charged_ms": UNSET, "delays": fixed_at(delays, event.time_ms)}
     due = spec.due_schedules(state.attended_ms, event.time_ms, delays)
     decision = trading.decide_now(spec, work, due, event.time_ms, event.before_ms)
-    if decision.reason == NONE or not state.balances.units:
+    if decision.reason == NONE or not state.balances.units or state.dealing is not UNSET:
         return Step(work.finished(**attended), tuple(work.entry))
     work.close_stretch()
     after, orders = trading.begin_slice(spec, work, decision, event.time_ms, event.volumes)
@@ -164,8 +164,8 @@ def _funding_settled(spec: Spec, state: TokenState, event: ev.FundingSettled) ->
     if event.amount or leg.accruals:
         # The venue moves the money whatever became of the token, so a frozen one's wallet moves too.
         work.close_stretch()
-        own = work.reverse_accrual(event.leg, event.settlement_ms)
-        work.settle_funding(event.amount, event.leg, event.lots, event.settlement_ms, own)
+        accrued = work.reverse_accrual(event.leg, event.settlement_ms)
+        work.settle_funding(event.amount, event.leg, event.lots, event.settlement_ms, accrued)
     work.legs[event.leg] = msgspec.structs.replace(work.legs[event.leg], funded_ms=event.settlement_ms)
     if is_lost(work) and not is_over(state):
         return wipe_out(work, event.time_ms)
@@ -194,7 +194,7 @@ def _funding_accrued(spec: Spec, state: TokenState, event: ev.FundingAccrued) ->
         for lots in (held[0] - mine, mine)
     )
     own = 0 if spec.all_in or work.equity + own <= 0 else own
-    work.accrue_funding(Accrual(event.settlement_ms, mark, own, flow), event.leg)
+    work.accrue_funding(Accrual(event.settlement_ms, mark, own, flow, mine), event.leg)
     return Step(work.finished(), tuple(work.entry))
 
 
@@ -269,11 +269,7 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
     work.mark(prices)
     if work.equity > 0:
         work.close_stretch()
-    flow = dealing.flows_part(work, event.leg, event.lots)
     work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION, paid=event.paid)
-    if flow:
-        work.charge_flow(share_of(event.charge, flow, event.lots))
-        dealing.hedged(work, event.leg, flow, event.time_ms)
     if not event.deleveraged:
         rolling.leave_as_is(work)
     if event.prices is not UNSET:

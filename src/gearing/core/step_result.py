@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from gearing.core import attribution as att
 from gearing.core import rolling, trading
 from gearing.core.formulas import equity_after_fee
@@ -89,8 +91,13 @@ def go_on_closing(work: Working, now_ms: int) -> Step:
 
 
 def is_lost(work: Working) -> bool:
-    """Returns whether those who hold units have nothing left."""
-    return work.equity <= 0 and work.balances.units > 0
+    """Returns whether those who hold units have nothing left.
+
+    Where a redemption of all units was sold, nothing is held any more that could be lost: its account has the rest.
+    """
+    dealing, units = work.dealing, work.balances.units
+    sold = dealing is not UNSET and dealing.side == "redeem" and dealing.units == units and work.is_flat
+    return work.equity <= 0 and units > 0 and not sold
 
 
 def is_over(state: TokenState) -> bool:

@@ -13,7 +13,6 @@ import msgspec
 from msgspec import UNSET
 
 from gearing.core.decide import NONE, OPENING, REASONS, RIPCORD, SLICE, Decision, decide
-from gearing.core.flow_result import leaving_part
 from gearing.core.legs import DQ, EQUITY, RESTORES
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import to_float
@@ -57,7 +56,8 @@ class Plan(NamedTuple):
 def decide_now(spec: Spec, work: Working, due: int, now_ms: int, before_ms: int) -> Decision:
     """Returns what the rule says at the last mark; while an order lives, and before the launch, nothing.
 
-    A flow that was hedged, and waits for a settlement of funding to be booked, keeps no rule from acting.
+    Of a token with a flow that was hedged and waits for a settlement of funding to be booked it is what the rule would
+    do; the flow is settled first, since what was hedged for it goes by the leverage of then.
     """
     state = work.state
     if state.is_working or state.status != "open" or state.is_rolling:
@@ -77,9 +77,6 @@ def plan(spec: Spec, work: Working, decision: Decision, volumes: tuple[float, ..
     restores = restores_weights(v, decision, exposure(x, MARK))
     planned: Planned = plan_trade(spec.terms, spec.legs, v, x, decision)
     lots = tuple(round(x[DQ, k] / float(leg.lot)) if planned.total else 0 for k, leg in enumerate(work.legs))
-    leaves = leaving_part(work.state)
-    if leaves:  # what goes out was sold already, and is not traded once more
-        lots = tuple(int(n * (1 - leaves)) for n in lots)
     total = sum(abs(n) * float(leg.lot) * leg.mark for n, leg in zip(lots, work.legs, strict=True))
     return Plan(decision, lots, total, planned.side, planned.cut != 0.0, restores)
 

@@ -6,6 +6,7 @@ It lives inside one call of `step`; nothing outside ever sees it half done.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -55,6 +56,13 @@ from gearing.core.portfolio import index_at
 from gearing.core.positions import held_at, with_trade
 from gearing.core.state import Accrual, Cover, LegState, TokenState, paid_in
 from gearing.core.terms import Spec
+
+
+class Reversed(NamedTuple):
+    """What was accrued of a settlement: the token's own part of it, minor units, and the lots that hedged a flow."""
+
+    own: int
+    lots: int
 
 
 class Working:
@@ -110,28 +118,29 @@ class Working:
         if amount:
             self.brought = amount + (0 if self.brought is UNSET else self.brought)
 
-    def settle_funding(self, amount: int, leg: int, lots: int, settlement_ms: int, reversed_own: int) -> None:
+    def settle_funding(self, amount: int, leg: int, lots: int, settlement_ms: int, reversed: Reversed) -> None:
         """Books funding received (paid < 0) in the wallet.
 
         Where the fee is all in, the issuer bears it: what it is owed falls by what was paid. Of what is paid on the
-        hedge of a flow, the flow bears its part, by the sizes held at the settlement.
+        hedge of a flow, the flow bears its part, by the sizes held at the settlement; for one that was settled before,
+        at the predicted rate, the issuer does.
 
         Args:
             amount: minor units.
             leg: on which it was settled.
             lots: held at the settlement.
             settlement_ms: when that was.
-            reversed_own: what was accrued for the token itself, and was just taken back.
+            reversed: what was accrued, and was just taken back.
         """
-        mine = self.flow_lots_at(leg, settlement_ms)
+        mine = reversed.lots if self.dealing is UNSET else self.flow_lots_at(leg, settlement_ms)
         if mine:
             part = share_of(amount, mine, lots) if lots else 0
-            self.post(part, WALLET, FLOWS)
+            self.post(part, WALLET, FEES if self.dealing is UNSET else FLOWS)
             amount -= part
         if self.spec.all_in:
             self.post(amount, WALLET, FEES)
             return
-        self._attribute(att.FUNDING, amount - reversed_own)
+        self._attribute(att.FUNDING, amount - reversed.own)
         self.post(amount, WALLET, FUNDING)
 
     def accrue_funding(self, accrual: Accrual, leg: int) -> None:
@@ -142,8 +151,8 @@ class Working:
         state = self.legs[leg]
         self.legs[leg] = msgspec.structs.replace(state, accruals=(*state.accruals, accrual))
 
-    def reverse_accrual(self, leg: int, settlement_ms: int) -> int:
-        """Takes back what was accrued of a settlement that is booked now; returns the token's own part of it.
+    def reverse_accrual(self, leg: int, settlement_ms: int) -> Reversed:
+        """Takes back what was accrued of a settlement that is booked now, and returns what that was.
 
         Args:
             leg: on which it was settled.
@@ -160,7 +169,7 @@ class Working:
         if self.dealing is not UNSET:  # what ran up until then is settled, and no part of the price any more
             fresh = tuple(0.0 if k == leg else rate for k, rate in enumerate(self.dealing.accrued))
             self.dealing = msgspec.structs.replace(self.dealing, accrued=fresh)
-        return own
+        return Reversed(own, sum(one.lots for one in ended))
 
     def owe_fee(self, amount: int) -> None:
         """Books a management fee, ≥ 0, as owed to the issuer."""
@@ -176,11 +185,6 @@ class Working:
         """Books what the flow under way gains from the token (gives it: < 0), minor units, as cost of trading."""
         self._attribute(att.SPREAD, -amount)
         self.post(amount, SPREAD, FLOWS)
-
-    def charge_flow(self, amount: int) -> None:
-        """Books what the venue charged for a forced trade, minor units, as the flow's instead of the token's."""
-        self._attribute(att.LIQUIDATED, amount)
-        self.post(amount, FLOWS, LIQUIDATION)
 
     def adjust(self, amount: int) -> None:
         """Books money in the wallet (missing from it: < 0) that the venue's statement has and the ledger had not."""

@@ -43,9 +43,6 @@ def why_not(engine: Engine, running: Running, wanted: Operate | Change, now_ms: 
         return "cannot be closed while its dealing account is not run: it may have given out units"
     if wanted.action == "close" and lent > 0:
         return f"has given out {lent / MINOR:,.8f} units that its dealing account has not got yet; ask again later"
-    waits = _why_waiting(engine, running, now_ms) if running.state.dealing is not UNSET else ""
-    if wanted.action == "close" and waits:
-        return f"deals in a flow that waits: {waits}; close it then, and halt it until then"
     if wanted.action == "rebalance" and status != "open":
         return f"is {status}, and does not rebalance"
     if wanted.action == "rebalance" and running.state.is_working:
@@ -76,12 +73,8 @@ def _why_unchanged(running: Running, wanted: Change, now_ms: int) -> str:
 
 def _why_unsettled(engine: Engine, running: Running, now_ms: int) -> str:
     """Returns what a change would reach back to, that began under the former specification; empty: nothing."""
-    waits = _why_waiting(engine, running, now_ms)
-    if waits:
-        return f"cannot change yet: {waits}; ask again then"
-    return "deals in a flow; ask again once that is settled" if running.state.dealing is not UNSET else ""
-
-
-def _why_waiting(engine: Engine, running: Running, now_ms: int) -> str:
     waiting = unbooked(engine.driver, running, now_ms)
-    return f"the funding of {waiting[0].symbol} at {clock(waiting[0].time_ms)} is not booked yet" if waiting else ""
+    if waiting:
+        return (f"cannot change yet: the funding of {waiting[0].symbol} at {clock(waiting[0].time_ms)} is not booked; "
+                "ask again then")  # fmt: skip
+    return "deals in a flow; ask again once that is settled" if running.state.dealing is not UNSET else ""

@@ -22,7 +22,7 @@ from gearing.drive.averages import Average
 from gearing.drive.caps import supply_room, within_supply
 from gearing.drive.faults import is_set_aside, run_isolated, set_aside
 from gearing.drive.running import Running
-from gearing.drive.settling import unbooked, why_dealing_waits
+from gearing.drive.settling import accrue, unbooked, why_dealing_waits
 from gearing.drive.together import venue_cost
 from gearing.drive.undo import Restorable
 
@@ -63,12 +63,7 @@ class Dealings:
         self.after(running, now_ms)
         if running.state.dealing is not UNSET:
             return
-        if running.state.status in {"wiped", "closed"}:
-            # What a settlement takes, all who held then bear: nobody is paid out before it is booked.
-            if running.state.status == "wiped" or not unbooked(self._driver, running, now_ms):
-                self._finish(running, now_ms)
-            return
-        if prices is None or now_ms < running.averages_ms:
+        if prices is None or now_ms < running.averages_ms or running.state.status in {"wiped", "closed"}:
             return
         if not all(self._primary.is_open_to(running, side, now_ms) for side in SIDES):
             # Whoever can cancel must not know a part of the price that forms, however late prices come.
@@ -107,7 +102,13 @@ class Dealings:
         What was filled beyond the part that is dealt is unwound first; of a halted token or book, once it is resumed.
         """
         state = running.state
-        if state.dealing is UNSET or state.is_working:
+        if state.dealing is UNSET:
+            # What a settlement takes, all who held then bear: nobody is paid out before it is booked.
+            ended = state.status == "closed" and not unbooked(self._driver, running, now_ms)
+            if ended or state.status == "wiped":
+                self._finish(running, now_ms)
+            return
+        if state.is_working:
             return
         if state.status in {"open", "halted"} and unbooked(self._driver, running, now_ms):
             self._primary.postpone(running, now_ms)
@@ -123,7 +124,7 @@ class Dealings:
             else:
                 self._primary.postpone(running, now_ms)
             return
-        self.complete(running, now_ms)
+        self.end_waiting(running, now_ms)
 
     def _within_cap(self, running: Running, now_ms: int) -> TokenState:
         """Limits a subscription to what the supply cap lets in: NAV may have fallen while it was hedged."""
@@ -138,6 +139,16 @@ class Dealings:
         if dealing.limit is UNSET and most < flow_result(marked, price).accepted:
             self._driver.apply(running, ev.DealingLimited(time_ms=now_ms, amount=most, reason="the supply cap"))
         return running.state
+
+    def end_waiting(self, running: Running, now_ms: int) -> None:
+        """Settles a flow that waits for a settlement to be booked, since its token has to trade before that.
+
+        The settlement is part of its price at the predicted rate; what it is booked at more or less, the issuer bears.
+        """
+        if running.state.dealing is UNSET or running.state.is_working:
+            return
+        accrue(self._driver, running, now_ms, self._driver.marks(running))
+        self.complete(running, now_ms)
 
     def complete(self, running: Running, now_ms: int) -> None:
         """Settles the flow under way as it stands; one that cannot be settled is given up, and its book is halted."""

@@ -222,6 +222,8 @@ class Driver:
 
     def attend(self, running: Running) -> None:
         """Asks a token what it does at the prices it has now; a roll that is due comes before its rule."""
+        if running.rolls and running.spec.chains.due(running.state, self.market.now_ms):
+            self.primary.dealings.end_waiting(running, self.market.now_ms)
         waits = running.rolls and self.rolls.attend(running)
         prices = self.market.prices(running.symbols)
         if prices is None:  # P4: without a good price of each leg nothing is done; the next one asks again
@@ -234,6 +236,8 @@ class Driver:
         delays_ms = self.starts.delays_ms(running.name, prices.time_ms // DAY_MS)
         event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
                           volumes=prices.volumes, delays_ms=delays_ms)  # fmt: skip
+        if running.state.dealing is not UNSET and needs(running.spec, running.state, event):
+            self.primary.dealings.end_waiting(running, prices.time_ms)
         due = horizon is not None and prices.time_ms >= horizon.deadline_ms and not waits
         crossed = horizon is None or running.watched is not running.state or horizon.is_crossed(prices.marks)
         if due or (crossed and needs(running.spec, running.state, event)):
@@ -358,6 +362,8 @@ class Driver:
         self.note(book, bk.ForcedTold(time_ms=forced.time_ms, trade=forced.trade_id, symbol=forced.symbol,
                                       lots=forced.lots, deleveraged=forced.deleveraged))  # fmt: skip
         did = f"the venue {'deleveraged' if forced.deleveraged else 'liquidated'}"
+        for at in positions(book, forced.symbol):
+            self.primary.dealings.end_waiting(at.running, max(forced.time_ms, self.market.now_ms))
         if not positions(book, forced.symbol):
             self.effects.alarms.append(f"{book.name}: {did} {forced.lots} lots of {forced.symbol}, held by no token")
         for at, lots, charge, paid in split_forced(book, forced):
@@ -410,8 +416,8 @@ class Driver:
 
     def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
         """Halts, resumes or closes a token, as a person asked."""
-        if action == "close" and running.state.dealing is not UNSET and not running.state.is_working:
-            self.primary.dealings.complete(running, now_ms)  # what the hedge of a flow holds is closed with the rest
+        if action == "close":  # what the hedge of a flow holds is closed with the rest
+            self.primary.dealings.end_waiting(running, now_ms)
         self.apply(running, ev.Operated(time_ms=now_ms, action=action, by=by, reason=reason))
         self.forms_anew(running, now_ms)
         if action == "resume":  # a flow may wait for its excess to be unwound

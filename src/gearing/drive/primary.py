@@ -214,7 +214,10 @@ class Primary:
         self._undo.set_item(queue, made.id, Waiting(made.turn, name))
         self._crowd(name, running.name, 1)
         self.call(running, now_ms)
-        return Accepted(made.id, len(queue))
+        place = len(queue)
+        if running.state.status == "closed":  # whose instrument may never have a price again
+            self.dealings.after(running, now_ms)
+        return Accepted(made.id, place)
 
     @property
     def mergers(self) -> int:

@@ -168,6 +168,9 @@ def book_by_hand(
     Returns:
         Why it is not booked; empty: it is.
     """
+    for running in book.tokens:  # no price may have come since
+        if any((it.symbol, it.time_ms) == (symbol, settlement_ms) for it in unbooked(driver, running, now_ms)):
+            accrue(driver, running, now_ms, driver.marks(running))
     at = [one for one in positions(book, symbol) if _waits(one, settlement_ms)]
     if not at:
         held = {name for running in book.tokens for name in running.symbols}

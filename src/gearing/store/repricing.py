@@ -41,6 +41,7 @@ class Repricing:
         self._state: TokenState | None = None
         self._costs: tuple[HedgeCost, ...] = ()
         self._knows_costs = True
+        self._measured: list[Measured] = []
         self.breaches: list[Breach] = []
 
     def take_line(self, n: int, spec: Spec | None, after: TokenState | None) -> None:
@@ -53,12 +54,15 @@ class Repricing:
         """
         while self._waiting and self._waiting[0].n < n:
             self._judge(self._waiting.popleft(), after)
+        for one in self._measured:
+            self._costs = with_hedge(self._costs, one)
+        self._measured.clear()
         self._spec, self._state = spec, after
         self._knows_costs = self._knows_costs and after is not None  # else measured hedges may be missing
 
     def take_measured(self, measured: Measured) -> None:
-        """Takes what was measured of a hedge or rebalance so far, as the desk did."""
-        self._costs = with_hedge(self._costs, measured)
+        """Takes what the next line measured of a hedge or rebalance, as the desk did."""
+        self._measured.append(measured)
 
     def close(self) -> None:
         """Judges what came after the last line."""
