@@ -418,7 +418,10 @@ class _Simulation:
                        dict(sorted(self.seen.items())), digest)  # fmt: skip
 
     def merged(self, store: Store, token: gr.Token) -> list[str]:
-        """Returns what is wrong with a token's mergers: one where a day's first NAV was below its level, else none."""
+        """Returns what is wrong with a token's mergers: one where a day's first NAV was below its level, else none.
+
+        One that is due may still wait when the life ends, and then the token knows that it is to come.
+        """
         rule, kept = token.consolidation, store.state(f"token:{token.symbol}")
         if rule is None or kept is None:
             return []
@@ -429,8 +432,9 @@ class _Simulation:
         merged = store.tagged(f"token:{token.symbol}", "consolidated")
         found = [row.time_ms for row in merged if b'"by":"rule"' in row.body]
         self.seen["merged"] += len(found)
-        open_to = state_of(kept.body).status == "open"
-        if (is_due, len(found)) in {(False, 0), (True, 1)} or (is_due and not found and not open_to):
+        running = self.engine.driver.by_name.get(token.symbol)
+        waits = state_of(kept.body).status != "open" or (running is not None and running.merges)
+        if (is_due, len(found)) in {(False, 0), (True, 1)} or (is_due and not found and waits):
             return []
         return [f"{token.symbol}: merged at {found}, the day's first NAV was {first}"]
 
