@@ -420,7 +420,8 @@ class _Simulation:
     def merged(self, store: Store, token: gr.Token) -> list[str]:
         """Returns what is wrong with a token's mergers: one where a day's first NAV was below its level, else none.
 
-        One that is due may still wait when the life ends, and then the token knows that it is to come.
+        One that is due may still wait when the life ends, and then the token knows that it is to come; or somebody
+        merged by hand while it waited.
         """
         rule, kept = token.consolidation, store.state(f"token:{token.symbol}")
         if rule is None or kept is None:
@@ -429,11 +430,12 @@ class _Simulation:
         navs = store.navs(token.symbol, midnight_ms, midnight_ms + DAY_MS)
         first = next((nav.nav for nav in navs if nav.kind == "minute"), 0)
         is_due = 0 < first < rule.below * MINOR
-        merged = store.tagged(f"token:{token.symbol}", "consolidated")
+        merged = list(store.tagged(f"token:{token.symbol}", "consolidated"))
         found = [row.time_ms for row in merged if b'"by":"rule"' in row.body]
         self.seen["merged"] += len(found)
         running = self.engine.driver.by_name.get(token.symbol)
-        waits = state_of(kept.body).status != "open" or (running is not None and running.merges)
+        by_hand = any(row.time_ms >= midnight_ms for row in merged)
+        waits = by_hand or state_of(kept.body).status != "open" or (running is not None and running.merges)
         if (is_due, len(found)) in {(False, 0), (True, 1)} or (is_due and not found and waits):
             return []
         return [f"{token.symbol}: merged at {found}, the day's first NAV was {first}"]

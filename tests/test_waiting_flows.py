@@ -222,6 +222,33 @@ def test_what_was_predicted_wrong_of_a_flow_that_did_not_wait_is_the_issuers(act
     assert desk.it.state.equity - before.equity == pytest.approx(amount - mine - accrued, abs=2)
 
 
+def test_what_was_hedged_in_one_leg_only_is_traded_back_before_the_rule_acts():
+    """Else those who stay would hold it, and pay for getting rid of it."""
+    desk = Late(token("A", "B", target=2.0, costs=COSTS, rule=gr.Rule(deviation=0.1)))
+    desk.deposit("h1", 200_000)
+    desk.until(T_MS - 200_000)
+    desk.ask("h1", "subscribe", 100_000 * MINOR)
+    desk.take()
+    orders = []
+    while not orders:
+        orders = desk.quote(100.0, 100.0, after_ms=5_000)
+    while desk.now_ms < T_MS - 1:
+        desk.quote(100.0, 100.0, after_ms=min(20_000, T_MS - 1 - desk.now_ms))
+    desk.funding = {"funding_rate": RATE, "funding_ms": T_MS + 8 * HOUR_MS}
+    desk.quote(100.0, 100.0, after_ms=1_500)
+    first, second = orders
+    half = second.lots // 2
+    desk.hear(desk.trade(first), desk.status(first), desk.trade(second, half), desk.status(second, "rejected", half))
+    while desk.it.state.is_working:
+        desk.hear(*(desk.status(one, "rejected", 0) for one in desk.book.state.live.values()))
+    assert desk.it.state.dealing is not UNSET
+    lots = [leg.lots for leg in desk.it.state.legs]
+    assert lots[0] > lots[1]
+    back = desk.quote(80.0, 80.0, after_ms=1_000)
+    assert desk.it.state.rebalance.reason == "dealing"
+    assert [(one.symbol, one.lots) for one in back] == [(first.symbol, lots[1] - lots[0])]
+
+
 def test_the_rule_itself_trades_nothing_while_a_flow_waits():
     """Its driver settles the flow first; a step alone does nothing that goes by a leverage of two parts."""
     desk = Late()

@@ -113,6 +113,10 @@ class Dealings:
         if state.status in {"open", "halted"} and unbooked(self._driver, running, now_ms):
             self._primary.postpone(running, now_ms)
             return
+        self._unwind_or_settle(running, now_ms)
+
+    def _unwind_or_settle(self, running: Running, now_ms: int) -> None:
+        state = running.state
         if state.status in {"open", "halted"}:
             state = self._within_cap(running, now_ms)
         if state.status in {"open", "halted"} and any(excess_lots(running.spec, state)):
@@ -124,7 +128,7 @@ class Dealings:
             else:
                 self._primary.postpone(running, now_ms)
             return
-        self.end_waiting(running, now_ms)
+        self.complete(running, now_ms)
 
     def _within_cap(self, running: Running, now_ms: int) -> TokenState:
         """Limits a subscription to what the supply cap lets in: NAV may have fallen while it was hedged."""
@@ -144,14 +148,14 @@ class Dealings:
         """Settles a flow that waits for a settlement to be booked, since its token has to trade before that.
 
         The settlement is part of its price at the predicted rate; what it is booked at more or less, the issuer bears.
+        What was hedged in some legs only is traded back first, as ever.
         """
-        if running.state.dealing is UNSET or running.state.is_working:
-            return
-        accrue(self._driver, running, now_ms, self._driver.marks(running))
-        self.complete(running, now_ms)
+        if running.state.dealing is not UNSET and not running.state.is_working:
+            self._unwind_or_settle(running, now_ms)
 
     def complete(self, running: Running, now_ms: int) -> None:
         """Settles the flow under way as it stands; one that cannot be settled is given up, and its book is halted."""
+        accrue(self._driver, running, now_ms, self._driver.marks(running))
         driver, dealing = self._driver, running.state.dealing
         try:
             driver.atomically(partial(self._settle, running, now_ms))

@@ -416,8 +416,8 @@ class Driver:
 
     def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
         """Halts, resumes or closes a token, as a person asked."""
-        if action == "close":  # what the hedge of a flow holds is closed with the rest
-            self.primary.dealings.end_waiting(running, now_ms)
+        if action == "close" and running.state.dealing is not UNSET and not running.state.is_working:
+            self.primary.dealings.complete(running, now_ms)  # what the hedge of a flow holds is closed with the rest
         self.apply(running, ev.Operated(time_ms=now_ms, action=action, by=by, reason=reason))
         self.forms_anew(running, now_ms)
         if action == "resume":  # a flow may wait for its excess to be unwound
