@@ -30,7 +30,7 @@ class Desk:
             for it in given
         ]  # fmt: skip
         self.it = self.tokens[0]
-        self.lines, self.alarms, self.placed = [], [], []
+        self.lines, self.flows, self.alarms, self.placed = [], [], [], []
         self.take()
         self.first = self.effects
         self.count = itertools.count(1)
@@ -39,6 +39,7 @@ class Desk:
         """Takes the effects; returns the orders to be sent."""
         effects = self.driver.taken()
         self.lines += [line for line in effects.lines if line.stream.startswith("token:")]
+        self.flows += [line for line in effects.lines if line.stream.startswith("flows:")]
         self.alarms += effects.alarms
         self.placed += effects.placed
         self.effects = effects

@@ -18,6 +18,7 @@ from gearing.desk.requests import AskQuote, Deal, HandOn, Pay
 from gearing.drive.crowds import OF_HOLDER_IN_TOKEN, crowds_of, why_crowded
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market as Prices
+from gearing.store.records import flows_line_of
 from gearing.venues.protocol import Quote
 from tests.lives import token
 from tests.test_matching import Fair
@@ -180,7 +181,9 @@ def test_what_one_dealing_does_not_take_follows_at_the_next_prices(monkeypatch):
     desk.to_second(0)
     while desk.primary.queue("T").waiting:
         desk.seconds(1)
-    begun = [line_of(line.body).event for line in desk.lines if b'"dealing_begun"' in line.body][1:]
+    lines = [line.body for line in desk.lines if b'"dealing_begun"' in line.body][1:]
+    assert [line_of(body).event.count for body in lines] == [10] * 4
+    begun = [flows_line_of(line.body).event for line in desk.flows][1:]
     assert [len(one.parts) for one in begun] == [10] * 4
     assert desk.now_ms % 60_000 < 15_000
     assert {part.holder for part in begun[0].parts} == {"many", *(f"one{n}" for n in range(9))}
@@ -272,7 +275,7 @@ def test_the_dealing_account_is_squared_however_many_wait(monkeypatch):
         desk.ask(f"o/{number}", "subscribe", 100 * MINOR)
     desk.take()
     desk.to_second(0)
-    begun = [line for line in desk.lines if b'"dealing_begun"' in line.body]
+    begun = list(desk.flows)
     assert b'"dealer"' in begun[-1].body
     assert begun[-1].body.count(b'"o/') == 2 * 3  # each names the holder and the request
 

@@ -71,7 +71,7 @@ def test_a_past_with_holders_is_reproducible_and_sound(tmp_path, busy):
     assert min(events["withdrawn"], events["released"]) > 0
     assert set(HOLDERS) <= {stream.partition(":")[2] for stream in found}
     # Several of one side share a hedge.
-    assert max(len(event["parts"]) for lines in found.values() for event in lines if "parts" in event) > 1
+    assert max(len(event["parts"]) for lines in found.values() for event in lines if event["event"] == "flow_named") > 1
 
 
 def test_only_the_demos_own_tokens_have_invented_holders(tmp_path):

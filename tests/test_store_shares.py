@@ -13,6 +13,7 @@ import gearing as gr
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core import holder as ho
+from gearing.core.flow_parts import digest_of
 from gearing.core.money import MINOR
 from gearing.drive.driver import Driver
 from gearing.drive.merging import Merger, merge
@@ -73,17 +74,19 @@ def test_shares_of_sub_holders_are_found_apart(desk, monkeypatch):
 
 
 def test_a_dealing_that_says_less_of_a_request_than_there_is_is_found(desk, monkeypatch):
-    apply = Driver.apply
+    apply, name_flow, named = Driver.apply, Driver.name_flow, []
 
     def forged(self, running, event):
         if isinstance(event, ev.DealingBegun):
-            less = tuple(msgspec.structs.replace(one, amount=one.amount // 2) if one.holder == "h2" else one
-                         for one in event.parts)  # fmt: skip
-            running.flow = tuple(ask._replace(amount=one.amount) for ask, one in zip(running.flow, less, strict=True))
-            event = msgspec.structs.replace(event, parts=less, amount=event.amount * 5 // 6)
+            less = [ask._replace(amount=ask.amount // 2) if ask.holder == "h2" else ask for ask in running.flow]
+            running.flow = tuple(less)
+            named.append(tuple(ev.Part(ask.holder, ask.id, ask.amount) for ask in less))
+            event = msgspec.structs.replace(event, digest=digest_of(named[-1]), amount=event.amount * 5 // 6)
         return apply(self, running, event)
 
     monkeypatch.setattr(Driver, "apply", forged)
+    monkeypatch.setattr(Driver, "name_flow", lambda self, running, event: name_flow(
+        self, running, msgspec.structs.replace(event, parts=named[-1])))  # fmt: skip
     subscribed(desk, *NAMES)
     assert found(desk) == [("holder:h2", "share")]
 

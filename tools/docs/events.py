@@ -9,15 +9,19 @@ import msgspec
 
 from gearing.core.book import BookEvent, BookState
 from gearing.core.events import Event, TokenEvent
+from gearing.core.flow_parts import FlowNamed, FlowsState
 from gearing.core.holder import HolderEvent, HolderState
 from gearing.core.ledger import Balances
 from gearing.core.state import TokenState
 from tools.docs.docstrings import escaped, parse
 from tools.docs.postings import POSTS
 
-KINDS: dict[str, Any] = {"token": TokenEvent, "holder": HolderEvent, "book": BookEvent}
-STATES: dict[str, type[msgspec.Struct]] = {"token": TokenState, "holder": HolderState, "book": BookState}
-
+KINDS: dict[str, tuple[Any, ...]] = {
+    "token": get_args(TokenEvent), "holder": get_args(HolderEvent), "book": get_args(BookEvent), "flows": (FlowNamed,),
+}  # fmt: skip
+STATES: dict[str, type[msgspec.Struct]] = {
+    "token": TokenState, "holder": HolderState, "book": BookState, "flows": FlowsState,
+}  # fmt: skip
 
 # What fields are whose own docstring says no more of them.
 _USUAL = {
@@ -53,15 +57,15 @@ def reference(room: str) -> str:
     """Returns the section of every kind of event of a stream.
 
     Args:
-        room: token, holder or book.
+        room: token, holder, book or flows.
     """
-    return "\n\n".join(_section(room, kind) for kind in get_args(KINDS[room]))
+    return "\n\n".join(_section(room, kind) for kind in KINDS[room])
 
 
 def records(room: str) -> str:
     """Returns the section of a stream's state, and of every record within it or within its events."""
     kinds = dict.fromkeys([STATES[room], *_inner(STATES[room])])
-    for kind in get_args(KINDS[room]):
+    for kind in KINDS[room]:
         kinds |= dict.fromkeys(_inner(kind))
     return "\n\n".join(_record(kind) for kind in kinds)
 

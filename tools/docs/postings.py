@@ -36,9 +36,9 @@ POSTS: dict[str, dict[str, str]] = {
             "the trade. It costs number of lots · size of a lot · price, rounded up (what is received, which is"
             " negative, is so rounded down), or `paid`. Profit of a closed part by average cost: `wallet` "
             "against `unrealised`. What the trade lost against the mark: `spread` against `unrealised`; the "
-            "commission: `commission` against `wallet`. Every fill between `dealing_begun` and "
-            "`dealing_settled` is of the flow's hedge: there both are `flows` against `unrealised` and "
-            "`wallet`. Of a token whose fee is all in they are `fees` against these."
+            "commission: `commission` against `wallet`. A fill of the epoch that "
+            "`dealing_begun` or `unwinding_begun` began is of the flow's hedge: there both are `flows` against "
+            "`unrealised` and `wallet`. Of a token whose fee is all in they are `fees` against these."
         ),
         "order_ended": _LOST,
         "liquidated": (
@@ -116,4 +116,5 @@ POSTS: dict[str, dict[str, str]] = {
         ),
     },
     "book": {},
+    "flows": {},
 }

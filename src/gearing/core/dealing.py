@@ -127,7 +127,7 @@ def begin_dealing(spec: Spec, work: Working, event: ev.DealingBegun) -> tuple[To
         for k, (lots, here) in enumerate(zip(sought, crossed, strict=True))
     )
     wanted = tuple(here + lots for here, lots in zip(crossed, rest, strict=True))
-    number = (0 if state.dealings is UNSET else state.dealings) + 1
+    number = state.dealings_so_far + 1
     dealing = Dealing(
         number=number, side=event.side, amount=event.amount, units=units, first=state.balances.units == 0,
         accrued=event.accrued, wanted=wanted, lots=crossed, past=_opened(crossed, event.time_ms),

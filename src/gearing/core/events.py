@@ -275,7 +275,9 @@ class DealingBegun(Event, frozen=True, kw_only=True, tag="dealing_begun"):
     Args:
         side: subscribe or redeem.
         amount: money without fees, minor units, which is in the wallet from here on; or units.
-        parts: whose requests it is made of.
+        count: of requests that it is made of.
+        digest: of these, which the token's stream of flows names (`core.flow_parts`).
+        parts: of an earlier program: the requests themselves.
         prices: the guarded mark of each leg.
         accrued: of each leg, see `state.Dealing`.
         crossing: the price of each leg at which the hedge meets what the token itself has yet to trade; unset: the
@@ -284,6 +286,8 @@ class DealingBegun(Event, frozen=True, kw_only=True, tag="dealing_begun"):
 
     side: Literal["subscribe", "redeem"]
     amount: int
+    count: int = 0
+    digest: str = ""
     parts: tuple[Part, ...] = ()
     prices: tuple[float, ...]
     accrued: tuple[float, ...]

@@ -290,6 +290,11 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
         return self.epoch - self.rolls_so_far
 
     @property
+    def dealings_so_far(self) -> int:
+        """How many flows were hedged."""
+        return 0 if self.dealings is UNSET else self.dealings
+
+    @property
     def rolls_so_far(self) -> int:
         """How many epochs were no rebalance of the rule's."""
         return 0 if self.rolls is UNSET else self.rolls

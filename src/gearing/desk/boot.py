@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from gearing.core.book import BookState
-from gearing.core.events import DealingBegun, Launched, Operated, SpecificationChanged
+from gearing.core.events import DealingBegun, Launched, Operated, Part, SpecificationChanged
+from gearing.core.flow_parts import digest_of
 from gearing.core.hedging_cost import HedgeCost, costs_of
 from gearing.core.holder import ISSUER
 from gearing.core.journal import line_of
@@ -29,7 +30,7 @@ from gearing.drive.primary import Primary
 from gearing.drive.running import Holder, why_halted
 from gearing.drive.starts import Starts
 from gearing.store.database import read_secret
-from gearing.store.records import OutboxRow, measured_of
+from gearing.store.records import OutboxRow, flows_line_of, measured_of
 from gearing.store.store import Store
 from gearing.store.survey import (
     Survey,
@@ -123,6 +124,8 @@ def _take_up(store: Store, driver: Driver, seen: Survey, name: str, state: BookS
     stream, known = f"book:{name}", []
     for token in state.tokens:
         try:
+            if f"flows:{token}" in seen.faults:
+                seen.faults.setdefault(f"token:{token}", seen.faults[f"flows:{token}"])
             if f"token:{token}" not in seen.faults:
                 known.append(_read(store, seen, token, now_ms))
         except Exception as error:  # whatever is wrong with its rows
@@ -143,6 +146,9 @@ def _take_up(store: Store, driver: Driver, seen: Survey, name: str, state: BookS
         running.measured, running.done, running.costs = one.measured, one.done, one.costs
         running.why, running.flow = one.why, one.flow
         running.looked_day, running.merges = one.looked
+        flows = seen.rows.get(running.flows_stream)
+        if flows is not None:
+            running.flows_state, running.flows_head = seen.flows[running.name], Head(flows.seq, flows.hash)
     if store.meta.is_foreign_to(state.incarnation):
         driver.reopen_book(book, store.meta.incarnation, now_ms)
 
@@ -261,14 +267,28 @@ def spec_of(store: Store, token: str) -> Token:
 
 
 def flow_of(store: Store, token: str) -> tuple[Ask, ...]:
-    """Returns the requests whose hedge is under way: those that its beginning names."""
+    """Returns the requests whose hedge is under way: those of its beginning, which its stream of flows names.
+
+    Raises:
+        TypeError: it does not.
+    """
     last = store.last_tagged(f"token:{token}", "dealing_begun")
     if last is None:
         return ()
     begun = line_of(proved(store, last).body).event
     if not isinstance(begun, DealingBegun):
         raise TypeError(f"token:{token} line {last.seq} begins no dealing")
-    return tuple(Ask(part.holder, part.id, begun.side, part.amount) for part in begun.parts)
+    parts = begun.parts or _parts_of(store, token, begun)
+    return tuple(Ask(part.holder, part.id, begun.side, part.amount) for part in parts)
+
+
+def _parts_of(store: Store, token: str, begun: DealingBegun) -> tuple[Part, ...]:
+    stream = f"flows:{token}"
+    row = next(store.lines(stream, last_seq(store, stream) or 1), None)
+    parts = () if row is None else flows_line_of(proved(store, row).body).event.parts
+    if (len(parts), digest_of(parts)) != (begun.count, begun.digest):
+        raise TypeError(f"{stream} does not name the requests of its last dealing")
+    return parts
 
 
 def last_measured(store: Store, token: str) -> Measured | None:

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from gearing.core import events as ev
 from gearing.core.dealing import Side, bearing, worth
+from gearing.core.flow_parts import FlowNamed, digest_of
 from gearing.core.flow_result import excess_lots, fits, flow_result, most_within
 from gearing.core.holder import DEALER, Dealt, Kind
 from gearing.core.money import as_text
@@ -251,10 +252,12 @@ class Dealings:
             return
         amount = sum(ask.amount if side == "redeem" else rates.money_of(ask) for ask in asks)
         parts = tuple(ev.Part(ask.holder, ask.id, ask.amount) for ask in asks)
-        running.flow = tuple(asks)
+        running.flow, number = tuple(asks), running.state.dealings_so_far + 1
         crossing = UNSET if running.state.rebalance is None else crossing_prices(driver.market, running)
-        driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, parts=parts,
-                                              prices=prices.marks, accrued=accrued, crossing=crossing))  # fmt: skip
+        driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, count=len(parts),
+                                              digest=digest_of(parts), prices=prices.marks, accrued=accrued,
+                                              crossing=crossing))  # fmt: skip
+        driver.name_flow(running, FlowNamed(time_ms=prices.time_ms, number=number, parts=parts))
         self.after(running, prices.time_ms)
 
     def _why_apart(self, running: Running, average: Sequence[Average] | None = None) -> str:

@@ -15,6 +15,7 @@ from msgspec import UNSET
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.book import BookState, book_step
+from gearing.core.flow_parts import FlowNamed, flows_step
 from gearing.core.invariants import breaches
 from gearing.core.journal import Cause, Line, state_body, state_hash
 from gearing.core.measured import measure
@@ -49,7 +50,7 @@ from gearing.drive.together import (
     trade_together,
 )
 from gearing.drive.undo import UndoLog
-from gearing.store.records import BookLine, Nav, NavKind
+from gearing.store.records import BookLine, FlowsLine, Nav, NavKind
 from gearing.venues.protocol import Forced, FundingPayment, InstrumentRules, OrderStatus, Quote, Statement, Trade
 
 _MINUTE_MS = 60_000
@@ -489,6 +490,15 @@ class Driver:
             self.halt(running, "invariants", "; ".join(broken), event.time_ms)
         if done.orders:
             self.orders.place(running, done.orders, event.time_ms)
+
+    def name_flow(self, running: Running, event: FlowNamed) -> None:
+        """Journals whose requests a flow is made of."""
+        after = flows_step(running.flows_state, event)
+        self.remember(running)
+        running.flows_state, body, stream = after, state_body(after), running.flows_stream
+        line = FlowsLine(stream=stream, seq=running.flows_head.seq + 1, time_ms=event.time_ms, behaviour=BEHAVIOUR,
+                         event=event, state=state_hash(body))  # fmt: skip
+        running.flows_head = self.effects.append(stream, running.flows_head, event.time_ms, line, body)
 
     def note(self, book: Book, event: bk.BookEvent) -> None:
         """Steps a book and journals it."""

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from gearing.core import events as ev
 from gearing.core.book import BookState, LiveOrder
+from gearing.core.flow_parts import FlowsState
 from gearing.core.hedging_cost import HedgeCost, with_hedge
 from gearing.core.holder import HolderState
 from gearing.core.measured import Measured
@@ -16,7 +17,7 @@ from gearing.core.netting import Ask
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
 from gearing.core.watch import Watch
-from gearing.drive.effects import Head
+from gearing.drive.effects import START, Head
 from gearing.drive.undo import Restorable
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class Running(Restorable):
         "deals_ms",
         "done",
         "flow",
+        "flows_head",
+        "flows_state",
+        "flows_stream",
         "goes_on",
         "head",
         "horizon",
@@ -84,7 +88,8 @@ class Running(Restorable):
     def __init__(self, number: int, book: Book, spec: Spec, state: TokenState, head: Head) -> None:
         self.number, self.book, self.state, self.head = number, book, state, head
         self.name = spec.token.symbol
-        self.stream = f"token:{self.name}"
+        self.stream, self.flows_stream = f"token:{self.name}", f"flows:{self.name}"
+        self.flows_state, self.flows_head = FlowsState(), START
         self.goes_on_under(spec)
         self.symbols = spec.chains.held(state.legs) if state.legs else spec.chains.first(UNSET)
         self.nav_number = 0

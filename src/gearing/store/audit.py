@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from msgspec import UNSET
 
 from gearing.core.book import BookError, BookState, book_step
 from gearing.core.events import Launched, NavStruck, SpecificationChanged
+from gearing.core.flow_parts import FlowNamed, FlowsError, FlowsState, flows_step
 from gearing.core.holder import HolderState
 from gearing.core.holder_step import HolderError, holder_breaches, holder_step, holder_unsound
 from gearing.core.invariants import breaches, l1_double_entry
-from gearing.core.journal import GENESIS, Line, body_of, hash_of, line_of, state_body, state_hash, state_of
+from gearing.core.journal import GENESIS, Line, body_of, hash_of, state_body, state_hash, state_of
 from gearing.core.ledger import Balances, posted
 from gearing.core.measured import Measured, measure
 from gearing.core.money import nav_of
@@ -25,7 +26,9 @@ from gearing.errors import GearingError
 from gearing.store.breach import NAMED_MAX, Breach, What
 from gearing.store.projections import Navs, Orders
 from gearing.store.records import (
+    AnyLine,
     BookLine,
+    FlowsLine,
     HolderLine,
     JournalRow,
     NavRow,
@@ -33,9 +36,9 @@ from gearing.store.records import (
     Projected,
     RebalanceRow,
     Snapshot,
-    book_line_of,
+    any_line_of,
     book_state_of,
-    holder_line_of,
+    flows_state_of,
     holder_state_of,
 )
 from gearing.store.repricing import Repricing
@@ -70,15 +73,16 @@ class Audit:
         shots: its snapshots, by line.
         end_n: up to which line over all streams the facts are gathered that are held against other streams.
         at_once: of a token, all that was dealt at once in it, or quoted, up to that line.
+        flows: of a token, what its stream of flows names, by the number of the dealing.
     """
 
     def __init__(
         self, stream: str, *, again: bool = True, shots: dict[int, Snapshot] | None = None, end_n: int = _ALL,
-        at_once: Iterable[AtOnce] = (),
+        at_once: Iterable[AtOnce] = (), flows: Mapping[int, FlowNamed] | None = None,
     ) -> None:  # fmt: skip
         self.stream, self.again = stream, again
         self.kind, _, name = stream.partition(":")
-        self.facts, self.shares, self.orders = Facts(name, end_n), ShareLog(stream, end_n), Orders(name)
+        self.facts, self.shares, self.orders = Facts(name, end_n), ShareLog(stream, end_n, flows or {}), Orders(name)
         self.prices = Repricing(at_once)
         self.behaviour = 0
         self.seq, self.hash, self.digest = 0, GENESIS, ""
@@ -90,6 +94,7 @@ class Audit:
         self.token: TokenState | None = TokenState()
         self.book: BookState | None = BookState()
         self.holder: HolderState | None = HolderState()
+        self.flows: FlowsState | None = FlowsState()
         self.accounts: dict[str, int] = {}
         self.shots = shots or {}
         self.navs = Navs()
@@ -124,13 +129,15 @@ class Audit:
         elif isinstance(line, BookLine):
             self._take_book(line)
             self.shares.take_book(row.n, line)
+        elif isinstance(line, FlowsLine):
+            self._take_flow(line)
         else:
             self.shares.take_holder(row.n, line, self.holder if self.again else None)
             self._take_holder(line)
         self.facts.take(row.n, line, self.balances)
         self._check_snapshot(line.seq)
 
-    def _check_cause(self, row: JournalRow, line: Line | BookLine | HolderLine) -> None:
+    def _check_cause(self, row: JournalRow, line: AnyLine) -> None:
         """Holds the columns by which a command is known again against the cause that the line carries, or its event."""
         cause = line.cause
         expected: tuple[str | None, str | None] = (self._older_reference(line), None)
@@ -140,7 +147,7 @@ class Audit:
             self._breach(row.seq, "line", f"columns of its cause {row.cause_reference}, {row.cause_key}",
                          f"{expected[0]}, {expected[1]}")  # fmt: skip
 
-    def _older_reference(self, line: Line | BookLine | HolderLine) -> str | None:
+    def _older_reference(self, line: AnyLine) -> str | None:
         """Returns the reference that a line of a program which wrote no causes was the first to use."""
         if not isinstance(line, HolderLine) or line.behaviour >= CAUSED_SINCE:
             return None
@@ -177,15 +184,15 @@ class Audit:
         """Notes that the file itself could not be read any further."""
         self._breach(self.seq, "file", words, "a file that can be read")
 
-    def _line(self, row: JournalRow) -> Line | BookLine | HolderLine | None:
+    def _line(self, row: JournalRow) -> AnyLine | None:
         if self.kind not in _STATES:
             self.digest = ""
             return None
         try:
-            line = _read(self.kind, row.body)
+            line = any_line_of(self.kind, row.body)
         except (msgspec.MsgspecError, GearingError, UnicodeDecodeError) as error:
             self._breach(row.seq, "line", f"no line: {error}", "a line of the journal")
-            self.token = self.book = self.holder = None
+            self.token = self.book = self.holder = self.flows = None
             return None
         if (line.stream, line.seq, line.time_ms) != (row.stream, row.seq, row.time_ms):
             place = f"{row.stream} line {row.seq} at {row.time_ms}"
@@ -277,6 +284,21 @@ class Audit:
         elif current:
             self._breach(line.seq, "step", f"state {line.state}", f"state {digest}")
 
+    def _take_flow(self, line: FlowsLine) -> None:
+        before, self.flows = self.flows, None
+        if not self.again or before is None:
+            return
+        try:
+            after = flows_step(before, line.event)
+        except FlowsError as error:
+            self._breach(line.seq, "step", f"flow {line.event.number}", f"an event that can happen: {error}")
+            return
+        digest = state_hash(state_body(after))
+        if digest == line.state:
+            self.flows, self.stepped = after, self.stepped + 1
+        else:
+            self._breach(line.seq, "step", f"state {line.state}", f"state {digest}")
+
     def _take_holder(self, line: HolderLine) -> None:
         sums: dict[str, int] = {}
         for posting in line.entry:
@@ -327,6 +349,8 @@ class Audit:
             self.token, unknown = self.token or state, self.token is None
         elif isinstance(state, BookState):
             self.book, unknown = self.book or state, self.book is None
+        elif isinstance(state, FlowsState):
+            self.flows, unknown = self.flows or state, self.flows is None
         else:
             self.holder, unknown = self.holder or state, self.holder is None
         if unknown:
@@ -388,15 +412,8 @@ class Audit:
             self.unnamed += 1
 
 
-def _read(kind: str, body: bytes) -> Line | BookLine | HolderLine:
-    """Returns the line of a stream of this kind."""
-    if kind == "token":
-        return line_of(body)
-    return book_line_of(body) if kind == "book" else holder_line_of(body)
-
-
-_STATES: dict[str, Callable[[bytes], TokenState | BookState | HolderState]] = {
-    "token": state_of, "book": book_state_of, "holder": holder_state_of,
+_STATES: dict[str, Callable[[bytes], TokenState | BookState | HolderState | FlowsState]] = {
+    "token": state_of, "book": book_state_of, "holder": holder_state_of, "flows": flows_state_of,
 }  # fmt: skip
 
 

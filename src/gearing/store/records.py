@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from gearing.core import events as ev
 from gearing.core.book import BookEvent, BookState
+from gearing.core.flow_parts import FlowNamed, FlowsState
 from gearing.core.holder import HolderEvent, HolderState
 from gearing.core.journal import Cause, Line, line_of
 from gearing.core.ledger import Entry
@@ -65,7 +66,7 @@ class CausedLine(NamedTuple):
     stream: str
     seq: int
     time_ms: int
-    event: ev.TokenEvent | BookEvent | HolderEvent
+    event: ev.TokenEvent | BookEvent | HolderEvent | FlowNamed
     cause: Cause | UnsetType
 
 
@@ -315,6 +316,18 @@ class BookLine(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause | UnsetType = UNSET
 
 
+class FlowsLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the journal of a token's flows; see `core.journal.Line`."""
+
+    stream: str
+    seq: int
+    time_ms: int
+    behaviour: int
+    event: FlowNamed
+    state: str
+    cause: Cause | UnsetType = UNSET
+
+
 class HolderLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a holder's journal: what happened, and what was booked for it; see `core.journal.Line`."""
 
@@ -331,9 +344,31 @@ class HolderLine(msgspec.Struct, frozen=True, kw_only=True):
 # What a body holds, bytes of JSON; `core.journal` reads those of a token. Each raises `msgspec.DecodeError`.
 book_line_of = msgspec.json.Decoder(BookLine).decode
 book_state_of = msgspec.json.Decoder(BookState).decode
+flows_line_of = msgspec.json.Decoder(FlowsLine).decode
+flows_state_of = msgspec.json.Decoder(FlowsState).decode
 holder_line_of = msgspec.json.Decoder(HolderLine).decode
 holder_state_of = msgspec.json.Decoder(HolderState).decode
 measured_of = msgspec.json.Decoder(Measured).decode
+
+
+AnyLine = Line | BookLine | HolderLine | FlowsLine
+
+
+def any_line_of(kind: str, body: bytes) -> AnyLine:
+    """Returns the line of a stream of a kind.
+
+    Raises:
+        msgspec.DecodeError: it is no such line.
+    """
+    match kind:
+        case "token":
+            return line_of(body)
+        case "book":
+            return book_line_of(body)
+        case "flows":
+            return flows_line_of(body)
+        case _:
+            return holder_line_of(body)
 
 
 def caused_line(stream: str, seq: int, time_ms: int, body: bytes) -> CausedLine:
@@ -342,9 +377,7 @@ def caused_line(stream: str, seq: int, time_ms: int, body: bytes) -> CausedLine:
     Raises:
         msgspec.DecodeError: it is not such a line.
     """
-    line: Line | BookLine | HolderLine
-    kind = stream.partition(":")[0]
-    line = line_of(body) if kind == "token" else book_line_of(body) if kind == "book" else holder_line_of(body)
+    line = any_line_of(stream.partition(":")[0], body)
     if line.cause is UNSET and line.behaviour >= CAUSED_SINCE:
         raise msgspec.DecodeError(f"line {seq} of {stream} carries no cause")
     return CausedLine(stream, seq, time_ms, line.event, line.cause)

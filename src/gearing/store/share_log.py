@@ -9,6 +9,7 @@ got it from the token, and gives it once it is booked.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ from msgspec import UNSET
 from gearing.core import events as ev
 from gearing.core.book import BookEvent, Owed, ShareBooked, ShareOwed
 from gearing.core.dealing import worth
+from gearing.core.flow_parts import FlowNamed, digest_of
 from gearing.core.holder import DEALER, OWN, Dealt, Exchanged, HolderState, Kind, Merged, Quoted, Side
 from gearing.core.journal import Line
 from gearing.core.merging import MergerTerms
@@ -49,9 +51,11 @@ class ShareLog:
     Args:
         stream: its name.
         end_n: lines after this one are passed over.
+        flows: of a token, the requests of its dealings, by their number.
     """
 
-    def __init__(self, stream: str, end_n: int) -> None:
+    def __init__(self, stream: str, end_n: int, flows: Mapping[int, FlowNamed]) -> None:
+        self._flows = dict(flows)
         self._stream, self._end_n = stream, end_n
         self._name = stream.partition(":")[2]
         self._given, self._got = bytearray(), dict[str, bytearray]()
@@ -80,7 +84,7 @@ class ShareLog:
             return
         self._see(n, is_known=line.behaviour == BEHAVIOUR and before is not None and after is not None)
         if isinstance(line.event, ev.DealingBegun):
-            self._parts = line.event.parts
+            self._parts = self._parts_of(line.seq, line.event, before)
         if spec is None:
             return
         if line.behaviour != BEHAVIOUR or before is None or after is None:
@@ -134,6 +138,9 @@ class ShareLog:
 
     def result(self) -> ShareFacts:
         """Returns what was gathered."""
+        if not self._blind:
+            self._faults += (Breach(f"flows:{self._name}", 0, "share", f"requests of flow {number}", "no such flow")
+                             for number in self._flows)  # fmt: skip
         return ShareFacts(
             bytes(self._given), {token: bytes(got) for token, got in self._got.items()}, tuple(self._places),
             tuple(self._matches), tuple(self._mergers), tuple(self._merged), tuple(self._at_once),
@@ -148,12 +155,24 @@ class ShareLog:
         elif not is_known and not is_blind:
             self._blind.append((n, INT64_MAX))
 
+    def _parts_of(self, seq: int, begun: ev.DealingBegun, before: TokenState | None) -> tuple[ev.Part, ...]:
+        if begun.parts or before is None:
+            return begun.parts
+        named = self._flows.pop(before.dealings_so_far + 1, None)
+        parts = () if named is None else named.parts
+        said, known = (begun.count, begun.digest), (len(parts), digest_of(parts))
+        if said == known:
+            return parts
+        self._faults.append(Breach(self._stream, seq, "share", f"{said[0]} requests, {said[1]}",
+                                   f"{known[0]} requests, {known[1]}, as flows:{self._name} says"))  # fmt: skip
+        return ()
+
     def _take_flow(self, n: int, line: Line, spec: Spec, before: TokenState) -> None:
         fees = spec.token.fees
         rates = Rates(fees.creation, fees.redemption)
         match line.event:
-            case ev.DealingBegun() as begun if begun.parts:
-                asks = _asks(begun.side, begun.parts)
+            case ev.DealingBegun() as begun if self._parts:
+                asks = _asks(begun.side, self._parts)
                 total = sum(ask.amount if ask.side == "redeem" else rates.money_of(ask) for ask in asks)
                 self._expect(line.seq, f"a flow of {begun.amount}", f"a flow of {total}")
             case ev.DealingSettled() as settled if self._parts and before.dealing is not msgspec.UNSET:

@@ -13,15 +13,26 @@ import msgspec
 import sqlalchemy as sa
 
 from gearing.core.book import BookOpened, BookState
+from gearing.core.flow_parts import FlowsState
 from gearing.core.holder import ISSUER, OWN, HolderState
 from gearing.core.journal import GENESIS, hash_of, state_of
 from gearing.core.state import TokenState
 from gearing.store import schema
 from gearing.store.integrity import state_faults
-from gearing.store.records import Projected, Written, book_line_of, book_state_of, holder_line_of, holder_state_of
+from gearing.store.records import (
+    Projected,
+    Written,
+    book_line_of,
+    book_state_of,
+    flows_state_of,
+    holder_line_of,
+    holder_state_of,
+)
 from gearing.store.store import Store
 
-_READ: dict[str, Callable[[bytes], Any]] = {"token": state_of, "book": book_state_of, "holder": holder_state_of}
+_READ: dict[str, Callable[[bytes], Any]] = {
+    "token": state_of, "book": book_state_of, "holder": holder_state_of, "flows": flows_state_of,
+}  # fmt: skip
 _HOLDERS = schema.journal.c.stream.between("holder:", "holder:\U0010ffff")
 
 
@@ -30,7 +41,7 @@ class Survey(NamedTuple):
 
     Args:
         rows: the state row of each stream that has one.
-        tokens, books, holders: the states of sound streams, by name.
+        tokens, books, holders, flows: the states of sound streams, by name.
         faults: why each of the other streams is not run, in words.
     """
 
@@ -38,6 +49,7 @@ class Survey(NamedTuple):
     tokens: dict[str, TokenState]
     books: dict[str, BookState]
     holders: dict[str, HolderState]
+    flows: dict[str, FlowsState]
     faults: dict[str, str]
 
     def has(self, stream: str) -> bool:
@@ -49,7 +61,7 @@ def survey(store: Store) -> Survey:
     """Returns what a database has of each stream."""
     rows = {str(row.stream): row for row in store.states()}  # a damaged name may be of any type
     faults = {str(stream): words for stream, words in state_faults(store).items()}
-    found: dict[str, dict[str, Any]] = {"token": {}, "book": {}, "holder": {}}
+    found: dict[str, dict[str, Any]] = {kind: {} for kind in _READ}
     for stream, row in rows.items():
         kind, _, name = stream.partition(":")
         if stream in faults or kind not in found:
@@ -58,7 +70,7 @@ def survey(store: Store) -> Survey:
             found[kind][name] = _READ[kind](row.body)
         except msgspec.MsgspecError as error:
             faults[stream] = why_not_run(store, stream, f"its state cannot be read ({error})")
-    seen = Survey(rows, found["token"], found["book"], found["holder"], faults)
+    seen = Survey(rows, found["token"], found["book"], found["holder"], found["flows"], faults)
     for stream, witness in _named(store, seen):
         if not seen.has(stream):
             faults[stream] = why_not_run(store, stream, f"it has neither lines nor a state, and {witness}")

@@ -17,7 +17,7 @@ from gearing.core.holder import FREE, HOLDERS, OWN, Deposited, Exchanged, Grante
 from gearing.core.journal import Line
 from gearing.core.ledger import Balances
 from gearing.store.breach import Breach
-from gearing.store.records import BookLine, HolderLine, Meta
+from gearing.store.records import AnyLine, BookLine, HolderLine, Meta
 from gearing.store.share_check import share_breaches
 from gearing.store.shares import ShareFacts
 
@@ -86,7 +86,7 @@ class Facts:
         self._owed: dict[str, Owed] = {}
         self._behaviours: dict[int, tuple[int, int]] = {}
 
-    def take(self, n: int, line: Line | BookLine | HolderLine, balances: Balances) -> None:
+    def take(self, n: int, line: AnyLine, balances: Balances) -> None:
         """Takes a line.
 
         Args:
@@ -105,7 +105,7 @@ class Facts:
                 self._asset = line.event.token.settlement
             elif isinstance(line.event, FeesTaken) and line.event.how != "burn":
                 self._fees += line.event.amount
-        else:
+        elif isinstance(line, BookLine):
             self._take_book(line)
 
     def result(self) -> StreamFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import time
@@ -16,12 +17,13 @@ import msgspec
 import sqlalchemy as sa
 
 from gearing.core.anchor import START
+from gearing.core.flow_parts import FlowNamed
 from gearing.store import schema
 from gearing.store.anchor_check import AnchorCheck, check_anchor
 from gearing.store.audit import Audit
 from gearing.store.breach import Breach
 from gearing.store.errors import DamagedError
-from gearing.store.records import JournalRow, NavRow, OutboxRow, Projected, RebalanceRow, Snapshot
+from gearing.store.records import JournalRow, NavRow, OutboxRow, Projected, RebalanceRow, Snapshot, flows_line_of
 from gearing.store.shares import AtOnce
 from gearing.store.store import Store
 from gearing.store.tables import form_breaches, inbox_breaches, meta_row_breaches, type_breaches
@@ -178,7 +180,7 @@ def verify_stream(
     with store.engine.connect() as connection:
         rows = connection.execute(sa.select(shots).where(shots.c.stream == stream))
         audit = Audit(stream, again=scope.again, shots={row.seq: Snapshot(*row) for row in rows}, end_n=scope.end_n,
-                      at_once=at_once)  # fmt: skip
+                      at_once=at_once, flows=_flows(connection, stream))  # fmt: skip
         try:
             for line in _lines(connection, stream):
                 audit.take(line)
@@ -260,6 +262,21 @@ def _lines(connection: sa.Connection, stream: str) -> Iterator[JournalRow]:
 def _projected(connection: sa.Connection, stream: str) -> Projected | None:
     row = connection.execute(sa.select(schema.states).where(schema.states.c.stream == stream)).one_or_none()
     return None if row is None else Projected(*row)
+
+
+def _flows(connection: sa.Connection, stream: str) -> dict[int, FlowNamed]:
+    """Returns what the flows of a token's stream are made of, by their number; a line that cannot be read is left out.
+
+    Raises:
+        _WrongTypeError: a row holds a value that no store wrote.
+    """
+    kind, _, name = stream.partition(":")
+    found: dict[int, FlowNamed] = {}
+    for row in _lines(connection, f"flows:{name}") if kind == "token" else ():
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            event = flows_line_of(row.body).event
+            found[event.number] = event
+    return found
 
 
 def _navs(connection: sa.Connection, stream: str) -> Iterator[NavRow]:
