@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from bench import reference as ref
 from bench.harness import Report, Row, machine, table
 
-GROUPS = ("one", "sweep", "paths", "backtest", "cold", "vectorbt", "memory", "desk", "counter", "journal")
+GROUPS = ("one", "sweep", "paths", "backtest", "cold", "vectorbt", "memory", "desk", "counter", "load", "journal")
 
 
 def measure(groups: list[str], quick: bool) -> Iterator[Row]:
@@ -53,6 +53,10 @@ def measure(groups: list[str], quick: bool) -> Iterator[Row]:
         from bench import jobs_counter
 
         yield from jobs_counter.rows(5_000 if quick else 30_000)
+    if "load" in groups:
+        from bench import jobs_load
+
+        yield from jobs_load.rows(20_000 if quick else 100_000)
     if "journal" in groups:
         from bench import jobs_journal
 

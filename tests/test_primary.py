@@ -16,6 +16,7 @@ from gearing.core.measured import exposure_of
 from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.desk.counter import submit
+from gearing.desk.requests import answered_of, encode
 from tests.desks import Desk
 from tests.lives import HOUR_MS, UNITS, token
 
@@ -42,9 +43,9 @@ class Market(Desk):
         return self.primary.request(name, symbol, side, amount, self.now_ms)
 
     def submit(self, wanted):
-        """Submits a command; returns the list that its answer is or will be in."""
+        """Submits a command; returns the list that its answer, as whoever asks reads it, is or will be in."""
         answers = []
-        submit(self.driver, wanted, self.now_ms, answers.append)
+        submit(self.driver, wanted, self.now_ms, lambda answered: answers.append(answered_of(encode(answered))))
         return answers
 
     def judged(self, wanted, mark=None, after_ms=1):

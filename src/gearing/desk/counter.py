@@ -226,8 +226,7 @@ def _deal(driver: Driver, wanted: Deal, now_ms: int, judgement: Judgement) -> An
     accepted = driver.primary.request(wanted.holder, wanted.token, wanted.side, wanted.amount, now_ms)
     status = "" if running is None else running.state.status
     if isinstance(accepted, str):
-        code = accepted.code if isinstance(accepted, Rejection) else ""
-        return Answered(done=False, words=accepted, time_ms=now_ms, status=status, code=code)
+        return _no(accepted, now_ms, status=status)
     place = "the next to be dealt" if accepted.place == 1 else f"number {accepted.place} of those that wait"
     if running is not None and (running.state.status == "halted" or running.book.state.halted):
         place += f", once {wanted.token} is resumed"
@@ -243,7 +242,7 @@ def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
         return _no(f"the amount of a quote must be positive, not {as_text(wanted.amount)}", now_ms)
     quote = driver.primary.quotes.ask(wanted.holder, running, wanted.side, wanted.amount, now_ms)
     if isinstance(quote, str):
-        return _no(quote, now_ms, quote.code if isinstance(quote, Rejection) else "")
+        return _no(quote, now_ms)
     above = "above" if quote.side == "subscribe" else "below"
     swing = running.spec.token.primary.quote_swing
     words = (f"{quote.id}: {wanted.holder} {quote.terms}; {to_float(quote.unit_price):,.8g} per unit, "
@@ -311,5 +310,6 @@ def _yes(words: str, now_ms: int) -> Answered:
     return Answered(done=True, words=words, time_ms=now_ms)
 
 
-def _no(words: str, now_ms: int, code: str = "") -> Answered:
-    return Answered(done=False, words=words, time_ms=now_ms, code=code)
+def _no(words: str, now_ms: int, code: str = "", status: str = "") -> Answered:
+    code = words.code if isinstance(words, Rejection) else code
+    return Answered(done=False, words=str(words), time_ms=now_ms, status=status, code=code)  # str: of no other type
