@@ -13,8 +13,12 @@ import gearing as gr
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core import holder as ho
+from gearing.core.dealing import bearing
 from gearing.core.flow_parts import digest_of
 from gearing.core.money import MINOR
+from gearing.core.record import DAY_MS
+from gearing.desk import counter, issuer
+from gearing.desk.requests import HandOn, TakeFees
 from gearing.drive.driver import Driver
 from gearing.drive.merging import Merger, merge
 from gearing.drive.primary import Primary
@@ -393,3 +397,69 @@ def test_lines_of_an_earlier_behaviour_are_held_against_nothing(desk, monkeypatc
 
 def test_nothing_is_held_against_nothing():
     assert list(share_breaches({"token:T": ShareFacts(), "holder:h1": ShareFacts()})) == []
+
+
+# Where a token stood, as each line of a holder says.
+
+
+def stood_elsewhere(type_, holder, field="level"):
+    """Lets one holder's lines of a type say that the token stood elsewhere."""
+
+    def change(name, event):
+        at = getattr(event, "bearing", None)
+        if not isinstance(event, type_) or name != holder or at is None:
+            return event
+        there = at.parts[1:] + at.parts[:1] if field == "parts" else getattr(at, field) + 1
+        return msgspec.structs.replace(event, bearing=msgspec.structs.replace(at, **{field: there}))
+
+    return change
+
+
+@pytest.mark.parametrize("field", ["nav", "level"])
+@pytest.mark.parametrize("side", ["subscribe", "redeem"])
+def test_a_share_that_says_its_token_stood_elsewhere_is_found(desk, monkeypatch, side, field):
+    subscribed(desk, *NAMES)
+    forging(monkeypatch, stood_elsewhere(ho.Dealt, "h1", field))
+    for name in NAMES:
+        assert not isinstance(desk.ask(name, side, (100 if side == "subscribe" else 10) * MINOR), str)
+    desk.window(101.0)
+    assert found(desk) == [("holder:h1", "share")]
+
+
+def test_a_match_that_says_its_token_stood_elsewhere_is_found(desk, monkeypatch):
+    subscribed(desk, *NAMES)
+    change = stood_elsewhere(ho.Dealt, "h2")
+    forging(monkeypatch, lambda name, it: change(name, it) if getattr(it, "kind", "") == "matched" else it)
+    desk.ask("h1", "subscribe", 1_000 * MINOR)
+    desk.ask("h2", "redeem", 10 * MINOR)
+    desk.window(101.0)
+    assert found(desk) == [("holder:h2", "share")]
+
+
+def test_units_handed_at_where_no_token_stood_are_found(desk, monkeypatch):
+    subscribed(desk, *NAMES)
+    forging(monkeypatch, stood_elsewhere(ho.Handed, "h1", "nav"))
+    wanted = HandOn(holder="h1", other="h2", token="T", amount=MINOR, reference="r1")
+    assert counter.answer(desk.driver, wanted, desk.now_ms).done
+    desk.window()
+    assert found(desk) == [("holder:h1", "price")]
+
+
+def test_fees_collected_at_where_no_token_stood_are_found(desk, monkeypatch):
+    subscribed(desk, *NAMES)
+    desk.now_ms += DAY_MS
+    desk.window()
+    forging(monkeypatch, stood_elsewhere(ho.Collected, ho.ISSUER, "nav"))
+    wanted = TakeFees(token="T", amount=0, how="units", by="ann", reason="r")
+    assert issuer.answer(desk.driver, wanted, desk.now_ms).done
+    desk.window()
+    assert found(desk) == [("holder:issuer", "price")]
+
+
+def test_units_granted_at_where_no_token_stood_are_found(desk, monkeypatch):
+    subscribed(desk, *NAMES)
+    forging(monkeypatch, stood_elsewhere(ho.Granted, ho.ISSUER, "nav"))
+    desk.primary.post(ho.ISSUER, ho.Granted(time_ms=desk.now_ms, token="T", units=1, asset="USDT", cash=0,
+                                            bearing=bearing(desk.it.spec, desk.it.state)))  # fmt: skip
+    desk.window()
+    assert ("holder:issuer", "price") in found(desk)

@@ -15,7 +15,7 @@ from gearing.core.ledger import Posting
 from gearing.core.step import BEHAVIOUR
 from gearing.store import audit as auditing
 from gearing.store.database import connect
-from gearing.store.records import Commit, Nav, Snapshot, book_line_of
+from gearing.store.records import Commit, Nav, Snapshot, any_line_of, book_line_of
 from gearing.store.schema import STATE_SCHEMA
 from gearing.store.store import Store
 from gearing.store.verify import verify
@@ -392,14 +392,14 @@ def test_events_of_another_behaviour_are_not_held_against_this_one(tmp_path, mon
 
     changed = None
 
-    def watched(stored: bytes):
+    def watched(kind: str, stored: bytes):
         nonlocal changed
-        line = line_of(stored)
+        line = any_line_of(kind, stored)
         changed = line.event if line.seq == 20 else changed
         return line
 
     monkeypatch.setattr(auditing, "step", other)
-    monkeypatch.setattr(auditing, "line_of", watched)
+    monkeypatch.setattr(auditing, "any_line_of", watched)
     verdict = verify(path, processes=1)
     assert (verdict.breaches, verdict.stepped) == ((), 0)
     body_40 = state_body(happened()[39].state)

@@ -44,7 +44,7 @@ from gearing.store.records import (
 from gearing.store.repricing import Repricing
 from gearing.store.schema import STATE_SCHEMA
 from gearing.store.share_log import ShareLog
-from gearing.store.shares import AtOnce, ShareFacts
+from gearing.store.shares import AtOnce, ShareFacts, Stood
 from gearing.store.totals import Facts
 
 # What is wrong from one line on is said once, where it begins.
@@ -78,7 +78,7 @@ class Audit:
 
     def __init__(
         self, stream: str, *, again: bool = True, shots: dict[int, Snapshot] | None = None, end_n: int = _ALL,
-        at_once: Iterable[AtOnce] = (), flows: Mapping[int, FlowNamed] | None = None,
+        at_once: Iterable[AtOnce | Stood] = (), flows: Mapping[int, FlowNamed] | None = None,
     ) -> None:  # fmt: skip
         self.stream, self.again = stream, again
         self.kind, _, name = stream.partition(":")

@@ -19,7 +19,7 @@ from gearing.core.quoting import amounts_at, cost_rate, state_at, why_unquoted, 
 from gearing.core.state import TokenState
 from gearing.core.terms import Spec
 from gearing.store.breach import Breach
-from gearing.store.shares import AtOnce, amounts
+from gearing.store.shares import AtOnce, Stood, amounts
 
 # So far, as a fraction, may a price be from those of the token's lines before and after it, and no market's was ever
 # further for a minute; and so much funding may have accrued in a period.
@@ -29,13 +29,13 @@ _AHEAD_MS = 60_000
 
 
 class Repricing:
-    """The dealings at once and quotes of one token, held against it as its lines pass by.
+    """The dealings at once, quotes and bearings of one token, held against it as its lines pass by.
 
     Args:
-        at_once: all of them.
+        at_once: all of them, in any order.
     """
 
-    def __init__(self, at_once: Iterable[AtOnce]) -> None:
+    def __init__(self, at_once: Iterable[AtOnce | Stood]) -> None:
         self._waiting = deque(sorted(at_once, key=lambda one: one.n))
         self._spec: Spec | None = None
         self._state: TokenState | None = None
@@ -69,18 +69,24 @@ class Repricing:
         while self._waiting:
             self._judge(self._waiting.popleft(), None)
 
-    def _judge(self, one: AtOnce, following: TokenState | None) -> None:
+    def _judge(self, one: AtOnce | Stood, following: TokenState | None) -> None:
         try:
             faults = list(self._faults_of(one, following))
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             faults = [(one.how, f"what can be worked out: {error}")]
         self.breaches += (Breach(one.stream, one.seq, "price", *words) for words in faults)
 
-    def _faults_of(self, one: AtOnce, following: TokenState | None) -> Iterator[tuple[str, str]]:
+    def _faults_of(self, one: AtOnce | Stood, following: TokenState | None) -> Iterator[tuple[str, str]]:
         spec, state = self._spec, self._state
         if spec is None:
             yield f"{one.how} {one.token}", "nothing: it was not launched"
-        if spec is None or state is None:
+            return
+        if isinstance(one, Stood):
+            if state is not None and one.bearing != bearing(spec, state):
+                yield _stood(one.bearing), _stood(bearing(spec, state))
+            return
+        yield from _unlike_terms(one, spec)
+        if state is None:
             return
         why = why_unquoted(spec, state)
         if why or one.pricing is UNSET:
@@ -112,6 +118,20 @@ class Repricing:
             at = "" if one.inav is UNSET else f", at an iNAV of {one.inav}", f", at an iNAV of {given.inav}"
             yield (f"{amounts(one.units, one.cash, one.fee)}{at[0]}",
                    f"{amounts(*given[:3])}{at[1]}, as {one.how} at its price")  # fmt: skip
+
+
+def _unlike_terms(one: AtOnce, spec: Spec) -> Iterator[tuple[str, str]]:
+    """Yields what its token's terms do not give, whatever the prices."""
+    if one.asset != spec.token.settlement:
+        yield f"{one.how} for {one.asset}", f"for {spec.token.settlement}"
+    if one.bearing is UNSET:
+        until_ms = one.time_ms + spec.token.primary.quote_ms
+        if one.until_ms > until_ms:
+            yield f"a quote until {one.until_ms}", f"until {until_ms} at most"
+        return
+    money = one.cash if one.side == "subscribe" else one.cash + one.fee
+    if one.money != money:
+        yield f"{one.money} of the day's caps", f"{money}"
 
 
 def _stood(at: Bearing) -> str:

@@ -113,9 +113,11 @@ def _against(given: dict[bytes, list[_Given]], got: _Got, found: Mapping[str, Sh
     stream, source = left.pop()
     if not left:
         del given[share.key]
-    if share[1:4] != source[1:4]:
+    if share[2:5] != source[2:5]:
         yield Breach(got.stream, share.seq, "share", _words(share),
                      f"{_words(source)}, as line {source.seq} of {stream} gives")  # fmt: skip
+    elif share.stood != source.stood:
+        yield _stood_elsewhere(got, f"line {source.seq} of {stream}")
     elif UNKNOWN not in {share.amount, source.amount} and not (
         source.amount <= share.amount if source.is_capped else source.amount == share.amount
     ):
@@ -160,9 +162,11 @@ def _one_match(stream: str, flow: MatchedFlow, parties: list[_Got]) -> Iterator[
         # A part of a unit may fall to another; of money that is what it is worth.
         part = flow.parties * (flow.equity // max(flow.units_worth, 1) + 2)
         most = (flow.parties, part, part)
-        if any(abs(a - b) > far for a, b, far in zip(got.share[1:4], expected, most, strict=True)):
+        if any(abs(a - b) > far for a, b, far in zip(got.share[2:5], expected, most, strict=True)):
             yield Breach(got.stream, got.share.seq, "share", _words(got.share),
                          f"{amounts(*expected)}, as line {flow.seq} of {stream} matched")  # fmt: skip
+        if got.share.stood != flow.stood:
+            yield _stood_elsewhere(got, f"line {flow.seq} of {stream}")
 
 
 def _totals(parties: list[_Got]) -> MatchTotals:
@@ -171,6 +175,11 @@ def _totals(parties: list[_Got]) -> MatchTotals:
     return MatchTotals(len(shares), sum(one.units for one in bought), sum(one.units for one in sold),
                        sum(one.cash - one.fee for one in bought), sum(one.cash + one.fee for one in sold),
                        sum(one.fee for one in shares))  # fmt: skip
+
+
+def _stood_elsewhere(got: _Got, line: str) -> Breach:
+    return Breach(got.stream, got.share.seq, "share", f"another NAV, level or parts than {got.token} had",
+                  f"where it stood by {line}")  # fmt: skip
 
 
 def _words(share: Share) -> str:

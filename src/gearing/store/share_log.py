@@ -17,9 +17,22 @@ from msgspec import UNSET
 
 from gearing.core import events as ev
 from gearing.core.book import BookEvent, Owed, ShareBooked, ShareOwed
-from gearing.core.dealing import worth
+from gearing.core.dealing import bearing, worth
 from gearing.core.flow_parts import FlowNamed, digest_of
-from gearing.core.holder import DEALER, OWN, Dealt, Exchanged, HolderState, Kind, Merged, Quoted, Side
+from gearing.core.holder import (
+    DEALER,
+    OWN,
+    Collected,
+    Dealt,
+    Exchanged,
+    Granted,
+    Handed,
+    HolderState,
+    Kind,
+    Merged,
+    Quoted,
+    Side,
+)
 from gearing.core.journal import Line
 from gearing.core.merging import MergerTerms
 from gearing.core.money import INT64_MAX
@@ -27,7 +40,7 @@ from gearing.core.netting import Ask, Given, Rates, final_share, settlement, sup
 from gearing.core.state import TokenState
 from gearing.core.step import BEHAVIOUR
 from gearing.core.terms import Spec
-from gearing.store.breach import Breach
+from gearing.store.breach import Breach, What
 from gearing.store.records import BookLine, HolderLine
 from gearing.store.shares import (
     AT_MOST,
@@ -40,7 +53,9 @@ from gearing.store.shares import (
     MergedHolding,
     MergedUnits,
     ShareFacts,
+    Stood,
     amounts,
+    digest_of_bearing,
     pack_share,
 )
 
@@ -65,7 +80,7 @@ class ShareLog:
         self._matches: list[MatchedFlow] = []
         self._mergers: list[MergedUnits] = []
         self._merged: list[MergedHolding] = []
-        self._at_once: list[AtOnce] = []
+        self._at_once: list[AtOnce | Stood] = []
         self._blind: list[tuple[int, int]] = []
         self._faults: list[Breach] = []
 
@@ -90,7 +105,7 @@ class ShareLog:
         if line.behaviour != BEHAVIOUR or before is None or after is None:
             return
         try:
-            self._take_flow(n, line, spec, before)
+            self._take_flow(n, line, spec, before, after)
         except (ArithmeticError, LookupError, ValueError) as error:
             self._faults.append(Breach(self._stream, line.seq, "share", type(line.event).__name__,
                                        f"a flow whose shares can be worked out: {error}"))  # fmt: skip
@@ -113,8 +128,14 @@ class ShareLog:
             case Exchanged() as event:
                 self._take_exchange(n, line.seq, event, before)
             case Quoted(time_ms=time_ms, quote=quote):
-                self._at_once.append(AtOnce(self._stream, n, line.seq, time_ms, quote.token, quote.side,
-                                            quote.units, quote.cash, quote.fee, quote.inav, quote.pricing))  # fmt: skip
+                self._at_once.append(AtOnce(
+                    self._stream, n, line.seq, time_ms, quote.token, quote.side, quote.asset, quote.units, quote.cash,
+                    quote.fee, quote.pricing, inav=quote.inav, until_ms=quote.until_ms,
+                ))  # fmt: skip
+            case Granted() | Collected() as event:
+                self._at_once.append(Stood(self._stream, n, line.seq, event.token, event.bearing))
+            case Handed(token=token, bearing=stood) if stood is not None:
+                self._at_once.append(Stood(self._stream, n, line.seq, token, stood))
             case _:
                 pass
 
@@ -132,9 +153,9 @@ class ShareLog:
             owed = self._owed.pop(event.id)
             if line.behaviour == BEHAVIOUR:
                 dealt, place = owed.dealt, _Place(owed.token, owed.holder, owed.side)
-                self._give(n, line.seq, place, dealt.kind, event.time_ms,
-                           Given(Ask(owed.holder, dealt.id, owed.side, UNKNOWN), dealt.units, dealt.cash,
-                                 dealt.fee))  # fmt: skip
+                ask = Ask(owed.holder, dealt.id, owed.side, UNKNOWN)
+                self._give(n, line, place, dealt.kind, Given(ask, dealt.units, dealt.cash, dealt.fee),
+                           digest_of_bearing(dealt.bearing))  # fmt: skip
 
     def result(self) -> ShareFacts:
         """Returns what was gathered."""
@@ -167,7 +188,7 @@ class ShareLog:
                                    f"{known[0]} requests, {known[1]}, as flows:{self._name} says"))  # fmt: skip
         return ()
 
-    def _take_flow(self, n: int, line: Line, spec: Spec, before: TokenState) -> None:
+    def _take_flow(self, n: int, line: Line, spec: Spec, before: TokenState, after: TokenState) -> None:
         fees = spec.token.fees
         rates = Rates(fees.creation, fees.redemption)
         match line.event:
@@ -181,18 +202,21 @@ class ShareLog:
                 self._expect(line.seq, amounts(settled.units, settled.cash, settled.fee),
                              amounts(done.units, done.cash, done.fee))  # fmt: skip
                 capped = side == "subscribe" and spec.token.limits.supply_cap is not None
+                stood = digest_of_bearing(bearing(spec, after))
                 for one in done.given:
                     place = _Place(self._name, one.ask.holder, side, capped)
-                    self._give(n, line.seq, place, done.kind, line.time_ms, one)
+                    self._give(n, line, place, done.kind, one, stood)
             case ev.Redeemed() as event:
                 share = final_share(spec, before, Ask("", "", "redeem", event.units), rates)
                 self._expect(line.seq, amounts(event.units, event.cash, event.fee),
                              amounts(share.units, share.cash, share.fee))  # fmt: skip
-                self._give(n, line.seq, _Place(self._name, "", "redeem"), "final", line.time_ms, share)
+                stood = digest_of_bearing(bearing(spec, after))
+                self._give(n, line, _Place(self._name, "", "redeem"), "final", share, stood)
             case ev.FlowMatched() as event:
                 price = worth(spec, before, event.accrued, None)
                 self._matches.append(MatchedFlow(n, line.seq, line.time_ms, *price, *rates, event.units, event.cash,
-                                                 event.fee, event.parties))  # fmt: skip
+                                                 event.fee, event.parties,
+                                                 digest_of_bearing(bearing(spec, after))))  # fmt: skip
             case ev.Consolidated(units=units) as event if units is not msgspec.UNSET:
                 terms = MergerTerms(self._name, spec.token.settlement, event.factor, before.equity,
                                     before.balances.units, line.time_ms)  # fmt: skip
@@ -201,35 +225,44 @@ class ShareLog:
                 pass
 
     def _take_exchange(self, n: int, seq: int, event: Exchanged, before: HolderState | None) -> None:
-        if self._name == DEALER:
-            return  # the holder's side is looked at, and both are the same
-        if event.other != DEALER:
-            self._faults.append(Breach(self._stream, seq, "price", f"dealt at once with {event.other}",
-                                       f"with {DEALER}"))  # fmt: skip
+        is_dealer = self._name == DEALER
+        if is_dealer:
+            self._expect(
+                seq, _told(event), _told(msgspec.structs.replace(event, id="", money=0, pricing=UNSET)), "price"
+            )
+        elif event.other != DEALER:
+            self._expect(seq, f"dealt at once with {event.other}", f"with {DEALER}", "price")
+        self._expect(seq, f"lends: {event.lends}", f"lends: {is_dealer}", "price")
+        if is_dealer:
+            return  # units, money and where the token stood are the same on the holder's side
         accepted = None if before is None else before.quote(event.id)
         if event.id and accepted is None:
             return  # what the holder had before is not known
         side: Side = "subscribe" if event.units > 0 else "redeem"
-        self._at_once.append(AtOnce(self._stream, n, seq, event.time_ms, event.token, side, abs(event.units),
-                                    abs(event.cash), event.fee, UNSET, event.pricing, event.bearing,
-                                    accepted or UNSET))  # fmt: skip
+        self._at_once.append(AtOnce(
+            self._stream, n, seq, event.time_ms, event.token, side, event.asset, abs(event.units), abs(event.cash),
+            event.fee, event.pricing, money=event.money, bearing=event.bearing, accepted=accepted or UNSET,
+        ))  # fmt: skip
 
-    def _expect(self, seq: int, found: str, expected: str) -> None:
+    def _expect(self, seq: int, found: str, expected: str, what: What = "share") -> None:
         if found != expected:
-            self._faults.append(Breach(self._stream, seq, "share", found, expected))
+            self._faults.append(Breach(self._stream, seq, what, found, expected))
 
     def _get(self, n: int, seq: int, place: _Place, dealt: Dealt, amount: int) -> None:
         """Notes a share that the stream got, or took over for a holder."""
         key = _key(place, dealt.id, dealt.kind, dealt.time_ms, dealt.units)
-        share = pack_share(key, (dealt.units, dealt.cash, dealt.fee, amount, n, seq, 0), _flags_of(place, dealt.kind))
+        stood = digest_of_bearing(dealt.bearing)
+        share = pack_share(
+            key, stood, (dealt.units, dealt.cash, dealt.fee, amount, n, seq, 0), _flags_of(place, dealt.kind)
+        )
         self._got.setdefault(place.token, bytearray()).extend(share)
 
-    def _give(self, n: int, seq: int, place: _Place, kind: Kind, time_ms: int, given: Given) -> None:
+    def _give(self, n: int, line: Line | BookLine, place: _Place, kind: Kind, given: Given, stood: bytes) -> None:
         """Notes a share that the stream gives."""
-        key = _key(place, given.ask.id, kind, time_ms, given.units)
+        key = _key(place, given.ask.id, kind, line.event.time_ms, given.units)
         number = self._places.setdefault(place.holder, len(self._places))
-        figures = (given.units, given.cash, given.fee, given.ask.amount, n, seq, number)
-        self._given += pack_share(key, figures, _flags_of(place, kind))
+        figures = (given.units, given.cash, given.fee, given.ask.amount, n, line.seq, number)
+        self._given += pack_share(key, stood, figures, _flags_of(place, kind))
 
 
 class _Place(NamedTuple):
@@ -250,6 +283,11 @@ def _key(place: _Place, request_id: str, kind: Kind, time_ms: int, units: int) -
 def _flags_of(place: _Place, kind: Kind) -> int:
     found = (SELLS if place.side == "redeem" else 0) | (AT_MOST if place.is_capped else 0)
     return found | (MATCHED if kind == "matched" else FINAL if kind == "final" else 0)
+
+
+def _told(event: Exchanged) -> str:
+    price = "no price" if event.pricing is UNSET else "a price"
+    return f"quote {event.id or 'none'}, {event.money} of the day's caps, {price}"
 
 
 def _asks(side: Side, parts: tuple[ev.Part, ...]) -> list[Ask]:

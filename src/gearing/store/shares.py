@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from gearing.core.merging import MergerTerms
 from gearing.core.money import INT64_MAX
 from gearing.store.breach import Breach
 
-_SHARE = struct.Struct(">16s7qB")
+_SHARE = struct.Struct(">16s16s7qB")
 # What a request had set aside, where whoever says so does not know.
 UNKNOWN = -1
 # What is known of a share, as bits.
@@ -31,6 +32,7 @@ class Share(NamedTuple):
     Args:
         key: names it: token, holder, request, kind and time; of a final redemption, whose holder the token's line does
             not name, token, time and units.
+        stood: digest of where its token stood, see `digest_of_bearing`.
         units, cash, fee: what is given, as of `Dealt`.
         amount: what its request had set aside before; `UNKNOWN` where the line does not tell.
         n, seq: the line, over all streams and in its own.
@@ -39,6 +41,7 @@ class Share(NamedTuple):
     """
 
     key: bytes
+    stood: bytes
     units: int
     cash: int
     fee: int
@@ -78,6 +81,7 @@ class MatchedFlow(NamedTuple):
         equity, units_worth: see `core.dealing.Worth`.
         creation, redemption: the issuer's fees.
         units, cash, fee, parties: as of `FlowMatched`.
+        stood: as of `Share`.
     """
 
     n: int
@@ -91,6 +95,7 @@ class MatchedFlow(NamedTuple):
     cash: int
     fee: int
     parties: int
+    stood: bytes
 
 
 class MergedUnits(NamedTuple):
@@ -124,8 +129,10 @@ class AtOnce(NamedTuple):
         time_ms: when.
         token: of which.
         side: of the holder.
+        asset: the currency.
         units, cash, fee: as of `gearing.core.holder.Quote`.
-        inav: of a quote.
+        inav, until_ms: of a quote.
+        money: of a dealing, what counts against the caps of the day.
         pricing: as the line says.
         bearing: of a dealing.
         accepted: the quote that was accepted.
@@ -137,11 +144,14 @@ class AtOnce(NamedTuple):
     time_ms: int
     token: str
     side: Side
+    asset: str
     units: int
     cash: int
     fee: int
-    inav: int | UnsetType
     pricing: Pricing | UnsetType
+    inav: int | UnsetType = UNSET
+    until_ms: int = 0
+    money: int = 0
     bearing: Bearing | UnsetType = UNSET
     accepted: Quote | UnsetType = UNSET
 
@@ -149,6 +159,27 @@ class AtOnce(NamedTuple):
     def how(self) -> str:
         """What was done, in a word."""
         return "quoted" if self.bearing is UNSET else "dealt at once" if self.accepted is UNSET else "dealt by a quote"
+
+
+class Stood(NamedTuple):
+    """Where a holder's line, other than of a share or a dealing at once, says that its token stood.
+
+    Args:
+        stream, n, seq: the line.
+        token: of which.
+        bearing: as the line says.
+    """
+
+    stream: str
+    n: int
+    seq: int
+    token: str
+    bearing: Bearing
+
+    @property
+    def how(self) -> str:
+        """What was done, in a word."""
+        return "given or gave units of"
 
 
 _NONE: Mapping[str, bytes] = {}
@@ -163,7 +194,7 @@ class ShareFacts(NamedTuple):
         names: the holders to whom it gives.
         matches, mergers: of a token.
         merged: of a holder.
-        at_once: of a holder, its instant dealings and quotes.
+        at_once: of a holder, its instant dealings and quotes, and where tokens stood when units came or went otherwise.
         blind: ranges of n in which it is not known what it gives, or got: from the first number up to the second.
         faults: what does not hold within the stream.
     """
@@ -174,7 +205,7 @@ class ShareFacts(NamedTuple):
     matches: tuple[MatchedFlow, ...] = ()
     mergers: tuple[MergedUnits, ...] = ()
     merged: tuple[MergedHolding, ...] = ()
-    at_once: tuple[AtOnce, ...] = ()
+    at_once: tuple[AtOnce | Stood, ...] = ()
     blind: tuple[tuple[int, int], ...] = ()
     faults: tuple[Breach, ...] = ()
 
@@ -183,9 +214,14 @@ class ShareFacts(NamedTuple):
         return any(first <= n < last for first, last in self.blind)
 
 
-def pack_share(key: bytes, figures: tuple[int, ...], flags: int) -> bytes:
+def digest_of_bearing(bearing: Bearing) -> bytes:
+    """Returns 16 bytes that tell one bearing from another."""
+    return hashlib.blake2b(msgspec.json.encode(bearing), digest_size=16).digest()
+
+
+def pack_share(key: bytes, stood: bytes, figures: tuple[int, ...], flags: int) -> bytes:
     """Returns a share as bytes; what no ledger holds is cut off, since the line that says so is a fault of its own."""
-    return _SHARE.pack(key, *(max(-INT64_MAX, min(one, INT64_MAX)) for one in figures), flags)
+    return _SHARE.pack(key, stood, *(max(-INT64_MAX, min(one, INT64_MAX)) for one in figures), flags)
 
 
 def shares_of(packed: bytes) -> Iterator[Share]:

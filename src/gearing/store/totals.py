@@ -141,8 +141,8 @@ class Facts:
                 self._pair(line.seq, event.other, ("handed", event.reference, event.time_ms, event.token, event.asset),
                            event.units, event.cash)  # fmt: skip
             case Exchanged() as event:
-                self._pair(line.seq, event.other, ("exchanged", event.fee, event.time_ms, event.token, event.asset),
-                           event.units, event.cash)  # fmt: skip
+                self._pair(line.seq, event.other, ("exchanged", event.fee, event.time_ms, event.token, event.asset,
+                                                    event.bearing), event.units, event.cash)  # fmt: skip
             case _:
                 pass
 

@@ -24,7 +24,7 @@ from gearing.store.audit import Audit
 from gearing.store.breach import Breach
 from gearing.store.errors import DamagedError
 from gearing.store.records import JournalRow, NavRow, OutboxRow, Projected, RebalanceRow, Snapshot, flows_line_of
-from gearing.store.shares import AtOnce
+from gearing.store.shares import AtOnce, Stood
 from gearing.store.store import Store
 from gearing.store.tables import form_breaches, inbox_breaches, meta_row_breaches, type_breaches
 from gearing.store.totals import StreamFacts, meta_breaches, total_breaches
@@ -165,7 +165,7 @@ def verify(
 
 
 def verify_stream(
-    store: Store, stream: str, scope: _Scope, tick: Callable[[int], None], at_once: Iterable[AtOnce] = ()
+    store: Store, stream: str, scope: _Scope, tick: Callable[[int], None], at_once: Iterable[AtOnce | Stood] = ()
 ) -> StreamVerdict:
     """Verifies one stream as it is at one instant.
 
@@ -315,13 +315,13 @@ class _AtOnce:
     """What holders dealt at once, or were quoted, by the stream of the token."""
 
     def __init__(self) -> None:
-        self._found: defaultdict[str, list[AtOnce]] = defaultdict(list)
+        self._found: defaultdict[str, list[AtOnce | Stood]] = defaultdict(list)
 
     def take(self, found: StreamVerdict) -> None:
         for one in found.facts.shares.at_once:
             self._found[f"token:{one.token}"].append(one)
 
-    def of(self, stream: str) -> tuple[AtOnce, ...]:
+    def of(self, stream: str) -> tuple[AtOnce | Stood, ...]:
         return tuple(self._found.get(stream, ()))
 
 
@@ -377,7 +377,7 @@ def _begin(path: str, counter: Synchronized[int]) -> None:
     _worker["store"], _worker["counter"] = Store(path), counter
 
 
-def _work(stream: str, scope: _Scope, at_once: tuple[AtOnce, ...]) -> StreamVerdict:
+def _work(stream: str, scope: _Scope, at_once: tuple[AtOnce | Stood, ...]) -> StreamVerdict:
     counter = cast("Synchronized[int]", _worker["counter"])
 
     def tick(lines: int) -> None:
