@@ -12,11 +12,14 @@ from gearing.core.events import FeesHow
 from gearing.core.holder import HolderState
 from gearing.core.money import INT64_MAX, MINOR
 from gearing.desk.requests import AskQuote, AtCounter, Cancel, Deal, HandOn, Merge, Pay, TakeFees, TakeQuote
+from gearing.drive.crowds import OF_HOLDER_IN_TOKEN
 from gearing.drive.driver import Driver
 from gearing.venues.paper.venue import PaperVenue
 from gearing.venues.protocol import OrderRequest, OrderStatus, RefusedError
 
 NAMES = ("x1", "x2", "x3")
+# So often an attack is a crowd of requests, which takes as long as twenty others.
+_CROWDS = 0.06
 _EDGE = (1, 7, INT64_MAX // 4, INT64_MAX // 4 + 1, INT64_MAX // 2, INT64_MAX - 1, INT64_MAX)
 
 
@@ -37,7 +40,8 @@ class Attackers:
         token, (name, other) = draw.choice(self._tokens), draw.sample(NAMES, 2)
         holder = driver.primary.holders.get(name)
         state = HolderState() if holder is None else holder.state
-        attack = draw.choice([self._at_bounds, self._dust, self._crossing_quotes, self._replayed, self._around])
+        attacks = [self._at_bounds, self._dust, self._crossing_quotes, self._replayed, self._around]
+        attack = self._crowd if draw.random() < _CROWDS else draw.choice(attacks)
         yield from attack(token, name, other, state)
 
     def _reference(self) -> str:
@@ -67,6 +71,15 @@ class Attackers:
         for units in (1, 2, self._draw.randrange(1, 5_000)):
             yield Deal(holder=name, token=token, side="redeem", amount=min(units, max(state.units(token), 1)))
         yield Deal(holder="issuer", token=token, side="redeem", amount=self._draw.randrange(1, 100))
+
+    def _crowd(self, token: str, name: str, other: str, state: HolderState) -> Iterator[Any]:
+        """Asks for next to nothing, on both sides, more often than anybody may, and takes some of it back."""
+        yield self._pay(name, 100 * MINOR)
+        for _ in range(OF_HOLDER_IN_TOKEN // 2 + 2):
+            yield Deal(holder=name, token=token, side="subscribe", amount=self._draw.choice([MINOR, MINOR + 1]))
+            yield Deal(holder=name, token=token, side="redeem", amount=self._draw.randrange(1, MINOR))
+            if self._draw.random() < 0.1:
+                yield Cancel(holder=name, id=f"{name}.{state.accepted + self._draw.randrange(1, 9)}")
 
     def _crossing_quotes(self, token: str, name: str, other: str, state: HolderState) -> Iterator[Any]:
         """Asks for quotes both ways, and accepts the old and the fresh one."""

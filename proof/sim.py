@@ -21,6 +21,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import msgspec
 from msgspec import UNSET
@@ -39,7 +40,21 @@ from gearing.desk.counter import submit
 from gearing.desk.engine import Engine
 from gearing.desk.keeper import InLoopKeeper
 from gearing.desk.pump import PumpedHub
-from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Merge, Pay, TakeFees, TakeQuote
+from gearing.desk.requests import (
+    Answered,
+    AskQuote,
+    AtCounter,
+    Cancel,
+    Deal,
+    HandOn,
+    Merge,
+    Pay,
+    TakeFees,
+    TakeQuote,
+    answered_of,
+    encode,
+)
+from gearing.drive import dealings
 from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
@@ -107,7 +122,9 @@ def simulate(seed: int, *, hours: float = 6.0, faults: Faults | None = None, kil
     # A database in memory's file system costs no fsync that this run could notice.
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as place:
-        return run(_Simulation(seed, Path(place) / "desk.db", hours, faults, kills).whole())
+        enough = random.Random(f"enough {seed}").choice([500, 500, 500, 7, 3])
+        with patch.object(dealings, "_ENOUGH", enough):  # so that what is more than one dealing takes is not rare
+            return run(_Simulation(seed, Path(place) / "desk.db", hours, faults, kills).whole())
 
 
 class _Simulation:
@@ -271,12 +288,18 @@ class _Simulation:
                 if wanted.token in driver.by_name:
                     issuer.answer(driver, wanted, self.engine.clock.now_ms())
             elif not self.waits(wanted.holder):
-                submit(driver, wanted, self.engine.clock.now_ms(), lambda said: None)
+                submit(driver, wanted, self.engine.clock.now_ms(), self.told_attacker)
             self.seen["attacks"] += 1
             try:
                 await self.engine.settle()
             except StoreError:
                 return
+
+    def told_attacker(self, said: Answered) -> None:
+        """Takes the answer as whoever asks reads it, and counts the codes by which it is rejected."""
+        code = answered_of(encode(said)).code
+        if code:
+            self.seen[f"rejected, {code}"] += 1
 
     def refuse(self, step: int) -> None:
         """Lets the venue refuse the orders of some instruments, or of none."""
