@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -36,8 +36,15 @@ _LINES_A_PROCESS = 150_000
 _TICK = 1_000
 _ORDER = {"holder": 0, "token": 2}
 _POLL_S = 0.2
+# A process is handed streams of so many lines at once: holders are many, and short.
+_PARCEL = 2_000
 # SQLite keeps whatever it is given, so a forger may leave text where bytes belong.
 _TYPES = (str, int, int, bytes, str, int, str)
+
+_STREAM: sa.BindParameter[str] = sa.bindparam("stream")
+_LINES = sa.select(schema.journal).where(schema.journal.c.stream == _STREAM).order_by(schema.journal.c.seq)
+_PROJECTED = sa.select(schema.states).where(schema.states.c.stream == _STREAM)
+_SNAPSHOTS = sa.select(schema.snapshots).where(schema.snapshots.c.stream == _STREAM)
 
 
 class _WrongTypeError(Exception):
@@ -142,12 +149,13 @@ def verify(
     # Holders before tokens, which are held against what was dealt at once; of others the longest first, so that none is
     # begun when the rest has ended.
     order = sorted(streams, key=lambda name: (_ORDER.get(name.partition(":")[0], 1), -streams[name]))
+    lines = {name: streams[name] for name in order}
     found: list[StreamVerdict] = []
     anchor: AnchorCheck | None = None
     # A file that cannot be opened has no meta row, and is not opened again.
     if order or not broken:
         work = _in_processes if several else _here
-        for one in work(scope, order, wanted, total, progress or _silent):
+        for one in work(scope, lines, wanted, progress or _silent):
             if isinstance(one, AnchorCheck):
                 anchor = one
             else:
@@ -176,9 +184,9 @@ def verify_stream(
         tick: called with the number of lines done since the last call.
         at_once: of a token, what all holders dealt with it at once, or were quoted.
     """
-    shots, since = schema.snapshots, 0
+    since = 0
     with store.engine.connect() as connection:
-        rows = connection.execute(sa.select(shots).where(shots.c.stream == stream))
+        rows = connection.execute(_SNAPSHOTS, {"stream": stream})
         audit = Audit(stream, again=scope.again, shots={row.seq: Snapshot(*row) for row in rows}, end_n=scope.end_n,
                       at_once=at_once, flows=_flows(connection, stream))  # fmt: skip
         try:
@@ -248,9 +256,7 @@ def _all_streams(store: Store) -> dict[str, int]:
 
 
 def _lines(connection: sa.Connection, stream: str) -> Iterator[JournalRow]:
-    table = schema.journal
-    wanted = sa.select(table).where(table.c.stream == stream).order_by(table.c.seq)
-    for row in connection.execute(wanted, execution_options={"yield_per": _TICK}):
+    for row in connection.execute(_LINES, {"stream": stream}, execution_options={"yield_per": _TICK}):
         line = JournalRow(*row)
         if tuple(map(type, line[: len(_TYPES)])) != _TYPES or not all(
             one is None or isinstance(one, str) for one in line[len(_TYPES) :]
@@ -260,7 +266,7 @@ def _lines(connection: sa.Connection, stream: str) -> Iterator[JournalRow]:
 
 
 def _projected(connection: sa.Connection, stream: str) -> Projected | None:
-    row = connection.execute(sa.select(schema.states).where(schema.states.c.stream == stream)).one_or_none()
+    row = connection.execute(_PROJECTED, {"stream": stream}).one_or_none()
     return None if row is None else Projected(*row)
 
 
@@ -326,9 +332,9 @@ class _AtOnce:
 
 
 def _here(
-    scope: _Scope, streams: list[str], wanted: int, total: int, progress: Progress
+    scope: _Scope, streams: Mapping[str, int], wanted: int, progress: Progress
 ) -> Iterator[StreamVerdict | AnchorCheck]:
-    done = 0
+    done, total = 0, sum(streams.values())
 
     def tick(lines: int) -> None:
         nonlocal done
@@ -345,29 +351,43 @@ def _here(
 
 
 def _in_processes(
-    scope: _Scope, streams: list[str], wanted: int, total: int, progress: Progress
+    scope: _Scope, streams: Mapping[str, int], wanted: int, progress: Progress
 ) -> Iterator[StreamVerdict | AnchorCheck]:
-    context = multiprocessing.get_context("spawn")
+    total, context = sum(streams.values()), multiprocessing.get_context("spawn")
     counter = context.Value("Q", 0)
     begin = (scope.path, counter)
     with ProcessPoolExecutor(wanted, mp_context=context, initializer=_begin, initargs=begin) as pool:
         at_once = _AtOnce()
         tokens = [stream for stream in streams if stream.startswith("token:")]
         holders = sum(1 for stream in streams if stream.startswith("holder:"))
-        waiting: set[Any] = {pool.submit(_work, stream, scope, ()) for stream in streams if stream not in tokens}
+        others = {stream: lines for stream, lines in streams.items() if not stream.startswith("token:")}
+        waiting: set[Any] = {pool.submit(_work, some, scope, ()) for some in _parcels(others)}
         waiting.add(pool.submit(_work_anchor, scope))
         while waiting or tokens:
             if not holders:
-                waiting |= {pool.submit(_work, stream, scope, at_once.of(stream)) for stream in tokens}
+                waiting |= {pool.submit(_work, (stream,), scope, at_once.of(stream)) for stream in tokens}
                 tokens = []
             ended, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             progress(counter.value, total)
             for future in ended:
-                one = future.result()
-                if isinstance(one, StreamVerdict):
-                    at_once.take(one)
-                    holders -= one.stream.startswith("holder:")
-                yield one
+                for one in future.result():
+                    if isinstance(one, StreamVerdict):
+                        at_once.take(one)
+                        holders -= one.stream.startswith("holder:")
+                    yield one
+
+
+def _parcels(streams: Mapping[str, int]) -> Iterator[tuple[str, ...]]:
+    """Yields the streams in parcels of so many lines that handing one to a process costs little."""
+    parcel: list[str] = []
+    lines = 0
+    for stream, length in streams.items():
+        parcel.append(stream)
+        lines += length
+        if lines >= _PARCEL:
+            yield tuple(parcel)
+            parcel, lines = [], 0
+    yield tuple(parcel)
 
 
 _worker: dict[str, Any] = {}
@@ -377,15 +397,15 @@ def _begin(path: str, counter: Synchronized[int]) -> None:
     _worker["store"], _worker["counter"] = Store(path), counter
 
 
-def _work(stream: str, scope: _Scope, at_once: tuple[AtOnce | Stood, ...]) -> StreamVerdict:
+def _work(streams: tuple[str, ...], scope: _Scope, at_once: tuple[AtOnce | Stood, ...]) -> list[StreamVerdict]:
     counter = cast("Synchronized[int]", _worker["counter"])
 
     def tick(lines: int) -> None:
         with counter.get_lock():
             counter.value += lines
 
-    return verify_stream(_worker["store"], stream, scope, tick, at_once)
+    return [verify_stream(_worker["store"], stream, scope, tick, at_once) for stream in streams]
 
 
-def _work_anchor(scope: _Scope) -> AnchorCheck:
-    return _verify_anchor(_worker["store"], scope)
+def _work_anchor(scope: _Scope) -> list[AnchorCheck]:
+    return [_verify_anchor(_worker["store"], scope)]
