@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 
 from msgspec import UNSET
 
@@ -26,14 +27,16 @@ class Judge:
         rough: whether gaps of the market, or the venue by itself, may have left a token where no order passes.
         trouble: what befell an instrument, the clock or the database.
         seen: what is counted.
+        corrected: of each book, what the venue paid more (less: < 0) than was booked before, minor units of USDT.
+        closed: the tokens that an operator closed.
     """
 
     def __init__(
         self, driver: Driver, venue: PaperEngine, alarms: list[str], *, rough: bool, trouble: Trouble,
-        seen: Counter[str],
+        seen: Counter[str], corrected: Counter[str], closed: Set[str],
     ) -> None:  # fmt: skip
         self.driver, self.venue, self.alarms, self.rough, self.seen = driver, venue, alarms, rough, seen
-        self.trouble = trouble
+        self.trouble, self.corrected, self.closed = trouble, corrected, closed
 
     def failures(self) -> list[str]:
         """Returns what was promised and does not hold."""
@@ -61,7 +64,7 @@ class Judge:
                 found.append(f"{name}: orders are open at the end: {sorted(book.state.live)}")
             differs = differences(book, self.venue.statement(name))
             found += [f"{name}: {d.what} {d.name}: venue {d.venue}, ledger {d.ledger}" for d in differs]
-            given, booked = Counter[str](), unasked([book])
+            given, booked = Counter({"USDT": self.corrected[name]}), unasked([book])
             for one in self.venue.state.received.get(name, []):
                 given[one.asset] += one.amount
             if given != booked:
@@ -133,7 +136,7 @@ class Judge:
             return [] if at_rest else [f"{name}: is wiped out with equity {state.equity} and {state.legs}"]
         # One that was trading when the venue took a part of its position cannot be rehedged at once, and is frozen.
         frozen = state.status == "halted" and any("deleveraged the position" in words for words in mine)
-        if state.status == "open" or frozen:
+        if state.status == "open" or frozen or (state.status == "closed" and name in self.closed):
             return []
         ends = self.trouble.ends
         ended = ends is not None and ends[1] in running.symbols and any("has ended" in words for words in mine)

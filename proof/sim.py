@@ -28,6 +28,8 @@ from msgspec import UNSET
 from rich.progress import Progress
 
 import gearing as gr
+from gearing.core.book import FundingCorrected
+from gearing.core.events import Action
 from gearing.core.holder import DEALER, HolderState
 from gearing.core.journal import state_of
 from gearing.core.money import MINOR
@@ -62,6 +64,7 @@ from gearing.market.endless import EndlessMarket
 from gearing.store.backup import backup_database, restore_database
 from gearing.store.database import connect, init_database
 from gearing.store.errors import StoreError
+from gearing.store.records import book_line_of
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.venues.paper import requests as rq
@@ -76,6 +79,7 @@ from proof.swarm import (
     CONTRACTS,
     SYMBOLS,
     CountingDraws,
+    hasty,
     merging,
     shocks_of,
     swarm,
@@ -94,7 +98,12 @@ _VISIBILITY_MS = 1_000
 _SETTLE_STEPS = 75
 _RESERVE = 10**9 * MINOR
 # How often all tokens share one book, and how often a run crosses a day's end.
-_TOGETHER, _AT_NIGHT = 0.4, 0.4
+_TOGETHER, _AT_NIGHT, _HASTY = 0.4, 0.4, 0.3
+
+
+# What is counted of the lines that a run wrote.
+_MARKS = {"booked first": b'"event":"funding_assumed"', "corrected": b'"event":"funding_corrected"',
+          "excess kept": b'"event":"excess_kept"', "unwound": b'"event":"unwinding_begun"'}  # fmt: skip
 
 
 class Outcome(NamedTuple):
@@ -151,6 +160,10 @@ class _Simulation:
         self.tokens = tokens_of(self.draw, self.tiers, leaves_ms)
         if is_night:
             self.tokens = merging(night, self.tokens)
+        # Who asks for a rebalance, or closes a token, while a flow of it waits.
+        self.hands = random.Random(f"hands {seed}")
+        self.is_hasty = self.hands.random() < _HASTY
+        self.tokens = hasty(self.tokens) if self.is_hasty else self.tokens
         self.together = len(self.tokens) > 1 and random.Random(f"books {seed}").random() < _TOGETHER
         self.endless = EndlessMarket(seed)
         # Holders draw on their own, so that a seed's faults are what they were without them.
@@ -164,7 +177,7 @@ class _Simulation:
         self.is_attacked, self.predicts = self.attacks.random() < 0.5, self.attacks.random() < 0.5
         self.is_refused = self.attacks.random() < 0.05
         self.attackers = Attackers(self.attacks, [token.symbol for token in self.tokens])
-        self.told: set[str] = set()
+        self.told, self.closed = set[str](), set[str]()
         self.seen: Counter[str] = Counter(together=int(self.together))
         self.alarms: list[str] = []
         self.failures: list[str] = []
@@ -191,12 +204,15 @@ class _Simulation:
             self.shake(step)
             await self.befall(step)
             self.publish(self.clock.now_ms())
-            if step < self.steps and self.is_visited and self.visits.random() < 0.15:
+            often = 0.15 if not self.is_hasty or step >= self.steps else self.slow_near_settlements()
+            if step < self.steps and self.is_visited and self.visits.random() < often:
                 await self.visit()
             if step < self.steps and self.is_given and self.gifts.random() < 0.03:
                 self.give()
             if step < self.steps and self.is_attacked and self.attacks.random() < 0.08:
                 await self.attack()
+            if step < self.steps and self.is_hasty:
+                await self.intervene()
             if step == self.steps or (self.is_refused and self.attacks.random() < 0.3):
                 self.refuse(step)
             if self.is_due(self.trouble.clock, step) or self.is_due(self.trouble.stale, step):
@@ -212,7 +228,8 @@ class _Simulation:
                 break
         await self.clock.sleep_ms(120_000)
         judge = Judge(self.engine.driver, self.exchange.engine, self.alarms, rough=self.is_rough,
-                      trouble=self.trouble, seen=self.seen)  # fmt: skip
+                      trouble=self.trouble, seen=self.seen, corrected=self.corrected(),
+                      closed=self.closed)  # fmt: skip
         self.failures += judge.failures()
         self.orders = self.exchange.engine.state.clock.orders
         await self.killed(desk)
@@ -294,6 +311,43 @@ class _Simulation:
                 await self.engine.settle()
             except StoreError:
                 return
+
+    def slow_near_settlements(self) -> float:
+        """Has orders rejected for a while around a settlement, and its report late; returns how often holders come."""
+        now_ms, period_ms = self.clock.now_ms(), 8 * _HOUR_MS
+        left_ms = period_ms - now_ms % period_ms
+        is_near = left_ms <= 50_000 or period_ms - left_ms <= 5_000
+        slow = msgspec.structs.replace(self.faults, busy=0.8 if is_near else self.faults.busy, funding_late=1.0,
+                                       funding_late_ms=60_000, payment_unlisted=0.9)  # fmt: skip
+        if slow != self.exchange.engine.state.setup.faults:
+            self.afflict(slow)
+        return 0.7 if left_ms <= 180_000 else 0.15
+
+    async def intervene(self) -> None:
+        """Lets an operator trade tokens whose flow waits, for a settlement or for its excess to be unwound."""
+        driver = self.engine.driver
+        for running in driver.tokens:
+            state = running.state
+            waits = state.dealing is not UNSET and not state.is_working and state.status == "open"
+            if not waits or state.is_rolling or running.book.state.halted or self.hands.random() < 0.5:
+                continue
+            action: Action = self.hands.choice(["rebalance", "rebalance", "rebalance", "close"])
+            driver.operate(running, action, "sim", "a flow waits", self.engine.clock.now_ms())
+            if action == "close":
+                self.closed.add(running.name)
+            self.seen[f"{action} of a flow that waits"] += 1
+            try:
+                await self.engine.settle()
+            except StoreError:
+                return
+
+    def corrected(self) -> Counter[str]:
+        """Returns what the venue paid of settlements more than was booked before it reported them, by book."""
+        found = Counter[str]()
+        for name in self.engine.driver.books:
+            events = (book_line_of(line.body).event for line in self.store.lines(f"book:{name}"))
+            found[name] += sum(event.amount for event in events if isinstance(event, FundingCorrected))
+        return found
 
     def told_attacker(self, said: Answered) -> None:
         """Takes the answer as whoever asks reads it, and counts the codes by which it is rejected."""
@@ -436,6 +490,8 @@ class _Simulation:
             self.failures += [words for token in self.tokens for words in self.merged(store, token)]
             heads = [(p.stream, p.seq, p.hash) for p in store.states()]
             lines = sum(store.streams().values())
+            for seen, mark in _MARKS.items():
+                self.seen[seen] += sum(mark in line.body for stream in store.streams() for line in store.lines(stream))
         digest = hashlib.sha256(msgspec.json.encode(heads)).hexdigest()[:16]
         return Outcome(self.seed, tuple(self.failures), lines, self.orders, self.kills,
                        dict(sorted(self.seen.items())), digest)  # fmt: skip

@@ -88,6 +88,16 @@ def merging(draw: random.Random, tokens: list[Token]) -> list[Token]:
     ]  # fmt: skip
 
 
+def hasty(tokens: list[Token]) -> list[Token]:
+    """Returns the tokens with windows so short that flows are under way when funding is settled."""
+    return [
+        msgspec.structs.replace(
+            token, primary=msgspec.structs.replace(token.primary, window="20s", match_over="10s")
+        )
+        for token in tokens
+    ]  # fmt: skip
+
+
 def _moment(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M")
 

@@ -323,6 +323,15 @@ def test_predicted_funding_far_above_what_was_ever_settled_is_sound(desk, rate, 
     assert is_sound(desk)
 
 
+@pytest.mark.parametrize("side", ["subscribe", "redeem"])
+def test_funding_that_no_venue_ever_paid_is_found_in_a_tokens_line(desk, monkeypatch, side):
+    subscribed(desk, *NAMES)
+    monkeypatch.setattr(Primary, "accrued_rates", lambda *_: (0.25,))
+    assert not isinstance(desk.ask("h1", side, 1_000 * MINOR if side == "subscribe" else 10 * MINOR), str)
+    desk.window()
+    assert [(one.stream, one.found) for one in prices(desk)] == [("token:T", "funding of 0.25")]
+
+
 @pytest.mark.parametrize("size", [0.05, -0.05, 0.12])
 def test_a_wick_between_two_navs_is_sound(desk, size):
     subscribed(desk, *NAMES)

@@ -343,7 +343,7 @@ def test_an_operator_books_what_is_not_reported_and_a_later_report_is_the_reserv
     actual = desk.pay(is_asked=True)
     assert desk.nav == after
     assert desk.book.state.received["USDT"] == actual - booked
-    assert any("booked by hand; the difference of" in words for words in desk.alarms)
+    assert any("booked before; the difference of" in words for words in desk.alarms)
     statement = msgspec.structs.replace(statement, wallet={"USDT": statement.wallet["USDT"] + actual})
     assert differences(desk.book, statement) == ()
     seq = desk.book.head.seq

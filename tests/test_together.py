@@ -27,7 +27,7 @@ from gearing.desk.margins import Margins
 from gearing.desk.planned import planned
 from gearing.drive.orders import Orders
 from gearing.drive.reconciling import differences
-from gearing.drive.together import funding_shares, unbooked
+from gearing.drive.together import funding_shares, unpaid
 from gearing.store.export import write_export
 from gearing.store.recompute import Portfolio, follow, recompute
 from gearing.store.records import book_line_of
@@ -223,19 +223,19 @@ def test_what_sums_to_nothing_is_paid_among_them_though_the_venue_books_nothing(
     desk = two(3.0, -3.0).opened()
     wallets = [one.state.balances.wallet for one in desk.tokens]
     told = Settled(symbol="A", settlement_ms=NOON_MS + HOUR_MS, rate=1e-4, mark=100.0)
-    (payment,) = unbooked(desk.book, [told], [])
+    (payment,) = unpaid(desk.book, [told], [])
     desk.driver.on_funding(desk.book, payment, NOON_MS + HOUR_MS + 5)
     desk.take()
     moved = [one.state.balances.wallet - before for one, before in zip(desk.tokens, wallets, strict=True)]
     assert moved == [-300 * MINOR, 300 * MINOR]
-    assert list(unbooked(desk.book, [told], [])) == []
+    assert list(unpaid(desk.book, [told], [])) == []
 
 
 def test_a_payment_on_a_sum_that_is_held_is_waited_for():
     """The venue tells of the settlement first and of what it paid later; that is no payment on nothing."""
     desk = two(3.0, -1.0).opened()
     told = Settled(symbol="A", settlement_ms=NOON_MS + HOUR_MS, rate=1e-4, mark=100.0)
-    assert list(unbooked(desk.book, [told], [])) == []
+    assert list(unpaid(desk.book, [told], [])) == []
 
 
 def test_f2_funding_on_another_sum_halts_all_of_them():

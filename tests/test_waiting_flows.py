@@ -25,67 +25,11 @@ from gearing.drive.settling import book_by_hand
 from gearing.store.repricing import Repricing
 from gearing.venues.protocol import FundingPayment, Quote
 from tests.forged import NAMES, desk, is_sound, subscribed
-from tests.lives import HOUR_MS, NOON_MS, token
+from tests.late import RATE, T_MS, Late, leverage
+from tests.lives import HOUR_MS, token
 from tests.test_primary import COSTS, Market
 
 __all__ = ["desk"]
-
-T_MS = NOON_MS + HOUR_MS
-RATE = 0.0001
-
-
-class Late(Market):
-    """A token whose settlement at T is booked late; trading is free, and each price is filled at once."""
-
-    def __init__(self, *tokens, target=3.0, deviation=0.1, window="1m", **more):
-        terms = Terms(window=window, match_over="1s" if window == "10s" else "30s", quote_valid="30s")
-        tokens = tokens or (token("A", target=target, costs=COSTS, rule=gr.Rule(deviation=deviation), primary=terms,
-                                  **more),)  # fmt: skip
-        super().__init__(*tokens, bad=0.0, rate=0.0)
-        self.funding = {"funding_rate": RATE, "funding_ms": T_MS}
-        self.opened()
-
-    def price(self, mark=None, after_ms=1_000):
-        self.mark = mark or self.mark
-        if self.now_ms + after_ms > T_MS:
-            self.funding = {"funding_rate": RATE, "funding_ms": T_MS + 8 * HOUR_MS}
-        self.filled(self.quote(*[self.mark] * len(self.symbols), after_ms=after_ms))
-        for _ in range(3):
-            self.filled(self.take())
-
-    def walk(self, mark, by=0.5, each_ms=30_000):
-        while abs(self.mark - mark) > by / 2:
-            self.price(round(self.mark + (by if mark > self.mark else -by), 6), each_ms)
-
-    def until(self, time_ms):
-        while self.now_ms < time_ms:
-            self.price(after_ms=min(60_000, time_ms - self.now_ms))
-
-    def book_it(self, lots, rate=RATE, at=100.0):
-        amount = -int(lots * 0.001 * at * rate * MINOR)
-        self.driver.on_funding(self.book, FundingPayment(symbol="A", settlement_ms=T_MS, rate=rate, mark=at, lots=lots,
-                                                         amount=amount), self.now_ms)  # fmt: skip
-        self.filled(self.take())
-        return amount
-
-    def with_flow(self, side="subscribe", amount=100_000 * MINOR, name="h1"):
-        """Lets a flow's hedge be sent before the settlement and filled after it; returns the lots held at T."""
-        self.until(T_MS - 200_000)
-        assert not isinstance(self.ask(name, side, amount), str)
-        self.take()
-        orders = []
-        while not orders and self.now_ms < T_MS - 5_000:
-            orders = self.quote(*[self.mark] * len(self.symbols), after_ms=5_000)
-        lots = self.it.state.legs[0].lots
-        while self.now_ms < T_MS - 1:
-            self.quote(*[self.mark] * len(self.symbols), after_ms=min(20_000, T_MS - 1 - self.now_ms))
-        self.funding = {"funding_rate": RATE, "funding_ms": T_MS + 8 * HOUR_MS}
-        self.quote(*[self.mark] * len(self.symbols), after_ms=1_500)
-        self.filled(orders)
-        assert self.it.state.dealing is not UNSET
-        assert not self.it.state.is_working
-        return lots
-
 
 # At which marks it is booked.
 
@@ -149,13 +93,7 @@ def test_what_the_venue_closed_is_booked_at_its_price_and_the_rest_marked_at_tha
     assert desk.it.state.balances.liquidation == pytest.approx(lots // 4 * 0.001 * 0 * MINOR, abs=1)
 
 
-# Where the token has to trade before that, the flow is settled first; what was predicted wrong is the issuer's.
-
-
-def leverage(desk):
-    state = desk.it.state
-    own = state.legs[0].lots - (state.dealing.lots[0] if state.dealing is not UNSET else 0)
-    return own * 0.001 * desk.mark / (state.equity / MINOR)
+# Where the token has to trade before that, the flow is settled first.
 
 
 @pytest.mark.parametrize("target", [3.0, -3.0])
@@ -180,73 +118,8 @@ def test_a_flow_that_waits_keeps_no_rule_from_acting(target, side, amount):
     assert desk.it.state.nav == pytest.approx(alone.it.state.nav, rel=0.01)
     for one in (alone, desk):
         one.book_it(lots)
+        one.price(after_ms=61_000)  # a NAV of both at the same mark
     assert desk.it.state.nav == pytest.approx(alone.it.state.nav, rel=0.01)
-
-
-@pytest.mark.parametrize("actual", [0.0075, -0.0075, 0.0])
-@pytest.mark.parametrize(("side", "part"), [("subscribe", 1), ("redeem", -1)])
-def test_what_was_predicted_wrong_of_a_flow_that_did_not_wait_is_the_issuers(actual, side, part):
-    """Redemptions that were sold before T bear nothing; of what was held for the flow at T the rest bears nothing."""
-    desk = Late(deviation=0.1)
-    desk.deposit("h1", 900_000)
-    desk.ask("h1", "subscribe", 450_000 * MINOR)
-    desk.window()
-    desk.until(T_MS - 200_000)
-    desk.ask("h1", side, 450_000 * MINOR if side == "subscribe" else desk.units("h1"))
-    desk.take()
-    orders = []
-    while not orders:
-        orders = desk.quote(100.0, after_ms=5_000)
-    half = orders[0].lots // 2
-    desk.hear(desk.trade(orders[0], half, price=100.0))  # half of it before T, half after
-    while desk.now_ms < T_MS - 1:
-        desk.quote(100.0, after_ms=min(20_000, T_MS - 1 - desk.now_ms))
-    held = desk.it.state.legs[0].lots
-    own = held - half
-    desk.funding = {"funding_rate": RATE, "funding_ms": T_MS + 8 * HOUR_MS}
-    desk.quote(100.0, after_ms=1_500)
-    desk.hear(desk.trade(orders[0], orders[0].lots - half, price=100.0),
-              desk.status(orders[0], "filled", orders[0].lots))  # fmt: skip
-    assert desk.it.state.dealing is not UNSET
-    assert [one.lots for one in desk.it.state.legs[0].accruals] == [half]
-    desk.driver.operate(desk.it, "halt", "ann", "x", desk.now_ms)
-    desk.driver.primary.dealings.end_waiting(desk.it, desk.now_ms)
-    desk.take()
-    assert desk.it.state.dealing is UNSET
-    before = desk.it.state
-    amount = desk.book_it(held, rate=actual)
-    accrued = -int(own * 0.001 * 100 * RATE * MINOR)
-    predicted = -int(half * 0.001 * 100 * RATE * MINOR)
-    mine = amount * half // held
-    assert desk.it.state.balances.fees - before.balances.fees == pytest.approx(predicted - mine, abs=2)
-    assert desk.it.state.equity - before.equity == pytest.approx(amount - mine - accrued, abs=2)
-
-
-def test_what_was_hedged_in_one_leg_only_is_traded_back_before_the_rule_acts():
-    """Else those who stay would hold it, and pay for getting rid of it."""
-    desk = Late(token("A", "B", target=2.0, costs=COSTS, rule=gr.Rule(deviation=0.1)))
-    desk.deposit("h1", 200_000)
-    desk.until(T_MS - 200_000)
-    desk.ask("h1", "subscribe", 100_000 * MINOR)
-    desk.take()
-    orders = []
-    while not orders:
-        orders = desk.quote(100.0, 100.0, after_ms=5_000)
-    while desk.now_ms < T_MS - 1:
-        desk.quote(100.0, 100.0, after_ms=min(20_000, T_MS - 1 - desk.now_ms))
-    desk.funding = {"funding_rate": RATE, "funding_ms": T_MS + 8 * HOUR_MS}
-    desk.quote(100.0, 100.0, after_ms=1_500)
-    first, second = orders
-    half = second.lots // 2
-    desk.hear(desk.trade(first), desk.status(first), desk.trade(second, half), desk.status(second, "rejected", half))
-    while desk.it.state.is_working:
-        desk.hear(*(desk.status(one, "rejected", 0) for one in desk.book.state.live.values()))
-    assert desk.it.state.dealing is not UNSET
-    lots = [leg.lots for leg in desk.it.state.legs]
-    assert lots[0] > lots[1]
-    back = desk.quote(80.0, 80.0, after_ms=1_000)
-    assert desk.it.state.rebalance.reason == "dealing"
-    assert [(one.symbol, one.lots) for one in back] == [(first.symbol, lots[1] - lots[0])]
 
 
 def test_the_rule_itself_trades_nothing_while_a_flow_waits():
@@ -257,29 +130,6 @@ def test_the_rule_itself_trades_nothing_while_a_flow_waits():
     event = ev.Marked(time_ms=desk.now_ms + 1, prices=(80.0,), before_ms=desk.now_ms)
     assert needs(desk.it.spec, desk.it.state, event)
     assert step(desk.it.spec, desk.it.state, event).orders == ()
-
-
-def test_a_flow_that_is_settled_before_any_price_bears_what_was_predicted():
-    """Its hedge is filled after T, no price has come, and the token is closed."""
-    desk = Late(deviation=0.5)
-    desk.until(T_MS - 200_000)
-    desk.ask(ho.ISSUER, "redeem", desk.units(ho.ISSUER) // 2)
-    desk.take()
-    orders = []
-    while not orders:
-        orders = desk.quote(100.0, after_ms=5_000)
-    half = orders[0].lots // 2
-    desk.hear(desk.trade(orders[0], half, price=100.0))
-    desk.funding = {"funding_rate": RATE, "funding_ms": T_MS}
-    desk.quote(100.0, after_ms=T_MS - 1 - desk.now_ms)
-    desk.now_ms = T_MS + 1_500
-    desk.hear(desk.trade(orders[0], orders[0].lots - half, price=100.0),
-              desk.status(orders[0], "filled", orders[0].lots))  # fmt: skip
-    assert desk.it.state.dealing is not UNSET
-    assert not desk.it.state.legs[0].accruals
-    desk.driver.operate(desk.it, "close", "ann", "ends", desk.now_ms)
-    assert desk.it.state.dealing is UNSET
-    assert [one.lots for one in desk.it.state.legs[0].accruals] == [half]
 
 
 def test_a_closed_token_whose_instrument_is_quoted_no_more_pays_who_redeems():

@@ -129,8 +129,8 @@ WHOLE = (
     Guard(
         "X0 what is hedged beyond the supply cap is unwound",
         _DEALINGS,
-        "            state = self._within_cap(running, now_ms)",
-        "            pass",
+        "state = self._within_cap(running, now_ms)",
+        "pass",
         "test_backing::test_the_supply_cap_holds_when_nav_falls_while_the_flow_is_hedged",
     ),
     Guard(
@@ -209,8 +209,8 @@ STRANDED = (
     Guard(
         "F5 the excess of a hedge is unwound",
         _DEALINGS,
-        'if state.status in {"open", "halted"} and any(excess_lots(running.spec, state)):',
-        "if False:",
+        "if not any(excess_lots(running.spec, state)):",
+        "if True:",
         _PARTS,
     ),
     Guard(
@@ -283,15 +283,15 @@ SETTLEMENTS = (
     Guard(
         "F4 a flow under way waits for the booking",
         _DEALINGS,
-        'if state.status in {"open", "halted"} and unbooked(self._driver, running, now_ms):',
+        "if unbooked(self._driver, running, now_ms):",
         "if False:",
         "test_settling::test_a_payment_that_comes_in_the_middle_of_a_fill_is_shared_by_what_was_held_at_its_time",
     ),
     Guard(
         "F4 the flow's part is by the sizes of that time",
         "core/working.py",
-        "is UNSET else self.flow_lots_at(leg, settlement_ms)",
-        "is UNSET else self.flow_lots(leg)",
+        "mine = self.flow_lots_at(leg, settlement_ms)",
+        "mine = self.flow_lots(leg)",
         "test_settling::test_a_payment_that_comes_in_the_middle_of_a_fill_is_shared_by_what_was_held_at_its_time",
     ),
     Guard(
@@ -325,8 +325,8 @@ SETTLEMENTS = (
     Guard(
         "F4 a NAV in between is provisional",
         _STEP,
-        "work.accrue_funding(Accrual(event.settlement_ms, mark, own, flow, mine), event.leg)",
-        "work.accrue_funding(Accrual(event.settlement_ms, mark, 0, 0, mine), event.leg)",
+        "work.accrue_funding(Accrual(event.settlement_ms, mark, own, flow, event.rate), event.leg)",
+        "work.accrue_funding(Accrual(event.settlement_ms, mark, 0, 0, event.rate), event.leg)",
         "test_settling::test_a_nav_between_settlement_and_booking_contains_the_predicted_funding_and_says_so",
     ),
     Guard(
@@ -388,7 +388,7 @@ SETTLEMENTS = (
     Guard(
         "F4 what was booked by hand is asked for",
         _SETTLING,
-        "return min([now_ms, *times, *(time_ms for time_ms in by_hand if time_ms >= now_ms - LATE_MS)])",
+        "return min([now_ms, *times, *(time_ms for time_ms in early if time_ms >= now_ms - LATE_MS)])",
         "return min([now_ms, *times])",
         "test_settling::test_what_was_booked_by_hand_is_asked_for_a_month_long",
     ),

@@ -54,7 +54,7 @@ WINDOWS = (
           "if not quote.funding_ms:", "if False:",
           "test_settling::test_a_price_that_announces_nothing_calls_no_settlement_off"),
     Guard("P3 a settlement that is not booked holds dealing up for ever", _SETTLING,
-          "for one in leg.accruals if one.settlement_ms != last.time_ms]", "for one in ()]",
+          "for one in leg.accruals]\n        accrued_ms", "for one in ()]\n        accrued_ms",
           "test_settling::test_a_settlement_that_is_not_booked_holds_dealing_up_though_nothing_was_held_at_the_next"),
     Guard("P3 what was wiped out accrues nothing", _SETTLING, 'if running.state.status != "wiped" and all(', "if all(",
           "test_settling::test_a_token_that_was_wiped_out_between_a_settlement_and_its_booking_accrues_nothing"),

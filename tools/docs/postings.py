@@ -22,10 +22,9 @@ POSTS: dict[str, dict[str, str]] = {
         "nav_struck": f"{_MARKS} {_DAYS} {_LOST}",
         "funding_settled": (
             f"{_MARKS} What was accrued for this settlement is taken back: `accrued` against `funding`, and of a "
-            "flow's hedge against `flows` (against `fees` where that flow has ended). Then `amount`: `wallet` "
-            "against `funding`; the part of a flow's hedge, by its lots at the settlement, against `flows` (against "
-            "`fees`, by the lots that were accrued for, where that flow has ended); all "
-            f"of the token's own against `fees` where its fee is all in. {_LOST}"
+            "flow's hedge against `flows`. Then `amount`: `wallet` against `funding`; the part of a flow's hedge, by "
+            "its lots at the settlement, against `flows`; all of the token's own against `fees` where its fee is all "
+            f"in. {_LOST}"
         ),
         "funding_accrued": (
             f"{_MARKS} What the settlement is expected to bring, lots · lot · mark · rate, rounded against the "
@@ -66,6 +65,10 @@ POSTS: dict[str, dict[str, str]] = {
             "mark less that at `crossing`: `spread` against `flows`."
         ),
         "unwinding_begun": f"{_MARKS} {_LOST}",
+        "excess_kept": (
+            f"{_MARKS} What trading the excess back would cost: its lots times the lot size, the mark and the sum of "
+            "the terms' `taker_fee` and `half_spread`, rounded up for each leg: `flows` against `spread`."
+        ),
         "dealing_limited": "",
         "dealing_settled": (
             "units created: `held` against `issued`; burned: `issued` against `held`. Of a subscription the "

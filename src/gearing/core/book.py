@@ -103,7 +103,7 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assumed(msgspec.Struct, frozen=True, array_like=True):
-    """Funding that was booked by hand: its asset, and minor units received (paid < 0)."""
+    """Funding that was booked before the venue reported it: its asset, and minor units received (paid < 0)."""
 
     asset: str
     amount: int
@@ -165,7 +165,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
         crossings: how often tokens traded with each other; unset: never.
         received: of each asset, what came into the account unasked, in all; it is no token's. Unset: nothing.
         arrivals: when each of these came that the venue may still tell of, ms by its id; unset: none.
-        assumed: settlements that were booked by hand and that the venue has not reported yet, by symbol and time;
+        assumed: settlements that were booked before the venue has reported them, by symbol and time;
             unset: none.
         closures: when each trade that the venue made by itself was made, ms by its id, so that each is booked once; of
             those that the venue may still report again. Unset: none.
@@ -195,7 +195,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...] | UnsetType = UNSET
 
     def assumption(self, symbol: str, settlement_ms: int) -> Assumed | None:
-        """Returns what was booked by hand for a settlement that the venue has not reported; None: nothing was."""
+        """Returns what was booked for a settlement that the venue has not reported; None: nothing was."""
         return None if self.assumed is UNSET else self.assumed.get(f"{symbol} {settlement_ms}")
 
     def has_booked(self, arrival: str) -> bool:
@@ -366,7 +366,10 @@ class Received(Event, frozen=True, kw_only=True, tag="received"):
 
 
 class FundingAssumed(Event, frozen=True, kw_only=True, tag="funding_assumed"):
-    """A settlement that the venue did not report was booked by hand, at its published rate.
+    """A settlement was booked before the venue reported it.
+
+    An operator books one at the rate that the venue published; the desk, at the predicted rate, one that a flow waits
+    for while its token has to trade.
 
     Args:
         symbol, settlement_ms: which.
@@ -386,7 +389,7 @@ class FundingAssumed(Event, frozen=True, kw_only=True, tag="funding_assumed"):
 
 
 class FundingCorrected(Event, frozen=True, kw_only=True, tag="funding_corrected"):
-    """The venue reported a settlement that was booked by hand; the difference is the reserve's.
+    """The venue reported a settlement that was booked before; the difference is the reserve's.
 
     Args:
         symbol, settlement_ms: which.
@@ -600,7 +603,7 @@ def _with_received(state: BookState, more: Mapping[str, int]) -> dict[str, int] 
 def _corrected(state: BookState, event: FundingCorrected) -> BookState:
     assumed = state.assumption(event.symbol, event.settlement_ms)
     if assumed is None or state.assumed is UNSET:
-        raise BookError(f"no settlement of {event.symbol} at {event.settlement_ms} was booked by hand")
+        raise BookError(f"no settlement of {event.symbol} at {event.settlement_ms} was booked before")
     left = {key: one for key, one in state.assumed.items() if key != f"{event.symbol} {event.settlement_ms}"}
     received = _with_received(state, {assumed.asset: event.amount})
     return msgspec.structs.replace(state, assumed=left or UNSET, received=received)

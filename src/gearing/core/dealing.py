@@ -186,6 +186,28 @@ def begin_unwinding(spec: Spec, work: Working, now_ms: int) -> tuple[TokenState,
     return _trade_hedge(spec, work, attempts, now_ms)
 
 
+def keep_excess(spec: Spec, work: Working, now_ms: int) -> TokenState:
+    """Leaves to the token, at the mark, what was filled beyond the part of a flow that is dealt.
+
+    The flow pays what trading it back would cost, at the rate of the token's terms.
+
+    Raises:
+        ValueError: nothing was.
+    """
+    excess, dealing, costs = excess_lots(spec, work.state), work.dealing, spec.token.costs
+    if dealing is UNSET or not any(excess):
+        raise ValueError("there is no excess")
+    rate = costs.taker_fee + costs.half_spread
+    work.pay_flow(-sum(accrued_of(abs(n), leg.lot_size, leg.mark, rate, CEILING)
+                       for n, leg in zip(excess, work.legs, strict=True)))  # fmt: skip
+    work.dealing = msgspec.structs.replace(
+        dealing, lots=tuple(held - n for held, n in zip(dealing.lots, excess, strict=True)),
+        past=tuple(with_trade(one, held, -n, now_ms) if n else one
+                   for one, held, n in zip(dealing.past, dealing.lots, excess, strict=True)),
+    )  # fmt: skip
+    return work.finished()
+
+
 def _trade_hedge(
     spec: Spec, work: Working, attempts: tuple[Attempt, ...], now_ms: int, **changed: object
 ) -> tuple[TokenState, tuple[Order, ...]]:

@@ -304,6 +304,18 @@ class UnwindingBegun(Event, frozen=True, kw_only=True, tag="unwinding_begun"):
     prices: tuple[float, ...]
 
 
+class ExcessKept(Event, frozen=True, kw_only=True, tag="excess_kept"):
+    """What was filled beyond the part of a flow that all legs were filled for is left to the token, which has to trade.
+
+    The flow pays what trading it back would cost, by the token's terms.
+
+    Args:
+        prices: the guarded mark of each leg.
+    """
+
+    prices: tuple[float, ...]
+
+
 class DealingLimited(Event, frozen=True, kw_only=True, tag="dealing_limited"):
     """Less of a flow is dealt than was hedged: the rest of its hedge is unwound, and the rest of the flow returned.
 
@@ -384,6 +396,7 @@ TokenEvent = (
     | FlowMatched
     | DealingBegun
     | UnwindingBegun
+    | ExcessKept
     | DealingLimited
     | DealingSettled
     | Redeemed

@@ -29,14 +29,14 @@ class Accrual(msgspec.Struct, frozen=True, array_like=True):
         mark: of the instrument then.
         own: received by the token (paid < 0), minor units.
         flow: received by the hedge of a flow, minor units.
-        lots: that the hedge of a flow held.
+        rate: that was predicted; a positive one is paid by longs.
     """
 
     settlement_ms: int
     mark: float
     own: int
     flow: int
-    lots: int = 0
+    rate: float = 0.0
 
 
 class LegState(msgspec.Struct, frozen=True, kw_only=True):

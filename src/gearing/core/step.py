@@ -43,7 +43,7 @@ from gearing.errors import InputError
 ASKED = "asked"
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 11
+BEHAVIOUR = 12
 
 
 def step(spec: Spec, state: TokenState, event: ev.TokenEvent) -> Step:
@@ -112,13 +112,13 @@ def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
         return Step(work.finished(), tuple(work.entry))
     if is_lost(work) or not charge_days(spec, work, event.time_ms):
         return wipe_out(work, event.time_ms)
-    if state.is_rolling:  # what else fell due waits until the roll is complete
+    if state.is_rolling or state.dealing is not UNSET:  # what else fell due waits until that is complete
         return Step(work.finished(charged_ms=event.time_ms), tuple(work.entry))
     delays = at_event(state.delays, state.attended_ms, event.delays_ms, event.time_ms)
     attended = {"attended_ms": event.time_ms, "charged_ms": UNSET, "delays": fixed_at(delays, event.time_ms)}
     due = spec.due_schedules(state.attended_ms, event.time_ms, delays)
     decision = trading.decide_now(spec, work, due, event.time_ms, event.before_ms)
-    if decision.reason == NONE or not state.balances.units or state.dealing is not UNSET:
+    if decision.reason == NONE or not state.balances.units:
         return Step(work.finished(**attended), tuple(work.entry))
     work.close_stretch()
     after, orders = trading.begin_slice(spec, work, decision, event.time_ms, event.volumes)
@@ -164,9 +164,8 @@ def _funding_settled(spec: Spec, state: TokenState, event: ev.FundingSettled) ->
     if event.amount or leg.accruals:
         # The venue moves the money whatever became of the token, so a frozen one's wallet moves too.
         work.close_stretch()
-        accrued = work.reverse_accrual(event.leg, event.settlement_ms)
-        work.settle_funding(event.amount, event.leg, event.lots, event.settlement_ms, accrued)
-    work.legs[event.leg] = msgspec.structs.replace(work.legs[event.leg], funded_ms=event.settlement_ms)
+        work.settle_funding(event.amount, event.leg, event.lots, event.settlement_ms)
+    work.see_settled(event.leg, event.settlement_ms)
     if is_lost(work) and not is_over(state):
         return wipe_out(work, event.time_ms)
     if not work.balances.units and state.dealings is not UNSET:
@@ -194,7 +193,7 @@ def _funding_accrued(spec: Spec, state: TokenState, event: ev.FundingAccrued) ->
         for lots in (held[0] - mine, mine)
     )
     own = 0 if spec.all_in or work.equity + own <= 0 else own
-    work.accrue_funding(Accrual(event.settlement_ms, mark, own, flow, mine), event.leg)
+    work.accrue_funding(Accrual(event.settlement_ms, mark, own, flow, event.rate), event.leg)
     return Step(work.finished(), tuple(work.entry))
 
 
@@ -293,6 +292,8 @@ def _adopted(spec: Spec, state: TokenState, event: ev.Adopted) -> Step:
         raise StepError("an adoption needs a name and a reason")
     if state.is_working:
         raise StepError("it is trading; nothing is adopted meanwhile")
+    if state.dealing is not UNSET:
+        raise StepError("a flow is settled before anything is adopted")
     work = Working(spec, state)
     work.mark(event.prices)
     if work.equity > 0:
@@ -336,6 +337,8 @@ def _rebalance_now(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
     """Rebalances to the rule's target at the last marks, whatever its triggers say."""
     if state.status != "open" or state.is_working or state.is_rolling:
         raise StepError(f"a token that is {state.status} or is trading is not rebalanced")
+    if state.dealing is not UNSET:
+        raise StepError("a flow is settled before its token is rebalanced")
     work = Working(spec, state)
     work.close_stretch()
     after, orders = trading.begin_slice(spec, work, Decision(SCHEDULED, spec.terms.target, 0.0), event.time_ms, ())
@@ -398,6 +401,7 @@ _HANDLERS: dict[type, Callable[[Spec, TokenState, Any], Step]] = {
     ev.FlowMatched: step_flows.flow_matched,
     ev.DealingBegun: step_flows.dealing_begun,
     ev.UnwindingBegun: step_flows.unwinding_begun,
+    ev.ExcessKept: step_flows.excess_kept,
     ev.DealingLimited: step_flows.dealing_limited,
     ev.DealingSettled: step_flows.dealing_settled,
     ev.Redeemed: step_flows.redeemed,

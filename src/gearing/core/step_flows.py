@@ -67,6 +67,15 @@ def unwinding_begun(spec: Spec, state: TokenState, event: ev.UnwindingBegun) -> 
     return Step(after, tuple(work.entry), orders)
 
 
+def excess_kept(spec: Spec, state: TokenState, event: ev.ExcessKept) -> Step:
+    """Leaves to the token what a flow's hedge was filled for in some legs only."""
+    if state.status not in {"open", "halted", "closing"} or state.is_working:
+        raise StepError(f"a token that is {state.status} or is trading keeps nothing of a hedge")
+    work = Working(spec, state)
+    work.mark(event.prices)
+    return _done(work, dealing.keep_excess, spec, work, event.time_ms)
+
+
 def dealing_limited(spec: Spec, state: TokenState, event: ev.DealingLimited) -> Step:
     """Limits how much of a flow is dealt."""
     if state.dealing is UNSET or state.is_working:

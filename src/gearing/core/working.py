@@ -6,7 +6,6 @@ It lives inside one call of `step`; nothing outside ever sees it half done.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -56,13 +55,6 @@ from gearing.core.portfolio import index_at
 from gearing.core.positions import held_at, with_trade
 from gearing.core.state import Accrual, Cover, LegState, TokenState, paid_in
 from gearing.core.terms import Spec
-
-
-class Reversed(NamedTuple):
-    """What was accrued of a settlement: the token's own part of it, minor units, and the lots that hedged a flow."""
-
-    own: int
-    lots: int
 
 
 class Working:
@@ -118,29 +110,28 @@ class Working:
         if amount:
             self.brought = amount + (0 if self.brought is UNSET else self.brought)
 
-    def settle_funding(self, amount: int, leg: int, lots: int, settlement_ms: int, reversed: Reversed) -> None:
-        """Books funding received (paid < 0) in the wallet.
+    def settle_funding(self, amount: int, leg: int, lots: int, settlement_ms: int) -> None:
+        """Books funding received (paid < 0) in the wallet, in place of what was accrued of it.
 
         Where the fee is all in, the issuer bears it: what it is owed falls by what was paid. Of what is paid on the
-        hedge of a flow, the flow bears its part, by the sizes held at the settlement; for one that was settled before,
-        at the predicted rate, the issuer does.
+        hedge of a flow, the flow bears its part, by the sizes held at the settlement.
 
         Args:
             amount: minor units.
             leg: on which it was settled.
             lots: held at the settlement.
-            settlement_ms: when that was.
-            reversed: what was accrued, and was just taken back.
+            settlement_ms: when that was; what was accrued of any other settlement stays.
         """
-        mine = reversed.lots if self.dealing is UNSET else self.flow_lots_at(leg, settlement_ms)
+        accrued = self._reverse_accrual(leg, settlement_ms)
+        mine = self.flow_lots_at(leg, settlement_ms)
         if mine:
             part = share_of(amount, mine, lots) if lots else 0
-            self.post(part, WALLET, FEES if self.dealing is UNSET else FLOWS)
+            self.post(part, WALLET, FLOWS)
             amount -= part
         if self.spec.all_in:
             self.post(amount, WALLET, FEES)
             return
-        self._attribute(att.FUNDING, amount - reversed.own)
+        self._attribute(att.FUNDING, amount - accrued)
         self.post(amount, WALLET, FUNDING)
 
     def accrue_funding(self, accrual: Accrual, leg: int) -> None:
@@ -151,25 +142,23 @@ class Working:
         state = self.legs[leg]
         self.legs[leg] = msgspec.structs.replace(state, accruals=(*state.accruals, accrual))
 
-    def reverse_accrual(self, leg: int, settlement_ms: int) -> Reversed:
-        """Takes back what was accrued of a settlement that is booked now, and returns what that was.
-
-        Args:
-            leg: on which it was settled.
-            settlement_ms: when that was; what was accrued of any other settlement stays.
-        """
+    def _reverse_accrual(self, leg: int, settlement_ms: int) -> int:
+        """Takes back what was accrued of a settlement that is booked now; returns the token's own part of it."""
         state = self.legs[leg]
         ended = [one for one in state.accruals if one.settlement_ms == settlement_ms]
         own = sum(one.own for one in ended)
         self.post(-own, ACCRUED, FUNDING)
-        # A flow that ended without waiting for its settlement has no account any more; the issuer bears the difference.
-        self.post(-sum(one.flow for one in ended), ACCRUED, FEES if self.dealing is UNSET else FLOWS)
+        self.post(-sum(one.flow for one in ended), ACCRUED, FLOWS)
         left = tuple(one for one in state.accruals if one.settlement_ms != settlement_ms)
         self.legs[leg] = msgspec.structs.replace(state, accruals=left)
-        if self.dealing is not UNSET:  # what ran up until then is settled, and no part of the price any more
+        return own
+
+    def see_settled(self, leg: int, settlement_ms: int) -> None:
+        """Notes that a settlement is booked: what ran up until then is no part of a flow's price any more."""
+        self.legs[leg] = msgspec.structs.replace(self.legs[leg], funded_ms=settlement_ms)
+        if self.dealing is not UNSET:
             fresh = tuple(0.0 if k == leg else rate for k, rate in enumerate(self.dealing.accrued))
             self.dealing = msgspec.structs.replace(self.dealing, accrued=fresh)
-        return Reversed(own, sum(one.lots for one in ended))
 
     def owe_fee(self, amount: int) -> None:
         """Books a management fee, ≥ 0, as owed to the issuer."""

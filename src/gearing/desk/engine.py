@@ -25,8 +25,7 @@ from gearing.drive.outbox import Ask, Outbox, row_of
 from gearing.drive.reconciling import differences, due_cash, take_unasked, unasked
 from gearing.drive.reserve import payments
 from gearing.drive.running import Book
-from gearing.drive.settling import never_settled, unbooked_since_ms
-from gearing.drive.together import unbooked
+from gearing.drive.settling import unbooked_since_ms, waited_for, with_empty
 from gearing.store.records import OutboxChange, OutboxRow
 from gearing.venues.protocol import (
     Forced,
@@ -289,14 +288,11 @@ class Engine:
             self.driver.on_forced(book, forced)
         for arrival in await venue.received(since_last_ms):
             take_unasked(self.driver, book, arrival)
-        waiting = {symbol for token in book.tokens for symbol, leg in zip(token.symbols, token.state.legs, strict=True)
-                   if leg.accruals}  # fmt: skip
-        settled = {symbol: await venue.settlements(symbol, since_ms) for symbol in sorted(book.shares | waiting)}
+        settled = {
+            symbol: await venue.settlements(symbol, since_ms) for symbol in sorted(book.shares | waited_for(book))
+        }
         payments = await venue.funding_payments(since_ms)
-        payments += unbooked(book, [one for symbol in sorted(book.shares) for one in settled[symbol]], payments)
-        payments += [one for symbol in sorted(waiting)
-                     for one in never_settled(book, symbol, settled[symbol], payments)]  # fmt: skip
-        for payment in sorted(payments, key=lambda one: one.settlement_ms):
+        for payment in with_empty(book, settled, payments):
             self.driver.on_funding(book, payment, self.clock.now_ms())
         await self.settle()
         await self._settle_reserve(book)

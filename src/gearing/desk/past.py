@@ -25,7 +25,7 @@ from gearing.drive.market import Market
 from gearing.drive.outbox import row_of
 from gearing.drive.primary import Primary
 from gearing.drive.reconciling import due_cash
-from gearing.drive.together import unbooked
+from gearing.drive.together import unpaid
 from gearing.errors import InputError
 from gearing.store.records import Commit, OutboxRow
 from gearing.store.store import Store
@@ -147,7 +147,7 @@ class Past:
         """Tells the driver of settlements that its books' exchange accounts were no part of."""
         for name, book in self.driver.books.items():
             settled = [one for symbol in sorted(book.shares) for one in self.paper.state.settled.get(symbol, ())[-1:]]
-            for payment in list(unbooked(book, settled, self.paper.state.payments.get(name, ()))):
+            for payment in list(unpaid(book, settled, self.paper.state.payments.get(name, ()))):
                 self.driver.on_funding(book, payment, now_ms)
 
     def _settle(self, now_ms: int) -> None:

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.book import Difference
@@ -52,6 +54,10 @@ def adopt(
         AdoptionError: it cannot be done so. What was booked until then is for the caller to roll back.
     """
     found = _current(book, seen)
+    for running in book.tokens:
+        if running.state.dealing is not UNSET and driver.market.prices(running.symbols, now_ms) is None:
+            raise AdoptionError(f"{running.name} deals in a flow, which is settled first, and has no good price now")
+        driver.primary.dealings.end_waiting(running, now_ms)
     mine = [_named(book, name) for name in dict.fromkeys(bearers)] or book.tokens
     lots = Counter[tuple[str, int]]()
     cash = Counter({one.name: one.venue - one.ledger for one in found if one.what == "cash"})

@@ -23,7 +23,7 @@ from gearing.drive.averages import Average
 from gearing.drive.caps import supply_room, within_supply
 from gearing.drive.faults import is_set_aside, run_isolated, set_aside
 from gearing.drive.running import Running
-from gearing.drive.settling import accrue, unbooked, why_dealing_waits
+from gearing.drive.settling import book_first, unbooked, why_dealing_waits
 from gearing.drive.together import venue_cost
 from gearing.drive.undo import Restorable
 
@@ -103,6 +103,8 @@ class Dealings:
         What was filled beyond the part that is dealt is unwound first; of a halted token or book, once it is resumed.
         """
         state = running.state
+        if running.flow and state.dealing is UNSET:
+            return  # its shares are being given
         if state.dealing is UNSET:
             # What a settlement takes, all who held then bear: nobody is paid out before it is booked.
             ended = state.status == "closed" and not unbooked(self._driver, running, now_ms)
@@ -111,25 +113,21 @@ class Dealings:
             return
         if state.is_working:
             return
-        if state.status in {"open", "halted"} and unbooked(self._driver, running, now_ms):
+        if state.status not in {"open", "halted"}:
+            self.end_waiting(running, now_ms)
+            return
+        if unbooked(self._driver, running, now_ms):
             self._primary.postpone(running, now_ms)
             return
-        self._unwind_or_settle(running, now_ms)
-
-    def _unwind_or_settle(self, running: Running, now_ms: int) -> None:
-        state = running.state
-        if state.status in {"open", "halted"}:
-            state = self._within_cap(running, now_ms)
-        if state.status in {"open", "halted"} and any(excess_lots(running.spec, state)):
-            if state.status == "open" and not running.book.state.halted:
-                marks = self._driver.marks(running)
-                self._driver.apply(running, ev.UnwindingBegun(time_ms=now_ms, prices=marks))
-                if running.state.status == "wiped":
-                    self.after(running, now_ms)
-            else:
-                self._primary.postpone(running, now_ms)
-            return
-        self.complete(running, now_ms)
+        state = self._within_cap(running, now_ms)
+        if not any(excess_lots(running.spec, state)):
+            self._complete(running, now_ms)
+        elif state.status == "open" and not running.book.state.halted:
+            self._driver.apply(running, ev.UnwindingBegun(time_ms=now_ms, prices=self._driver.marks(running)))
+            if running.state.status == "wiped":
+                self.after(running, now_ms)
+        else:
+            self._primary.postpone(running, now_ms)
 
     def _within_cap(self, running: Running, now_ms: int) -> TokenState:
         """Limits a subscription to what the supply cap lets in: NAV may have fallen while it was hedged."""
@@ -146,17 +144,24 @@ class Dealings:
         return running.state
 
     def end_waiting(self, running: Running, now_ms: int) -> None:
-        """Settles a flow that waits for a settlement to be booked, since its token has to trade before that.
+        """Settles a flow that waits, since its token has to trade before what it waits for.
 
-        The settlement is part of its price at the predicted rate; what it is booked at more or less, the issuer bears.
-        What was hedged in some legs only is traded back first, as ever.
+        A settlement of funding is booked at the predicted rate first; what the venue reports more or less, the reserve
+        takes. What was hedged in some legs only is left to the token, at the mark and at the flow's cost.
         """
-        if running.state.dealing is not UNSET and not running.state.is_working:
-            self._unwind_or_settle(running, now_ms)
+        if running.state.dealing is UNSET or running.state.is_working:
+            return
+        book_first(self._driver, running, now_ms)
+        if running.state.is_working:  # the settlement wiped it out
+            return
+        if running.state.status in {"open", "halted"}:
+            self._within_cap(running, now_ms)
+        if running.state.status in {"open", "halted", "closing"} and any(excess_lots(running.spec, running.state)):
+            self._driver.apply(running, ev.ExcessKept(time_ms=now_ms, prices=self._driver.marks(running)))
+        self._complete(running, now_ms)
 
-    def complete(self, running: Running, now_ms: int) -> None:
+    def _complete(self, running: Running, now_ms: int) -> None:
         """Settles the flow under way as it stands; one that cannot be settled is given up, and its book is halted."""
-        accrue(self._driver, running, now_ms, self._driver.marks(running))
         driver, dealing = self._driver, running.state.dealing
         try:
             driver.atomically(partial(self._settle, running, now_ms))
@@ -187,7 +192,10 @@ class Dealings:
             if request is not None:
                 self._primary.end(request, ask.holder, "not hedged, or above the supply cap", now_ms)
         self._primary.check_supply(running, now_ms)
-        self._go_on(running, now_ms)
+        if running.state.status in {"closed", "wiped"}:
+            self.after(running, now_ms)
+        else:
+            self._go_on(running, now_ms)
 
     def _go_on(self, running: Running, now_ms: int) -> None:
         """Deals in what a window has left at the next price, as a dealing of its own; if it has, in the next window."""

@@ -40,6 +40,7 @@ from gearing.drive.settling import accrue, attention_ms, correct, waits_before
 from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
 from gearing.drive.together import (
+    Position,
     close_ended,
     funding_shares,
     held_at,
@@ -223,8 +224,9 @@ class Driver:
 
     def attend(self, running: Running) -> None:
         """Asks a token what it does at the prices it has now; a roll that is due comes before its rule."""
-        if running.rolls and running.spec.chains.due(running.state, self.market.now_ms):
-            self.primary.dealings.end_waiting(running, self.market.now_ms)
+        prices = self.market.prices(running.symbols)
+        if prices is not None and running.rolls and running.spec.chains.due(running.state, self.market.now_ms):
+            self.primary.dealings.end_waiting(running, prices.time_ms)
         waits = running.rolls and self.rolls.attend(running)
         prices = self.market.prices(running.symbols)
         if prices is None:  # P4: without a good price of each leg nothing is done; the next one asks again
@@ -327,16 +329,25 @@ class Driver:
         """
         if correct(self, book, payment, now_ms):
             return
+        for running in self.book_funding(book, payment, now_ms, is_asked=is_asked):
+            self.primary.dealings.after(running, now_ms)
+
+    def book_funding(
+        self, book: Book, payment: FundingPayment, now_ms: int, *, is_asked: bool = True
+    ) -> list[Running]:  # fmt: skip
+        """Books a settlement in the tokens that held its instrument; returns those, in which dealing may go on."""
         at = [one for one in positions(book, payment.symbol) if payment.settlement_ms > one.leg.funded_ms]
         if not at or any(waits_before(one, payment.settlement_ms) is not None for one in at):
-            return  # one that was settled earlier is booked first; the payment is asked for again
+            return []  # one that was settled earlier is booked first; the payment is asked for again
+        if not is_asked and any(self._may_miss_one(one, payment) for one in at):
+            return []  # what is asked for comes in its order
         sizes, words = sizes_at(at, payment), ""
         if any(one.leg.lots_at(payment.settlement_ms) is None for one in at):
             names = " and ".join(one.running.name for one in at)
             self.effects.alarms.append(f"{names}: funding of {payment.symbol} came too late for its size to be checked")
         elif sizes is None:
             if not is_asked or any(one.symbol == payment.symbol for one in book.state.live.values()):
-                return  # what changed the size may not be booked yet; the payment is asked for again
+                return []  # what changed the size may not be booked yet; the payment is asked for again
             words = f"F2: funding was paid on {payment.lots} lots, held were {held_at(at, payment)}"
         if sizes is None and payment.rate == payment.amount == 0:  # the venue says that there was no settlement
             sizes, words = [0] * len(at), ""
@@ -351,9 +362,15 @@ class Driver:
                 time_ms=now_ms, leg=one.k, settlement_ms=payment.settlement_ms, lots=lots, rate=payment.rate,
                 amount=amount, prices=self.marks(running),
             ))  # fmt: skip
-            self.primary.dealings.after(running, now_ms)
             self.forms_anew(running, now_ms)  # until now what waits could be taken back
             self.arm(running)
+        return [one.running for one in at]
+
+    def _may_miss_one(self, at: Position, payment: FundingPayment) -> bool:
+        """Returns whether a position may have had a settlement before this one that is not booked."""
+        interval_ms = self.market.funding_interval_ms(payment.symbol)
+        before_ms = payment.settlement_ms - interval_ms
+        return at.leg.funded_ms < before_ms < payment.settlement_ms and at.leg.lots_at(before_ms) != range(1)
 
     @isolated
     def on_forced(self, book: Book, forced: Forced) -> None:
@@ -417,8 +434,8 @@ class Driver:
 
     def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
         """Halts, resumes or closes a token, as a person asked."""
-        if action == "close" and running.state.dealing is not UNSET and not running.state.is_working:
-            self.primary.dealings.complete(running, now_ms)  # what the hedge of a flow holds is closed with the rest
+        if action in {"close", "rebalance"}:  # what the hedge of a flow holds is traded with the rest
+            self.primary.dealings.end_waiting(running, now_ms)
         self.apply(running, ev.Operated(time_ms=now_ms, action=action, by=by, reason=reason))
         self.forms_anew(running, now_ms)
         if action == "resume":  # a flow may wait for its excess to be unwound

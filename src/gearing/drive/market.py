@@ -159,6 +159,11 @@ class Market:
         """Sets how often an instrument settles funding, by the venue's rules; 0: never."""
         self._instruments.setdefault(symbol, _Instrument(self._limits)).schedule.interval_ms = interval_ms
 
+    def funding_interval_ms(self, symbol: str) -> int:
+        """Returns how often an instrument settles funding, by the venue's rules; 0: never, or unknown."""
+        it = self._instruments.get(symbol)
+        return 0 if it is None else it.schedule.interval_ms
+
     def begin_averages(self, number: int, symbols: Iterable[str], since_ms: int) -> None:
         """Begins to average a token's instruments from a time on, unless they are averaged from then on already.
 

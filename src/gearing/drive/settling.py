@@ -4,12 +4,16 @@ A settlement is paid by those who held at its time, at a rate that is certain on
 falls due from one dealing window before a settlement waits until it is booked: dealing, quotes, fees taken, and reverse
 splits. Trading and NAVs go on; a NAV in between contains the funding at the predicted rate, and is provisional. A
 settlement counts as booked by the venue's payment, by its word that there was none, or because nothing was held.
+
+Where a token has to trade while a flow of it waits, the settlement is booked at the predicted rate first, and what the
+venue reports more or less later goes to the reserve: whoever comes, goes or stays has the same as if it had been
+settled at that rate.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,13 +24,13 @@ from gearing.core import events as ev
 from gearing.core.money import CEILING, accrued_of, as_text
 from gearing.core.state import LegState
 from gearing.drive.running import Book, Running
-from gearing.drive.together import Position, positions
+from gearing.drive.together import Position, positions, unpaid
 from gearing.venues.protocol import FundingPayment, Settled
 
 if TYPE_CHECKING:
     from gearing.drive.driver import Driver
 
-# A venue is asked for payments of what is flat, or was booked by hand, so long: 30 days. Its lists have pages and ends.
+# A venue is asked so long, 30 days, for payments of what is flat, or was booked before: its lists have pages and ends.
 LATE_MS = 30 * 86_400_000
 
 
@@ -44,9 +48,10 @@ def unbooked(driver: Driver, running: Running, now_ms: int) -> list[Unbooked]:
     found = []
     for k, symbol in funded(running):
         leg, last = running.state.legs[k], driver.market.last_settlement(symbol, now_ms)
-        found += [Unbooked(k, symbol, one.settlement_ms, None)
-                  for one in leg.accruals if one.settlement_ms != last.time_ms]  # fmt: skip
-        if last.time_ms > leg.funded_ms and leg.lots_at(last.time_ms) != range(1):
+        # What was accrued waits to be booked, though a fill that was told later may have left nothing held then.
+        found += [Unbooked(k, symbol, one.settlement_ms, one.rate) for one in leg.accruals]
+        accrued_ms = max((one.settlement_ms for one in leg.accruals), default=leg.funded_ms)
+        if last.time_ms > accrued_ms and leg.lots_at(last.time_ms) != range(1):
             found.append(Unbooked(k, symbol, *last))
     return found
 
@@ -104,10 +109,35 @@ def is_overdue(driver: Driver, running: Running, now_ms: int) -> bool:
     return any(now_ms - it.time_ms >= driver.patience_ms for it in unbooked(driver, running, now_ms))
 
 
+def waited_for(book: Book) -> set[str]:
+    """Returns the instruments of which a settlement is waited for."""
+    accrued = {symbol for running in book.tokens
+               for symbol, leg in zip(running.symbols, running.state.legs, strict=True) if leg.accruals}  # fmt: skip
+    return accrued | {symbol for symbol, _ in assumed(book)}
+
+
+def with_empty(
+    book: Book, settled: Mapping[str, Sequence[Settled]], payments: Sequence[FundingPayment]
+) -> list[FundingPayment]:  # fmt: skip
+    """Returns a book's payments by time, with an empty one for each settlement that it waits for and was no part of.
+
+    Args:
+        book: whose.
+        settled: the venue's settlements of each instrument that is waited for, or that several tokens hold.
+        payments: those that the venue booked in the account.
+    """
+    found = [*payments, *unpaid(book, [one for symbol in sorted(settled) for one in settled[symbol]], payments)]
+    for symbol, those in sorted(settled.items()):
+        found += never_settled(book, symbol, those, found)
+    return sorted(found, key=lambda one: one.settlement_ms)
+
+
 def never_settled(book: Book, symbol: str, settled: Iterable[Settled], payments: Iterable[FundingPayment]) -> list[
     FundingPayment
 ]:  # fmt: skip
-    """Returns empty payments for settlements that were waited for and of which the venue's own list knows none.
+    """Returns empty payments for settlements that are waited for and of which the venue's own list knows none.
+
+    So are those that were booked before the venue reported them.
 
     The list of settlements says so once it names a later one of the instrument; the payments may be ahead of it.
 
@@ -120,6 +150,7 @@ def never_settled(book: Book, symbol: str, settled: Iterable[Settled], payments:
     listed = {it.settlement_ms for it in settled}
     known, latest = listed | {it.settlement_ms for it in payments if it.symbol == symbol}, max(listed, default=0)
     waiting = {(one.settlement_ms, one.mark) for at in positions(book, symbol) for one in at.leg.accruals}
+    waiting |= {(time_ms, 0.0) for name, time_ms in assumed(book) if name == symbol}
     return [
         FundingPayment(symbol=symbol, settlement_ms=time_ms, rate=0.0, mark=mark, lots=0, amount=0)
         for time_ms, mark in sorted(waiting)
@@ -131,12 +162,17 @@ def unbooked_since_ms(book: Book, now_ms: int) -> int:
     """Returns since when the venue may have settlements of a book that are not booked yet, ms.
 
     So much has to be asked for. It moves on with what is booked: what is flat counts no more after `LATE_MS`, and a
-    settlement that was booked by hand is asked for so long.
+    settlement that was booked before is asked for so long.
     """
     times = [_since_ms(leg, now_ms) for running in book.tokens for leg in running.state.legs]
-    assumed = {} if book.state.assumed is UNSET else book.state.assumed
-    by_hand = [int(key.rpartition(" ")[2]) - 1 for key in assumed]
-    return min([now_ms, *times, *(time_ms for time_ms in by_hand if time_ms >= now_ms - LATE_MS)])
+    early = [time_ms - 1 for _, time_ms in assumed(book)]
+    return min([now_ms, *times, *(time_ms for time_ms in early if time_ms >= now_ms - LATE_MS)])
+
+
+def assumed(book: Book) -> list[tuple[str, int]]:
+    """Returns the settlements that were booked before the venue reported them: of which symbol, and when, ms."""
+    keys = {} if book.state.assumed is UNSET else book.state.assumed
+    return [(symbol, int(time_ms)) for symbol, _, time_ms in (key.rpartition(" ") for key in keys)]
 
 
 def _since_ms(leg: LegState, now_ms: int) -> int:
@@ -187,33 +223,59 @@ def book_by_hand(
     least_ms = settlement_ms + 10 * driver.patience_ms
     if now_ms < least_ms:
         return f"the venue may still report it; it can be booked by hand from {clock(least_ms)} on"
-    mark = next(one.mark for one in at[0].leg.accruals if one.settlement_ms == settlement_ms)
+    return _assume(driver, book, symbol, settlement_ms, rate, by, reason, now_ms)
+
+
+def book_first(driver: Driver, running: Running, now_ms: int) -> None:
+    """Books the settlements that a token waits for at their predicted rates, since it has to trade before that.
+
+    Where none was predicted the rate is 0. All tokens of its book that held the instrument are booked with it.
+    """
+    accrue(driver, running, now_ms, driver.marks(running))
+    for it in sorted(unbooked(driver, running, now_ms), key=lambda one: one.time_ms):
+        _assume(driver, running.book, it.symbol, it.time_ms, it.rate or 0.0, "desk",
+                f"{running.name} trades before the venue reports it", now_ms)  # fmt: skip
+
+
+def _assume(
+    driver: Driver, book: Book, symbol: str, settlement_ms: int, rate: float, by: str, reason: str, now_ms: int
+) -> str:  # fmt: skip
+    """Books a settlement before the venue reports it; what it reports more or less later goes to the reserve.
+
+    Returns:
+        Why it is not booked; empty: it is.
+    """
+    at = [one for one in positions(book, symbol) if one.leg.funded_ms < settlement_ms]
+    if not at or book.state.assumption(symbol, settlement_ms) is not None:
+        return ""
+    marks = [one.mark for it in at for one in it.leg.accruals if one.settlement_ms == settlement_ms]
+    mark = marks[0] if marks else at[0].leg.mark
     spans = [one.leg.lots_at(settlement_ms) or range(one.leg.lots, one.leg.lots + 1) for one in at]
     sizes = [span[0] for span in spans]
     amount = sum(-accrued_of(lots, one.leg.lot_size, mark, rate, CEILING)
                  for lots, one in zip(sizes, at, strict=True))  # fmt: skip
     asset = at[0].running.spec.token.settlement
-    driver.on_funding(book, FundingPayment(symbol=symbol, settlement_ms=settlement_ms, rate=rate, mark=mark,
-                                           lots=sum(sizes), amount=amount), now_ms)  # fmt: skip
-    if any(_waits(one, settlement_ms) for one in at):
+    driver.book_funding(book, FundingPayment(symbol=symbol, settlement_ms=settlement_ms, rate=rate, mark=mark,
+                                             lots=sum(sizes), amount=amount), now_ms)  # fmt: skip
+    if any(one.leg.funded_ms < settlement_ms for one in positions(book, symbol)):
         return f"the settlement could not be booked: {book.state.halted}"
-    # Only now: a report of a settlement that was booked by hand is a correction.
+    # Only now: a report of a settlement that was booked is a correction.
     driver.note(book, bk.FundingAssumed(time_ms=now_ms, symbol=symbol, settlement_ms=settlement_ms, asset=asset,
                                         amount=amount, rate=rate, by=by, reason=reason))  # fmt: skip
     return ""
 
 
 def correct(driver: Driver, book: Book, payment: FundingPayment, now_ms: int) -> bool:
-    """Books the difference of a settlement that was booked by hand and is reported now; returns whether it is one."""
-    assumed = book.state.assumption(payment.symbol, payment.settlement_ms)
-    if assumed is None:
+    """Books the difference of a settlement that was booked before and is reported now; returns whether it is one."""
+    before = book.state.assumption(payment.symbol, payment.settlement_ms)
+    if before is None:
         return False
-    difference = payment.amount - assumed.amount
+    difference = payment.amount - before.amount
     driver.note(book, bk.FundingCorrected(time_ms=now_ms, symbol=payment.symbol, settlement_ms=payment.settlement_ms,
                                           amount=difference))  # fmt: skip
     driver.effects.alarms.append(
         f"{book.name}: the venue reports the funding of {payment.symbol} at {clock(payment.settlement_ms)}, which was "
-        f"booked by hand; the difference of {as_text(difference, grouped=True)} {assumed.asset} goes to the reserve"
+        f"booked before; the difference of {as_text(difference, grouped=True)} {before.asset} goes to the reserve"
     )
     return True
 

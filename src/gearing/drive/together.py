@@ -235,14 +235,14 @@ def _spans(at: Sequence[Position], time_ms: int) -> list[range]:
     return [one.leg.lots_at(time_ms) or range(one.leg.lots, one.leg.lots + 1) for one in at]
 
 
-def unbooked(book: Book, settled: Iterable[Settled], payments: Iterable[FundingPayment]) -> Iterator[FundingPayment]:
+def unpaid(book: Book, settled: Iterable[Settled], payments: Iterable[FundingPayment]) -> Iterator[FundingPayment]:
     """Yields settlements of which the venue booked nothing, since what the tokens of a book held sums to nothing.
 
     They pay each other all the same.
 
     Args:
         book: theirs.
-        settled: the settlements of its shared instruments.
+        settled: the settlements.
         payments: those that the venue booked.
     """
     waits = [

@@ -225,6 +225,7 @@ class Audit:
         if state is not None and spec is not None:
             self._step_token(spec, state, line)
         self.shares.take_token(n, line, self.spec, state, self.token)
+        self.prices.take_event(line.seq, self.stream, line.event)
         self.prices.take_line(n, self.spec, self.token if self.again else None)
         self.sees_all = self.sees_all and self.token is not None and line.behaviour == BEHAVIOUR
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import UNSET
 
 from gearing.core.dealing import bearing
+from gearing.core.events import DealingBegun, FeesTaken, FlowMatched, FundingAccrued, FundingSettled, TokenEvent
 from gearing.core.hedging_cost import HedgeCost, with_hedge
 from gearing.core.holder import Bearing, Pricing
 from gearing.core.measured import Measured
@@ -63,6 +64,12 @@ class Repricing:
     def take_measured(self, measured: Measured) -> None:
         """Takes what the next line measured of a hedge or rebalance, as the desk did."""
         self._measured.append(measured)
+
+    def take_event(self, seq: int, stream: str, event: TokenEvent) -> None:
+        """Takes an event of the token, which may say what funding ran up or was predicted."""
+        accrued = event.accrued if isinstance(event, (DealingBegun, FlowMatched, FeesTaken)) else ()
+        rates = (event.rate,) if isinstance(event, (FundingAccrued, FundingSettled)) else accrued
+        self.breaches += (Breach(stream, seq, "price", *words) for words in _unlikely_rates(rates))
 
     def close(self) -> None:
         """Judges what came after the last line."""
@@ -149,6 +156,10 @@ def _unlikely(
         low, high = min(leg.mark, later.mark) * (1 - MARK_APART_MAX), max(leg.mark, later.mark) * (1 + MARK_APART_MAX)
         if not low <= mark <= high:
             yield f"a mark of {mark}", f"{low:.10g} to {high:.10g}, by the token's lines before and after"
-    for rate in pricing.accrued:
+    yield from _unlikely_rates(pricing.accrued)
+
+
+def _unlikely_rates(rates: Iterable[float]) -> Iterator[tuple[str, str]]:
+    for rate in rates:
         if not abs(rate) <= ACCRUED_MAX:
-            yield f"accrued funding of {rate}", f"{-ACCRUED_MAX} to {ACCRUED_MAX}"
+            yield f"funding of {rate}", f"{-ACCRUED_MAX} to {ACCRUED_MAX}"
