@@ -19,7 +19,7 @@ from gearing.core.step import step
 from gearing.core.step_result import StepError
 from gearing.desk import issuer
 from gearing.desk.requests import Adopt
-from gearing.drive.settling import assumed, unbooked, waited_for, why_dealing_waits, with_empty
+from gearing.drive.settling import assumed, book_by_hand, unbooked, waited_for, why_dealing_waits, with_empty
 from gearing.venues.protocol import Settled
 from tests import late
 from tests.late import RATE, T_MS, Late, leverage
@@ -65,6 +65,7 @@ def test_everybody_has_what_a_settlement_at_the_predicted_rate_gives(monkeypatch
     booked.book_it(held, rate=rate)
     desk.driver.primary.dealings.end_waiting(desk.it, desk.now_ms)
     desk.take()
+    assert booked.it.watched is booked.it.state  # it sleeps by what it has now
     for one in (booked, desk):
         assert one.it.state.dealing is UNSET
         assert one.it.state.balances.accrued == 0
@@ -96,6 +97,14 @@ def test_one_that_the_venue_never_settled_is_the_reserves_too():
     desk.driver.on_funding(desk.book, none, desk.now_ms)
     assert assumed(desk.book) == []
     assert desk.book.state.received["USDT"] == pytest.approx(int(held * 0.001 * 100 * RATE * MINOR), abs=1)
+
+
+def test_a_flow_goes_on_at_once_when_an_operator_books_what_it_waits_for():
+    desk, _ = started(*SIDES[0])
+    desk.now_ms += HOUR_MS // 4
+    assert book_by_hand(desk.driver, desk.book, "A", T_MS, RATE, "ann", "late", desk.now_ms) == ""
+    assert desk.it.state.dealing is UNSET
+    assert desk.it.watched is desk.it.state
 
 
 def test_newcomers_bear_nothing_of_what_was_predicted_wrong_for_those_before_them():

@@ -329,8 +329,13 @@ class Driver:
         """
         if correct(self, book, payment, now_ms):
             return
-        for running in self.book_funding(book, payment, now_ms, is_asked=is_asked):
+        self.go_on(self.book_funding(book, payment, now_ms, is_asked=is_asked), now_ms)
+
+    def go_on(self, tokens: Iterable[Running], now_ms: int) -> None:
+        """Lets tokens deal again in which a settlement was booked."""
+        for running in tokens:
             self.primary.dealings.after(running, now_ms)
+            self.arm(running)
 
     def book_funding(
         self, book: Book, payment: FundingPayment, now_ms: int, *, is_asked: bool = True

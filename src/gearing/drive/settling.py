@@ -223,7 +223,9 @@ def book_by_hand(
     least_ms = settlement_ms + 10 * driver.patience_ms
     if now_ms < least_ms:
         return f"the venue may still report it; it can be booked by hand from {clock(least_ms)} on"
-    return _assume(driver, book, symbol, settlement_ms, rate, by, reason, now_ms)
+    why = _assume(driver, book, symbol, settlement_ms, rate, by, reason, now_ms)
+    driver.go_on((one.running for one in at), now_ms)
+    return why
 
 
 def book_first(driver: Driver, running: Running, now_ms: int) -> None:
