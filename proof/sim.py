@@ -34,6 +34,7 @@ from gearing.core.holder import DEALER, HolderState
 from gearing.core.journal import state_of
 from gearing.core.money import MINOR
 from gearing.core.record import DAY_MS
+from gearing.core.step_result import StepError
 from gearing.core.terms import Spec
 from gearing.desk import issuer
 from gearing.desk.boot import boot
@@ -332,7 +333,12 @@ class _Simulation:
             if not waits or state.is_rolling or running.book.state.halted or self.hands.random() < 0.5:
                 continue
             action: Action = self.hands.choice(["rebalance", "rebalance", "rebalance", "close"])
-            driver.operate(running, action, "sim", "a flow waits", self.engine.clock.now_ms())
+            work = partial(driver.operate, running, action, "sim", "a flow waits", self.engine.clock.now_ms())
+            try:
+                driver.atomically(work)
+            except StepError:  # there is no price that its flow could be settled at
+                self.seen["rejected, a flow that waits"] += 1
+                continue
             if action == "close":
                 self.closed.add(running.name)
             self.seen[f"{action} of a flow that waits"] += 1

@@ -14,18 +14,35 @@ import gearing as gr
 from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core import holder as ho
+from gearing.core.journal import line_of
 from gearing.core.money import MINOR
+from gearing.core.primary import Primary as Terms
 from gearing.core.step import step
 from gearing.core.step_result import StepError
 from gearing.desk import issuer
-from gearing.desk.requests import Adopt
-from gearing.drive.settling import assumed, book_by_hand, unbooked, waited_for, why_dealing_waits, with_empty
+from gearing.desk.requests import Adopt, Operate
+from gearing.drive.driver import Driver
+from gearing.drive.settling import (
+    assumed,
+    book_by_hand,
+    book_first,
+    unbooked,
+    waited_for,
+    why_dealing_waits,
+    with_empty,
+)
+from gearing.store.recompute import recompute
+from gearing.store.store import Store
+from gearing.store.verify import verify
 from gearing.venues.protocol import Settled
 from tests import late
+from tests.journals import lines_of, new_database
 from tests.late import RATE, T_MS, Late, leverage
-from tests.lives import HOUR_MS, token
+from tests.lives import HOUR_MS, NOON_MS, token
 from tests.test_adopting import at_venue
 from tests.test_primary import COSTS
+from tests.test_store_dealing import Kept
+from tests.test_waiting_flows import asked
 
 SIDES = [("subscribe", 400_000 * MINOR), ("redeem", None)]
 
@@ -132,23 +149,63 @@ def stranded(**more):
     return desk
 
 
+def events(desk):
+    return [line_of(line.body).event for line in desk.lines]
+
+
 def excess(desk):
     first, second = desk.it.state.dealing.lots
     return first - second
 
 
-def test_an_excess_is_left_to_the_token_at_the_mark_and_at_the_flows_cost():
+@pytest.mark.parametrize("at", [100.0, 99.0])
+def test_an_excess_is_left_to_the_token_at_the_flows_cost(at):
     desk = stranded()
     before, lots = desk.it.state, [leg.lots for leg in desk.it.state.legs]
-    kept = step(desk.it.spec, before, ev.ExcessKept(time_ms=desk.now_ms, prices=(100.0, 100.0)))
-    cost = excess(desk) * 0.001 * 100 * (COSTS.taker_fee + COSTS.half_spread) * MINOR
+    event = ev.ExcessKept(time_ms=desk.now_ms, prices=(100.0, 100.0), at=(at, at))
+    kept = step(desk.it.spec, before, event)
+    cost = excess(desk) * 0.001 * (100 * (COSTS.taker_fee + COSTS.half_spread) + 100 - at) * MINOR
     assert kept.state.equity - before.equity == pytest.approx(cost, rel=1e-9)
     assert cost > 0
     assert [leg.lots for leg in kept.state.legs] == lots
     assert kept.state.dealing.lots == (before.dealing.lots[1],) * 2
     assert kept.orders == ()
     with pytest.raises(StepError, match="there is no excess"):
-        step(desk.it.spec, kept.state, ev.ExcessKept(time_ms=desk.now_ms, prices=(100.0, 100.0)))
+        step(desk.it.spec, kept.state, event)
+
+
+def test_an_excess_is_left_at_no_better_price_than_the_mark():
+    desk = stranded()
+    with pytest.raises(StepError, match="no better price than the mark"):
+        step(desk.it.spec, desk.it.state, ev.ExcessKept(time_ms=desk.now_ms, prices=(100.0, 100.0), at=(101.0, 100.0)))
+
+
+def test_an_excess_is_left_at_the_fair_price_where_that_is_worse_for_the_flow(monkeypatch):
+    desk = stranded()
+    monkeypatch.setattr(desk.driver.market, "fair", lambda symbol: {"A": 79.0, "B": 81.0}[symbol])
+    desk.quote(80.0, 80.0, after_ms=1_000)
+    (kept,) = [one for one in events(desk) if isinstance(one, ev.ExcessKept)]
+    assert (kept.prices, kept.at) == ((80.0, 80.0), (79.0, 81.0))
+
+
+def test_where_nothing_is_left_an_excess_goes_with_the_rest():
+    desk = stranded()
+    gone = ev.ExcessKept(time_ms=desk.now_ms, prices=(30.0, 30.0), at=(30.0, 30.0))
+    assert step(desk.it.spec, desk.it.state, gone).state.status == "wiped"
+
+
+@pytest.mark.parametrize("halts", ["token", "book"])
+def test_an_excess_is_left_to_no_token_that_cannot_trade_it(halts):
+    """It would have a leverage that nobody asked for."""
+    desk = stranded()
+    if halts == "token":
+        desk.driver.operate(desk.it, "halt", "ann", "look", desk.now_ms)
+    else:
+        desk.driver.note(desk.book, bk.BookHalted(time_ms=desk.now_ms, by="reconciliation", reason="C1"))
+    for mark in (95.0, 85.0, 80.0):
+        desk.quote(mark, mark, after_ms=1_000)
+    assert desk.it.state.dealing is not UNSET
+    assert not any(isinstance(one, ev.ExcessKept) for one in events(desk))
 
 
 def test_nothing_is_sent_beside_the_rule_for_an_excess():
@@ -162,14 +219,38 @@ def test_nothing_is_sent_beside_the_rule_for_an_excess():
     assert leverage(desk) == pytest.approx(2.0, rel=0.01)
 
 
-def test_a_part_that_the_venue_closes_leaves_nothing_to_be_unwound():
-    """Else an order under way would turn what is left of the leg."""
+@pytest.mark.parametrize("paid", [UNSET, 1])
+@pytest.mark.parametrize("part", [0.2, 0.8, 1.0])
+def test_what_the_venue_closes_is_first_of_the_token_then_of_what_a_flow_left_behind(part, paid):
+    """An excess waits on, and no order that unwinds it turns what is left of the leg."""
     desk = stranded(rule=gr.Rule(deviation=0.95))
-    held = desk.it.state.legs[0].lots
-    desk.driver.on_forced(desk.book, desk.forced(-held, price=95.0, symbol="A"))
-    assert desk.take() == []
-    assert desk.it.state.dealing is UNSET
-    assert desk.it.state.legs[0].lots == 0
+    held, flow = desk.it.state.legs[0].lots, desk.it.state.dealing.lots[0]
+    own, gone = held - flow, int(held * part)
+    before = desk.it.state.balances
+    desk.driver.on_forced(desk.book, msgspec.structs.replace(desk.forced(-gone, price=95.0, symbol="A"), charge=1_000))
+    assert desk.it.state.dealing.lots[0] == flow - max(gone - own, 0)
+    assert desk.it.state.legs[0].lots - desk.it.state.dealing.lots[0] == max(own - gone, 0)
+    theirs = max(gone - own, 0)
+    flows = theirs * 0.001 * 5 * MINOR + 1_000 * theirs // gone
+    assert desk.it.state.balances.flows - before.flows == pytest.approx(flows, abs=2)
+    assert desk.it.state.balances.liquidation - before.liquidation == pytest.approx(
+        1_000 * (gone - theirs) // gone, abs=2
+    )
+    assert desk.it.state.balances.price - before.price == pytest.approx((gone - theirs) * 0.001 * 5 * MINOR, abs=2)
+
+
+def test_a_part_that_several_tokens_share_is_split_with_what_was_paid():
+    desk = stranded(rule=gr.Rule(deviation=0.95))
+    held, flow = desk.it.state.legs[0].lots, desk.it.state.dealing.lots[0]
+    paid = -int(held * 0.001 * 95 * MINOR) + 7
+    event = ev.Liquidated(time_ms=desk.now_ms, leg=0, lots=-held, price=95.0, charge=0, trade="f", deleveraged=True,
+                          paid=paid, prices=(100.0, 100.0))  # fmt: skip
+    after = step(desk.it.spec, desk.it.state, event).state
+    assert after.legs[0].lots == 0
+    assert after.dealing.lots[0] == 0
+    assert after.balances.wallet - sum(leg.basis for leg in after.legs) == (
+        desk.it.state.balances.wallet - sum(leg.basis for leg in desk.it.state.legs) - paid)  # fmt: skip
+    assert flow < held
 
 
 def test_who_closes_a_token_makes_the_flow_pay_for_its_excess_all_the_same():
@@ -187,6 +268,86 @@ def test_who_closes_a_token_makes_the_flow_pay_for_its_excess_all_the_same():
 
 
 # Whoever trades the token for other reasons.
+
+
+def test_nothing_is_closed_beside_a_flow():
+    desk, _ = started("subscribe", 400_000 * MINOR)
+    with pytest.raises(StepError, match="before its token is closed"):
+        step(desk.it.spec, desk.it.state, ev.Operated(time_ms=desk.now_ms, action="close", by="ann", reason="r"))
+
+
+@pytest.mark.parametrize("action", ["close", "rebalance"])
+def test_nobody_trades_a_token_whose_flow_would_be_settled_at_a_price_of_long_ago(action):
+    desk, _ = started("subscribe", 400_000 * MINOR)
+    wanted = Operate(token="T", action=action, by="ann", reason="now")
+    assert asked(desk, wanted) == ""
+    desk.now_ms += HOUR_MS
+    assert asked(desk, wanted) == "has a flow that is settled first, and has no good price now; ask again"
+
+
+def test_a_prediction_alone_wipes_nobody_out(monkeypatch):
+    monkeypatch.setattr(late, "RATE", 0.0075)
+    desk, _ = started("subscribe", 400_000 * MINOR, rate=0.0075, deviation=0.9)
+    monkeypatch.setattr("gearing.drive.settling.accrued_of", lambda lots, *_: lots * 10**9)
+    desk, _ = started("subscribe", 400_000 * MINOR, rate=0.0075, deviation=0.9)
+    before = desk.it.state
+    assert not book_first(desk.driver, desk.it, desk.now_ms)
+    assert desk.it.state.dealing == before.dealing
+    assert (desk.it.state.status, assumed(desk.book)) == ("open", [])
+    assert not desk.driver.primary.dealings.end_waiting(desk.it, desk.now_ms)
+
+
+def test_two_settlements_that_passed_without_a_price_are_both_booked_first():
+    desk = Late(deviation=0.1)
+    desk.driver.market.set_interval("A", HOUR_MS)
+    desk.driver.rates["A"] = 0.002
+    desk.deposit("h1", 500_000)
+    (order,) = desk.with_hedge(amount=400_000 * MINOR)
+    desk.now_ms = T_MS + 2_000
+    desk.hear(desk.trade(order), desk.status(order))
+    desk.now_ms = T_MS + HOUR_MS + 4_000
+    desk.funding = {"funding_rate": RATE, "funding_ms": T_MS + 2 * HOUR_MS}
+    desk.quote(80.0, after_ms=1_000)
+    assert desk.it.state.dealing is UNSET
+    assert assumed(desk.book) == [("A", T_MS), ("A", T_MS + HOUR_MS)]
+    assert [one.amount < 0 for one in desk.book.state.assumed.values()] == [True, True]
+
+
+def test_what_other_tokens_of_the_book_wait_for_is_booked_before_it():
+    """U was flat at the first settlement, which T waits for; it has a flow across the second, and has to trade."""
+    terms = Terms(window="1m", match_over="30s")
+    tokens = [msgspec.structs.replace(token("A", target=3.0, costs=COSTS, rule=gr.Rule(deviation=by), primary=terms),
+                                      symbol=name) for name, by in (("T", 0.9), ("U", 0.1))]  # fmt: skip
+    desk = Late(*tokens)
+    desk.funding = {"funding_rate": RATE, "funding_ms": T_MS}
+    it = desk.driver.by_name["U"]
+    desk.deposit("h2", 2_000_000)
+    desk.ask(ho.ISSUER, "redeem", desk.primary.state_of(ho.ISSUER).units("U"), "U")
+    desk.until(T_MS - 200_000)
+    assert it.state.legs[0].lots == 0
+    desk.until(T_MS + 5_000)
+    later = T_MS + HOUR_MS
+    desk.funding = {"funding_rate": RATE, "funding_ms": later}
+    desk.price = lambda mark=None, after_ms=1_000: [desk.filled(desk.quote(100.0, after_ms=after_ms)),
+                                                    desk.filled(desk.take())]  # fmt: skip
+    desk.ask("h2", "subscribe", 500_000 * MINOR, "U")
+    desk.until(later - 200_000)
+    desk.ask("h2", "subscribe", 500_000 * MINOR, "U")
+    desk.take()
+    orders = []
+    while not orders:
+        orders = desk.quote(100.0, after_ms=5_000)
+    while desk.now_ms < later - 1:
+        desk.quote(100.0, after_ms=min(20_000, later - 1 - desk.now_ms))
+    desk.funding = {"funding_rate": RATE, "funding_ms": later + HOUR_MS}
+    desk.quote(100.0, after_ms=1_500)
+    desk.filled(orders)
+    assert it.state.dealing is not UNSET
+    desk.mark = 80.0
+    desk.filled(desk.quote(80.0, after_ms=1_000))
+    assert it.state.dealing is UNSET
+    assert assumed(desk.book) == [("A", T_MS), ("A", later)]
+    assert all(one.state.balances.flows == one.state.balances.accrued == 0 for one in desk.tokens)
 
 
 def test_an_operator_rebalances_the_whole_token():
@@ -368,3 +529,131 @@ def test_no_state_before_a_settlement_is_booked_says_that_it_is():
     desk.book_it(held)
     assert (desk.it.state.legs[0].accruals, desk.it.state.legs[0].funded_ms) == ((), T_MS)
     assert msgspec.json.decode(msgspec.json.encode(accrual), type=type(accrual)) == accrual
+
+
+# Other tokens, and what is not a token's to trade.
+
+
+def two_tokens(**by):
+    """Two tokens on one instrument in one book, which take each a deviation."""
+    terms = Terms(window="1m", match_over="30s")
+    made = {name: token("A", target=3.0, costs=COSTS, rule=gr.Rule(deviation=deviation), primary=terms)
+            for name, deviation in by.items()}  # fmt: skip
+    return Late(*(msgspec.structs.replace(it, symbol=name) for name, it in made.items()))
+
+
+def across_t(desk, asks):
+    """Asks for flows of both tokens; returns the orders of their hedges, with the first price after T gone by."""
+    desk.until(T_MS - 200_000)
+    for ask in asks:
+        assert not isinstance(desk.ask(*ask), str)
+    desk.take()
+    orders = []
+    while desk.now_ms < T_MS - 5_000:
+        orders += desk.quote(100.0, after_ms=5_000)
+    desk.passes(T_MS + 1_500 - desk.now_ms)
+    return orders
+
+
+def test_a_flow_of_another_token_of_the_book_goes_on_at_once():
+    desk = two_tokens(T=0.1, U=0.9)
+    desk.deposit("h1", 1_000_000)
+    asks = [("h1", "subscribe", 400_000 * MINOR, name) for name in "TU"]
+    desk.filled(across_t(desk, asks))
+    assert all(one.state.dealing is not UNSET for one in desk.tokens)
+    desk.driver.operate(desk.it, "rebalance", "ann", "now", desk.now_ms)
+    assert all(one.state.dealing is UNSET for one in desk.tokens)
+
+
+def test_a_first_flow_books_no_settlement_early():
+    """A token without units has nothing that it would have to trade."""
+    desk = two_tokens(T=0.9, U=0.9)
+    desk.deposit("h1", 1_000_000)
+    desk.ask(ho.ISSUER, "redeem", desk.primary.state_of(ho.ISSUER).units("U"), "U")
+    desk.until(T_MS - 300_000)
+    it = desk.driver.by_name["U"]
+    assert it.state.balances.units == 0
+    (order,) = across_t(desk, [("h1", "subscribe", 100_000 * MINOR, "U")])
+    desk.hear(desk.trade(order, order.lots // 2, time_ms=T_MS - 500, price=100.0))
+    desk.hear(desk.trade(order, order.lots - order.lots // 2, price=100.0), desk.status(order, "filled", order.lots))
+    for _ in range(3):
+        desk.filled(desk.quote(100.0, after_ms=61_000))
+    assert it.state.dealing is not UNSET
+    assert assumed(desk.book) == []
+
+
+def test_a_flow_past_a_clock_costs_no_line_for_each_price():
+    rule = gr.Rule(schedule=(gr.Schedule(times=("13:00",)),))
+    desk = Late(token("A", target=3.0, costs=COSTS, rule=rule, fees=gr.Fees(management_per_day=1e-4)))
+    desk.deposit("h1", 200_000)
+    desk.with_hedge(amount=100_000 * MINOR)
+    desk.passes()
+    desk.driver.note(desk.book, bk.BookHalted(time_ms=desk.now_ms, by="reconciliation", reason="C1"))
+    before = len(desk.lines)
+    for _ in range(50):
+        desk.quote(100.0, after_ms=500)
+    assert desk.it.state.dealing is not UNSET
+    assert len(desk.lines) - before < 5
+
+
+# What verify finds.
+
+
+@pytest.mark.parametrize("field", ["amount", "settlement_ms", "asset"])
+def test_what_a_book_says_was_booked_early_and_was_not_is_found(kept, monkeypatch, field):
+    note = Driver.note
+
+    def forged(self, book, event):
+        if isinstance(event, bk.FundingAssumed):
+            told = {"amount": event.amount + 1, "settlement_ms": event.settlement_ms - 1, "asset": "XYZ"}
+            event = msgspec.structs.replace(event, **{field: told[field]})
+        return note(self, book, event)
+
+    monkeypatch.setattr(Driver, "note", forged)
+    settled_early(kept)
+    breaches = verify(kept.path).breaches
+    assert ("book:main", "funding") in {(one.stream, one.what) for one in breaches}
+
+
+def test_an_excess_left_at_marks_of_no_nav_is_found(kept, monkeypatch):
+    apply = Driver.apply
+
+    def forged(self, running, event):
+        if isinstance(event, ev.ExcessKept):
+            event = msgspec.structs.replace(event, prices=(event.prices[0] * 1.2, event.prices[1]))
+        return apply(self, running, event)
+
+    monkeypatch.setattr(Driver, "apply", forged)
+    settled_early(kept)
+    assert ("token:T", "price") in {(one.stream, one.what) for one in verify(kept.path).breaches}
+
+
+def test_what_was_booked_first_is_sound(kept):
+    settled_early(kept)
+    assert (verify(kept.path).breaches, recompute(lines_of(kept.path)).differences) == ((), [])
+
+
+class KeptLate(Late, Kept):
+    """One in a database."""
+
+
+@pytest.fixture
+def kept(tmp_path):
+    path = tmp_path / "desk.db"
+    new_database(path, NOON_MS)
+    with Store(path, "demo") as store:
+        Kept.store = store
+        made = KeptLate(token("A", "B", target=2.0, costs=COSTS, rule=gr.Rule(deviation=0.1)))
+        made.path = path
+        yield made
+    Kept.store = None
+
+
+def settled_early(kept):
+    kept.deposit("h1", 900_000)
+    orders = kept.with_hedge(amount=900_000 * MINOR)
+    kept.passes()
+    kept.filled_in_part(orders, 0.5)
+    kept.filled(kept.quote(80.0, 80.0, after_ms=1_000))
+    assert kept.it.state.dealing is UNSET
+    kept.take()

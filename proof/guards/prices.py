@@ -252,6 +252,9 @@ STARTS = (
           "test_watch::test_an_overdue_interval_sleeps_until_its_condition_holds"),
     Guard("the desk wakes at the drawn time", _DRIVER, "watch(running.spec, running.state, delay_of)",
           "watch(running.spec, running.state)", "test_starts::test_the_driver_wakes_at_the_drawn_time"),
-    Guard("the delay is keyed", "drive/starts.py", "hmac.new(self._secret,", 'hmac.new(b"",',
+    Guard("the delay is keyed", "drive/starts.py", "digest = hmac.new(self._secret,",
+          'digest = hmac.new(b"",',
           "test_starts::test_delays_fill_the_window_and_tell_nothing_of_each_other"),
+    Guard("the salt is keyed", "drive/starts.py", "return hmac.new(self._secret,", 'return hmac.new(b"",',
+          "test_flow_parts::test_whoever_guesses_the_requests_cannot_tell_them_from_their_digest"),
 )  # fmt: skip

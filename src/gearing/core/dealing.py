@@ -186,24 +186,29 @@ def begin_unwinding(spec: Spec, work: Working, now_ms: int) -> tuple[TokenState,
     return _trade_hedge(spec, work, attempts, now_ms)
 
 
-def keep_excess(spec: Spec, work: Working, now_ms: int) -> TokenState:
-    """Leaves to the token, at the mark, what was filled beyond the part of a flow that is dealt.
+def keep_excess(spec: Spec, work: Working, event: ev.ExcessKept) -> TokenState:
+    """Leaves to the token what was filled beyond the part of a flow that is dealt.
 
     The flow pays what trading it back would cost, at the rate of the token's terms.
 
     Raises:
-        ValueError: nothing was.
+        ValueError: nothing was, or it is left at a better price than the mark.
     """
     excess, dealing, costs = excess_lots(spec, work.state), work.dealing, spec.token.costs
     if dealing is UNSET or not any(excess):
         raise ValueError("there is no excess")
-    rate = costs.taker_fee + costs.half_spread
+    rate, each = costs.taker_fee + costs.half_spread, tuple(zip(excess, work.legs, event.at, strict=True))
+    if any(n * (price - leg.mark) > 0 for n, leg, price in each):
+        raise ValueError("an excess is left at no better price than the mark")
+    work.close_stretch()
+    work.traded_within()
     work.pay_flow(-sum(accrued_of(abs(n), leg.lot_size, leg.mark, rate, CEILING)
-                       for n, leg in zip(excess, work.legs, strict=True)))  # fmt: skip
+                       + value_of(n, leg.lot_size, leg.mark, CEILING) - value_of(n, leg.lot_size, price, FLOOR)
+                       for n, leg, price in each if n))  # fmt: skip
     work.dealing = msgspec.structs.replace(
         dealing, lots=tuple(held - n for held, n in zip(dealing.lots, excess, strict=True)),
-        past=tuple(with_trade(one, held, -n, now_ms) if n else one
-                   for one, held, n in zip(dealing.past, dealing.lots, excess, strict=True)),
+        past=tuple(with_trade(one, held, -n, event.time_ms) if n else one
+                   for one, held, n in zip(dealing.past, dealing.lots, excess, strict=False)),
     )  # fmt: skip
     return work.finished()
 

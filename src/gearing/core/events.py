@@ -311,9 +311,11 @@ class ExcessKept(Event, frozen=True, kw_only=True, tag="excess_kept"):
 
     Args:
         prices: the guarded mark of each leg.
+        at: the price of each leg that it is left at: mark or fair price, whichever is worse for the flow.
     """
 
     prices: tuple[float, ...]
+    at: tuple[float, ...]
 
 
 class DealingLimited(Event, frozen=True, kw_only=True, tag="dealing_limited"):

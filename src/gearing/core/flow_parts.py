@@ -19,10 +19,12 @@ class FlowNamed(Event, frozen=True, kw_only=True, tag="flow_named"):
     Args:
         number: of the dealing, as the token counts them.
         parts: in the order in which they are dealt.
+        salt: by which nobody who guesses parts can tell them from their digest.
     """
 
     number: int
     parts: tuple[Part, ...]
+    salt: str
 
 
 class FlowsState(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,6 @@ def flows_step(state: FlowsState, event: FlowNamed) -> FlowsState:
     return FlowsState(number=event.number)
 
 
-def digest_of(parts: tuple[Part, ...]) -> str:
-    """Returns 32 hex digits: of SHA-256 of the parts as JSON, the first half."""
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
+def digest_of(parts: tuple[Part, ...], salt: str) -> str:
+    """Returns 32 hex digits: of SHA-256 of salt and parts as a JSON array, the first half."""
+    return hashlib.sha256(msgspec.json.encode((salt, parts))).hexdigest()[:32]

@@ -21,7 +21,7 @@ from gearing.core.decide import NONE, SCHEDULED, Decision
 from gearing.core.delays import at_event, fixed_at
 from gearing.core.ledger import CAPITAL, FLOWS, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET
 from gearing.core.legs import PRICE as MARK
-from gearing.core.money import CEILING, INT64_MAX, accrued_of, to_float
+from gearing.core.money import CEILING, INT64_MAX, accrued_of, share_of, to_float
 from gearing.core.portfolio import index_at
 from gearing.core.record import DAY_MS
 from gearing.core.state import Accrual, LegState, TokenState
@@ -134,6 +134,8 @@ def _roll_due(spec: Spec, state: TokenState, event: ev.RollDue) -> Step:
         raise StepError(f"no roll of the legs {event.legs} is due")
     if not (event.legs or state.is_rolling):
         raise StepError("there is no roll to go on with")
+    if state.dealing is not UNSET:
+        raise StepError("a flow is settled before a contract is left")
     work = Working(spec, state)
     work.mark(event.prices)
     if is_lost(work) or not charge_days(spec, work, event.time_ms):
@@ -268,7 +270,7 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
     work.mark(prices)
     if work.equity > 0:
         work.close_stretch()
-    work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION, paid=event.paid)
+    _force(work, event)
     if not event.deleveraged:
         rolling.leave_as_is(work)
     if event.prices is not UNSET:
@@ -279,6 +281,23 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
         return go_on_closing(work, event.time_ms)
     kept = state.rebalance if state.is_working else None
     return Step(work.finished(rebalance=kept), tuple(work.entry))
+
+
+def _force(work: Working, event: ev.Liquidated) -> None:
+    """Books what the venue closed: of the token's own part first, then of what a flow's hedge holds."""
+    own = work.legs[event.leg].lots - work.flow_lots(event.leg)
+    mine = min(max(event.lots, -own), 0) if event.lots < 0 else max(min(event.lots, -own), 0)
+    theirs = event.lots - mine
+    if not theirs or not work.flow_lots(event.leg):
+        work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION, paid=event.paid)
+        return
+    charge = share_of(event.charge, theirs, event.lots)
+    paid = UNSET if event.paid is UNSET else share_of(event.paid, theirs, event.lots)
+    rest = UNSET if event.paid is UNSET or paid is UNSET else event.paid - paid
+    if mine:
+        work.trade(event.leg, mine, event.price, event.charge - charge, event.time_ms, LIQUIDATION, paid=rest)
+    work.trade(event.leg, theirs, event.price, charge, event.time_ms, FLOWS, paid=paid)
+    dealing.hedged(work, event.leg, theirs, event.time_ms)
 
 
 def _stays_open(work: Working) -> bool:
@@ -325,6 +344,8 @@ def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
     if event.action == "halt":
         return Step(msgspec.structs.replace(state, status="halted") if state.status == "open" else state)
     work = Working(spec, state)
+    if state.dealing is not UNSET and not state.is_working:
+        raise StepError("a flow is settled before its token is closed")
     if state.is_working:  # its live orders end first, then what is left is closed
         return Step(work.finished(status="closing"))
     after, orders = trading.begin_close(work, trading.CLOSING, event.time_ms, status="closing")

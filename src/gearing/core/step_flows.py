@@ -73,7 +73,9 @@ def excess_kept(spec: Spec, state: TokenState, event: ev.ExcessKept) -> Step:
         raise StepError(f"a token that is {state.status} or is trading keeps nothing of a hedge")
     work = Working(spec, state)
     work.mark(event.prices)
-    return _done(work, dealing.keep_excess, spec, work, event.time_ms)
+    if is_lost(work):
+        return wipe_out(work, event.time_ms)
+    return _done(work, dealing.keep_excess, spec, work, event)
 
 
 def dealing_limited(spec: Spec, state: TokenState, event: ev.DealingLimited) -> Step:

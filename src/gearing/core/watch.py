@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from gearing.core.box import set_box
 from gearing.core.decide import NONE
@@ -95,6 +96,8 @@ def needs(spec: Spec, state: TokenState, event: Marked) -> bool:
     work.mark(event.prices)
     if state.status in {"wiped", "closed", "draft"}:
         return False
+    if not state.balances.units:
+        return False
     if work.equity <= 0:
         return True
     delays = at_event(state.delays, state.attended_ms, event.delays_ms, event.time_ms)
@@ -104,15 +107,16 @@ def needs(spec: Spec, state: TokenState, event: Marked) -> bool:
 
 def _clocks(spec: Spec, state: TokenState, delay_of: DelayOf | None) -> tuple[float, bool]:
     """Returns the next clock time, and whether an interval has run out that was held back."""
-    since = state.attended_ms
+    # While a flow is under way the rule's own clock stands still, and its driver asks the rule at every price.
+    since = state.attended_ms if state.dealing is UNSET else max(state.attended_ms, state.charged_until_ms)
     rolls = spec.chains.times_ms(state) if state.status == "open" and not state.is_working else []
     times = [float(at) for at in rolls]
-    ends = [0] if spec.has_fee else []
+    if spec.has_fee:
+        times.append(float((max(since, state.charged_until_ms) // DAY_MS + 1) * DAY_MS))
     if delay_of is None and state.delays is msgspec.UNSET:
-        times += [float(((since - at) // DAY_MS + 1) * DAY_MS + at) for at in (*ends, *spec.starts_ms)]
+        times += [float(((since - at) // DAY_MS + 1) * DAY_MS + at) for at in spec.starts_ms]
     else:
         drawn = delay_of or (lambda day: 0)
-        times += [float((since // DAY_MS + 1) * DAY_MS) for _ in ends]
         times += [float(next_start(at, since, state.delays, since, drawn)) for at in spec.starts_ms]
     overdue = False
     running = state.rebalance

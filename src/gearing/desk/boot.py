@@ -285,10 +285,10 @@ def flow_of(store: Store, token: str) -> tuple[Ask, ...]:
 def _parts_of(store: Store, token: str, begun: DealingBegun) -> tuple[Part, ...]:
     stream = f"flows:{token}"
     row = next(store.lines(stream, last_seq(store, stream) or 1), None)
-    parts = () if row is None else flows_line_of(proved(store, row).body).event.parts
-    if (len(parts), digest_of(parts)) != (begun.count, begun.digest):
+    named = None if row is None else flows_line_of(proved(store, row).body).event
+    if named is None or (len(named.parts), digest_of(named.parts, named.salt)) != (begun.count, begun.digest):
         raise TypeError(f"{stream} does not name the requests of its last dealing")
-    return parts
+    return named.parts
 
 
 def last_measured(store: Store, token: str) -> Measured | None:

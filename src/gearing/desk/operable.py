@@ -43,13 +43,17 @@ def why_not(engine: Engine, running: Running, wanted: Operate | Change, now_ms: 
         return "cannot be closed while its dealing account is not run: it may have given out units"
     if wanted.action == "close" and lent > 0:
         return f"has given out {lent / MINOR:,.8f} units that its dealing account has not got yet; ask again later"
+    priced = engine.driver.market.is_good(running.symbols, now_ms)
+    waits = running.state.dealing is not UNSET and not running.state.is_working
+    if wanted.action in {"close", "rebalance"} and waits and not priced:
+        return "has a flow that is settled first, and has no good price now; ask again"
     if wanted.action == "rebalance" and status != "open":
         return f"is {status}, and does not rebalance"
     if wanted.action == "rebalance" and running.state.is_working:
         return "is rebalancing already"
     if wanted.action == "rebalance" and running.state.is_rolling:
         return "is rolling into its next contract first"
-    if wanted.action == "rebalance" and not engine.driver.market.is_good(running.symbols, now_ms):
+    if wanted.action == "rebalance" and not priced:
         return "has no good price now, and trades nothing without one"
     return ""
 

@@ -143,22 +143,39 @@ class Dealings:
             self._driver.apply(running, ev.DealingLimited(time_ms=now_ms, amount=most, reason="the supply cap"))
         return running.state
 
-    def end_waiting(self, running: Running, now_ms: int) -> None:
+    def end_waiting(self, running: Running, now_ms: int, *, keeps_excess: bool | None = None) -> bool:
         """Settles a flow that waits, since its token has to trade before what it waits for.
 
         A settlement of funding is booked at the predicted rate first; what the venue reports more or less, the reserve
-        takes. What was hedged in some legs only is left to the token, at the mark and at the flow's cost.
+        takes. What was hedged in some legs only is left to the token at the flow's cost, if its next orders trade that
+        with the rest; else the flow waits on.
+
+        Args:
+            running: the token.
+            now_ms: the time.
+            keeps_excess: whether an excess may be left to it; None: if it can trade now.
+
+        Returns:
+            Whether no flow is under way any more.
         """
-        if running.state.dealing is UNSET or running.state.is_working:
-            return
-        book_first(self._driver, running, now_ms)
-        if running.state.is_working:  # the settlement wiped it out
-            return
+        if not _is_dealing(running) or running.state.is_working:
+            return not _is_dealing(running)
         if running.state.status in {"open", "halted"}:
             self._within_cap(running, now_ms)
-        if running.state.status in {"open", "halted", "closing"} and any(excess_lots(running.spec, running.state)):
-            self._driver.apply(running, ev.ExcessKept(time_ms=now_ms, prices=self._driver.marks(running)))
-        self._complete(running, now_ms)
+        is_stranded = running.state.status != "wiped" and any(excess_lots(running.spec, running.state))
+        if keeps_excess is None:
+            is_priced = self._driver.market.is_good(running.symbols, now_ms)
+            keeps_excess = is_priced and running.state.status in {"open", "closing"} and not running.book.state.halted
+        if (is_stranded and not keeps_excess) or not book_first(self._driver, running, now_ms):
+            return False
+        if is_stranded and running.state.status != "wiped":
+            marks, fair = self._driver.marks(running), [self._driver.market.fair(symbol) for symbol in running.symbols]
+            excess = excess_lots(running.spec, running.state)
+            at = tuple(min(one) if n > 0 else max(one) for n, *one in zip(excess, marks, fair, strict=True))
+            self._driver.apply(running, ev.ExcessKept(time_ms=now_ms, prices=marks, at=at))
+        if not running.state.is_working:
+            self._complete(running, now_ms)
+        return not _is_dealing(running)
 
     def _complete(self, running: Running, now_ms: int) -> None:
         """Settles the flow under way as it stands; one that cannot be settled is given up, and its book is halted."""
@@ -261,11 +278,12 @@ class Dealings:
         amount = sum(ask.amount if side == "redeem" else rates.money_of(ask) for ask in asks)
         parts = tuple(ev.Part(ask.holder, ask.id, ask.amount) for ask in asks)
         running.flow, number = tuple(asks), running.state.dealings_so_far + 1
+        salt = driver.starts.salt(running.name, number)
         crossing = UNSET if running.state.rebalance is None else crossing_prices(driver.market, running)
         driver.apply(running, ev.DealingBegun(time_ms=prices.time_ms, side=side, amount=amount, count=len(parts),
-                                              digest=digest_of(parts), prices=prices.marks, accrued=accrued,
+                                              digest=digest_of(parts, salt), prices=prices.marks, accrued=accrued,
                                               crossing=crossing))  # fmt: skip
-        driver.name_flow(running, FlowNamed(time_ms=prices.time_ms, number=number, parts=parts))
+        driver.name_flow(running, FlowNamed(time_ms=prices.time_ms, number=number, parts=parts, salt=salt))
         self.after(running, prices.time_ms)
 
     def _why_apart(self, running: Running, average: Sequence[Average] | None = None) -> str:
@@ -403,6 +421,10 @@ class Dealings:
             self._primary.give(running, ask, event)
             if ask.id not in self._primary.state_of(ask.holder).requests:
                 self._primary.leave(running.name, ask.id)
+
+
+def _is_dealing(running: Running) -> bool:
+    return running.state.dealing is not UNSET
 
 
 def crossing_prices(market: Market, running: Running) -> tuple[float, ...]:

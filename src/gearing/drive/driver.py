@@ -36,7 +36,7 @@ from gearing.drive.primary import Primary
 from gearing.drive.reconciling import differences, words_of
 from gearing.drive.rolls import Rolls
 from gearing.drive.running import Book, Running, why_halted
-from gearing.drive.settling import accrue, attention_ms, correct, waits_before
+from gearing.drive.settling import accrue, attention_ms, correct, unbooked, waits_before
 from gearing.drive.starts import Starts
 from gearing.drive.tally import Tally
 from gearing.drive.together import (
@@ -87,6 +87,8 @@ class Driver:
         self.by_name: dict[str, Running] = {}
         self.effects = Effects()
         self.lots: dict[str, str] = {}
+        # Of each instrument, that of the last settlement that was booked since the start.
+        self.rates: dict[str, float] = {}
         self.orders = Orders(self)
         self.primary = Primary(self)
         self.rolls = Rolls(self)
@@ -224,9 +226,6 @@ class Driver:
 
     def attend(self, running: Running) -> None:
         """Asks a token what it does at the prices it has now; a roll that is due comes before its rule."""
-        prices = self.market.prices(running.symbols)
-        if prices is not None and running.rolls and running.spec.chains.due(running.state, self.market.now_ms):
-            self.primary.dealings.end_waiting(running, prices.time_ms)
         waits = running.rolls and self.rolls.attend(running)
         prices = self.market.prices(running.symbols)
         if prices is None:  # P4: without a good price of each leg nothing is done; the next one asks again
@@ -239,7 +238,8 @@ class Driver:
         delays_ms = self.starts.delays_ms(running.name, prices.time_ms // DAY_MS)
         event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
                           volumes=prices.volumes, delays_ms=delays_ms)  # fmt: skip
-        if running.state.dealing is not UNSET and needs(running.spec, running.state, event):
+        tradable = running.state.status == "open" and not running.book.state.halted
+        if running.state.dealing is not UNSET and tradable and needs(running.spec, running.state, event):
             self.primary.dealings.end_waiting(running, prices.time_ms)
         due = horizon is not None and prices.time_ms >= horizon.deadline_ms and not waits
         crossed = horizon is None or running.watched is not running.state or horizon.is_crossed(prices.marks)
@@ -337,6 +337,10 @@ class Driver:
             self.primary.dealings.after(running, now_ms)
             self.arm(running)
 
+    def others_go_on(self, running: Running, now_ms: int) -> None:
+        """Lets the other tokens of a book deal again in which a settlement was booked for one."""
+        self.go_on([one for one in running.book.tokens if one is not running], now_ms)
+
     def book_funding(
         self, book: Book, payment: FundingPayment, now_ms: int, *, is_asked: bool = True
     ) -> list[Running]:  # fmt: skip
@@ -344,7 +348,7 @@ class Driver:
         at = [one for one in positions(book, payment.symbol) if payment.settlement_ms > one.leg.funded_ms]
         if not at or any(waits_before(one, payment.settlement_ms) is not None for one in at):
             return []  # one that was settled earlier is booked first; the payment is asked for again
-        if not is_asked and any(self._may_miss_one(one, payment) for one in at):
+        if not is_asked and any(self.settled_before(one, payment.settlement_ms) for one in at):
             return []  # what is asked for comes in its order
         sizes, words = sizes_at(at, payment), ""
         if any(one.leg.lots_at(payment.settlement_ms) is None for one in at):
@@ -362,6 +366,7 @@ class Driver:
             running = one.running
             if words:
                 self.halt(running, "guard", words, now_ms)
+            self.rates[payment.symbol] = payment.rate
             # What a position made since, it made at other marks and sizes: the settlement's own mark is past.
             self.apply(running, ev.FundingSettled(
                 time_ms=now_ms, leg=one.k, settlement_ms=payment.settlement_ms, lots=lots, rate=payment.rate,
@@ -371,11 +376,11 @@ class Driver:
             self.arm(running)
         return [one.running for one in at]
 
-    def _may_miss_one(self, at: Position, payment: FundingPayment) -> bool:
-        """Returns whether a position may have had a settlement before this one that is not booked."""
-        interval_ms = self.market.funding_interval_ms(payment.symbol)
-        before_ms = payment.settlement_ms - interval_ms
-        return at.leg.funded_ms < before_ms < payment.settlement_ms and at.leg.lots_at(before_ms) != range(1)
+    def settled_before(self, at: Position, settlement_ms: int) -> int | None:
+        """Returns the settlement before one, ms, that a position may have had and that is not booked; None: none."""
+        before_ms = settlement_ms - self.market.funding_interval_ms(at.running.symbols[at.k])
+        missed = at.leg.funded_ms < before_ms < settlement_ms and at.leg.lots_at(before_ms) != range(1)
+        return before_ms if missed else None
 
     @isolated
     def on_forced(self, book: Book, forced: Forced) -> None:
@@ -385,8 +390,11 @@ class Driver:
         self.note(book, bk.ForcedTold(time_ms=forced.time_ms, trade=forced.trade_id, symbol=forced.symbol,
                                       lots=forced.lots, deleveraged=forced.deleveraged))  # fmt: skip
         did = f"the venue {'deleveraged' if forced.deleveraged else 'liquidated'}"
+        now_ms = max(forced.time_ms, self.market.now_ms)
         for at in positions(book, forced.symbol):
-            self.primary.dealings.end_waiting(at.running, max(forced.time_ms, self.market.now_ms))
+            # What was closed before a settlement was not held at it.
+            if all(it.time_ms <= forced.time_ms for it in unbooked(self, at.running, now_ms)):
+                self.primary.dealings.end_waiting(at.running, now_ms, keeps_excess=False)
         if not positions(book, forced.symbol):
             self.effects.alarms.append(f"{book.name}: {did} {forced.lots} lots of {forced.symbol}, held by no token")
         for at, lots, charge, paid in split_forced(book, forced):

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+from msgspec import UNSET
+
 from gearing.core import events as ev
 from gearing.core.state import TokenState
 from gearing.core.step import step
@@ -44,18 +47,30 @@ class Rolls:
     def attend(self, running: Running) -> bool:
         """Begins the roll that is due, or goes on with one; returns whether the rule has to do without its clock."""
         driver = self._driver
-        event = roll_now(running.spec, running.state, running.symbols, driver.market, driver.lots)
+        event = self._now(running)
         if isinstance(event, str):
             driver.tell(running, event)
             return True
         if event is None:
             return False
+        if running.state.dealing is not UNSET:
+            settled = driver.primary.dealings.end_waiting(running, event.time_ms, keeps_excess=False)
+            event = self._now(running)
+            if not settled or not isinstance(event, ev.RollDue):
+                return True  # it goes on once the flow is settled
         why = running.book.state.halted or why_not(running.spec, running.state, event)
         if why:
             driver.halt(running, "limits", f"R4: a roll was not begun: {why}", event.time_ms)
             return True
         driver.apply(running, event)
         return running.state.is_working
+
+    def _now(self, running: Running) -> ev.RollDue | str | None:
+        """Returns the roll that is due, whether or not a flow is to be settled before it."""
+        state = running.state
+        if state.dealing is not UNSET and not running.book.state.halted:
+            state = msgspec.structs.replace(state, dealing=UNSET)
+        return roll_now(running.spec, state, running.symbols, self._driver.market, self._driver.lots)
 
     def follow(self, running: Running) -> None:
         """Takes the symbols of the contracts that are held now; on those that were left nothing is waited for."""

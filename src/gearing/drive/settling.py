@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # A venue is asked so long, 30 days, for payments of what is flat, or was booked before: its lists have pages and ends.
 LATE_MS = 30 * 86_400_000
+# Who books a settlement at the predicted rate.
+_DESK = "desk"
 
 
 class Unbooked(NamedTuple):
@@ -137,7 +139,7 @@ def never_settled(book: Book, symbol: str, settled: Iterable[Settled], payments:
 ]:  # fmt: skip
     """Returns empty payments for settlements that are waited for and of which the venue's own list knows none.
 
-    So are those that were booked before the venue reported them.
+    Of those that were booked before it reported them, so are those that are listed and were paid to nobody here.
 
     The list of settlements says so once it names a later one of the instrument; the payments may be ahead of it.
 
@@ -148,13 +150,14 @@ def never_settled(book: Book, symbol: str, settled: Iterable[Settled], payments:
         payments: those that it booked in the account.
     """
     listed = {it.settlement_ms for it in settled}
-    known, latest = listed | {it.settlement_ms for it in payments if it.symbol == symbol}, max(listed, default=0)
-    waiting = {(one.settlement_ms, one.mark) for at in positions(book, symbol) for one in at.leg.accruals}
-    waiting |= {(time_ms, 0.0) for name, time_ms in assumed(book) if name == symbol}
+    paid, latest = {it.settlement_ms for it in payments if it.symbol == symbol}, max(listed, default=0)
+    waiting = {(one.settlement_ms, one.mark) for at in positions(book, symbol) for one in at.leg.accruals
+               if one.settlement_ms not in listed}  # fmt: skip
+    waiting |= {(time_ms, 0.0) for name, time_ms in assumed(book) if name == symbol and time_ms >= latest - LATE_MS}
     return [
         FundingPayment(symbol=symbol, settlement_ms=time_ms, rate=0.0, mark=mark, lots=0, amount=0)
         for time_ms, mark in sorted(waiting)
-        if time_ms < latest and time_ms not in known
+        if time_ms < latest and time_ms not in paid
     ]
 
 
@@ -228,15 +231,40 @@ def book_by_hand(
     return why
 
 
-def book_first(driver: Driver, running: Running, now_ms: int) -> None:
+def book_first(driver: Driver, running: Running, now_ms: int) -> bool:
     """Books the settlements that a token waits for at their predicted rates, since it has to trade before that.
 
-    Where none was predicted the rate is 0. All tokens of its book that held the instrument are booked with it.
+    Where none was predicted the rate is that of the settlement before, as far as it is known. All tokens of its book
+    that held the instrument are booked with it. None is where that would wipe one of them out.
+
+    Returns:
+        Whether the token waits for none any more.
     """
+    if not unbooked(driver, running, now_ms):
+        return True
     accrue(driver, running, now_ms, driver.marks(running))
     for it in sorted(unbooked(driver, running, now_ms), key=lambda one: one.time_ms):
-        _assume(driver, running.book, it.symbol, it.time_ms, it.rate or 0.0, "desk",
-                f"{running.name} trades before the venue reports it", now_ms)  # fmt: skip
+        for time_ms, predicted in _until(driver, running.book, it):
+            rate = predicted or driver.rates.get(it.symbol, 0.0)
+            _assume(driver, running.book, it.symbol, time_ms, rate, _DESK,
+                    f"{running.name} trades before the venue reports it", now_ms)  # fmt: skip
+    driver.others_go_on(running, now_ms)
+    return not unbooked(driver, running, now_ms)
+
+
+def _until(driver: Driver, book: Book, last: Unbooked) -> list[tuple[int, float | None]]:
+    """Returns the settlements of an instrument up to one that a book has to book, with their predicted rates.
+
+    Other tokens may wait for earlier ones, and several may have passed without a price.
+    """
+    found: dict[int, float | None] = {last.time_ms: last.rate}
+    for at in positions(book, last.symbol):
+        found |= {one.settlement_ms: one.rate for one in at.leg.accruals if one.settlement_ms <= last.time_ms}
+        before_ms = driver.settled_before(at, last.time_ms)
+        while before_ms is not None and before_ms > last.time_ms - LATE_MS:
+            found.setdefault(before_ms, None)
+            before_ms = driver.settled_before(at, before_ms)
+    return sorted(found.items())
 
 
 def _assume(
@@ -256,15 +284,27 @@ def _assume(
     sizes = [span[0] for span in spans]
     amount = sum(-accrued_of(lots, one.leg.lot_size, mark, rate, CEILING)
                  for lots, one in zip(sizes, at, strict=True))  # fmt: skip
-    asset = at[0].running.spec.token.settlement
-    driver.book_funding(book, FundingPayment(symbol=symbol, settlement_ms=settlement_ms, rate=rate, mark=mark,
-                                             lots=sum(sizes), amount=amount), now_ms)  # fmt: skip
-    if any(one.leg.funded_ms < settlement_ms for one in positions(book, symbol)):
-        return f"the settlement could not be booked: {book.state.halted}"
-    # Only now: a report of a settlement that was booked is a correction.
-    driver.note(book, bk.FundingAssumed(time_ms=now_ms, symbol=symbol, settlement_ms=settlement_ms, asset=asset,
-                                        amount=amount, rate=rate, by=by, reason=reason))  # fmt: skip
-    return ""
+    payment = FundingPayment(symbol=symbol, settlement_ms=settlement_ms, rate=rate, mark=mark, lots=sum(sizes),
+                             amount=amount)  # fmt: skip
+    wiped = {one.running.name for one in at if one.running.state.status == "wiped"}
+
+    def booked() -> str:
+        driver.book_funding(book, payment, now_ms)
+        if any(one.leg.funded_ms < settlement_ms for one in positions(book, symbol)):
+            return f"the settlement could not be booked: {book.state.halted}"
+        fresh = [one.running.name for one in at if one.running.state.status == "wiped"]
+        if by == _DESK and not wiped.issuperset(fresh):
+            return f"a predicted rate alone would wipe {fresh[0]} out"
+        if not any(sizes) or (amount == 0 and sum(sizes) == 0):
+            return ""  # of what sums to nothing the venue reports nothing
+        # Only now: a report of a settlement that was booked is a correction.
+        driver.note(book, bk.FundingAssumed(
+            time_ms=now_ms, symbol=symbol, settlement_ms=settlement_ms, asset=at[0].running.spec.token.settlement,
+            amount=amount, rate=rate, by=by, reason=reason,
+        ))  # fmt: skip
+        return ""
+
+    return driver.atomically(booked, bool)
 
 
 def correct(driver: Driver, book: Book, payment: FundingPayment, now_ms: int) -> bool:

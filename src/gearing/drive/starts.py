@@ -25,6 +25,10 @@ class Starts:
     def __init__(self, secret: str = "", windows_ms: Mapping[str, int] | None = None) -> None:
         self._secret, self._windows_ms = secret.encode(), dict(windows_ms or {})
 
+    def salt(self, token: str, number: int) -> str:
+        """Returns 32 hex digits that only the desk knows, for a flow of a token."""
+        return hmac.new(self._secret, f"{token}\nflow {number}".encode(), hashlib.sha256).hexdigest()[:32]
+
     def has_window(self, token: str) -> bool:
         """Returns whether a token's starts are put off at all."""
         return self._windows_ms.get(token, 0) > 0

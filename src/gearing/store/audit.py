@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from gearing.core.book import BookError, BookState, book_step
-from gearing.core.events import Launched, NavStruck, SpecificationChanged
+from gearing.core.events import FundingSettled, Launched, NavStruck, SpecificationChanged
 from gearing.core.flow_parts import FlowNamed, FlowsError, FlowsState, flows_step
 from gearing.core.holder import HolderState
 from gearing.core.holder_step import HolderError, holder_breaches, holder_step, holder_unsound
@@ -24,6 +24,7 @@ from gearing.core.step_result import StepError
 from gearing.core.terms import Spec
 from gearing.errors import GearingError
 from gearing.store.breach import NAMED_MAX, Breach, What
+from gearing.store.funding_check import Settlement
 from gearing.store.projections import Navs, Orders
 from gearing.store.records import (
     AnyLine,
@@ -88,7 +89,7 @@ class Audit:
         self.seq, self.hash, self.digest = 0, GENESIS, ""
         self.lines = self.stepped = self.unnamed = 0
         self.breaches: list[Breach] = []
-        self.balances = Balances()
+        self.balances, self.settlements = Balances(), list[Settlement]()
         self.spec: Spec | None = None
         # None: not known, since an event of another behaviour, or one that does not hold.
         self.token: TokenState | None = TokenState()
@@ -225,9 +226,16 @@ class Audit:
         if state is not None and spec is not None:
             self._step_token(spec, state, line)
         self.shares.take_token(n, line, self.spec, state, self.token)
-        self.prices.take_event(line.seq, self.stream, line.event)
+        self.prices.take_event(line.seq, self.stream, line.event, self.token)
+        if isinstance(line.event, FundingSettled) and line.behaviour == BEHAVIOUR and self.facts.is_before_end(n):
+            self._take_funding(line.seq, line.event, state)
         self.prices.take_line(n, self.spec, self.token if self.again else None)
         self.sees_all = self.sees_all and self.token is not None and line.behaviour == BEHAVIOUR
+
+    def _take_funding(self, seq: int, event: FundingSettled, before: TokenState | None) -> None:
+        symbols = () if before is None or self.spec is None else self.spec.chains.held(before.legs)
+        symbol = symbols[event.leg] if 0 <= event.leg < len(symbols) else ""
+        self.settlements.append(Settlement(seq, symbol, event.settlement_ms, event.amount))
 
     def _step_token(self, spec: Spec, before: TokenState, line: Line) -> None:
         """Does a step again. One of another behaviour may differ, and then the state is not known from there on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-What = Literal["file", "sequence", "chain", "line", "double entry", "balances", "step", "invariant", "state",
+What = Literal["file", "funding", "sequence", "chain", "line", "double entry", "balances", "step", "invariant", "state",
                "snapshot", "nav", "rebalance", "supply", "outbox", "behaviour", "anchor", "head", "schema", "meta",
                "inbox", "streams", "transfer", "money", "share", "merger", "price"]  # fmt: skip
 

@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator
 from msgspec import UNSET
 
 from gearing.core.dealing import bearing
-from gearing.core.events import DealingBegun, FeesTaken, FlowMatched, FundingAccrued, FundingSettled, TokenEvent
+from gearing.core.events import (
+    DealingBegun,
+    ExcessKept,
+    FeesTaken,
+    FlowMatched,
+    FundingAccrued,
+    FundingSettled,
+    NavStruck,
+    TokenEvent,
+)
 from gearing.core.hedging_cost import HedgeCost, with_hedge
 from gearing.core.holder import Bearing, Pricing
 from gearing.core.measured import Measured
@@ -43,6 +52,7 @@ class Repricing:
         self._costs: tuple[HedgeCost, ...] = ()
         self._knows_costs = True
         self._measured: list[Measured] = []
+        self._left: tuple[float, ...] = ()
         self.breaches: list[Breach] = []
 
     def take_line(self, n: int, spec: Spec | None, after: TokenState | None) -> None:
@@ -65,8 +75,13 @@ class Repricing:
         """Takes what the next line measured of a hedge or rebalance, as the desk did."""
         self._measured.append(measured)
 
-    def take_event(self, seq: int, stream: str, event: TokenEvent) -> None:
-        """Takes an event of the token, which may say what funding ran up or was predicted."""
+    def take_event(self, seq: int, stream: str, event: TokenEvent, after: TokenState | None) -> None:
+        """Takes an event of the token, which may say what funding ran up or was predicted, or leave an excess."""
+        if self._left and not (isinstance(event, NavStruck) and event.prices == self._left):
+            self.breaches.append(Breach(stream, seq, "price", f"an excess left at marks of {self._left}",
+                                        "a NAV at the same marks in the next line"))  # fmt: skip
+        is_open = after is not None and after.status != "wiped"
+        self._left = event.prices if isinstance(event, ExcessKept) and is_open else ()
         accrued = event.accrued if isinstance(event, (DealingBegun, FlowMatched, FeesTaken)) else ()
         rates = (event.rate,) if isinstance(event, (FundingAccrued, FundingSettled)) else accrued
         self.breaches += (Breach(stream, seq, "price", *words) for words in _unlikely_rates(rates))

@@ -181,7 +181,8 @@ class ShareLog:
             return begun.parts
         named = self._flows.pop(before.dealings_so_far + 1, None)
         parts = () if named is None else named.parts
-        said, known = (begun.count, begun.digest), (len(parts), digest_of(parts))
+        digest = "nothing" if named is None else digest_of(parts, named.salt)
+        said, known = (begun.count, begun.digest), (len(parts), digest)
         if said == known:
             return parts
         self._faults.append(Breach(self._stream, seq, "share", f"{said[0]} requests, {said[1]}",

@@ -11,12 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from gearing.core.book import BookOpened, Owed, ShareBooked, ShareOwed
+from gearing.core.book import BookOpened, FundingAssumed, Owed, ShareBooked, ShareOwed
 from gearing.core.events import FeesTaken, Launched
 from gearing.core.holder import FREE, HOLDERS, OWN, Deposited, Exchanged, Granted, Handed, Withdrawn, fees_account
 from gearing.core.journal import Line
 from gearing.core.ledger import Balances
 from gearing.store.breach import Breach
+from gearing.store.funding_check import AssumedFunding, Settlement, funding_breaches
 from gearing.store.records import AnyLine, BookLine, HolderLine, Meta
 from gearing.store.share_check import share_breaches
 from gearing.store.shares import ShareFacts
@@ -51,6 +52,8 @@ class StreamFacts(NamedTuple):
         owed: of a book, shares of dealings that are not booked for their holders yet, by request.
         behaviours: for each behaviour the first and the last line n that was written under it.
         shares: what it gives to holders, or what it got.
+        settlements: of a token, the funding that it booked.
+        early: of a book, the funding that was booked before the venue reported it.
     """
 
     accounts: Mapping[str, int] = _NONE
@@ -65,6 +68,8 @@ class StreamFacts(NamedTuple):
     owed: tuple[Owed, ...] = ()
     behaviours: Mapping[int, tuple[int, int]] = _NO_LINES
     shares: ShareFacts = ShareFacts()
+    settlements: tuple[Settlement, ...] = ()
+    early: tuple[AssumedFunding, ...] = ()
 
 
 class Facts:
@@ -85,6 +90,7 @@ class Facts:
         self._incarnation = ""
         self._owed: dict[str, Owed] = {}
         self._behaviours: dict[int, tuple[int, int]] = {}
+        self._early: list[AssumedFunding] = []
 
     def take(self, n: int, line: AnyLine, balances: Balances) -> None:
         """Takes a line.
@@ -108,12 +114,16 @@ class Facts:
         elif isinstance(line, BookLine):
             self._take_book(line)
 
+    def is_before_end(self, n: int) -> bool:
+        """Returns whether a line is one of those that are held against other streams."""
+        return n <= self._end_n
+
     def result(self) -> StreamFacts:
         """Returns what was gathered."""
         return StreamFacts(
             self._accounts, dict(self._came_in), tuple(self._transfers), self._asset, self._balances.capital,
             self._balances.units, self._fees, self._tokens, self._incarnation, tuple(self._owed.values()),
-            self._behaviours,
+            self._behaviours, early=tuple(self._early),
         )  # fmt: skip
 
     def _take_book(self, line: BookLine) -> None:
@@ -124,6 +134,9 @@ class Facts:
                 self._owed[owed.dealt.id] = owed
             case ShareBooked(id=name):
                 self._owed.pop(name, None)
+            case FundingAssumed() as event:
+                self._early.append(AssumedFunding(line.seq, event.symbol, event.settlement_ms, event.asset,
+                                                  event.amount))  # fmt: skip
             case _:
                 pass
 
@@ -166,6 +179,9 @@ def total_breaches(found: Mapping[str, StreamFacts]) -> Iterator[Breach]:
     counted = {**_of("holder", found), **_as_booked(tokens, _of("book", found).values())}
     yield from _supplies(tokens, counted)
     yield from _money(tokens, counted)
+    for name, book in _of("book", found).items():
+        mine = {one: (tokens[one].asset, tokens[one].settlements) for one in book.tokens if one in tokens}
+        yield from funding_breaches(name, mine, book.early)
     yield from share_breaches({stream: facts.shares for stream, facts in found.items()})
 
 

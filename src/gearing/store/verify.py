@@ -188,7 +188,7 @@ def verify_stream(
     with store.engine.connect() as connection:
         rows = connection.execute(_SNAPSHOTS, {"stream": stream})
         audit = Audit(stream, again=scope.again, shots={row.seq: Snapshot(*row) for row in rows}, end_n=scope.end_n,
-                      at_once=at_once, flows=_flows(connection, stream))  # fmt: skip
+                      at_once=at_once, flows=_flows(connection, stream, scope.end_n))  # fmt: skip
         try:
             for line in _lines(connection, stream):
                 audit.take(line)
@@ -203,7 +203,7 @@ def verify_stream(
     tick(since)
     return StreamVerdict(
         stream, audit.lines, audit.stepped, audit.seq, audit.hash, tuple(audit.breaches), audit.unnamed,
-        audit.facts.result()._replace(shares=audit.share_facts()),
+        audit.facts.result()._replace(shares=audit.share_facts(), settlements=tuple(audit.settlements)),
     )  # fmt: skip
 
 
@@ -270,15 +270,18 @@ def _projected(connection: sa.Connection, stream: str) -> Projected | None:
     return None if row is None else Projected(*row)
 
 
-def _flows(connection: sa.Connection, stream: str) -> dict[int, FlowNamed]:
-    """Returns what the flows of a token's stream are made of, by their number; a line that cannot be read is left out.
+def _flows(connection: sa.Connection, stream: str, end_n: int) -> dict[int, FlowNamed]:
+    """Returns what the flows of a token's stream are made of, by their number, up to a line n over all streams.
+
+    A line that cannot be read is left out.
 
     Raises:
         _WrongTypeError: a row holds a value that no store wrote.
     """
     kind, _, name = stream.partition(":")
     found: dict[int, FlowNamed] = {}
-    for row in _lines(connection, f"flows:{name}") if kind == "token" else ():
+    rows = _lines(connection, f"flows:{name}") if kind == "token" else ()
+    for row in (one for one in rows if one.n <= end_n):
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
             event = flows_line_of(row.body).event
             found[event.number] = event
