@@ -267,6 +267,15 @@ def test_who_closes_a_token_makes_the_flow_pay_for_its_excess_all_the_same():
     assert 900_000 * MINOR - worth_of(closed, "h1") == pytest.approx(cost, rel=0.1)
 
 
+def test_nothing_is_booked_early_for_a_rule_whose_orders_would_not_be_sent():
+    desk, _ = started("subscribe", 400_000 * MINOR)
+    desk.driver.note(desk.book, bk.BookHalted(time_ms=desk.now_ms, by="reconciliation", reason="C1"))
+    for mark in (95.0, 90.0, 85.0):
+        desk.quote(mark, after_ms=1_000)
+    assert desk.it.state.dealing is not UNSET
+    assert assumed(desk.book) == []
+
+
 # Whoever trades the token for other reasons.
 
 
