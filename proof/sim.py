@@ -527,9 +527,9 @@ class _Simulation:
 
 
 def _name(file: Path, incarnation: str) -> None:
-    """Gives a database the incarnation that its seed has, which is drawn otherwise."""
+    """Gives a database the incarnation and the secret that its seed has, which are drawn otherwise."""
     with closing(connect(file)) as connection:
-        connection.execute("UPDATE meta SET incarnation = ?", (incarnation,))
+        connection.execute("UPDATE meta SET incarnation = ?, secret = ?", (incarnation, incarnation))
 
 
 def main() -> int:

@@ -448,7 +448,8 @@ class Driver:
     def operate(self, running: Running, action: ev.Action, by: str, reason: str, now_ms: int) -> None:
         """Halts, resumes or closes a token, as a person asked."""
         if action in {"close", "rebalance"}:  # what the hedge of a flow holds is traded with the rest
-            self.primary.dealings.end_waiting(running, now_ms)
+            keeps = True if action == "close" else None  # a halted token is closed, too
+            self.primary.dealings.end_waiting(running, now_ms, keeps_excess=keeps)
         self.apply(running, ev.Operated(time_ms=now_ms, action=action, by=by, reason=reason))
         self.forms_anew(running, now_ms)
         if action == "resume":  # a flow may wait for its excess to be unwound
