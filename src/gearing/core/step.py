@@ -101,6 +101,8 @@ def _seeded(spec: Spec, state: TokenState, event: ev.Seeded) -> Step:
 def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
     work = Working(spec, state)
     work.mark(event.prices)
+    if state.status == "closing" and state.dealing is not UNSET:  # its flow is settled before the rest is sold
+        return Step(work.finished(), tuple(work.entry))
     if state.status in {"wiped", "closing"} and not state.is_working and not state.is_flat:
         # In an account of several tokens the venue wants margin for closing one of them. What was too much goes back
         # to the reserve once the position is flat, not to and fro with every price until then.
@@ -277,7 +279,8 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
         work.mark(event.prices)
     if is_lost(work) and not is_over(state):
         return wipe_out(work, event.time_ms)
-    if state.status in {"wiped", "closing"} and work.is_flat and not state.is_working:
+    waits = state.status == "closing" and state.dealing is not UNSET
+    if state.status in {"wiped", "closing"} and work.is_flat and not state.is_working and not waits:
         return go_on_closing(work, event.time_ms)
     kept = state.rebalance if state.is_working else None
     return Step(work.finished(rebalance=kept), tuple(work.entry))

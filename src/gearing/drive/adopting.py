@@ -57,7 +57,11 @@ def adopt(
     for running in book.tokens:
         if running.state.dealing is not UNSET and driver.market.prices(running.symbols, now_ms) is None:
             raise AdoptionError(f"{running.name} deals in a flow, which is settled first, and has no good price now")
-        driver.primary.dealings.end_waiting(running, now_ms, keeps_excess=True)
+        trades = running.state.status == "open"
+        settled = driver.primary.dealings.end_waiting(running, now_ms, keeps_excess=trades)
+        if not settled and not running.state.is_working:
+            raise AdoptionError(f"a flow of {running.name} is settled first, and cannot be now"
+                                f"{'' if trades else '; resume the token, or close it'}")  # fmt: skip
     mine = [_named(book, name) for name in dict.fromkeys(bearers)] or book.tokens
     lots = Counter[tuple[str, int]]()
     cash = Counter({one.name: one.venue - one.ledger for one in found if one.what == "cash"})

@@ -87,8 +87,6 @@ class Driver:
         self.by_name: dict[str, Running] = {}
         self.effects = Effects()
         self.lots: dict[str, str] = {}
-        # Of each instrument, that of the last settlement that was booked since the start.
-        self.rates: dict[str, float] = {}
         self.orders = Orders(self)
         self.primary = Primary(self)
         self.rolls = Rolls(self)
@@ -239,7 +237,9 @@ class Driver:
         event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
                           volumes=prices.volumes, delays_ms=delays_ms)  # fmt: skip
         tradable = running.state.status == "open" and not running.book.state.halted
-        if running.state.dealing is not UNSET and tradable and needs(running.spec, running.state, event):
+        deals = running.state.dealing is not UNSET
+        closes = deals and running.state.status == "closing"
+        if closes or (deals and tradable and needs(running.spec, running.state, event)):
             self.primary.dealings.end_waiting(running, prices.time_ms)
         due = horizon is not None and prices.time_ms >= horizon.deadline_ms and not waits
         crossed = horizon is None or running.watched is not running.state or horizon.is_crossed(prices.marks)
@@ -366,7 +366,6 @@ class Driver:
             running = one.running
             if words:
                 self.halt(running, "guard", words, now_ms)
-            self.rates[payment.symbol] = payment.rate
             # What a position made since, it made at other marks and sizes: the settlement's own mark is past.
             self.apply(running, ev.FundingSettled(
                 time_ms=now_ms, leg=one.k, settlement_ms=payment.settlement_ms, lots=lots, rate=payment.rate,
@@ -558,7 +557,8 @@ class Driver:
 
     def _after_deleveraging(self, running: Running, now_ms: int) -> None:
         words = "the venue deleveraged the position"
-        if after_deleveraging(self.on_deleveraging, running.state) == "rebalance":
+        trades = running.state.dealing is UNSET and not running.state.is_rolling
+        if trades and after_deleveraging(self.on_deleveraging, running.state) == "rebalance":
             self.operate(running, "rebalance", "breaker", words, now_ms)
         else:
             self.halt(running, "breaker", words, now_ms)

@@ -234,8 +234,8 @@ def book_by_hand(
 def book_first(driver: Driver, running: Running, now_ms: int) -> bool:
     """Books the settlements that a token waits for at their predicted rates, since it has to trade before that.
 
-    Where none was predicted the rate is that of the settlement before, as far as it is known. All tokens of its book
-    that held the instrument are booked with it. None is where that would wipe one of them out.
+    Where none was predicted the rate is 0. All tokens of its book that held the instrument are booked with it, and what
+    they wait for before. None is where that would wipe one of them out, or where one before it may be missing.
 
     Returns:
         Whether the token waits for none any more.
@@ -244,27 +244,17 @@ def book_first(driver: Driver, running: Running, now_ms: int) -> bool:
         return True
     accrue(driver, running, now_ms, driver.marks(running))
     for it in sorted(unbooked(driver, running, now_ms), key=lambda one: one.time_ms):
-        for time_ms, predicted in _until(driver, running.book, it):
-            rate = predicted or driver.rates.get(it.symbol, 0.0)
+        at = positions(running.book, it.symbol)
+        if any(driver.settled_before(one, it.time_ms) is not None for one in at):
+            return False  # there may have been one before it; the venue's list will tell
+        due = {
+            one.settlement_ms: one.rate for held in at for one in held.leg.accruals if one.settlement_ms <= it.time_ms
+        }
+        for time_ms, rate in sorted((due | {it.time_ms: it.rate or 0.0}).items()):
             _assume(driver, running.book, it.symbol, time_ms, rate, _DESK,
                     f"{running.name} trades before the venue reports it", now_ms)  # fmt: skip
     driver.others_go_on(running, now_ms)
     return not unbooked(driver, running, now_ms)
-
-
-def _until(driver: Driver, book: Book, last: Unbooked) -> list[tuple[int, float | None]]:
-    """Returns the settlements of an instrument up to one that a book has to book, with their predicted rates.
-
-    Other tokens may wait for earlier ones, and several may have passed without a price.
-    """
-    found: dict[int, float | None] = {last.time_ms: last.rate}
-    for at in positions(book, last.symbol):
-        found |= {one.settlement_ms: one.rate for one in at.leg.accruals if one.settlement_ms <= last.time_ms}
-        before_ms = driver.settled_before(at, last.time_ms)
-        while before_ms is not None and before_ms > last.time_ms - LATE_MS:
-            found.setdefault(before_ms, None)
-            before_ms = driver.settled_before(at, before_ms)
-    return sorted(found.items())
 
 
 def _assume(
