@@ -237,9 +237,7 @@ class Driver:
         event = ev.Marked(time_ms=prices.time_ms, prices=prices.marks, before_ms=prices.before_ms,
                           volumes=prices.volumes, delays_ms=delays_ms)  # fmt: skip
         tradable = running.state.status == "open" and not running.book.state.halted
-        deals = running.state.dealing is not UNSET
-        closes = deals and running.state.status == "closing"
-        if closes or (deals and tradable and needs(running.spec, running.state, event)):
+        if running.state.dealing is not UNSET and tradable and needs(running.spec, running.state, event):
             self.primary.dealings.end_waiting(running, prices.time_ms)
         due = horizon is not None and prices.time_ms >= horizon.deadline_ms and not waits
         crossed = horizon is None or running.watched is not running.state or horizon.is_crossed(prices.marks)
