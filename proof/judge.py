@@ -136,7 +136,9 @@ class Judge:
             return [] if at_rest else [f"{name}: is wiped out with equity {state.equity} and {state.legs}"]
         # One that was trading when the venue took a part of its position cannot be rehedged at once, and is frozen.
         frozen = state.status == "halted" and any("deleveraged the position" in words for words in mine)
-        if state.status == "open" or frozen or (state.status == "closed" and name in self.closed):
+        # A desk whose clock is an hour off has no price, and sends nothing.
+        at_rest = state.status == "closed" or (state.status == "closing" and self.trouble.clock is not None)
+        if state.status == "open" or frozen or (name in self.closed and at_rest):
             return []
         ends = self.trouble.ends
         ended = ends is not None and ends[1] in running.symbols and any("has ended" in words for words in mine)
