@@ -54,17 +54,9 @@ class Late(Market):
 
     def with_flow(self, side="subscribe", amount=100_000 * MINOR, name="h1"):
         """Lets a flow's hedge be sent before the settlement and filled after it; returns the lots held at T."""
-        self.until(T_MS - 200_000)
-        assert not isinstance(self.ask(name, side, amount), str)
-        self.take()
-        orders = []
-        while not orders and self.now_ms < T_MS - 5_000:
-            orders = self.quote(*[self.mark] * len(self.symbols), after_ms=5_000)
+        orders = self.with_hedge(side, amount, name)
         lots = self.it.state.legs[0].lots
-        while self.now_ms < T_MS - 1:
-            self.quote(*[self.mark] * len(self.symbols), after_ms=min(20_000, T_MS - 1 - self.now_ms))
-        self.funding = {"funding_rate": RATE, "funding_ms": T_MS + 8 * HOUR_MS}
-        self.quote(*[self.mark] * len(self.symbols), after_ms=1_500)
+        self.passes()
         self.filled(orders)
         assert self.it.state.dealing is not UNSET
         assert not self.it.state.is_working

@@ -319,7 +319,7 @@ def test_what_the_venue_deleverages_is_booked_though_nothing_can_be_rehedged():
 
 def test_nothing_is_closed_beside_a_flow():
     desk, _ = started("subscribe", 400_000 * MINOR)
-    with pytest.raises(StepError, match="before its token is closed"):
+    with pytest.raises(StepError, match="has a flow to be settled first"):
         step(desk.it.spec, desk.it.state, ev.Operated(time_ms=desk.now_ms, action="close", by="ann", reason="r"))
 
 
@@ -399,7 +399,7 @@ def test_what_other_tokens_of_the_book_wait_for_is_booked_before_it():
 def test_an_operator_rebalances_the_whole_token():
     desk, _ = started("subscribe", 400_000 * MINOR, deviation=0.9)
     desk.price(85.0)
-    with pytest.raises(StepError, match="before its token is rebalanced"):
+    with pytest.raises(StepError, match="has a flow to be settled first"):
         step(desk.it.spec, desk.it.state, ev.Operated(time_ms=desk.now_ms, action="rebalance", by="ann", reason="r"))
     desk.driver.operate(desk.it, "rebalance", "ann", "now", desk.now_ms)
     assert desk.it.state.dealing is UNSET

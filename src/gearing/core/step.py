@@ -348,7 +348,7 @@ def _operated(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
         return Step(msgspec.structs.replace(state, status="halted") if state.status == "open" else state)
     work = Working(spec, state)
     if state.dealing is not UNSET and not state.is_working:
-        raise StepError("a flow is settled before its token is closed")
+        raise StepError("has a flow to be settled first; ask again once the funding that it waits for is booked")
     if state.is_working:  # its live orders end first, then what is left is closed
         return Step(work.finished(status="closing"))
     after, orders = trading.begin_close(work, trading.CLOSING, event.time_ms, status="closing")
@@ -362,7 +362,7 @@ def _rebalance_now(spec: Spec, state: TokenState, event: ev.Operated) -> Step:
     if state.status != "open" or state.is_working or state.is_rolling:
         raise StepError(f"a token that is {state.status} or is trading is not rebalanced")
     if state.dealing is not UNSET:
-        raise StepError("a flow is settled before its token is rebalanced")
+        raise StepError("has a flow to be settled first; ask again once the funding that it waits for is booked")
     work = Working(spec, state)
     work.close_stretch()
     after, orders = trading.begin_slice(spec, work, Decision(SCHEDULED, spec.terms.target, 0.0), event.time_ms, ())

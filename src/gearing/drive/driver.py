@@ -335,10 +335,6 @@ class Driver:
             self.primary.dealings.after(running, now_ms)
             self.arm(running)
 
-    def others_go_on(self, running: Running, now_ms: int) -> None:
-        """Lets the other tokens of a book deal again in which a settlement was booked for one."""
-        self.go_on([one for one in running.book.tokens if one is not running], now_ms)
-
     def book_funding(
         self, book: Book, payment: FundingPayment, now_ms: int, *, is_asked: bool = True
     ) -> list[Running]:  # fmt: skip

@@ -253,7 +253,7 @@ def book_first(driver: Driver, running: Running, now_ms: int) -> bool:
         for time_ms, rate in sorted((due | {it.time_ms: it.rate or 0.0}).items()):
             _assume(driver, running.book, it.symbol, time_ms, rate, _DESK,
                     f"{running.name} trades before the venue reports it", now_ms)  # fmt: skip
-    driver.others_go_on(running, now_ms)
+    driver.go_on([one for one in running.book.tokens if one is not running], now_ms)
     return not unbooked(driver, running, now_ms)
 
 
