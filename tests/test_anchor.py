@@ -135,9 +135,10 @@ def test_a_gap_in_the_numbers_is_found(path):
 def test_heads_that_another_history_does_not_fit_are_found(path):
     change(path, "UPDATE journal SET hash = replace(hash, 'a', 'b') WHERE n = 40")
     number_again(path)
-    heads = [breach for breach in verify(path).breaches if breach.what == "head"]
+    (head,) = [breach for breach in verify(path, heads=heads_path(path)).breaches if breach.what == "head"]
     # Those of the lines from 40 on, and none of before.
-    assert [int(breach.found.rpartition(" n ")[2]) for breach in heads] == [43, 53, 63, 73]
+    assert head.found.endswith(" at n 43 (4 of 6 heads)")
+    assert head.expected.endswith(", as the table heads says")
 
 
 def test_lines_that_changed_places_are_found(path):
@@ -310,7 +311,10 @@ def test_a_rolled_back_database_is_refused(path, tmp_path):
     assert verify(path).breaches == ()  # by itself it is whole
     breaches = verify(path, heads=heads_path(path)).breaches
     assert {breach.what for breach in breaches} == {"head"}
-    assert "no line n 93" in {breach.found for breach in breaches}
+    assert [breach.found for breach in breaches] == [
+        "no line n 93 (1 of 7 heads)",
+        "no row n 93 in the table heads (1 of 7 heads)",
+    ]
 
 
 def test_a_rewritten_database_is_refused(path):
@@ -351,7 +355,9 @@ def test_heads_of_another_database_are_refused(path, tmp_path):
     shutil.copy(heads_path(other), heads_path(path))
     with pytest.raises(InputError, match="Name this database's own heads file"):
         start(path)
-    assert {what for _, _, what in found(path, heads=heads_path(path))} == {"head"}
+    (breach,) = verify(path, heads=heads_path(path)).breaches
+    named = f"{heads_path(path).name} belongs to another database, {read_meta(other).database} (6 of 12 heads)"
+    assert (breach.what, breach.found, breach.expected) == ("head", named, f"this one, {read_meta(path).database}")
 
 
 def test_another_incarnation_is_refused(path):
@@ -378,7 +384,8 @@ def test_records_of_another_key_do_not_lower_what_must_be_there(path, tmp_path):
             start(path)
     own = read_key(key_path(path)).public
     trusted = verify(path, heads=heads_path(path), trusted=[own])
-    assert any(breach.expected == f"one of {own}" for breach in trusted.breaches)
+    named = f"a signature of key {stranger.public}, which is not trusted (2 of 9 heads)"
+    assert (named, f"one of {own} (--trust)") in {(breach.found, breach.expected) for breach in trusted.breaches}
     forged = HeadRecord(**{**shared, "key": own})
     HeadsFile(heads_path(path)).append([signed(forged, stranger)])
     with pytest.raises(InputError, match="the signature of its record of line 73 is not valid"):
@@ -413,7 +420,12 @@ def test_only_a_signed_restore_lets_an_older_state_go_on(path, tmp_path):
     verdict = verify(path, heads=heads_path(path), trusted=[read_key(key_path(path)).public])
     assert verdict.breaches == ()
     assert verdict.anchor.keys == (read_key(key_path(path)).public,)
+    assert [(one.left_n, one.n) for one in verdict.anchor.restores] == [(93, 73)]
     # The backup itself is as old as any other copy.
+    (breach,) = verify(tmp_path / "backup.db", heads=heads_path(path)).breaches
+    assert "records a restore by ann (the disk failed): the history of this database" in breach.found
+    assert "was left at n 93" in breach.found
+    assert "which resumed at n 73" in breach.expected
     shutil.copy(tmp_path / "backup.db", path)
     with pytest.raises(DatabaseError, match="the journal ends at line 73"):
         start(path)
@@ -471,7 +483,7 @@ def test_verify_takes_heads_and_trusted_keys(path, tmp_path, capsys):
     assert main(["journal", "verify", str(path), *heads]) == 0
     assert "compare the key with one that you have" in " ".join(capsys.readouterr().out.split())
     assert main(["journal", "verify", str(path), "--trust", other]) == 3
-    assert "is signed by key" in " ".join(capsys.readouterr().out.split())
+    assert f"a signature of key {own}, which is not trusted (6 of 6 heads)" in " ".join(capsys.readouterr().out.split())
     assert main(["journal", "verify", str(path), "--trust", "abc"]) == 2
     assert main(["journal", "verify", str(path), "--heads", "none"]) == 2
     assert "no such heads file" in capsys.readouterr().err

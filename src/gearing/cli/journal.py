@@ -73,7 +73,7 @@ def verify(
         ],
         "anchor": None if anchor is None else {
             "n": anchor.end.n, "chain": anchor.end.chain, "heads_checked": anchor.heads, "signed": anchor.signed,
-            "keys": anchor.keys,
+            "keys": anchor.keys, "restores": anchor.restores,
         },
     }  # fmt: skip
     emit(payload, "gearing.journal.verify/1", as_json, lambda: _show_verdict(found, bool(trusted)))
@@ -214,8 +214,9 @@ def _show_verdict(found: Verdict, is_trusted: bool) -> None:
         place = f"{breach.stream}{line}: " if breach.stream else ""
         say(f"{place}{breach.what}: {breach.found}; expected {breach.expected}.", mark="- ")
     more = sum(s.unnamed for s in found.streams) + (found.anchor.unnamed if found.anchor else 0)
-    words = f"{count(len(found.breaches) + more, 'fault')} found" if found.breaches else "sound"
-    say(f"{count(found.lines, 'line')} in {found.elapsed_s:.1f} s: {words}.")
+    words = f"{count(len(found.breaches), 'fault')} found" if found.breaches else "sound"
+    rest = f", and {more:,} more that follow from them or are like them" if more else ""
+    say(f"{count(found.lines, 'line')} in {found.elapsed_s:.1f} s: {words}{rest}.")
 
 
 def _show_anchor(anchor: AnchorCheck, is_trusted: bool) -> None:
@@ -225,6 +226,9 @@ def _show_anchor(anchor: AnchorCheck, is_trusted: bool) -> None:
         return
     whose = "" if is_trusted else "; compare the key with one that you have from elsewhere (--trust)"
     say(f"Signed up to n {anchor.signed.n:,}, {count(anchor.heads, 'head')} by {', '.join(anchor.keys)}{whose}.")
+    for one in anchor.restores:
+        say(f"The heads file records a restore by {one.by} ({one.reason}): history left at n {one.left_n:,}, "
+            f"resumed at n {one.n:,}.")  # fmt: skip
 
 
 def _show_report(found: Report, total: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -27,8 +29,9 @@ class AnchorCheck(NamedTuple):
         heads: how many signed heads were checked, those of the database and of the heads file.
         signed: the last head in the database, or None.
         keys: the public keys that signed the heads.
-        breaches: what does not hold, the first hundred.
+        breaches: what does not hold, the first hundred; of signed heads one for each cause.
         unnamed: how many more there are.
+        restores: those that the heads file records.
     """
 
     end: ChainPoint
@@ -37,6 +40,7 @@ class AnchorCheck(NamedTuple):
     keys: tuple[str, ...]
     breaches: tuple[Breach, ...]
     unnamed: int = 0
+    restores: tuple[RestoreRecord, ...] = ()
 
 
 class _ChainClaim(NamedTuple):
@@ -79,11 +83,11 @@ def check_anchor(
     if heads is not None:
         for n, one in found.take_file(HeadsFile(heads), bodies):
             if n > end_n and n > newest:
-                found.breach("head", f"no line n {n}", f"line n {n}, of which {one.where} has a signed head")
+                found.no_line(n, one.where)
             elif n <= end_n:
                 fixed.setdefault(n, []).append(one)
     end = _follow(connection, end_n, fixed, found)
-    return AnchorCheck(end, found.checked, signed, tuple(sorted(found.keys)), tuple(found.breaches), found.unnamed)
+    return found.result(end, signed)
 
 
 class _Findings:
@@ -91,21 +95,41 @@ class _Findings:
 
     def __init__(self, meta: Meta, trusted: frozenset[str]) -> None:
         self._meta, self._trusted = meta, trusted
-        self.breaches: list[Breach] = []
-        self.keys: set[str] = set()
-        self.checked = self.unnamed = 0
+        self._breaches: list[Breach] = []
+        # Of signed heads the first breach of each cause, and how many there are.
+        self._causes: dict[tuple[str, ...], Breach] = {}
+        self._counts = Counter[tuple[str, ...]]()
         self._broken: set[str] = set()
+        self._keys: set[str] = set()
+        self._checked = self._unnamed = 0
+        self._restores: tuple[RestoreRecord, ...] = ()
+
+    def result(self, end: ChainPoint, signed: HeadRecord | None) -> AnchorCheck:
+        causes = [
+            breach._replace(found=f"{breach.found} ({self._counts[cause]:,} of {self._checked:,} heads)")
+            for cause, breach in self._causes.items()
+        ]
+        return AnchorCheck(end, self._checked, signed, tuple(sorted(self._keys)), (*causes, *self._breaches),
+                           self._unnamed, self._restores)  # fmt: skip
 
     def breach(self, what: What, found: str, expected: str, stream: str = "", seq: int = 0) -> None:
-        if len(self.breaches) < NAMED_MAX:
-            self.breaches.append(Breach(stream, seq, what, found, expected))
+        if len(self._breaches) < NAMED_MAX:
+            self._breaches.append(Breach(stream, seq, what, found, expected))
         else:
-            self.unnamed += 1
+            self._unnamed += 1
+
+    def no_line(self, n: int, where: str) -> None:
+        """Notes a signed head of a line that the journal does not have."""
+        self._head(("no line",), f"no line n {n}", f"line n {n}, of which {where} has a signed head")
+
+    def other_chain(self, chain: str, claim: _ChainClaim, n: int, stream: str, seq: int) -> None:
+        """Notes a signed head that the chain at its line does not fit."""
+        self._head(("chain",), f"chain {chain} at n {n}", f"{claim.chain}, as {claim.where} says", stream, seq)
 
     def chain_breach(self, found: str, expected: str, stream: str, seq: int) -> None:
         """Names the first line of a stream that the chain does not fit; a rewritten stream has many."""
         if stream in self._broken:
-            self.unnamed += 1
+            self._unnamed += 1
             return
         self._broken.add(stream)
         self.breach("anchor", found, expected, stream, seq)
@@ -115,36 +139,51 @@ class _Findings:
         try:
             head = signed_row(row)
         except _Faults as error:
-            self.breach("head", f"row n {row.n} of the table heads cannot be read: {error}", "a signed head")
+            self._head(("unreadable",), f"row n {row.n} of the table heads cannot be read: {error}", "a signed head")
+            self._checked += 1
             return None
-        self._check_signature(head, f"row n {row.n} of the table heads")
+        self._check_signature(head, f"row n {row.n} of the table heads", "the table heads")
         if not isinstance(head.record, HeadRecord) or (head.record.n, head.record.time_ms) != (row.n, row.time_ms):
-            self.breach(
-                "head", f"row n {row.n} at {row.time_ms} holds another record", "the head of that line and time"
-            )
+            self._head(("misplaced",), f"row n {row.n} at {row.time_ms} holds another record",
+                       "the head of that line and time")  # fmt: skip
             return None
         return head.record
 
     def take_file(self, file: HeadsFile, bodies: dict[int, bytes]) -> Iterator[tuple[int, _ChainClaim]]:
         """Checks a heads file; yields what it says the chain is, of every head that no restore gave up."""
-        records = list(file.records())
+        records, name = list(file.records()), file.path.name
         self._check_restores(records)
-        limit: float = float("inf")
-        for number, one in reversed(records):
-            where = f"line {number} of {file.path.name}"
-            record = one.record
+        records = self._of_this_history(records)
+        for (number, one), limit in zip(records, _limits(one for _, one in records), strict=True):
+            where, record = f"line {number} of {name}", one.record
             known = bodies.get(record.n)
-            if known != one.body:
-                self._check_signature(one, where)
-            if record.n <= limit:
+            is_own = known == one.body or self._check_signature(one, where, name)
+            if is_own and record.n <= limit:
                 yield record.n, _ChainClaim(record.chain, where)
                 if isinstance(record, HeadRecord) and known is None:
-                    self.breach("head", f"no row n {record.n} in the table heads", f"the signed head of {where}")
-            if isinstance(record, RestoreRecord):
-                limit = min(limit, record.n)
+                    self._head(("no row",), f"no row n {record.n} in the table heads", f"the signed head of {where}")
 
-    def _check_restores(self, records: Iterable[tuple[int, SignedRecord]]) -> None:
+    def _of_this_history(self, records: list[tuple[int, SignedRecord]]) -> list[tuple[int, SignedRecord]]:
+        """Returns the records up to the restore that gave this database up, which is one breach; usually all."""
+        mine = self._meta.incarnation
+        last = max((k for k, (_, one) in enumerate(records) if one.record.incarnation == mine), default=len(records))
+        for k, (_, one) in enumerate(records[last + 1 :], last + 1):
+            record = one.record
+            if isinstance(record, RestoreRecord) and self._may_restore(one):
+                self.breach("head", f"the heads file records a restore by {record.by} ({record.reason}): the history "
+                            f"of this database, incarnation {mine}, was left at n {record.left_n}",
+                            f"incarnation {record.incarnation}, which resumed at n {record.n}")  # fmt: skip
+                return records[: k + 1]
+        return records
+
+    def _may_restore(self, one: SignedRecord) -> bool:
+        record = one.record
+        is_trusted = not self._trusted or record.key in self._trusted
+        return one.is_signed and is_trusted and record.database == self._meta.database
+
+    def _check_restores(self, records: list[tuple[int, SignedRecord]]) -> None:
         """Each restore names the record before it, so that none can be taken out between them."""
+        self._restores = tuple(one.record for _, one in records if isinstance(one.record, RestoreRecord))
         before = START
         for number, one in records:
             record = one.record
@@ -153,16 +192,36 @@ class _Findings:
                             f"n {before.n}, that of the record before it")  # fmt: skip
             before = record.point
 
-    def _check_signature(self, one: SignedRecord, where: str) -> None:
-        record = one.record
-        self.checked += 1
-        self.keys.add(record.key)
+    def _check_signature(self, one: SignedRecord, where: str, source: str) -> bool:
+        """Checks who signed a record; returns whether it is of this database."""
+        record, own = one.record, self._meta.database
+        self._checked += 1
+        self._keys.add(record.key)
         if not one.is_signed:
-            self.breach("head", f"{where} has a signature that key {record.key} did not make", "a valid signature")
+            self._head(("unsigned", record.key), f"{where} has a signature that key {record.key} did not make",
+                       "a valid signature")  # fmt: skip
         elif self._trusted and record.key not in self._trusted:
-            self.breach("head", f"{where} is signed by key {record.key}", f"one of {', '.join(sorted(self._trusted))}")
-        if record.database != self._meta.database:
-            self.breach("head", f"{where} is of database {record.database}", self._meta.database)
+            self._head(("untrusted", record.key), f"a signature of key {record.key}, which is not trusted",
+                       f"one of {', '.join(sorted(self._trusted))} (--trust)")  # fmt: skip
+        if record.database != own:
+            other = f"{source} belongs to another database, {record.database}"
+            self._head(("database", source, record.database), other, f"this one, {own}")
+        return record.database == own
+
+    def _head(self, cause: tuple[str, ...], found: str, expected: str, stream: str = "", seq: int = 0) -> None:
+        """Counts a head that does not hold; the first of each cause gives the words."""
+        self._causes.setdefault(cause, Breach(stream, seq, "head", found, expected))
+        self._counts[cause] += 1
+
+
+def _limits(records: Iterable[SignedRecord]) -> list[float]:
+    """Returns up to which n the journal still has each record's line: what a later restore continues from."""
+    limits, limit = list[float](), math.inf
+    for one in reversed([*records]):
+        limits.append(limit)
+        if isinstance(one.record, RestoreRecord):
+            limit = min(limit, one.record.n)
+    return limits[::-1]
 
 
 def _follow(connection: sa.Connection, end_n: int, fixed: dict[int, list[_ChainClaim]], found: _Findings) -> ChainPoint:
@@ -183,10 +242,10 @@ def _follow(connection: sa.Connection, end_n: int, fixed: dict[int, list[_ChainC
                 found.breach("anchor", f"line {seq} at n {at}, after line {ends.get(stream, 0)} of its stream",
                              f"line {ends.get(stream, 0) + 1}", stream, seq)  # fmt: skip
             ends[stream], n = seq, at
-            for one in fixed.pop(at, ()) if at in fixed else ():
+            # What the table says, the file says too.
+            for one in {one.chain: one for one in reversed(fixed.pop(at))}.values() if at in fixed else ():
                 if one.chain != chain:
-                    found.breach("head", f"chain {chain} at n {at}", f"{one.chain}, as {one.where} says", stream, seq)
+                    found.other_chain(chain, one, at, stream, seq)
     for missing in sorted(fixed):
-        expected = f"line n {missing}, of which {fixed[missing][0].where} has a signed head"
-        found.breach("head", f"no line n {missing}", expected)
+        found.no_line(missing, fixed[missing][0].where)
     return ChainPoint(n, chain)
