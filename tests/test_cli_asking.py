@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -156,25 +157,50 @@ def refused_at(capsys, words):
     return capsys.readouterr().err
 
 
-def test_a_command_names_its_desk_or_asks_the_only_one_that_runs_in_the_folder(kept, capsys, monkeypatch):
+READ = [["status"], ["token", "list"], ["token", "show", "T"], ["token", "show", "T", "--public"], ["rebalances"],
+        ["holders"], ["holder", "statement", "h1"], ["fees", "show"], ["cash", "plan"]]  # fmt: skip
+
+
+def test_all_commands_are_about_the_desk_that_runs_in_the_folder_else_the_demo(kept, capsys, monkeypatch):
     monkeypatch.chdir(kept.path.parent)
-    command = ["subscribe", "h1", "T", "1", "--yes", "--timeout", "0"]
-    assert refused_at(capsys, command) == (
-        "error: subscribe: no desk runs in this folder. Start one with gearing up, or name a database with --db, where "
-        "it waits for a desk: desk.db.\n"
-    )
+    write = ["subscribe", "h1", "T", "1", "--yes", "--timeout", "0"]
+    for command in (write, ["status"]):
+        assert refused_at(capsys, command) == (
+            "error: --db: no desk runs in this folder, and there is no gearing-demo.db. Start one with gearing up, or "
+            "name a database: desk.db.\n"
+        )
     shutil.copy(kept.path, "other.db")
     with DeskLock(Path("desk.db")):
-        assert main(command) == 4
+        assert main(write) == 4
         assert "note: DEMO desk.db: request 1: no answer within 0 s. The request is kept" in capsys.readouterr().err
+        assert main(["status"]) == 0
+        assert capsys.readouterr().out.startswith("DEMO desk.db: a desk runs.\n")
         with DeskLock(Path("other.db")):
-            assert "several desks run in this folder. Name the desk's database with --db: desk.db, other.db." in (
-                refused_at(capsys, command)
-            )
-            assert main([*command, "--db", "other.db"]) == 4
+            for command in (write, ["status"]):
+                assert "several desks run in this folder. Name the desk's database: desk.db, other.db." in (
+                    refused_at(capsys, command)
+                )
+            assert main([*write, "--db", "other.db"]) == 4
+    shutil.copy(kept.path, "backup.db")  # on which no desk ran
+    assert "name a database: desk.db, other.db." in refused_at(capsys, ["status"])
+    shutil.copy(kept.path, "gearing-demo.db")
+    assert main(write) == 4
+    assert "DEMO gearing-demo.db: request 1: no desk runs on this database" in capsys.readouterr().err
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.startswith("DEMO gearing-demo.db: no desk runs.\n")
     Path("empty").mkdir()
     monkeypatch.chdir("empty")
-    assert "There is no database here either; gearing up starts a desk." in refused_at(capsys, command)
+    assert "gearing up starts a desk." in refused_at(capsys, write)
+
+
+@pytest.mark.parametrize("words", READ, ids=" ".join)
+def test_what_is_read_names_mode_and_database(kept, capsys, words):
+    busy(kept)
+    assert main([*words, "--db", str(kept.path)]) == 0
+    assert capsys.readouterr().out.replace("\n", " ").startswith(f"DEMO {kept.path}: no desk runs. ")
+    assert main([*words, "--db", str(kept.path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["database"], told["mode"]) == (str(kept.path), "demo")
 
 
 def test_every_question_begins_with_mode_and_database(kept, capsys, monkeypatch):

@@ -16,6 +16,7 @@ import typer
 
 from gearing.cli.again import command_line
 from gearing.cli.output import emit, note, say
+from gearing.cli.reading import reading
 from gearing.errors import InputError
 from gearing.typed import escaped
 
@@ -29,12 +30,6 @@ DECLINED = 130
 """The exit code of a command that was interrupted, or declined when it asked."""
 
 _POLL_S = 0.05
-DEMO = Path("gearing-demo.db")
-
-DeskOption = Annotated[Path, typer.Option("--db", help="The desk's database.")]
-AskedDeskOption = Annotated[
-    Path | None, typer.Option("--db", help="The desk's database.", show_default="of the only desk that runs here")
-]
 TokenArgument = Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is journalled.", show_default=False)]
 ByOption = Annotated[str | None, typer.Option(help="Who asks; it is journalled.", show_default="the system's user")]
@@ -52,7 +47,7 @@ class Asking(NamedTuple):
 
     Args:
         context: the command.
-        db: the desk's database; None: that of the only desk that runs in this folder.
+        db: the desk's database; None: see `database_of`.
         yes: whether nobody is to be asked first.
         key: makes it one request, however often it is sent; None: a new one.
         timeout: seconds to wait for the answer.
@@ -71,13 +66,10 @@ class Asking(NamedTuple):
         """The desk that is asked.
 
         Raises:
-            InputError: none was named, and not exactly one runs in this folder; or it is no desk's database.
+            InputError: see `reading`.
         """
-        from gearing.desk.lock import is_running
-        from gearing.store.store import Store
-
-        with Store(self.db or _only_running(self.context)) as store:
-            yield AskedDesk(self, store, is_running(store.path))
+        with reading(self.db) as desk:
+            yield AskedDesk(self, *desk, desk.name)
 
 
 class AskedDesk(NamedTuple):
@@ -87,16 +79,13 @@ class AskedDesk(NamedTuple):
         asking: how the command was told to ask.
         store: the desk's database.
         running: whether it runs.
+        name: what every question and answer begins with: the desk's mode and its database.
     """
 
     asking: Asking
     store: Store
     running: bool
-
-    @property
-    def name(self) -> str:
-        """What every question and answer begins with: the desk's mode and its database."""
-        return f"{self.store.meta.mode.upper()} {self.store.path}"
+    name: str
 
     def confirm(self, effect: str, rows: Iterable[str] = ()) -> None:
         """Says what a request does, and asks; without a terminal nobody can be asked.
@@ -175,31 +164,6 @@ class AskedDesk(NamedTuple):
         told = {"mode": self.store.meta.mode, "database": str(self.store.path), **payload, "answer": answered}
         words = "" if answered is None or not answered.done else f"{self.name}: {answered.words}"
         emit(told, "gearing.operate/1", self.asking.as_json, partial(say, words) if words else None)
-
-
-def _only_running(context: typer.Context) -> Path:
-    """Returns the database of the only desk that runs in this folder.
-
-    Raises:
-        InputError: none runs, or several do.
-    """
-    from gearing.desk.lock import running_in
-    from gearing.outputs import paper_file_of
-
-    found = running_in(Path())
-    if len(found) == 1:
-        return found[0]
-    action, files = context.command_path.partition(" ")[2], set(Path().glob("*.db"))
-    databases = found or sorted(files - {paper_file_of(path) for path in files})
-    named = ", ".join(str(path) for path in databases)
-    if found:
-        why, fix = "several desks run in this folder.", f"Name the desk's database with --db: {named}."
-    elif databases:
-        why = "no desk runs in this folder."
-        fix = f"Start one with gearing up, or name a database with --db, where it waits for a desk: {named}."
-    else:
-        why, fix = "no desk runs in this folder.", "There is no database here either; gearing up starts a desk."
-    raise InputError(why, where=action, fix=fix)
 
 
 def named(by: str | None, reason: str) -> str:

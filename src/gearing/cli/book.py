@@ -9,7 +9,6 @@ import typer
 from msgspec import UNSET
 
 from gearing.cli.asking import (
-    AskedDeskOption,
     Asking,
     ByOption,
     KeyOption,
@@ -19,6 +18,7 @@ from gearing.cli.asking import (
     named,
 )
 from gearing.cli.output import JsonFlag, aligned
+from gearing.cli.reading import DeskOption
 from gearing.core.money import as_text
 from gearing.errors import InputError
 from gearing.numerals import contracts
@@ -49,7 +49,7 @@ def settle(
                           show_default=False)
     ],
     reason: ReasonOption,
-    db: AskedDeskOption = None,
+    db: DeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -80,7 +80,7 @@ def adopt(
         typer.Option(metavar="TOKEN", help="A token that takes all of it; may be repeated.",
                      show_default="the reserve takes the cash, and tokens that hold an instrument its contracts"),
     ] = None,
-    db: AskedDeskOption = None,
+    db: DeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gearing.cli.asking import DEMO, DeskOption
-from gearing.cli.output import Column, JsonFlag, emit, heading, pairs, say, show_table
+from gearing.cli.output import Column, JsonFlag, heading, pairs, say, show_table
+from gearing.cli.reading import DeskOption, reading
 from gearing.errors import InputError
 from gearing.numerals import number_of
 
@@ -34,7 +34,7 @@ def plan(
         typer.Option(metavar="[BOOK=]PART", help="What part is to be at the venue, 0 to 1; again for other books.",
                      show_default="1, all of it"),
     ] = None,
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Shows where each book's money is, and what a target would move.
@@ -46,17 +46,16 @@ def plan(
 
     with loading_desk():
         from gearing.desk.view import stored_view
-    from gearing.store.store import Store
 
-    with Store(db) as store:
+    with reading(db) as desk:
+        store = desk.store
         books, holders = _books(store), store.holders()
         parts = _parts(collateral or (), books)
         headroom = {one.book: one.headroom for one in stored_view(store, running=False).tokens}
     told = [_told(name, book, parts.get(name, parts.get("", _ALL)), headroom) for name, book in books.items()]
     kept = _kept(holders, [book["state"] for book in books.values()])
     shown = [one for book in told for one in book]
-    emit({"database": str(db), "books": shown, "reserve": kept}, "gearing.cash-plan/1", as_json,
-         lambda: _show(shown, kept))  # fmt: skip
+    desk.emit({"books": shown, "reserve": kept}, "gearing.cash-plan/1", as_json, lambda: _show(shown, kept))
 
 
 def _books(store: Store) -> dict[str, dict[str, Any]]:

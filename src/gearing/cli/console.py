@@ -99,8 +99,6 @@ def _head(view: DeskView, width: int) -> RenderableType:
     facts.append(f"journal {view.lines:,} lines")
     if view.commit_s:
         facts.append(f"commit {view.commit_s * 1000:.1f} ms")
-    if not view.running or not view.speed:
-        facts.append("a desk runs" if view.running else "no desk runs")
     # As many of them beside the label as have room there.
     beside = next((n for n in range(len(facts), 0, -1) if first.cell_len + 3 + len(" · ".join(facts[:n])) <= width), 0)
     top = Text.assemble(first, "   ", " · ".join(facts[:beside])) if beside else first

@@ -9,7 +9,6 @@ import typer
 
 from gearing.cli.asking import (
     AskedDesk,
-    AskedDeskOption,
     Asking,
     ByOption,
     KeyOption,
@@ -19,6 +18,7 @@ from gearing.cli.asking import (
     named,
 )
 from gearing.cli.output import JsonFlag, note, say
+from gearing.cli.reading import DeskOption
 from gearing.errors import InputError
 from gearing.typed import why_not_reference
 
@@ -47,7 +47,7 @@ def deposit(
     amount: MoneyArgument,
     reference: ReferenceOption,
     asset: AssetOption = "USDT",
-    db: AskedDeskOption = None,
+    db: DeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     timeout: TimeoutOption = 10.0,
@@ -63,7 +63,7 @@ def withdraw(
     amount: MoneyArgument,
     reference: ReferenceOption,
     asset: AssetOption = "USDT",
-    db: AskedDeskOption = None,
+    db: DeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     timeout: TimeoutOption = 10.0,
@@ -79,7 +79,7 @@ def subscribe(
     token: TokenArgument,
     amount: MoneyArgument,
     instant: InstantOption = False,
-    db: AskedDeskOption = None,
+    db: DeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -99,7 +99,7 @@ def redeem(
     token: TokenArgument,
     units: Annotated[str, typer.Argument(metavar="UNITS", help="How many, or all.", show_default=False)],
     instant: InstantOption = False,
-    db: AskedDeskOption = None,
+    db: DeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -125,7 +125,7 @@ def quote(
     token: TokenArgument,
     side: Annotated[str, typer.Argument(metavar="SIDE", help="subscribe or redeem.", show_default=False)],
     amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Of money, or of units.", show_default=False)],
-    db: AskedDeskOption = None,
+    db: DeskOption = None,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
@@ -148,7 +148,7 @@ def take(
     context: typer.Context,
     holder: HolderArgument,
     quote_id: Annotated[str, typer.Argument(metavar="QUOTE", help="Its id.", show_default=False)],
-    db: AskedDeskOption = None,
+    db: DeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -168,7 +168,7 @@ def cancel(
     context: typer.Context,
     holder: HolderArgument,
     request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="Its id.", show_default=False)],
-    db: AskedDeskOption = None,
+    db: DeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -189,7 +189,7 @@ def transfer(
     reference: ReferenceOption,
     token: Annotated[str, typer.Option(help="Hand on units of this token.", show_default="money")] = "",
     asset: AssetOption = "USDT",
-    db: AskedDeskOption = None,
+    db: DeskOption = None,
     yes: YesOption = False,
     timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,

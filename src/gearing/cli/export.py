@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gearing.cli.asking import DEMO, DeskOption
-from gearing.cli.output import FAULT_FOUND, JsonFlag, OverwriteOption, count, emit, note, pairs, say
+from gearing.cli.output import FAULT_FOUND, JsonFlag, OverwriteOption, count, note, pairs, say
+from gearing.cli.reading import DeskOption, database_of, reading
 from gearing.cli.watching import bar
 from gearing.errors import InputError
 
@@ -38,7 +38,7 @@ def nav(
     tz: ZoneOption = "UTC",
     token: TokenOption = "",
     form: FormatOption = None,
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     force: OverwriteOption = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -56,7 +56,7 @@ def trial_balance(
     tz: ZoneOption = "UTC",
     token: TokenOption = "",
     form: FormatOption = None,
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     force: OverwriteOption = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -75,7 +75,7 @@ def holders(
     tz: ZoneOption = "UTC",
     holder: HolderOption = "",
     form: FormatOption = None,
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     force: OverwriteOption = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -93,7 +93,7 @@ def statement(
     tz: ZoneOption = "UTC",
     holder: HolderOption = "",
     form: FormatOption = None,
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     force: OverwriteOption = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -111,7 +111,7 @@ def lots(
     tz: ZoneOption = "UTC",
     holder: HolderOption = "",
     form: FormatOption = None,
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     force: OverwriteOption = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -125,7 +125,7 @@ def lots(
 @export_app.command()
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that was exported.", show_default=False)],
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Makes an exported file anew.
@@ -133,11 +133,10 @@ def check(
     It says where the file differs from what the journals give (exit code 3).
     """
     from gearing.office.export import differences
-    from gearing.store.store import Store
 
-    with Store(db) as store, bar("reading") as progress:
-        head, found = differences(file, store, lambda lines: progress(lines, None))
-    payload = {"file": str(file), "database": str(db), "same": not found, "head": head, "differences": found}
+    with reading(db) as desk, bar("reading") as progress:
+        head, found = differences(file, desk.store, lambda lines: progress(lines, None))
+    payload = {"file": str(file), "same": not found, "head": head, "differences": found}
 
     def show() -> None:
         for words in found:
@@ -146,19 +145,19 @@ def check(
             say("The period had not ended when the file was written. Export it anew.")
         say("It differs from what the journals say." if found else "It says what the journals say, to the last digit.")
 
-    emit(payload, "gearing.export-check/1", as_json, show)
+    desk.emit(payload, "gearing.export-check/1", as_json, show)
     if found:
         raise typer.Exit(FAULT_FOUND)
 
 
 def _export(
-    what: What, period: str, tz: str, form: str | None, out: Path, db: Path, *, token: str = "", holder: str = "",
-    force: bool, as_json: bool,
+    what: What, period: str, tz: str, form: str | None, out: Path, db: Path | None, *, token: str = "",
+    holder: str = "", force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     from gearing.office.periods import period_of
     from gearing.outputs import Output, check_outputs, database_files
 
-    chosen, whole = _format(form, out), period_of(period, tz)
+    chosen, whole, db = _format(form, out), period_of(period, tz), database_of(db)
     output = Output(option="--out", path=out, kind=chosen, replaces=False)
     check_outputs([output], database_files(db), force=force)
     if what == "lots":
@@ -168,10 +167,9 @@ def _export(
             import gearing.office.lots  # noqa: F401
     from gearing.files import write_bytes
     from gearing.office.export import made, written
-    from gearing.store.store import Store
 
-    with Store(db) as store, bar("reading") as progress:
-        export = made(store, what, whole, token=token, holder=holder, progress=lambda lines: progress(lines, None))
+    with reading(db) as desk, bar("reading") as progress:
+        export = made(desk.store, what, whole, token=token, holder=holder, progress=lambda lines: progress(lines, None))
     write_bytes(out, written(export, chosen), chosen, force=force)
     if export.head["complete"] == "no":
         note("the period has not ended in this database; the file says how things stand now.")
@@ -181,7 +179,7 @@ def _export(
         if export.words:
             say(export.words)
 
-    emit({"file": str(out), "format": chosen, "head": export.head}, "gearing.export/1", as_json, show)
+    desk.emit({"file": str(out), "format": chosen, "head": export.head}, "gearing.export/1", as_json, show)
     typer.echo(f"wrote {out}, {count(export.frame.height, 'row')}", err=True)
 
 

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gearing.cli.asking import (
-    DEMO,
-    AskedDeskOption,
     Asking,
     ByOption,
-    DeskOption,
     KeyOption,
     ReasonOption,
     TimeoutOption,
@@ -20,7 +17,8 @@ from gearing.cli.asking import (
     YesOption,
     named,
 )
-from gearing.cli.output import Column, JsonFlag, emit, say, show_table
+from gearing.cli.output import Column, JsonFlag, say, show_table
+from gearing.cli.reading import DeskOption, reading
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,16 +31,15 @@ fees_app = typer.Typer(help="The issuer's fees: what is owed, and how it is take
 @fees_app.command()
 def show(
     token: Annotated[str | None, typer.Argument(metavar="[TOKEN]", help="One of them.", show_default="all")] = None,
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Shows what tokens owe, and what was taken so far."""
-    from gearing.store.store import Store
-
-    with Store(db) as store:
+    with reading(db) as desk:
+        store = desk.store
         names = [one.stream.removeprefix("token:") for one in store.states() if one.stream.startswith("token:")]
-        told = [_told(store, name) for name in (_known(names, token, db) if token else names)]
-    emit({"database": str(db), "tokens": told}, "gearing.fees/1", as_json, lambda: _show(told))
+        told = [_told(store, name) for name in (_known(names, token, store.path) if token else names)]
+        desk.emit({"tokens": told}, "gearing.fees/1", as_json, lambda: _show(told))
 
 
 @fees_app.command()
@@ -56,7 +53,7 @@ def take(
         typer.Option(help="cash; units: as new units; burn: as the price of units the issuer gives up, "
                           "which are burned.", show_default=False),
     ],
-    db: AskedDeskOption = None,
+    db: DeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gearing.cli.asking import DEMO, DeskOption
-from gearing.cli.output import Column, JsonFlag, emit, heading, say, show_table
+from gearing.cli.output import Column, JsonFlag, heading, say, show_table
+from gearing.cli.reading import DeskOption, reading
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def holders(
     holder: Annotated[str | None, typer.Argument(metavar="HOLDER", help="One of them.", show_default="all")] = None,
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Shows holders: free and held money, units, and the requests that wait.
@@ -28,13 +28,14 @@ def holders(
     """
     from gearing.core.holder import DEALER, omnibus_of
 
-    found = _stored(db)
-    if holder is not None:
-        family = {name: state for name, state in found.items() if holder in {name, omnibus_of(name)}}
-        found = family or {holder: _one(found, holder, db)}
-    sums, aside = _sums(found), _set_aside(db) if DEALER in found else {}
-    emit({"database": str(db), "holders": found, "omnibus": sums, "set_aside": aside}, "gearing.holders/1", as_json,
-         lambda: _show(found, sums, aside))  # fmt: skip
+    with reading(db) as desk:
+        found = desk.store.holders()
+        if holder is not None:
+            family = {name: state for name, state in found.items() if holder in {name, omnibus_of(name)}}
+            found = family or {holder: _one(found, holder, desk.store.path)}
+        sums, aside = _sums(found), _set_aside(desk.store) if DEALER in found else {}
+        desk.emit({"holders": found, "omnibus": sums, "set_aside": aside}, "gearing.holders/1", as_json,
+                  lambda: _show(found, sums, aside))  # fmt: skip
 
 
 def free_units(store: Store, holder: str, token: str) -> int:
@@ -57,14 +58,7 @@ def _one(found: dict[str, HolderState], holder: str, db: Path) -> HolderState:
     return found[holder]
 
 
-def _stored(db: Path) -> dict[str, HolderState]:
-    from gearing.store.store import Store
-
-    with Store(db) as store:
-        return store.holders()
-
-
-def _set_aside(db: Path) -> dict[str, int]:
+def _set_aside(store: Store) -> dict[str, int]:
     """Returns what of the dealing account's free money and units is set aside, by account, minor units."""
     from msgspec import UNSET
 
@@ -73,14 +67,12 @@ def _set_aside(db: Path) -> dict[str, int]:
     from gearing.core.terms import Spec
     from gearing.desk.boot import spec_of
     from gearing.drive.backing import set_aside
-    from gearing.store.store import Store
 
-    with Store(db) as store:
-        holders, now_ms = store.holders(), store.last_ms()
-        states = {one.stream: one for one in store.states() if one.stream.startswith("token:")}
-        tokens = {}
-        for stream, projected in states.items():
-            name = stream.partition(":")[2]
+    holders, now_ms = store.holders(), store.last_ms()
+    tokens = {}
+    for projected in store.states():
+        kind, _, name = projected.stream.partition(":")
+        if kind == "token":
             tokens[name] = (Spec(spec_of(store, name)), state_of(projected.body))
     quotes = [state.open_quote for state in holders.values() if state.open_quote is not UNSET]
     aside = set_aside(holders[DEALER], [quote for quote in quotes if quote.until_ms >= now_ms], tokens)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gearing.cli.asking import DEMO
 from gearing.cli.output import FAULT_FOUND, ForceOption, JsonFlag, count, emit, pairs, say, show_table
+from gearing.cli.reading import DEMO, database_of, reading
 from gearing.cli.watching import bar
 from gearing.errors import InputError
 
@@ -83,7 +83,11 @@ def verify(
 
 @journal_app.command()
 def head(
-    db: Annotated[Path, typer.Argument(metavar="DB", help="The database's file.")] = DEMO,
+    db: Annotated[
+        Path | None,
+        typer.Argument(metavar="DB", help="The database's file.",
+                       show_default=f"that of the only desk that runs here, else {DEMO}"),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -92,7 +96,7 @@ def head(
     ] = None,
     force: ForceOption = False,
     as_json: JsonFlag = False,
-) -> None:
+) -> None:  # fmt: skip
     """Prints the last signed head: which line it is of, the chain up to it, and the key that signed it.
 
     Anyone who keeps it elsewhere can later prove whether this journal still contains everything up to that line.
@@ -100,12 +104,13 @@ def head(
     from gearing.files import writing
     from gearing.outputs import Output, check_outputs, database_files
     from gearing.store.heads import signed_row
-    from gearing.store.store import Store
 
+    db = database_of(db)
     outputs = [] if out is None else [Output(option="--out", path=out, kind="heads", replaces=False)]
     # A heads file that was lost may be written again; one that exists may know of more than the database.
     check_outputs(outputs, [one for one in database_files(db) if one.path.suffix != ".heads"], force=force)
-    with Store(db) as store:
+    with reading(db) as desk:
+        store = desk.store
         row = store.head()
         if row is None:
             raise InputError("no head was signed yet.", where=str(db),
@@ -119,7 +124,7 @@ def head(
         raise InputError("the signature of the last head is not valid.", where=str(db),
                          fix=f"See what else is wrong: gearing journal verify {db}")  # fmt: skip
     payload = {"file": str(db), "record": last.record, "signature": last.signature, "line": last.line.decode().strip()}
-    emit(payload, "gearing.journal.head/1", as_json, lambda: _show_head(last))
+    desk.emit(payload, "gearing.journal.head/1", as_json, lambda: _show_head(last))
     if out is not None:
         typer.echo(f"wrote {out}", err=True)
 

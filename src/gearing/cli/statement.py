@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gearing.cli.asking import DEMO, DeskOption
-from gearing.cli.output import Column, JsonFlag, emit, heading, say, show_table
+from gearing.cli.output import Column, JsonFlag, heading, say, show_table
+from gearing.cli.reading import DeskOption, reading
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def _holder() -> None:
 def statement(
     holder: Annotated[str, typer.Argument(metavar="HOLDER", help="Its opaque id.", show_default=False)],
     token: Annotated[str, typer.Option(help="Only this one.", show_default="all")] = "",
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Shows a holder's lots, what each made by its parts, and where the underlying breaks even.
@@ -47,30 +46,30 @@ def statement(
     from gearing.core.journal import state_of
     from gearing.core.lots import holding_of, tokens_of
     from gearing.core.terms import Spec
-    from gearing.store.store import Store
 
     if holder == DEALER:
         raise InputError("the dealing account gives out units before it has them, so it has no lots.", where=DEALER,
                          fix="`gearing holders dealer` shows what it has.")  # fmt: skip
-    with Store(db) as store:
-        events = _events(store, holder, db)
+    with reading(db) as desk:
+        store = desk.store
+        events = _events(store, holder)
         found = []
         for name in [token] if token else tokens_of(events):
             stored = store.state(f"token:{name}")
             if stored is None:
-                raise InputError(f"there is no token {name} in this database.", where=str(db))
+                raise InputError(f"there is no token {name} in this database.", where=desk.name)
             spec = Spec(spec_of(store, name))
             found.append(_told(name, spec, state_of(stored.body), holding_of(events, name)))
-    emit({"database": str(db), "holder": holder, "tokens": found}, "gearing.holder-statement/1", as_json,
-         lambda: _show(holder, found))  # fmt: skip
+    desk.emit({"holder": holder, "tokens": found}, "gearing.holder-statement/1", as_json,
+              lambda: _show(holder, found))  # fmt: skip
 
 
-def _events(store: Store, holder: str, db: Path) -> list[HolderEvent]:
+def _events(store: Store, holder: str) -> list[HolderEvent]:
     from gearing.store.records import holder_line_of
 
     events = [holder_line_of(row.body).event for row in store.lines(f"holder:{holder}")]
     if not events:
-        raise InputError(f"there is no holder {holder} in this database.", where=str(db),
+        raise InputError(f"there is no holder {holder} in this database.", where=str(store.path),
                          fix="`gearing holders` lists them; a sub-holder's id is whole, such as EX/c1.")  # fmt: skip
     return events
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gearing.cli.asking import DEMO, DeskOption
-from gearing.cli.output import Column, JsonFlag, emit, heading, pairs, say, show_table
+from gearing.cli.output import Column, JsonFlag, heading, pairs, say, show_table
 from gearing.cli.public import DISCLOSED, show_public
+from gearing.cli.reading import DeskOption, StoredDesk, reading
 from gearing.errors import InputError
 from gearing.numerals import contracts
 
@@ -30,15 +29,17 @@ if TYPE_CHECKING:
 _TURNS = 10
 
 
-def status(db: DeskOption = DEMO, as_json: JsonFlag = False) -> None:
+def status(db: DeskOption = None, as_json: JsonFlag = False) -> None:
     """Shows a desk: its tokens, their leverage, barriers, next clock, last rebalance, and whether it runs."""
-    view = _view(db)
-    emit(_desk_payload(view), "gearing.status/1", as_json, lambda: _show_desk(view))
+    with reading(db) as desk:
+        view = _view(desk)
+        desk.emit(_desk_payload(view), "gearing.status/1", as_json, lambda: _show_desk(view))
 
 
-def token_list(db: DeskOption = DEMO, as_json: JsonFlag = False) -> None:
+def token_list(db: DeskOption = None, as_json: JsonFlag = False) -> None:
     """Lists the tokens of a desk."""
-    view = _view(db)
+    with reading(db) as desk:
+        view = _view(desk)
 
     def show() -> None:
         rows = [
@@ -55,12 +56,12 @@ def token_list(db: DeskOption = DEMO, as_json: JsonFlag = False) -> None:
          "settlement": one.settlement, "book": one.book}
         for one in view.tokens
     ]  # fmt: skip
-    emit({"database": str(db), "mode": view.mode, "tokens": rows}, "gearing.token-list/1", as_json, show)
+    desk.emit({"tokens": rows}, "gearing.token-list/1", as_json, show)
 
 
 def token_show(
     symbol: Annotated[str, typer.Argument(metavar="TOKEN", help="Its symbol.", show_default=False)],
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     public: Annotated[bool, typer.Option("--public", help="Show exactly what the public may know.")] = False,
     toml: Annotated[bool, typer.Option("--toml", help="Print its file as it runs, to keep or to change.")] = False,
     as_json: JsonFlag = False,
@@ -79,14 +80,14 @@ def token_show(
     from gearing.desk.boot import last_done, spec_of
     from gearing.desk.life import stage_of, turns_of
     from gearing.drive.disclosure import disclosed
-    from gearing.store.store import Store
 
-    view = _view(db)
-    seen = next((one for one in view.tokens if one.outlook.token == symbol), None)
-    if seen is None:
-        known = ", ".join(one.outlook.token for one in view.tokens) or "none"
-        raise InputError(f"there is no token {symbol} in this database.", where=str(db), fix=f"There are: {known}.")
-    with Store(db) as store:
+    with reading(db) as desk:
+        view, store = _view(desk), desk.store
+        seen = next((one for one in view.tokens if one.outlook.token == symbol), None)
+        if seen is None:
+            known = ", ".join(one.outlook.token for one in view.tokens) or "none"
+            raise InputError(f"there is no token {symbol} in this database.", where=desk.name,
+                             fix=f"There are: {known}.")  # fmt: skip
         token = spec_of(store, symbol)
         found = store.state(f"token:{symbol}")
         done = last_done(store, symbol)
@@ -98,11 +99,11 @@ def token_show(
         return
     if public:
         shown = disclosed(seen.outlook, Spec(token), done)
-        emit({"market_ms": view.market_ms, "public": shown}, "gearing.token-public/1", as_json,
-             lambda: show_public(shown, view.market_ms))  # fmt: skip
+        desk.emit({"market_ms": view.market_ms, "public": shown}, "gearing.token-public/1", as_json,
+                  lambda: show_public(shown, view.market_ms))  # fmt: skip
         return
     if found is None:
-        raise InputError(f"{symbol} has no state.", where=str(db), fix="Run: gearing journal verify.")
+        raise InputError(f"{symbol} has no state.", where=desk.name, fix="Run: gearing journal verify.")
     state = state_of(found.body)
     stands = bearing(Spec(token), state)
     money = dict(zip(PARTS, stands.parts, strict=True))
@@ -110,47 +111,43 @@ def token_show(
     money["flows"] = to_float(stands.nav) - token.initial_nav - math.fsum(stands.parts)
     ledger = {account: to_float(amount) for account, amount in state.balances.items()}
     payload = {
-        "database": str(db), "mode": view.mode, "market_ms": view.market_ms, "specification": token,
+        "market_ms": view.market_ms, "specification": token,
         **_token_payload(seen), "ledger": ledger, "attribution_per_unit": money, "stage": stage_of(state),
         "life": [turn._asdict() for turn in turns],
     }  # fmt: skip
 
     def show() -> None:
-        _show_token(view, seen, token, state, ledger, money)
+        _show_token(view.market_ms, seen, token, state, ledger, money)
         _show_life(turns)
 
-    emit(payload, "gearing.token-show/1", as_json, show)
+    desk.emit(payload, "gearing.token-show/1", as_json, show)
 
 
 def rebalances(
     token: Annotated[str | None, typer.Argument(metavar="[TOKEN]", help="Of one token.", show_default="all")] = None,
-    db: DeskOption = DEMO,
+    db: DeskOption = None,
     last: Annotated[int, typer.Option(min=1, max=100_000, help="How many of the last.")] = 20,
     as_json: JsonFlag = False,
 ) -> None:
     """Lists the last rebalances: why, from what leverage to what, how much, and what it cost against the decision."""
     from gearing.desk.boot import measured
-    from gearing.store.store import Store
 
-    with Store(db) as store:
-        if token is not None and store.state(f"token:{token}") is None:
-            raise InputError(f"there is no token {token} in this database.", where=str(db),
+    with reading(db) as desk:
+        if token is not None and desk.store.state(f"token:{token}") is None:
+            raise InputError(f"there is no token {token} in this database.", where=desk.name,
                              fix="`gearing token list` names them.")  # fmt: skip
-        found = measured(store, token, last)
-    payload = {"database": str(db), "rebalances": [_measured_payload(one) for one in found]}
-    emit(payload, "gearing.rebalances/1", as_json, lambda: _show_rebalances(found))
+        found = measured(desk.store, token, last)
+        desk.emit({"rebalances": [_measured_payload(one) for one in found]}, "gearing.rebalances/1", as_json,
+                  lambda: _show_rebalances(found))  # fmt: skip
 
 
-def _view(db: Path) -> DeskView:
+def _view(desk: StoredDesk) -> DeskView:
     from gearing.cli.compiling import loading_desk
 
     with loading_desk():
-        from gearing.desk.lock import is_running
         from gearing.desk.view import stored_view
-    from gearing.store.store import Store
 
-    with Store(db) as store:
-        return stored_view(store, running=is_running(db))
+    return stored_view(desk.store, running=desk.running)
 
 
 def _show_desk(view: DeskView) -> None:
@@ -183,19 +180,17 @@ def _show_rebalances(found: list[Measured]) -> None:
 
 
 def _show_token(
-    view: DeskView, seen: TokenView, token: Token, state: TokenState, ledger: dict[str, float],
-    money: dict[str, float],
-) -> None:  # fmt: skip
-    from gearing.cli.console import clock, label_of, span
+    market_ms: int, seen: TokenView, token: Token, state: TokenState, ledger: dict[str, float], money: dict[str, float]
+) -> None:
+    from gearing.cli.console import clock, span
     from gearing.cli.rules import show_fees, show_rule
     from gearing.core.words import merger_words
     from gearing.desk.life import stage_of
 
     now = seen.outlook
-    say(f"{label_of(view.mode, view.speed)} · {'a desk runs' if view.running else 'no desk runs'}")
     typer.secho(f"{': '.join(filter(None, (token.symbol, token.name)))}", bold=True)
     facts = [
-        ("stage", stage_of(state)), ("health", seen.health), ("as of", f"{clock(view.market_ms)} UTC"),
+        ("stage", stage_of(state)), ("health", seen.health), ("as of", f"{clock(market_ms)} UTC"),
         ("NAV", f"{now.nav:,.8f} {seen.settlement}"), ("units", f"{now.units:,.8f}"),
         ("equity", f"{now.equity:,.2f}"), ("exposure", f"{now.exposure:+,.2f}"),
         ("leverage", f"{now.leverage:+.4f}, target {now.target:+g}"),
@@ -203,7 +198,7 @@ def _show_token(
         ("rebalances", f"{state.rebalances:,}, turnover {state.turnover:.2f} × equity"),
     ]  # fmt: skip
     if now.due_ms is not None:
-        facts.append(("next clock", f"{now.due}, in {span(now.due_ms - view.market_ms)}"))
+        facts.append(("next clock", f"{now.due}, in {span(now.due_ms - market_ms)}"))
     if now.forecast is not None:
         forecast = now.forecast
         size = f"{forecast.side} {forecast.traded:,.0f}" if forecast.traded else "nothing"
@@ -247,8 +242,8 @@ def _price(barrier: Barrier | None) -> str:
 
 def _desk_payload(view: DeskView) -> dict[str, Any]:
     return {
-        "mode": view.mode, "database": view.database, "running": view.running, "market_ms": view.market_ms,
-        "lines": view.lines, "tokens": [_token_payload(one) for one in view.tokens],
+        "running": view.running, "market_ms": view.market_ms, "lines": view.lines,
+        "tokens": [_token_payload(one) for one in view.tokens],
     }  # fmt: skip
 
 
