@@ -97,7 +97,8 @@ def test_what_differs_goes_to_the_token_that_is_named_and_to_no_other():
     before = [one.state for one in desk.tokens]
     answered = adopt(desk, "M")
     assert answered.words == (
-        "main has adopted what its venue holds, and trades again: M took +1 lots of A, 0.09999001 USDT."
+        "Book main has adopted what its venue holds, and trades again: token M took +0.001 A and received 0.09999001 "
+        "USDT."
     )
     first, second = (one.state for one in desk.tokens)
     assert first == before[0]

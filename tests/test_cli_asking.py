@@ -16,11 +16,14 @@ from typer.main import get_command
 
 from gearing.cli.main import app, main, with_environment
 from gearing.core.money import MINOR
+from gearing.desk import issuer
 from gearing.desk.counter import answer
 from gearing.desk.keeper import commit_of
 from gearing.desk.lock import DeskLock
-from gearing.desk.requests import AskQuote, Deal, encode, wanted_of
+from gearing.desk.requests import Adopt, AskQuote, Deal, encode, wanted_of
+from gearing.drive.reconciling import due_cash
 from gearing.store.records import Answer
+from tests.desks import stated
 from tests.test_primary import market
 from tests.test_store_dealing import busy, kept
 
@@ -127,6 +130,39 @@ def test_a_refusal_is_told_as_one(kept, capsys):
     assert typed(kept, ["subscribe", "h1", "T", "1", "--key", "k"]) == 2
     out = capsys.readouterr()
     assert (out.out, out.err) == ("", f"error: DEMO {kept.path}: the desk refused: T is halted.\n")
+
+
+def test_an_adoption_shows_what_it_then_does(kept, capsys):
+    """The sums and units of the question are those of the answer."""
+    busy(kept)
+    desk, lots = kept, kept.it.state.legs[0].lots
+    desk.driver.operate(desk.it, "halt", "ann", "test", desk.now_ms)
+    desk.driver.on_statement(desk.it.book, msgspec.structs.replace(
+        good := stated(desk, {"A": lots + 2_500}),
+        wallet={"USDT": good.wallet["USDT"] - due_cash(desk.it.book)["USDT"] - 1_000 * MINOR},
+    ))  # fmt: skip
+    assert desk.it.book.state.halted
+    desk.take()
+    command = ["book", "adopt", "main", "--reason", "why", "--db", str(desk.path)]
+    assert main(command) == 2
+    out = capsys.readouterr()
+    assert "book adopt: there is no terminal to ask at" in out.err
+    first, heads, row, _, *rest = out.out.splitlines()
+    told = " ".join(rest)
+    assert first == f"DEMO {desk.path}:"
+    assert heads.split() == ["by", "the", "ledger", "at", "the", "venue", "difference"]
+    assert row.split()[::3] == ["A", "+2.5"]
+    (paid,) = re.findall(r"[tT]he reserve pays ([\d,.]+) USDT", told)
+    assert told.startswith("Token T takes +2.5 A at the mark, free of charge; the reserve pays ")
+    assert told.endswith("Then book main trades again. Token T stays halted until it is resumed (gearing resume T).")
+    adopted = issuer.answer(
+        desk.driver, Adopt(book="main", differences=desk.it.book.state.differences, by="ann", reason="why"),
+        desk.now_ms, 10**15,
+    )  # fmt: skip
+    assert adopted.words == (
+        f"Book main has adopted what its venue holds, and trades again: the reserve paid {paid} USDT; token T took "
+        "+2.5 A; token T is still halted: gearing resume T."
+    )
 
 
 def test_without_a_terminal_nobody_can_be_asked(kept, capsys):

@@ -88,7 +88,7 @@ class AskedDesk(NamedTuple):
     name: str
 
     def confirm(self, effect: str, rows: Iterable[str] = ()) -> None:
-        """Says what a request does, and asks; without a terminal nobody can be asked.
+        """Says what a request does, and asks; without a terminal nobody can be asked, but it is said.
 
         Args:
             effect: what it does.
@@ -100,12 +100,12 @@ class AskedDesk(NamedTuple):
         """
         if self.asking.yes:
             return
-        if not sys.stdin.isatty():
+        can_ask = sys.stdin.isatty()
+        if can_ask or not self.asking.as_json:
+            self._tell(effect, list(rows))
+        if not can_ask:
             action = self.asking.context.command_path.partition(" ")[2]
             raise InputError("there is no terminal to ask at.", where=action, fix="Give --yes if it is meant.")
-        for row in rows:
-            typer.echo(escaped(row))
-        say(f"{self.name}: {effect}")
         if not self.running:
             say("No desk runs on this database now: it is carried out once one starts.")
         try:
@@ -116,6 +116,11 @@ class AskedDesk(NamedTuple):
         if not agreed:
             note("nothing was done.")
             raise typer.Exit(DECLINED)
+
+    def _tell(self, effect: str, rows: list[str]) -> None:
+        for row in [f"{self.name}:", *rows] if rows else ():
+            typer.echo(escaped(row))
+        say(f"{effect[:1].upper()}{effect[1:]}" if rows else f"{self.name}: {effect}")
 
     def request(
         self, wanted: Wanted, principal: str, details: Mapping[str, object], key: str | None = None, **instead: str

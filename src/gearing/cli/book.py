@@ -24,6 +24,8 @@ from gearing.errors import InputError
 from gearing.numerals import contracts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gearing.core.book import What
     from gearing.desk.view import BookLedger
 
@@ -105,14 +107,31 @@ def adopt(
         differences = found.state.differences
         if differences is UNSET:
             halted = f" It is halted: {found.state.halted}; gearing resume lets it trade." if found.state.halted else ""
-            raise InputError(f"by the venue's last statement {book} agrees with its ledger: there is nothing to adopt."
-                             f"{halted}", where=desk.name)  # fmt: skip
-        holding, taking = " and ".join(tokens) or "the tokens that hold them", " and ".join(tokens) or "the reserve"
-        effect = (f"contracts are booked in {holding}, as traded at the mark and free of charge. The cash that differs "
-                  f"then, gain or loss, goes to {taking}. {book} trades again.")  # fmt: skip
-        desk.confirm(effect, _table(found))
+            raise InputError(f"by the venue's last statement book {book} agrees with its ledger: there is nothing to "
+                             f"adopt.{halted}", where=desk.name)  # fmt: skip
+        desk.confirm(_effect(found, book, tokens), _table(found))
         wanted = Adopt(book=book, differences=differences, tokens=tokens, by=who, reason=reason)
         desk.request(wanted, who, {"book": book, "tokens": tokens, "differences": differences})
+
+
+def _effect(found: BookLedger, book: str, tokens: Sequence[str]) -> str:
+    """Returns what an adoption does at the last marks, computed as the desk computes it."""
+    after = f"Then book {book} trades again."
+    after += "".join(
+        f" Token {name} stays halted until it is resumed (gearing resume {name})." for name in found.halted
+    )
+    adopted = found.adopted(tokens)
+    if adopted is None:
+        return "no token can take a position that differs, so the desk will reject this: trade it away at the venue."
+    symbols = {(one.token, one.k): symbol for symbol, those in found.takers.items() for one in those}
+    taken = [f"token {key[0]} takes {contracts(n, found.lots[symbols[key]])} {symbols[key]} at the mark, free of charge"
+             for key, n in adopted.lots.items() if n]  # fmt: skip
+    bearer = f"{'tokens' if len(tokens) > 1 else 'token'} {' and '.join(tokens)}" if tokens else "the reserve"
+    verb = "" if len(tokens) > 1 else "s"
+    moved = [f"{bearer} {'receive' if amount > 0 else 'pay'}{verb} {as_text(abs(amount), grouped=True)} {asset}"
+             for asset, amount in adopted.cash.items() if amount]  # fmt: skip
+    marks = " (at the last mark; the desk takes that of the moment)" if taken else ""
+    return f"{'; '.join([*taken, *moved])}{marks}. {after}"
 
 
 def _table(found: BookLedger) -> list[str]:

@@ -65,6 +65,7 @@ def change(
             raise InputError(f"it says what {token} runs on already; there is nothing to change.", where=str(file))
         effect = _effect(store, seen, old, new) if changed else None
         if changed and not as_json:
+            say(f"{desk.name}: {token} would change.")
             _show(seen, changed, effect)
         desk.confirm(f"{token} goes on as {file} says.")
         wanted = Change(specification=new, by=who, reason=reason)
@@ -107,7 +108,6 @@ def _effect(store: Store, seen: TokenView, old: Token, new: Token) -> Effect | N
 
 def _show(seen: TokenView, changed: tuple[Changed, ...], effect: Effect | None) -> None:
     now = seen.outlook
-    heading(f"{now.token} would change")
     show_table(("field", "from", "to"), changed)
     if effect is None:
         say(f"What that does cannot be said now: {now.token} is {now.status}, and trading or waiting for a price.")

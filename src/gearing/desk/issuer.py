@@ -77,7 +77,7 @@ def _adopted(driver: Driver, book: Book, wanted: Adopt, now_ms: int, reserve: in
         done = adopt(driver, book, wanted.differences, wanted.tokens, reserve, wanted.by, wanted.reason, now_ms)
     except AdoptionError as error:
         return False, str(error)
-    return True, f"{book.name} has adopted what its venue holds, and trades again: {done}."
+    return True, f"Book {book.name} has adopted what its venue holds, and trades again: {done}."
 
 
 def _done(driver: Driver, running: Running, wanted: TakeFees | Merge, now_ms: int) -> tuple[bool, str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from gearing.core.book import BookState, LiveOrder, What
 from gearing.core.journal import state_of
@@ -17,6 +19,7 @@ from gearing.core.terms import Spec
 from gearing.desk.boot import last_done, last_measured, spec_of, why_of
 from gearing.desk.flows import FlowsView
 from gearing.desk.happenings import Happening
+from gearing.drive.adopting import Booked, Taker, booked, can_take
 from gearing.drive.outlook import Outlook, nav_if_filled, outlook
 from gearing.drive.reconciling import Holding, ledger_of
 from gearing.drive.volatility import Volatility
@@ -173,11 +176,29 @@ class BookLedger(NamedTuple):
         state: its state.
         amounts: what its account holds by the ledgers: lots by symbol, minor units of cash by asset.
         lots: the size of a lot of each instrument, units of its underlying.
+        takers: of each instrument, the positions that can take more of it.
+        halted: the tokens that are.
     """
 
     state: BookState
     amounts: dict[tuple[What, str], int]
     lots: dict[str, str]
+    takers: dict[str, list[Taker]]
+    halted: list[str]
+
+    def adopted(self, tokens: Sequence[str]) -> Booked | None:
+        """Returns what an adoption would book at the last marks; None: no token can take a position that differs.
+
+        Args:
+            tokens: those that take all of it; none: those that hold an instrument take its contracts.
+        """
+        if self.state.differences is UNSET:
+            return None
+        takers = {symbol: [one for one in those if not tokens or one.token in tokens]
+                  for symbol, those in self.takers.items()}  # fmt: skip
+        if any(one.what == "position" and not takers.get(one.name) for one in self.state.differences):
+            return None
+        return booked(self.state.differences, lambda one: takers[one.name], lambda symbol: takers[symbol][0].leg.mark)
 
 
 def stored_ledger(store: Store, book: str) -> BookLedger | None:
@@ -186,6 +207,7 @@ def stored_ledger(store: Store, book: str) -> BookLedger | None:
     if found is None:
         return None
     state, lots, holdings = book_state_of(found.body), dict[str, str](), list[Holding]()
+    takers, halted = defaultdict[str, list[Taker]](list), list[str]()
     for token in state.tokens:
         kept = store.state(f"token:{token}")
         if kept is not None:
@@ -193,7 +215,11 @@ def stored_ledger(store: Store, book: str) -> BookLedger | None:
             symbols = spec.chains.held(mine.legs)
             lots |= {symbol: leg.lot for symbol, leg in zip(symbols, mine.legs, strict=True)}
             holdings.append(Holding(symbols, spec.token.settlement, mine))
-    return BookLedger(state, ledger_of(state, holdings), lots)
+            halted += [token] if mine.status == "halted" else []
+            for k, (symbol, leg) in enumerate(zip(symbols, mine.legs, strict=True)):
+                if can_take(leg, mine):
+                    takers[symbol].append(Taker(token, k, leg, spec.token.settlement))
+    return BookLedger(state, ledger_of(state, holdings), lots, dict(takers), halted)
 
 
 def _unknown(store: Store, name: str, book: BookState, now_ms: int, *, running: bool) -> list[LiveOrder]:

@@ -8,8 +8,8 @@ operator has seen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET
 
@@ -18,11 +18,13 @@ from gearing.core import events as ev
 from gearing.core.book import Difference
 from gearing.core.money import CEILING, as_text, value_of
 from gearing.core.sharing import shared
+from gearing.core.state import LegState, TokenState
 from gearing.core.step_result import StepError, is_over
 from gearing.drive.reconciling import differences, unasked, words_of
 from gearing.drive.reserve import left
 from gearing.drive.running import Book, Running
-from gearing.drive.together import Position, positions
+from gearing.drive.together import positions
+from gearing.numerals import contracts
 
 if TYPE_CHECKING:
     from gearing.drive.driver import Driver
@@ -30,6 +32,52 @@ if TYPE_CHECKING:
 
 class AdoptionError(Exception):
     """What differs cannot be adopted so; the message says why."""
+
+
+class Taker(NamedTuple):
+    """A position that takes lots: of which token, which of its legs, and what the token is settled in."""
+
+    token: str
+    k: int
+    leg: LegState
+    asset: str
+
+
+class Booked(NamedTuple):
+    """What an adoption books.
+
+    Args:
+        lots: by token and leg.
+        cash: what differs once they are booked, minor units by currency; to be paid < 0.
+    """
+
+    lots: Counter[tuple[str, int]]
+    cash: Counter[str]
+
+
+def booked(
+    found: Iterable[Difference], takers: Callable[[Difference], Sequence[Taker]], price: Callable[[str], float]
+) -> Booked:
+    """Returns what an adoption books: lots as trades at the mark, and the cash that differs then.
+
+    Args:
+        found: the differences.
+        takers: returns the positions that take a difference of lots, at least one.
+        price: returns the mark of an instrument.
+    """
+    lots = Counter[tuple[str, int]]()
+    cash = Counter({one.name: one.venue - one.ledger for one in found if one.what == "cash"})
+    for one in (it for it in found if it.what == "position"):
+        at = takers(one)
+        for taker, n in zip(at, shared(one.venue - one.ledger, _sizes(at)), strict=True):
+            lots[taker.token, taker.k] += n
+            cash[taker.asset] += value_of(n, taker.leg.lot_size, price(one.name), CEILING)
+    return Booked(lots, cash)
+
+
+def can_take(leg: LegState, state: TokenState) -> bool:
+    """Returns whether a token's position can take lots: it has some, or the token has units and is not over."""
+    return bool(leg.lots or (state.balances.units and not is_over(state)))
 
 
 def adopt(
@@ -63,32 +111,30 @@ def adopt(
             raise AdoptionError(f"a flow of {running.name} is settled first, and cannot be now"
                                 f"{'' if trades else '; resume the token, or close it'}")  # fmt: skip
     mine = [_named(book, name) for name in dict.fromkeys(bearers)] or book.tokens
-    lots = Counter[tuple[str, int]]()
-    cash = Counter({one.name: one.venue - one.ledger for one in found if one.what == "cash"})
-    for one in (it for it in found if it.what == "position"):
-        at = _takers(driver, book, one, mine, now_ms)
-        for position, n in zip(at, shared(one.venue - one.ledger, _sizes(at)), strict=True):
-            lots[position.running.name, position.k] += n
-            price = driver.market.price(one.name)
-            cash[position.running.spec.token.settlement] += value_of(n, position.leg.lot_size, price, CEILING)
+    lots, cash = booked(found, lambda one: _takers(driver, book, one, mine, now_ms), driver.market.price)
     given = _given(cash, mine) if bearers else {}
     received = {} if bearers else {asset: amount for asset, amount in cash.items() if amount}
     _reserve_covers(driver, received, reserve)
     driver.note(book, bk.DifferencesAdopted(time_ms=now_ms, differences=found, received=received, by=by,
                                             reason=reason))  # fmt: skip
-    done = [f"the reserve received {as_text(amount, grouped=True)} {asset}" for asset, amount in received.items()]
+    done = [f"the reserve {_moved(amount, asset)}" for asset, amount in received.items()]
     for running in book.tokens:
         changes, money = tuple(lots[running.name, k] for k in range(len(running.symbols))), given.get(running.name, 0)
         if any(changes) or money:
             _book(driver, running, changes, money, by, reason, now_ms)
-            parts = [f"{n:+,} lots of {symbol}" for n, symbol in zip(changes, running.symbols, strict=True) if n]
-            parts += [f"{as_text(money, grouped=True)} {running.spec.token.settlement}"] if money else []
-            done.append(f"{running.name} took {', '.join(parts)}")
-    done += [f"{one.name} itself is halted and waits to be resumed" for one in book.tokens
+            legs = zip(changes, running.symbols, running.state.legs, strict=True)
+            parts = [f"took {contracts(n, leg.lot)} {symbol}" for n, symbol, leg in legs if n]
+            parts += [_moved(money, running.spec.token.settlement)] if money else []
+            done.append(f"token {running.name} {' and '.join(parts)}")
+    done += [f"token {one.name} is still halted: gearing resume {one.name}" for one in book.tokens
              if one.state.status == "halted"]  # fmt: skip
     if book.state.halted:
         driver.note(book, bk.BookResumed(time_ms=now_ms, by=by, reason=reason))
     return "; ".join(done)
+
+
+def _moved(amount: int, asset: str) -> str:
+    return f"{'received' if amount > 0 else 'paid'} {as_text(abs(amount), grouped=True)} {asset}"
 
 
 def _current(book: Book, seen: Sequence[Difference]) -> tuple[Difference, ...]:
@@ -114,11 +160,9 @@ def _named(book: Book, name: str) -> Running:
     return found
 
 
-def _takers(driver: Driver, book: Book, one: Difference, mine: Sequence[Running], now_ms: int) -> list[Position]:
+def _takers(driver: Driver, book: Book, one: Difference, mine: Sequence[Running], now_ms: int) -> list[Taker]:
     """Returns the positions that take lots of an instrument."""
-    at = [it for it in positions(book, one.name)
-          if it.running in mine and (it.leg.lots or (it.running.state.balances.units and not is_over(it.running.state)))
-          ]  # fmt: skip
+    at = [it for it in positions(book, one.name) if it.running in mine and can_take(it.leg, it.running.state)]
     if not at:
         whose = "of the tokens that were named" if len(mine) < len(book.tokens) else f"of {book.name}"
         raise AdoptionError(f"no token {whose} can take {one.venue - one.ledger:+,} lots of {one.name}: trade them "
@@ -131,10 +175,10 @@ def _takers(driver: Driver, book: Book, one: Difference, mine: Sequence[Running]
         if apart or driver.market.divergence(running.symbols) > most:
             raise AdoptionError(f"mark, index and fair price of {running.name} are more than {most:.3%} apart now; its "
                                 f"position is booked at the mark")  # fmt: skip
-    return at
+    return [Taker(it.running.name, it.k, it.leg, it.running.spec.token.settlement) for it in at]
 
 
-def _sizes(at: Sequence[Position]) -> list[int]:
+def _sizes(at: Sequence[Taker]) -> list[int]:
     """Returns the weights of positions: their sizes; where nothing is held, all the same."""
     sizes = [abs(one.leg.lots) for one in at]
     return sizes if any(sizes) else [1] * len(at)
