@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import msgspec
@@ -35,13 +36,17 @@ from tests.test_store_dealing import busy, kept
 __all__ = ["kept"]
 
 
+def wall_time(time_ms):
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
 class Counter:
     """An inbox over a real database, driven by hand: each group is carried out and committed."""
 
     def __init__(self, kept):
         self.kept = self.desk = kept
-        self.engine = SimpleNamespace(driver=self.desk.driver, clock=SimpleNamespace(now_ms=lambda: self.desk.now_ms),
-                                      settle=self.settle)  # fmt: skip
+        clock = SimpleNamespace(now_ms=lambda: self.desk.now_ms, wall_time=wall_time)
+        self.engine = SimpleNamespace(driver=self.desk.driver, clock=clock, settle=self.settle)
         self.inbox = Inbox(self.engine, kept.store)
         self.keys = 0
 

@@ -99,7 +99,8 @@ def test_a_quote_says_how_it_is_taken(kept, capsys):
 
 
 @pytest.mark.parametrize(("left_s", "words"), [(90.4, r"It expires at \d\d:\d\d:\d\d, in 90 s\.\n"),
-                                               (-1.0, r"It expired at \d\d:\d\d:\d\d\.\n")])  # fmt: skip
+                                               (7_300.0, r"It expires at \d\d:\d\d:\d\d, in 2 h\.\n"),
+                                               (-1.0, r"It expired at \d\d:\d\d:\d\d, 1 s ago\.\n")])  # fmt: skip
 def test_a_quote_says_when_it_expires_on_the_readers_clock(kept, capsys, monkeypatch, left_s, words):
     busy(kept)
     monkeypatch.setenv("TZ", "Asia/Tokyo")
@@ -181,8 +182,52 @@ def test_who_waits_for_a_halted_token_is_told_so(where):
         desk.it.book.state = msgspec.structs.replace(desk.it.book.state, halted="C1: a difference")
     redeem = Deal(holder="issuer", token="T", side="redeem", amount=MINOR)
     first, second = (answer(desk.driver, redeem, desk.now_ms) for _ in range(2))
-    assert first.words == "issuer.1 is accepted; it is the next to be dealt, once T is resumed."
-    assert second.words == "issuer.2 is accepted; it is number 2 of those that wait, once T is resumed."
+    why = "T is halted; dealing goes on once it is resumed"
+    if where == "book":
+        why = "the book of T is halted (C1: a difference); dealing goes on once T is resumed"
+    assert first.words == f"issuer.1 is accepted, number 1 of the redemptions that wait in T. It waits: {why}."
+    assert second.words == f"issuer.2 is accepted, number 2 of the redemptions that wait in T. It waits: {why}."
+    assert (first.deals_ms, second.place) == (0, 2)
+
+
+def test_an_acceptance_says_when_it_is_dealt_and_its_place_counts_its_own_side():
+    desk = market()
+    desk.deposit("h1", 5_000)
+    redeem = Deal(holder="issuer", token="T", side="redeem", amount=MINOR)
+    subscribe = Deal(holder="h1", token="T", side="subscribe", amount=1_000 * MINOR)
+    ends_ms = (desk.now_ms // 60_000 + 1) * 60_000
+    desk.quote(100.0, after_ms=ends_ms - 30_000 - desk.now_ms)
+    first, second = (answer(desk.driver, one, ends_ms - 30_000) for one in (redeem, subscribe))
+    assert first.deals_ms == second.deals_ms == ends_ms
+    # What comes once the average forms is dealt a window later.
+    assert answer(desk.driver, redeem, ends_ms - 29_999).deals_ms == ends_ms + 60_000
+    assert (first.place, second.place) == (1, 1)
+    assert second.words == (
+        f"h1.1 is accepted, number 1 of the subscriptions that wait in T. It is dealt at "
+        f"{datetime.fromtimestamp(ends_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC at the earliest."
+    )
+
+
+def test_requests_that_wait_are_listed_with_since_when_and_why(kept, capsys):
+    kept.deposit("h1", 20_000)
+    kept.ask("h1", "subscribe", 6_000 * MINOR)
+    kept.take()
+    since = f"{datetime.fromtimestamp(kept.now_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+
+    def listed():
+        assert main(["holders", "h1", "--db", str(kept.path)]) == 0
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert f"   {since}   dealt at 2026-" in listed()
+    assert listed().endswith(" at the earliest")
+    kept.driver.operate(kept.it, "pause", "ann", "test", kept.now_ms)
+    kept.take()
+    assert listed().endswith("creations of T are paused; dealing goes on once they are resumed")
+    kept.driver.operate(kept.it, "halt", "ann", "test", kept.now_ms)
+    kept.take()
+    assert listed().endswith("T is halted; dealing goes on once it is resumed")
+    assert main(["holders", "h1", "--db", str(kept.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["waits"] == {"h1.1": "T is halted; dealing goes on once it is resumed"}
 
 
 # Which desk is asked, and what is never taken from the environment.

@@ -237,7 +237,7 @@ def test_a_dealing_account_that_cannot_cover_it_gives_no_quote_and_forward_appli
     answered = desk.judged(asked)
     assert answered.done
     assert answered.words.startswith("Not at once: the dealing account is exhausted")
-    assert answered.words.endswith("forward applies. h1.1 is accepted; it is the next to be dealt.")
+    assert "forward applies. h1.1 is accepted, number 1 of the subscriptions that wait in T." in answered.words
 
 
 def test_going_out_is_paid_from_the_dealing_accounts_own_money():

@@ -21,6 +21,7 @@ from gearing.core.money import MINOR
 from gearing.core.primary import Primary as Terms
 from gearing.core.state import Accrual
 from gearing.core.step_result import StepError
+from gearing.desk.counter import answer
 from gearing.desk.requests import Deal
 from gearing.drive.fees import Taken, take_fees
 from gearing.drive.guard import GuardLimits
@@ -28,7 +29,7 @@ from gearing.drive.market import Market as Prices
 from gearing.drive.merging import merge
 from gearing.drive.reconciling import differences
 from gearing.drive.schedule import FundingSchedule, Settlement
-from gearing.drive.settling import book_by_hand, never_settled, unbooked, unbooked_since_ms, why_dealing_waits
+from gearing.drive.settling import book_by_hand, clock, never_settled, unbooked, unbooked_since_ms, why_dealing_waits
 from gearing.store.recompute import Portfolio, take
 from gearing.venues.protocol import FundingPayment, Quote, Settled
 from tests.desks import Desk, stated
@@ -616,6 +617,20 @@ def test_nothing_is_dealt_from_one_window_before_a_settlement_on():
         assert why in desk.primary.quotes.ask("h1", desk.it, "subscribe", 100 * MINOR, desk.now_ms)
         assert merge(desk.driver, desk.it, 10.0, "ann", "r", desk.now_ms) == why
         desk.filled(desk.quote(100.0, after_ms=59_000))
+
+
+def test_an_acceptance_says_that_it_waits_for_a_settlement_and_until_when():
+    """Before it comes, and until it is booked."""
+    desk = Story(3.0, 0.0075, "right")
+    wanted = Deal(holder="h3", token="T", side="subscribe", amount=1_000 * MINOR)
+    desk.run([], until_ms=T_MS - 50_000, step_ms=10_000)
+    before = answer(desk.driver, wanted, desk.now_ms)
+    desk.run([], until_ms=T_MS + 10_000, step_ms=10_000)
+    after = answer(desk.driver, wanted, desk.now_ms)
+    at = f"{clock(T_MS)}"
+    assert before.words.endswith(f"It waits: funding is settled at {at}; dealing goes on once it is booked.")
+    assert after.words.endswith(f"It waits: the funding of A at {at} is not booked yet; dealing goes on once it is.")
+    assert before.deals_ms == after.deals_ms == 0
 
 
 def test_a_token_that_was_wiped_out_between_a_settlement_and_its_booking_accrues_nothing():

@@ -210,12 +210,24 @@ def expiry_text(expires_at: str) -> str:
     Args:
         expires_at: in ISO 8601, with its offset from UTC.
     """
+    text = local_text(expires_at)
+    return f"It expired at {text}." if text.endswith(" ago") else f"It expires at {text}."
+
+
+def local_text(at: str) -> str:
+    """Returns a time on the reader's own clock, and how far away it is: "12:00:05, in 4 s".
+
+    Args:
+        at: in ISO 8601, with its offset from UTC.
+    """
     from datetime import UTC, datetime
 
-    expires = datetime.fromisoformat(expires_at)
-    left_s = (expires - datetime.now(UTC)).total_seconds()
-    local = f"{expires.astimezone():%H:%M:%S}"
-    return f"It expires at {local}, in {left_s:,.0f} s." if left_s > 0 else f"It expired at {local}."
+    from gearing.cli.console import span
+
+    time = datetime.fromisoformat(at)
+    left_s = (time - datetime.now(UTC)).total_seconds()
+    local = f"{time.astimezone():%H:%M:%S}"
+    return f"{local}, in {span(1000 * left_s)}" if left_s > 0 else f"{local}, {span(-1000 * left_s)} ago"
 
 
 def _when(instant: bool) -> str:
@@ -249,7 +261,10 @@ def _ask_desk(
         return desk.show(before, details)
     desk.confirm(effect)
     key = _key(desk.store, f"holder:{holder}", wanted)
-    return desk.request(wanted, f"holder:{holder}", details, key, **instead)
+    answered = desk.request(wanted, f"holder:{holder}", details, key, **instead)
+    if answered.deals_at and not desk.asking.as_json:
+        say(f"On your clock that is at {local_text(answered.deals_at)}.")
+    return answered
 
 
 def _key(store: Store, principal: str, wanted: Wanted) -> str | None:

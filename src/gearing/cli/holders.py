@@ -34,8 +34,9 @@ def holders(
             family = {name: state for name, state in found.items() if holder in {name, omnibus_of(name)}}
             found = family or {holder: _one(found, holder, desk.store.path)}
         sums, aside = _sums(found), _set_aside(desk.store) if DEALER in found else {}
-        desk.emit({"holders": found, "omnibus": sums, "set_aside": aside}, "gearing.holders/1", as_json,
-                  lambda: _show(found, sums, aside))  # fmt: skip
+        waits = _waiting(desk.store, found)
+        payload = {"holders": found, "omnibus": sums, "set_aside": aside, "waits": waits}
+        desk.emit(payload, "gearing.holders/1", as_json, lambda: _show(found, sums, aside, waits))
 
 
 def free_units(store: Store, holder: str, token: str) -> int:
@@ -96,7 +97,34 @@ def _sums(found: dict[str, HolderState]) -> dict[str, dict[str, int]]:
     return sums
 
 
-def _show(found: dict[str, HolderState], sums: dict[str, dict[str, int]], aside: dict[str, int]) -> None:
+def _waiting(store: Store, found: dict[str, HolderState]) -> dict[str, str]:
+    """Returns why each request of these holders waits, by its id."""
+    from gearing.core.journal import state_of
+    from gearing.core.terms import Spec
+    from gearing.store.records import book_state_of
+
+    requests = [one for state in found.values() for one in state.requests.values()]
+    if not requests:
+        return {}
+    from gearing.cli.compiling import loading_desk
+
+    with loading_desk():
+        from gearing.desk.boot import spec_of
+        from gearing.desk.waits import stored_wait
+    states, now_ms = {one.stream: one.body for one in store.states()}, store.last_ms()
+    books = [book_state_of(body) for stream, body in states.items() if stream.startswith("book:")]
+    tokens = {name: (Spec(spec_of(store, name)), state_of(states[f"token:{name}"]), book)
+              for book in books for name in book.tokens if f"token:{name}" in states}  # fmt: skip
+    return {
+        one.id: stored_wait(*tokens[one.token], one, now_ms) if one.token in tokens else f"{one.token} is not run"
+        for one in requests
+    }
+
+
+def _show(
+    found: dict[str, HolderState], sums: dict[str, dict[str, int]], aside: dict[str, int], waits: dict[str, str]
+) -> None:
+    from gearing.cli.console import clock
     from gearing.core.holder import DEALER
     from gearing.core.money import as_text
 
@@ -115,11 +143,10 @@ def _show(found: dict[str, HolderState], sums: dict[str, dict[str, int]], aside:
         what = asset if kind == "cash" else f"{asset} units"
         rows.append((DEALER, what, "of it set aside", as_text(amount, grouped=True)))
     show_table(("holder", "of", "", Column("amount", "right")), rows)
-    waits = [
-        (one.id, one.side, one.token, as_text(one.amount, grouped=True))
-        for state in found.values()
-        for one in sorted(state.requests.values(), key=lambda request: request.turn)
-    ]
-    if waits:
+    requests = sorted((one for state in found.values() for one in state.requests.values()), key=lambda one: one.turn)
+    if requests:
         heading("Requests that wait")
-        show_table(("request", "side", "token", Column("amount", "right")), waits)
+        show_table(("request", "side", "token", Column("amount", "right"), Column("since, UTC", wrap=False), "why"), [
+            (one.id, one.side, one.token, as_text(one.amount, grouped=True), clock(one.accepted_ms), waits[one.id])
+            for one in requests
+        ])  # fmt: skip

@@ -13,6 +13,7 @@ from gearing.core.holder_step import HolderError
 from gearing.core.journal import Cause
 from gearing.core.money import MINOR, as_text, to_float
 from gearing.desk.requests import Answered, AskQuote, AtCounter, Cancel, Deal, HandOn, Pay, TakeQuote, is_rejected
+from gearing.desk.waits import Wait, wait_of
 from gearing.drive.acceptances import Acceptance, Judgement
 from gearing.drive.caps import least_redemption
 from gearing.drive.crowds import Rejection
@@ -227,11 +228,14 @@ def _deal(driver: Driver, wanted: Deal, now_ms: int, judgement: Judgement) -> An
     status = "" if running is None else running.state.status
     if isinstance(accepted, str):
         return _no(accepted, now_ms, status=status)
-    place = "the next to be dealt" if accepted.place == 1 else f"number {accepted.place} of those that wait"
-    if running is not None and (running.state.status == "halted" or running.book.state.halted):
-        place += f", once {wanted.token} is resumed"
-    return Answered(done=True, words=f"{why}{accepted.id} is accepted; it is {place}.", time_ms=now_ms, status=status,
-                    id=accepted.id, place=accepted.place)  # fmt: skip
+    assert running is not None  # whose request was accepted
+    noun = "subscription" if wanted.side == "subscribe" else "redemption"
+    words, wait = f"{why}{accepted.id} is accepted", Wait("It was dealt.")  # as of a token that is closed
+    if accepted.id in driver.primary.state_of(wanted.holder).requests:
+        wait = wait_of(driver, running, wanted.side, now_ms)
+        words += f", number {accepted.place} of the {noun}s that wait in {wanted.token}"
+    return Answered(done=True, words=f"{words}. {wait.words}", time_ms=now_ms, status=status,
+                    id=accepted.id, place=accepted.place, deals_ms=wait.deals_ms)  # fmt: skip
 
 
 def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:

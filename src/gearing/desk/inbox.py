@@ -368,9 +368,20 @@ class Inbox:
 
     def _remembered(self, request: Request, answered: Answered) -> Answered:
         """Remembers what a command came to until it is durable, so that the same is not run meanwhile."""
-        cause = self._cause_of(request)
+        cause, answered = self._cause_of(request), self._on_wall_clock(wanted_of(request.body), answered)
         if answered.done and cause is not None:
             self._causes.remember(cause, answered)
+        return answered
+
+    def _on_wall_clock(self, wanted: Wanted, answered: Answered) -> Answered:
+        """Adds to times of the market when they are on the reader's clock."""
+        clock = self._engine.clock
+        if answered.deals_ms:
+            deals_at = clock.wall_time(answered.deals_ms).isoformat(timespec="milliseconds")
+            return msgspec.structs.replace(answered, deals_at=deals_at)
+        if isinstance(wanted, AskQuote) and answered.quote is not None:
+            terms = QuoteTerms.of(answered.quote, clock.wall_time(answered.quote.until_ms))
+            return msgspec.structs.replace(answered, terms=terms)
         return answered
 
     def _run(self, wanted: Wanted, now_ms: int, mergers: int | None) -> Answered:
@@ -384,9 +395,6 @@ class Inbox:
             answered = answer(driver, wanted, now_ms, arrival(driver, now_ms, mergers, wanted.holder))
             if isinstance(wanted, Deal) and not answered.done:
                 self.on_refused(wanted, answered)
-            if isinstance(wanted, AskQuote) and answered.quote is not None:
-                terms = QuoteTerms.of(answered.quote, self._engine.clock.wall_time(answered.quote.until_ms))
-                answered = msgspec.structs.replace(answered, terms=terms)
             return answered
         running = self._engine.driver.by_name.get(wanted.token)
         if running is None:

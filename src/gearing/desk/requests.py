@@ -247,7 +247,9 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
         time_ms: the market's time of it.
         status: of the token after it; empty: there is no such token, or none was asked for.
         id: of the request that was accepted, if one was.
-        place: its place among those of its token that wait.
+        place: its place among those of its token and side that wait.
+        deals_ms: the earliest time that it is dealt, the market's, ms UTC; 0: not known yet, the words say why.
+        deals_at: the same on the reader's clock, ISO 8601 in UTC; a demo's market runs faster than that.
         quote: that was given, or by which was dealt.
         replayed: whether it was done before, and not again.
         terms: of the quote that was given.
@@ -260,6 +262,8 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     status: str = ""
     id: str = ""
     place: int = 0
+    deals_ms: int = 0
+    deals_at: str = ""
     quote: Quote | None = None
     replayed: bool = False
     terms: QuoteTerms | None = None

@@ -214,7 +214,7 @@ class Primary:
         self._undo.set_item(queue, made.id, Waiting(made.turn, name))
         self._crowd(name, running.name, 1)
         self.call(running, now_ms)
-        place = len(queue)
+        place = self._queues[running.name].numbers[side]
         if running.state.status == "closed":  # whose instrument may never have a price again
             self.dealings.after(running, now_ms)
         return Accepted(made.id, place)

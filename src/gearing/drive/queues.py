@@ -11,7 +11,7 @@ from gearing.drive.undo import Restorable
 
 
 class Accepted(NamedTuple):
-    """A request that was accepted: its name, and its place among those of its token that wait, from 1."""
+    """A request that was accepted: its name, and its place among those of its token and side that wait, from 1."""
 
     id: str
     place: int
