@@ -224,6 +224,17 @@ def test_a_quote_shows_its_expiry_on_the_world_clock(kept):
     assert (terms.unit_price, terms.inav, terms.fee) == (pytest.approx(terms.inav * 1.001, rel=1e-6), terms.inav, 0)
 
 
+def test_an_expired_quote_says_since_when_on_the_readers_clock(kept):
+    """Not in seconds of a market that runs faster."""
+
+    async def asking(desk):
+        until_ms = (await desk.ask(PRICED, "q")).quote.until_ms
+        desk.clock._start_ms += until_ms - desk.clock.now_ms() + 600 * 40_000
+        return await desk.ask(ACCEPT, "a")
+
+    assert served(kept, asking, speed=600.0).words == "quote h1.q1 expired 40 s ago; request a new one"
+
+
 # The driver by itself.
 
 

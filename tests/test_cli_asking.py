@@ -15,7 +15,7 @@ import pytest
 from typer.main import get_command
 
 from gearing.cli.main import app, main, with_environment
-from gearing.core.money import MINOR
+from gearing.core.money import MINOR, as_text
 from gearing.desk import issuer
 from gearing.desk.counter import answer
 from gearing.desk.keeper import commit_of
@@ -84,6 +84,18 @@ def test_all_units_are_those_that_were_free_when_it_was_asked_first(kept, capsys
     assert kept.units("h2") == has - 3 * MINOR
     assert main(again) == 4
     assert [wanted_of(one.body).amount for one in kept.store.requests()] == [has]
+
+
+def test_a_quote_for_all_units_is_for_those_that_are_free(kept, capsys):
+    busy(kept)
+    assert typed(kept, ["quote", "h2", "T", "redeem", "all"]) == 4
+    (asked,) = [wanted_of(one.body) for one in kept.store.requests()]
+    assert asked == AskQuote(holder="h2", token="T", side="redeem", amount=kept.units("h2"))
+    assert f"quote h2 T redeem {as_text(kept.units('h2'))} " in capsys.readouterr().err
+    assert typed(kept, ["quote", "h2", "T", "subscribe", "all"]) == 2
+    assert "AMOUNT" in capsys.readouterr().err
+    assert typed(kept, ["quote", "h9", "T", "redeem", "all"]) == 2
+    assert "there is no holder h9" in capsys.readouterr().err
 
 
 def test_a_quote_says_how_it_is_taken(kept, capsys):

@@ -137,7 +137,7 @@ def test_a_quote_expires_and_is_accepted_once_and_by_nobody_else():
     assert taken(desk, first) == no_quote.format("h1")
     second = quoted(desk)
     desk.quote(100.0, after_ms=10_001)
-    assert taken(desk, second) == "quote h1.q2 expired 0.0 s ago; request a new one"
+    assert taken(desk, second) == "quote h1.q2 has expired; request a new one"
 
 
 def test_the_expiry_of_a_quote_is_compared_with_the_arrival_of_its_acceptance():

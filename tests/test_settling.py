@@ -22,7 +22,7 @@ from gearing.core.primary import Primary as Terms
 from gearing.core.state import Accrual
 from gearing.core.step_result import StepError
 from gearing.desk.counter import answer
-from gearing.desk.requests import Deal
+from gearing.desk.requests import AskQuote, Deal
 from gearing.drive.fees import Taken, take_fees
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market as Prices
@@ -631,6 +631,19 @@ def test_an_acceptance_says_that_it_waits_for_a_settlement_and_until_when():
     assert before.words.endswith(f"It waits: funding is settled at {at}; dealing goes on once it is booked.")
     assert after.words.endswith(f"It waits: the funding of A at {at} is not booked yet; dealing goes on once it is.")
     assert before.deals_ms == after.deals_ms == 0
+
+
+def test_a_quote_that_a_settlement_cuts_short_says_so():
+    desk = Story(3.0, 0.0075, "right")
+    wanted = AskQuote(holder="h3", token="T", side="subscribe", amount=1_000 * MINOR)
+    desk.run([], until_ms=T_MS - 300_000, step_ms=10_000)
+    assert "expires early" not in answer(desk.driver, wanted, desk.now_ms).words
+    desk.run([], until_ms=T_MS - 65_000, step_ms=10_000)
+    short = answer(desk.driver, wanted, desk.now_ms)
+    assert short.words.endswith(
+        f" It expires early: funding is settled at {clock(T_MS)}, and no quote is open around that."
+    )
+    assert short.quote.until_ms < T_MS - 60_000
 
 
 def test_a_token_that_was_wiped_out_between_a_settlement_and_its_booking_accrues_nothing():

@@ -106,14 +106,13 @@ def redeem(
     as_json: JsonFlag = False,
 ) -> None:
     """Gives units back for money: dealt when the token's window ends, at the price of its own hedge."""
-    from gearing.cli.holders import free_units
     from gearing.core.money import as_text
     from gearing.desk.requests import Deal
 
     amount = None if units == "all" else minor(units, "UNITS")
     effect = f"{holder} gives back {units} units of {token}{_when(instant)}"
     with Asking(context, db, yes, key, timeout, as_json).desk() as desk:
-        amount = free_units(desk.store, holder, token) if amount is None else amount
+        amount = _free_units(desk, holder, token) if amount is None else amount
         wanted = Deal(holder=holder, token=token, side="redeem", amount=amount, instant=instant)
         # Asked again, "all" would be another number.
         _ask_desk(desk, wanted, holder, effect, {"token": token}, units=as_text(amount))
@@ -124,20 +123,25 @@ def quote(
     holder: HolderArgument,
     token: TokenArgument,
     side: Annotated[str, typer.Argument(metavar="SIDE", help="subscribe or redeem.", show_default=False)],
-    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Of money, or of units.", show_default=False)],
+    amount: Annotated[
+        str, typer.Argument(metavar="AMOUNT", help="Of money, or of units, or all of these.", show_default=False)
+    ],
     db: DeskOption = None,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Requests a firm quote to subscribe or redeem now. You may accept it until it expires; it voids your open one."""
+    from gearing.core.money import as_text
     from gearing.desk.requests import AskQuote
 
     if side not in {"subscribe", "redeem"}:
-        raise InputError(f"{side!r} is no side.", where="SIDE", fix="Say subscribe or redeem.")
-    wanted = AskQuote(holder=holder, token=token, side=cast("Side", side), amount=minor(amount, "AMOUNT"))
+        raise InputError(f"{side!r} is not a side.", where="SIDE", fix="Give subscribe or redeem.")
+    asked = None if (side, amount) == ("redeem", "all") else minor(amount, "AMOUNT")
     with Asking(context, db, True, key, timeout, as_json).desk() as desk:
-        answered = _ask_desk(desk, wanted, holder, "", {"token": token})
+        asked = _free_units(desk, holder, token) if asked is None else asked
+        wanted = AskQuote(holder=holder, token=token, side=cast("Side", side), amount=asked)
+        answered = _ask_desk(desk, wanted, holder, "", {"token": token}, amount=as_text(asked))
         command = shlex.join(["gearing", "take", holder, answered.id, "--db", str(desk.store.path)])
     if answered.terms is not None and not as_json:
         say(expiry_text(answered.terms.expires_at))
@@ -228,6 +232,20 @@ def local_text(at: str) -> str:
     left_s = (time - datetime.now(UTC)).total_seconds()
     local = f"{time.astimezone():%H:%M:%S}"
     return f"{local}, in {span(1000 * left_s)}" if left_s > 0 else f"{local}, {span(-1000 * left_s)} ago"
+
+
+def _free_units(desk: AskedDesk, holder: str, token: str) -> int:
+    """Returns the units a holder has free, which are all that it can redeem.
+
+    Raises:
+        InputError: it has none, or there is no such holder.
+    """
+    from gearing.cli.holders import holder_state
+
+    units = holder_state(desk.store.holders(), holder, desk.store.path).units(token)
+    if units <= 0:
+        raise InputError(f"{holder} has no units of {token} free.", where=desk.name)
+    return units
 
 
 def _when(instant: bool) -> str:

@@ -32,26 +32,19 @@ def holders(
         found = desk.store.holders()
         if holder is not None:
             family = {name: state for name, state in found.items() if holder in {name, omnibus_of(name)}}
-            found = family or {holder: _one(found, holder, desk.store.path)}
+            found = family or {holder: holder_state(found, holder, desk.store.path)}
         sums, aside = _sums(found), _set_aside(desk.store) if DEALER in found else {}
         waits = _waiting(desk.store, found)
         payload = {"holders": found, "omnibus": sums, "set_aside": aside, "waits": waits}
         desk.emit(payload, "gearing.holders/1", as_json, lambda: _show(found, sums, aside, waits))
 
 
-def free_units(store: Store, holder: str, token: str) -> int:
-    """Returns the units a holder has free.
+def holder_state(found: dict[str, HolderState], holder: str, db: Path) -> HolderState:
+    """Returns what a holder of a database has.
 
     Raises:
-        InputError: there is no such holder, or it has none.
+        InputError: there is no such holder.
     """
-    units = _one(store.holders(), holder, store.path).units(token)
-    if units <= 0:
-        raise InputError(f"{holder} has no units of {token} free.", where="UNITS")
-    return units
-
-
-def _one(found: dict[str, HolderState], holder: str, db: Path) -> HolderState:
     if holder not in found:
         known = ", ".join(list(found)[:10]) or "none"
         known += f" and {len(found) - 10:,} more" if len(found) > 10 else ""

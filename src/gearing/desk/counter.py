@@ -19,6 +19,7 @@ from gearing.drive.caps import least_redemption
 from gearing.drive.crowds import Rejection
 from gearing.drive.driver import Driver
 from gearing.drive.running import Running
+from gearing.drive.settling import clock, next_settlement_ms
 from gearing.typed import why_not_reference
 
 # Ids are opaque: names and addresses live elsewhere.
@@ -253,6 +254,9 @@ def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
              f"{abs(quote.difference_pct):.3f} % {above} iNAV ({to_float(quote.base_inav):,.8g}). It is judged at the "
              f"first price after its acceptance, and void if iNAV has "
              f"{'risen' if quote.side == 'subscribe' else 'fallen'} by more than {swing:.3%} by then.")  # fmt: skip
+    if quote.until_ms < now_ms + running.spec.token.primary.quote_ms:
+        settled_ms = next_settlement_ms(driver, running, now_ms)
+        words += f" It expires early: funding is settled at {clock(settled_ms)}, and no quote is open around that."
     return Answered(done=True, words=words, time_ms=now_ms, status=running.state.status, id=quote.id, quote=quote)
 
 

@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ from gearing.desk.requests import (
     Deal,
     Operate,
     QuoteTerms,
+    TakeQuote,
     Wanted,
     answered_of,
     encode,
@@ -40,6 +42,7 @@ from gearing.desk.requests import (
     wanted_of,
 )
 from gearing.drive.acceptances import Judgement
+from gearing.drive.crowds import QUOTE_EXPIRED
 from gearing.drive.running import Running
 from gearing.errors import GearingError
 from gearing.store.errors import StoreError
@@ -382,6 +385,12 @@ class Inbox:
         if isinstance(wanted, AskQuote) and answered.quote is not None:
             terms = QuoteTerms.of(answered.quote, clock.wall_time(answered.quote.until_ms))
             return msgspec.structs.replace(answered, terms=terms)
+        if isinstance(wanted, TakeQuote) and answered.code == QUOTE_EXPIRED:
+            quote = self._engine.driver.primary.state_of(wanted.holder).quote(wanted.id)
+            expired = datetime.now(UTC) if quote is None else clock.wall_time(quote.until_ms)
+            ago_s = (datetime.now(UTC) - expired).total_seconds()
+            words = f"quote {wanted.id} expired {ago_s:,.0f} s ago; request a new one"
+            return msgspec.structs.replace(answered, words=words)
         return answered
 
     def _run(self, wanted: Wanted, now_ms: int, mergers: int | None) -> Answered:

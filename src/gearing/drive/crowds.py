@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 from gearing.core.holder import omnibus_of, together
 
-CROWDED_TOKEN = "waiting_in_token"
+CROWDED_TOKEN, QUOTE_EXPIRED = "waiting_in_token", "quote_expired"
 OF_HOLDER_IN_TOKEN, OF_HOLDER, OF_OMNIBUS_IN_TOKEN, OF_TOKEN = 32, 256, 5_000, 10_000
 
 

@@ -25,7 +25,7 @@ from gearing.core.netting import Ask, Rates
 from gearing.core.quoting import amounts_at, cost_rate, state_at, why_unquoted, why_void
 from gearing.core.state import TokenState
 from gearing.drive.backing import Flows, SetAside, flows_of, money_for, set_aside
-from gearing.drive.crowds import Rejection
+from gearing.drive.crowds import QUOTE_EXPIRED, Rejection
 from gearing.drive.running import Running
 from gearing.drive.settling import dealt_until_ms, why_dealing_waits
 
@@ -122,7 +122,7 @@ class Quotes:
         if quote is None:
             return f"{name} has no open quote {quote_id}; it was accepted, it is void, or there never was one"
         if now_ms > quote.until_ms:
-            return f"quote {quote_id} expired {(now_ms - quote.until_ms) / 1000:,.1f} s ago; request a new one"
+            return Rejection(f"quote {quote_id} has expired; request a new one", QUOTE_EXPIRED)
         if quote.token not in self._driver.by_name:
             return f"quote {quote_id} cannot be accepted: {quote.token} is not run now"
         return ""
