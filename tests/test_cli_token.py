@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -200,7 +201,9 @@ def test_a_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
 def test_no_other_exchange_is_begun_with_for_what_stands_in_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured
 ) -> None:
-    monkeypatch.setattr("gearing.cli.up._end_at_once_on_signals", lambda: None)  # they are the test runner's
+    monkeypatch.setattr(
+        "gearing.cli.up._ending_at_once_on_signals", lambda again: nullcontext()
+    )  # they are the test runner's
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gearing-demo-paper.db").touch()
     assert main(["up", "--new-exchange"]) == 2

@@ -335,14 +335,16 @@ def test_no_second_desk_runs_through_a_link_and_none_at_another_exchange(place):
     assert {file.name for file in symbolic.parent.iterdir()} <= {"one.db", "two.db-lock"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_desk_that_is_ended_while_it_starts_ends_at_once_and_well(place, number):
     (place / "desk.toml").write_text(DESK.replace("history_days = 2", "history_days = 300"))
     with up(place) as child:
         until(lambda: (place / "desk.db-making").exists() or (place / "desk.db").exists())
         child.send_signal(number)
         assert child.wait(10) == 0
-        assert "Traceback" not in (child.stdout.read() if child.stdout else "")
+        said = child.stdout.read() if child.stdout else ""
+        assert "Traceback" not in said
+        assert "stopped; `gearing up" in said
     (place / "desk.toml").write_text(DESK)
     with up(place) as child:
         until(lambda: '"started"' in (place / "desk.jsonl").read_text())

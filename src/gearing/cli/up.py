@@ -74,19 +74,19 @@ def up(
     """
     import asyncio
 
-    _end_at_once_on_signals()
-    plan = _planned(config, db, speed)._replace(new_exchange=new_exchange)
-    from gearing.desk.desk_files import check_desk_files
-
-    if new_exchange and plan.paper_file.exists():
-        raise InputError("the paper exchange's file is there.", where=str(plan.paper_file),
-                         fix="Leave --new-exchange out, or move the file away.")  # fmt: skip
-
-    written = log or plan.log_file
-    named = heads or plan.heads_file, signing_key or plan.key_file
-    check_desk_files(plan, config=config, log=written, heads=named[0], key=named[1])
     again = command_line(context, new_exchange=False)
-    asyncio.run(_serve(plan, written, named, again, plain=no_console or not sys.stdout.isatty()))
+    with _ending_at_once_on_signals(again):
+        plan = _planned(config, db, speed)._replace(new_exchange=new_exchange)
+        from gearing.desk.desk_files import check_desk_files
+
+        if new_exchange and plan.paper_file.exists():
+            raise InputError("the paper exchange's file is there.", where=str(plan.paper_file),
+                             fix="Leave --new-exchange out, or move the file away.")  # fmt: skip
+
+        written = log or plan.log_file
+        named = heads or plan.heads_file, signing_key or plan.key_file
+        check_desk_files(plan, config=config, log=written, heads=named[0], key=named[1])
+        asyncio.run(_serve(plan, written, named, again, plain=no_console or not sys.stdout.isatty()))
 
 
 def _planned(config: Path | None, db: Path | None, speed: float | None) -> Planned:
@@ -182,15 +182,28 @@ def _signals() -> list[signal.Signals]:
     return [number for number in named if signal.getsignal(number) != signal.SIG_IGN]
 
 
-def _end_at_once_on_signals() -> None:
-    """Ends a desk that has not begun yet when it is asked to: nothing is under way, and what is kept is whole."""
+class _EndedError(SystemExit):
+    """A desk was asked to end before it began."""
+
+
+@contextlib.contextmanager
+def _ending_at_once_on_signals(again: str) -> Iterator[None]:
+    """Ends a desk that has not begun yet when it is asked to: nothing is under way, and what is kept is whole.
+
+    Args:
+        again: the command that starts it again.
+    """
 
     def ended(number: int, frame: object) -> None:
-        raise SystemExit(0)
+        raise _EndedError(0)
 
     for number in _signals():
-        if number != signal.SIGINT:  # Ctrl-C has an exit code of its own
-            signal.signal(number, ended)
+        signal.signal(number, ended)
+    try:
+        yield
+    except _EndedError:
+        _print(f"stopped; `{again}` starts it again")
+        raise
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
