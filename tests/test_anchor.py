@@ -392,6 +392,13 @@ def test_records_of_another_key_do_not_lower_what_must_be_there(path, tmp_path):
         start(path)
 
 
+def test_what_a_desk_wrote_while_it_was_verified_is_told(path):
+    written = []
+    verdict = verify(path, progress=lambda done, total: written or written.append(further(path)))
+    assert (verdict.breaches, verdict.came) == ((), 20)
+    assert verify(path).came == 0
+
+
 # Restoring.
 
 
@@ -400,7 +407,7 @@ def restored(path: Path, tmp_path: Path) -> Path:
     backup_database(path, tmp_path / "backup.db")
     further(path)
     path.unlink()
-    restorer = Restorer("ann", "the disk failed", anchor_of(path).key, HeadsFile(heads_path(path)))
+    restorer = Restorer("ann", "the disk failed", lambda: anchor_of(path).key, HeadsFile(heads_path(path)))
     restore_database(tmp_path / "backup.db", path, NOW_MS + 1, restorer=restorer)
     return path
 
@@ -447,10 +454,10 @@ def test_a_restore_whose_record_cannot_be_written_makes_no_database(path, tmp_pa
     file = HeadsFile(tmp_path / "none" / "heads")
     with pytest.raises(InputError, match="the directory does not exist"):
         restore_database(tmp_path / "backup.db", path, NOW_MS,
-                         restorer=Restorer("ann", "why", anchor_of(path).key, file))  # fmt: skip
+                         restorer=Restorer("ann", "why", lambda: anchor_of(path).key, file))  # fmt: skip
     assert not path.exists()
     other = anchored(tmp_path / "other.db")
-    restorer = Restorer("ann", "why", anchor_of(path).key, HeadsFile(heads_path(other)))
+    restorer = Restorer("ann", "why", lambda: anchor_of(path).key, HeadsFile(heads_path(other)))
     with pytest.raises(InputError, match="Name the backup's own heads file"):
         restore_database(tmp_path / "backup.db", path, NOW_MS, restorer=restorer)
     assert not path.exists()
@@ -521,6 +528,14 @@ def test_an_export_carries_the_anchor_and_its_script_follows_it(path):
     leaf = lines_of(path, "book:main")[40]
     changed = [line.replace(leaf[-10:-4], b"000000") if line == leaf else line for line in lines]
     assert recompute(changed).counts["head"] == 1
+
+
+def test_a_recomputation_says_up_to_where_and_by_which_key_it_is_signed(path, tmp_path, capsys):
+    out = str(tmp_path / "all.jsonl")
+    assert main(["journal", "export", str(path), "--out", out]) == 0
+    assert main(["journal", "recompute", out]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"Signed up to n 73 by key {read_key(key_path(path)).public}. The signature is not checked here" in said
 
 
 def test_the_head_of_an_export_stands_after_its_line(path):

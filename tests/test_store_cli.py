@@ -92,19 +92,33 @@ def test_one_stream_goes_to_stdout_as_it_stands(path, capfdbinary):
     ("command", "words"),
     [
         (["journal", "verify", "none.db"], "none.db: there is no such file. Check the path; `gearing up` starts"),
-        (["journal", "verify", "text.db"], "text.db: this is no database of Gearing."),
+        (["journal", "verify", "text.db"], "text.db: this is not a database of Gearing."),
+        (
+            ["journal", "verify", "all.jsonl"],
+            "all.jsonl: this is an exported journal, not a database. Recompute it: gearing journal recompute all.jsonl",
+        ),
         (["journal", "export", "desk.db", "--stream", "token:X"], "there is no stream 'token:X'. There are: book:main"),
         (["journal", "recompute", "none.jsonl"], "none.jsonl: there is no such file."),
         (["db", "init", "desk.db"], "desk.db: there is a file of this name already."),
         (["db", "upgrade", "none.db"], "none.db: there is no such file."),
-        (["db", "backup", "desk.db", "text.db"], "text.db: a file of this name exists already."),
-        (["db", "restore", "text.db", "new.db", "--reason", "a test"], "text.db: this is no database of Gearing."),
+        (["db", "backup", "desk.db", "text.db"], "text.db: a file of this name exists already. Give another name.\n"),
+        (["db", "restore", "text.db", "new.db", "--reason", "a test"], "text.db: this is not a database of Gearing."),
+        (["db", "restore", "none.db", "new.db", "--reason", "a test"], "none.db: there is no such backup."),
+        (
+            ["db", "restore", "desk.db", "text.db", "--reason", "a test"],
+            "text.db: a file of this name exists already. Give another name; or stop the desk that runs on it, and "
+            "move text.db with its -lock and -pid away",
+        ),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )
 def test_what_is_wrong_is_a_sentence_and_exit_code_2(path, capsys, command, words):
     Path("text.db").write_text("It is a text, long enough to be looked at." * 50)
+    main(["journal", "export", "desk.db", "--out", "all.jsonl"])
+    capsys.readouterr()
+    files = {*Path().iterdir()}
     assert main(command) == 2
+    assert {*Path().iterdir()} == files  # no key either
     told = capsys.readouterr()
     assert words in told.err
     assert "Traceback" not in told.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -87,16 +88,18 @@ def restore(
     """
     from gearing.outputs import Output, check_outputs, database_files
     from gearing.store.anchor import heads_path, key_path
-    from gearing.store.backup import Restorer, check_target, restore_database
+    from gearing.store.backup import Restorer, restore_database
     from gearing.store.heads import HeadsFile
     from gearing.store.keys import signing_key as key_of
 
     person, kept = named(by, reason), heads or heads_path(db)
     own = () if heads is None else (*database_files(backup), *database_files(db))
-    check_target(db, backup)  # before a signing key is made next to it
     check_outputs([Output(option="--heads", path=kept, kind="heads")], own, hint="")
     file = HeadsFile(kept)
-    restorer = Restorer(person, reason, key_of(signing_key, key_path(db)), file)
+    key = partial(key_of, signing_key, key_path(db))
+    if signing_key is not None:
+        key()  # whether it can be used is said before the backup is verified
+    restorer = Restorer(person, reason, key, file)
     with bar("verifying the backup") as progress:
         made = restore_database(backup, db, _now_ms(), progress, restorer)
     words = (

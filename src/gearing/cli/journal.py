@@ -66,7 +66,8 @@ def verify(
     anchor = found.anchor
     payload = {
         "file": str(db), "sound": not found.breaches, "lines": found.lines, "stepped": found.stepped,
-        "elapsed_s": found.elapsed_s, "breaches": [breach._asdict() for breach in found.breaches],
+        "elapsed_s": found.elapsed_s, "lines_since": found.came,
+        "breaches": [breach._asdict() for breach in found.breaches],
         "streams": [
             {"stream": s.stream, "lines": s.lines, "stepped": s.stepped, "head": s.head, "unnamed": s.unnamed}
             for s in found.streams
@@ -181,7 +182,7 @@ def recompute(
     with readable(file).open("rb") as lines, bar("recomputing") as progress:
         first = next(lines, b"")
         if not is_line(first):
-            raise InputError("this is no exported journal.", where=str(file),
+            raise InputError("this is not an exported journal.", where=str(file),
                              fix="Export one: gearing journal export DB --out FILE")  # fmt: skip
         found = recomputed(chain([first], lines), lambda line: progress(line, None))
     total = sum(found.counts.values())
@@ -222,6 +223,8 @@ def _show_verdict(found: Verdict, is_trusted: bool) -> None:
     words = f"{count(len(found.breaches), 'fault')} found" if found.breaches else "sound"
     rest = f", and {more:,} more that follow from them or are like them" if more else ""
     say(f"{count(found.lines, 'line')} in {found.elapsed_s:.1f} s: {words}{rest}.")
+    if found.came:
+        say(f"While it ran, a desk wrote {count(found.came, 'line')}; verify again to check all of these.")
 
 
 def _show_anchor(anchor: AnchorCheck, is_trusted: bool) -> None:
@@ -243,5 +246,8 @@ def _show_report(found: Report, total: int) -> None:
     show_table(("stream", "lines", "head"), [(s, f"{seq:,}", head) for s, (seq, head) in found.heads.items()])
     typer.echo()
     say(f"Last line n {found.n:,}, chain {found.chain}.")
+    if found.signed is not None:
+        say(f"Signed up to n {found.signed.get('n')} by key {found.signed.get('key')}. The signature is not checked "
+            "here: check it with OpenSSL, under a key that you have from elsewhere, as documented.")  # fmt: skip
     words = "no difference" if total == 0 else count(total, "difference")
     say(f"{count(found.lines, 'line')}, {count(found.navs, 'NAV')} recomputed: {words}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,8 @@ from gearing.store.verify import Progress, Verdict, verify
 # A runner that still lived when its database was restored can have sent an order so long after.
 STILL_SENT_MS = 60_000
 
+_AWAY = ("Give another name; or stop the desk that runs on it, and move {name} with its -lock and -pid away: its heads "
+         "and key stay where they are.")  # fmt: skip
 _NOT_DONE = (
     "The database was restored from a backup before this was answered. Check whether it was done, and send it again."
 )
@@ -58,13 +60,13 @@ class Restorer(NamedTuple):
 
     Args:
         by, reason: for the record.
-        key: signs it.
+        key: returns what signs it; one that is missing is made only once the backup is known to hold.
         file: the heads file that takes it.
     """
 
     by: str
     reason: str
-    key: SigningKey
+    key: Callable[[], SigningKey]
     file: HeadsFile
 
 
@@ -87,11 +89,13 @@ def restore_database(
             None: nothing is signed.
 
     Raises:
-        DatabaseError: a file exists there, or the backup does not hold.
+        DatabaseError: a file exists there, or there is no such backup, or it does not hold.
         InputError: the record cannot be written into the heads file.
     """
+    if not Path(backup).exists():
+        raise DatabaseError("there is no such backup.", where=str(backup), fix="Check the path.")
     former = opened(backup)
-    check_target(target, backup)
+    check_target(target, backup, fix=_AWAY)
     _sound(backup, backup, progress)
     with _beside(target) as part:
         _copy(backup, part)
@@ -127,7 +131,7 @@ def _sign(part: Path, made: Meta, restorer: Restorer, now_ms: int) -> None:
     """Signs that an older state goes on, before the database takes its name: a kill in between leaves none to start."""
     with Store(part) as store:
         end = store.end()
-    record = restore_record(made, end, restorer.file, restorer.key, by=restorer.by, reason=restorer.reason,
+    record = restore_record(made, end, restorer.file, restorer.key(), by=restorer.by, reason=restorer.reason,
                             time_ms=now_ms)  # fmt: skip
     restorer.file.append([record])
 
@@ -155,19 +159,19 @@ def _copy(path: str | Path, part: Path) -> None:
         raise DatabaseError(f"it cannot be copied: {error}.", where=str(path)) from error
 
 
-def check_target(target: str | Path, source: str | Path) -> None:
+def check_target(target: str | Path, source: str | Path, *, fix: str = "Give another name.") -> None:
     """Refuses a target before the source is read: nothing is overwritten.
+
+    Args:
+        target, source: the files.
+        fix: what to do where the target exists; {name} is its name.
 
     Raises:
         DatabaseError: something exists there, or see `check_new_database`.
     """
     place = Path(target)
     if os.path.lexists(place):
-        raise DatabaseError(
-            "a file of this name exists already.", where=str(place),
-            fix=f"Stop the desk that runs on it, and move {place.name} with its -lock and -pid away; its heads and key "
-            "stay where they are.",
-        )  # fmt: skip
+        raise DatabaseError("a file of this name exists already.", where=str(place), fix=fix.format(name=place.name))
     check_new_database(place, database_files(Path(source)))
 
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from gearing.errors import InputError
 from gearing.files import standing
-from gearing.outputs import SIDE_SUFFIXES, SQLITE_SUFFIXES, Output, ProtectedFile, check_outputs
+from gearing.outputs import SIDE_SUFFIXES, SQLITE_SUFFIXES, Output, ProtectedFile, check_outputs, kinds_at
 from gearing.store import schema
 from gearing.store.errors import DamagedError, DatabaseError, ReadOnlyError
 from gearing.store.records import MODES, Meta, Mode
@@ -288,9 +288,12 @@ def _exclusive(path: str | Path) -> Iterator[sa.Connection]:
 
 def _unusable(path: str | Path, error: sqlite3.Error) -> DatabaseError:
     words = str(error)
+    if ("not a database" in words or "no such table" in words) and "journal" in kinds_at(path):
+        return DatabaseError("this is an exported journal, not a database.", where=str(path),
+                             fix=f"Recompute it: gearing journal recompute {path}")  # fmt: skip
     if "not a database" in words or "no such table" in words:
         return DatabaseError(
-            "this is no database of Gearing.",
+            "this is not a database of Gearing.",
             where=str(path),
             fix="Check the path; gearing up starts a desk and makes its database.",
         )

@@ -82,12 +82,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         breaches: of the file as a whole, and of every stream.
         elapsed_s: how long it took.
         anchor: the last line over all streams and the signed heads; None: the file cannot be read.
+        came: lines that were written while it ran; not all that is checked of others is checked of them.
     """
 
     streams: tuple[StreamVerdict, ...]
     breaches: tuple[Breach, ...]
     elapsed_s: float
     anchor: AnchorCheck | None = None
+    came: int = 0
 
     @property
     def lines(self) -> int:
@@ -169,7 +171,10 @@ def verify(
         *(total_breaches(facts) if found else ()),
         *(_meta_breaches(path, facts) if found else ()),
     )
-    return Verdict(streams=tuple(found), breaches=breaches, elapsed_s=time.monotonic() - began, anchor=anchor)
+    came = _end_n(path) - end_n if found else 0
+    return Verdict(
+        streams=tuple(found), breaches=breaches, elapsed_s=time.monotonic() - began, anchor=anchor, came=came
+    )
 
 
 def verify_stream(
@@ -242,6 +247,11 @@ def _looked_at(path: str | Path) -> tuple[list[Breach], dict[str, int], int]:
 def _meta_breaches(path: str | Path, facts: dict[str, StreamFacts]) -> list[Breach]:
     with Store(path) as store:
         return list(meta_breaches(store.meta, facts))
+
+
+def _end_n(path: str | Path) -> int:
+    with Store(path) as store:
+        return store.end().n
 
 
 def _all_streams(store: Store) -> dict[str, int]:
