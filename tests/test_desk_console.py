@@ -9,10 +9,10 @@ from gearing.cli.console import label_of, rendered, span
 from gearing.core.attribution import N_LEDGER
 from gearing.core.ledger import Balances
 from gearing.core.measured import LegTraded, Measured
-from gearing.core.state import LegState, TokenState
+from gearing.core.state import Accrual, LegState, TokenState
 from gearing.core.terms import Spec
 from gearing.desk.demo import demo_tokens
-from gearing.desk.happenings import Happening
+from gearing.desk.happenings import Differing, Happening
 from gearing.desk.view import DeskView, token_view
 
 NOW_MS = 1_767_312_000_000  # 2026-01-02 00:00
@@ -22,9 +22,18 @@ M = 10**8
 def token(number: int, lots: tuple[int, ...], prices: tuple[float, ...], **told):
     spec = Spec(demo_tokens()[number])
     legs = tuple(
-        LegState(lot="0.001", lots=n, basis=round(n * p * 0.001 * M), mark=p, ref=p, index_ref=p)
+        LegState(
+            lot="0.001",
+            lots=n,
+            basis=round(n * p * 0.001 * M),
+            mark=p,
+            ref=p,
+            index_ref=p,
+            accruals=told.get("accruals", ()),
+        )
         for n, p in zip(lots, prices, strict=True)
     )
+    told.pop("accruals", None)
     balances = Balances(wallet=1_000_000 * M, capital=-1_000_000 * M, held=10_000 * M, issued=-10_000 * M)
     state = TokenState(status=told.pop("status", "open"), balances=balances, legs=legs, attended_ms=NOW_MS,
                        opened=True, ref_ms=NOW_MS, parts=(0.0,) * N_LEDGER)  # fmt: skip
@@ -59,6 +68,30 @@ def test_everything_stands_and_nothing_is_cut(view, width):
                  "BTC3L", "100.0000", "+3.000", "3.00m", "-11.1% -3.9σ", "BTC3S: halted, ann: spike",
                  "2 min schedule", "2 h ago schedule 0.07%", "ok"):  # fmt: skip
         assert word in " ".join(table.split()), word
+
+
+def test_what_halts_is_told_whole_with_the_command_that_helps(view):
+    why = f"reconciliation: C1: {'; '.join(f'A{k}: 35,000,000 lots at the venue' for k in range(6))}"
+    halted = token(0, (30_000,), (100_000.0,), book_halted=why)
+    text = " ".join(rendered(msgspec.structs.replace(view, tokens=(halted,)), 80, happenings=0).split())
+    assert f"BTC3L: book halted, {why} → gearing book adopt BTC3L --reason WHY, or put it right at" in text
+    assert view.tokens[1].helps == "gearing resume BTC3S --reason WHY"
+    assert view.tokens[0].helps == ""
+    late = token(0, (30_000,), (100_000.0,), overdue=True, accruals=(Accrual(NOW_MS - 3_600_000, 1.0, 0, 0, 0.0),))
+    assert late.helps.startswith("gearing book settle BTC3L ")
+    assert late.helps.endswith(" --at 2026-01-01T23:00 --rate RATE --reason WHY")
+
+
+def test_a_difference_that_stays_is_told_once_until_the_book_is_resumed():
+    differing = Differing()
+
+    def news(kind, words="A: 2 lots at the venue, 1 lots by the ledger"):
+        return differing.is_news(Happening(time_ms=NOW_MS, level="warning", kind=kind, book="main", words=words))
+
+    assert [news("reconciled"), news("reconciled"), news("reconciled", "B"), news("reconciled", "B")] == [
+        True, False, True, False]  # fmt: skip
+    assert news("book_resumed")
+    assert news("reconciled", "B")
 
 
 def test_the_last_happenings_stand_below(view):

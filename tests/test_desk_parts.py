@@ -389,6 +389,11 @@ def test_the_watchdog_tells_of_prices_that_stay_away(past, store, plan):
     assert len(alarms) == 4
     assert all("no good price for 61 s" in words for words in alarms)
     assert dog.view(past.driver.tokens[0], late_ms).health == "the price is stale"
+    over: list[str] = []
+    dog.on_over = lambda token, words: over.append(f"{token}: {words}")
+    dog._engine.clock = _Virtual(moved(past, 1.0))
+    dog.look()
+    assert over == alarms
 
 
 def test_a_desk_has_dead_cycles_looked_for_seldom_takes_short_turns_and_leaves_python_as_it_was():

@@ -37,7 +37,7 @@ def screen(view: DeskView, width: int, *, happenings: int = _HAPPENINGS) -> Rend
         parts += [Text(), _line(_flows(view.flows, view.market_ms), width)]
     ill = [one for one in view.tokens if one.health not in {"ok", one.outlook.status}]
     if ill:
-        parts += [Text(), *(_line(Text(f"{one.outlook.token}: {one.health}", style="bold red"), width) for one in ill)]
+        parts += [Text(), *(_ill(one) for one in ill)]
     shown = view.happenings[-happenings:] if happenings else ()
     if shown:
         parts += [Text(), *(happening_line(one, width) for one in shown)]
@@ -74,6 +74,12 @@ def happening_line(one: Happening, width: int = 0) -> Text:
     text.append(f"{whose + '  ' if whose else ''}", style="bold")
     text.append(escaped(one.words), style="yellow" if one.level == "warning" else "")
     return _line(text, width)
+
+
+def _ill(token: TokenView) -> Text:
+    """Returns what is wrong with a token and the command that helps: whole, over several lines where it is long."""
+    text = Text(f"{token.outlook.token}: {escaped(token.health)}", style="bold red")
+    return text.append(f" → {token.helps}", style="not bold") if token.helps else text
 
 
 def _line(text: Text, width: int) -> Text:

@@ -190,7 +190,8 @@ def _show_token(
     now = seen.outlook
     typer.secho(f"{': '.join(filter(None, (token.symbol, token.name)))}", bold=True)
     facts = [
-        ("stage", stage_of(state)), ("health", seen.health), ("as of", f"{clock(market_ms)} UTC"),
+        ("stage", stage_of(state)), ("health", f"{seen.health}{seen.helps and f' → {seen.helps}'}"),
+        ("as of", f"{clock(market_ms)} UTC"),
         ("NAV", f"{now.nav:,.8f} {seen.settlement}"), ("units", f"{now.units:,.8f}"),
         ("equity", f"{now.equity:,.2f}"), ("exposure", f"{now.exposure:+,.2f}"),
         ("leverage", f"{now.leverage:+.4f}, target {now.target:+g}"),
@@ -250,7 +251,8 @@ def _desk_payload(view: DeskView) -> dict[str, Any]:
 def _token_payload(one: TokenView) -> dict[str, Any]:
     return {
         "outlook": one.outlook, "book": one.book, "settlement": one.settlement, "health": one.health,
-        "headroom": one.headroom, "last_rebalance": None if one.last is None else _measured_payload(one.last),
+        "helps": one.helps, "headroom": one.headroom,
+        "last_rebalance": None if one.last is None else _measured_payload(one.last),
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from gearing.desk.boot import boot
 from gearing.desk.clock import ScaledClock
 from gearing.desk.engine import Engine
 from gearing.desk.flows import Flows
-from gearing.desk.happenings import Happening, alarm, happenings
+from gearing.desk.happenings import Differing, Happening, alarm, happenings
 from gearing.desk.inbox import Inbox
 from gearing.desk.invented import HoldersAtWork, InventedHolders
 from gearing.desk.keeper import StoreKeeper
@@ -104,6 +104,7 @@ class Desk:
         self._watchdog: Watchdog | None = None
         self._exchange_failed = False
         self._stands_s: float | None = None  # since when the machine's storage has stood against it
+        self._differing = Differing()
         self._names: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -213,6 +214,7 @@ class Desk:
             for words in (*booted.alarms, *unlaunched(plan, booted)):
                 self._on_alarm(words)
             self._watchdog = Watchdog(engine, store, plan.breakers, now_ms)
+            self._watchdog.on_over = self._on_over
             self._engine = engine
             await self._until(stop, engine, self._beside(engine, store))
         finally:
@@ -312,6 +314,13 @@ class Desk:
     def _on_alarm(self, words: str) -> None:
         self._note(alarm(words, self.clock.now_ms(), *self._names))
 
+    def _on_over(self, token: str, words: str) -> None:
+        """Takes an alarm whose cause is gone off the console; the log keeps it, and says that it is over."""
+        left = [one for one in self.happenings if (one.kind, one.token, one.words) != ("alarm", token, words)]
+        self.happenings = deque(left, maxlen=_HAPPENINGS)
+        self.log.happened(Happening(time_ms=self.clock.now_ms(), level="info", kind="over", token=token,
+                                    words=f"over: {words}"))  # fmt: skip
+
     def _on_refused(self, wanted: Deal, answered: Answered) -> None:
         token = wanted.token if wanted.token in self._names[0] else ""
         self._note(Happening(time_ms=answered.time_ms, level="info", kind="refused", token=token,
@@ -324,7 +333,8 @@ class Desk:
             self._note(Happening(time_ms=self.clock.now_ms(), level="info", kind="desk",
                                  words="the storage takes what is written again; the desk goes on"))  # fmt: skip
         for one in happenings(effects):
-            self._note(one)
+            if self._differing.is_news(one):
+                self._note(one)
 
     def _note(self, one: Happening) -> None:
         self.log.happened(one)

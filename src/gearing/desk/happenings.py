@@ -45,6 +45,22 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
     words: str
 
 
+class Differing:
+    """How the books that are halted differ from their venues: each reconciliation finds it, and it is told once."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def is_news(self, one: Happening) -> bool:
+        """Returns whether a happening is more than a difference that was told already; a resumed book begins anew."""
+        if one.kind == "book_resumed":
+            self._told.pop(one.book, None)
+        if one.kind != "reconciled":
+            return True
+        before, self._told[one.book] = self._told.get(one.book), one.words
+        return before != one.words
+
+
 def happenings(effects: Effects) -> list[Happening]:
     """Returns what happened, from lines that are durable."""
     found = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -28,6 +29,8 @@ from gearing.store.store import Store
 
 # So much of the past tells how lively a price is.
 _LEARN_MS = 10 * DAY_MS
+# A settlement that has not been reported for so long can be booked by hand; a quick clock's desk waits longer.
+_OVERDUE_MS = 600_000
 
 
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +41,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
         book: where it trades.
         settlement: what its money is counted in.
         health: "ok", or what is wrong.
+        helps: the command that a person puts that right with; empty: none is needed.
         headroom: equity over the maintenance margin; None: none is asked for.
         last: its rebalance that runs, or the last that is done.
         nav_filled: the NAV if its orders of unknown fate were filled, in settlement currency; None: there are none.
@@ -48,6 +52,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     book: str
     settlement: str
     health: str = "ok"
+    helps: str = ""
     headroom: float | None = None
     last: Measured | None = None
     nav_filled: float | None = None
@@ -87,7 +92,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
 def token_view(
     spec: Spec, state: TokenState, book: str, *, marks: tuple[float, ...], daily: tuple[float, ...],
     why: str = "", book_halted: str = "", stale: str = "", maintenance: float = 0.0, last: Measured | None = None,
-    unknown: Sequence[LiveOrder] = (),
+    unknown: Sequence[LiveOrder] = (), overdue: bool = False,
 ) -> TokenView:  # fmt: skip
     """Returns one token as a person sees it.
 
@@ -101,6 +106,7 @@ def token_view(
         maintenance: what the venue asks for, where its own brackets ask for nothing, in settlement currency.
         last: its last rebalance that is done.
         unknown: its orders of which nobody knows what became of them.
+        overdue: whether a settlement of funding has not been reported for too long.
     """
     known = tuple(leg.mark if math.isnan(mark) else mark for mark, leg in zip(marks, state.legs, strict=True))
     seen = outlook(spec, state, known, daily)
@@ -114,9 +120,28 @@ def token_view(
         words.append(f"an order is unknown: if it was filled, NAV is {filled:,.4f}")
     return TokenView(
         outlook=seen, book=book, settlement=spec.token.settlement, health="; ".join(w for w in words if w) or "ok",
+        helps=_helps(spec, state, book, book_halted, overdue=overdue),
         headroom=seen.equity / asked if asked > 0.0 else None, last=last, nav_filled=filled,
         is_provisional=state.is_provisional,
     )  # fmt: skip
+
+
+def _helps(spec: Spec, state: TokenState, book: str, book_halted: str, *, overdue: bool) -> str:
+    """Returns the command that puts a token right which waits for a person; empty: it waits for nobody."""
+    name = spec.token.symbol
+    if book_halted.startswith("reconciliation"):
+        return (
+            f"gearing book adopt {book} --reason WHY, or put it right at the venue: gearing resume {name} --reason WHY"
+        )
+    if book_halted or state.status == "halted":
+        return f"gearing resume {name} --reason WHY"
+    waiting = [(one.settlement_ms, symbol) for symbol, leg in zip(spec.chains.held(state.legs), state.legs, strict=True)
+               for one in leg.accruals]  # fmt: skip
+    if overdue and waiting:
+        time_ms, symbol = min(waiting)
+        at = f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%dT%H:%M}"
+        return f"gearing book settle {book} {symbol} --at {at} --rate RATE --reason WHY"
+    return ""
 
 
 def learnt(store: Store, token: str, symbols: tuple[str, ...], now_ms: int) -> dict[str, Volatility]:
@@ -239,4 +264,5 @@ def _stored(
         spec, state, book, marks=tuple(leg.mark for leg in state.legs),
         daily=tuple(known[symbol].daily for symbol in symbols), why=why_of(store, name, state.status),
         book_halted=halted, last=Measured.told(last, last_done(store, name)), unknown=unknown,
+        overdue=any(one.settlement_ms < now_ms - _OVERDUE_MS for leg in state.legs for one in leg.accruals),
     )  # fmt: skip

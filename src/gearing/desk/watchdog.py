@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
 from gearing.core.money import to_minor
 from gearing.desk.boot import resumed_ms
@@ -12,6 +13,7 @@ from gearing.desk.view import TokenView, learnt, token_view
 from gearing.drive.breakers import BreakerLimits, Breakers, Facts
 from gearing.drive.margining import notional
 from gearing.drive.running import Running
+from gearing.drive.settling import is_overdue
 from gearing.drive.volatility import Volatility
 from gearing.store.store import Store
 
@@ -26,10 +28,14 @@ class Watchdog:
         store: where their past stands.
         limits: of the breakers.
         now_ms: the market's time.
+
+    Attributes:
+        on_over: called with a token and the words of an alarm whose cause is gone.
     """
 
     def __init__(self, engine: Engine, store: Store, limits: BreakerLimits, now_ms: int) -> None:
         self._engine, self._limits = engine, limits
+        self.on_over: Callable[[str, str], object] = lambda token, words: None
         self._breakers: dict[str, Breakers] = {}
         self._volatility: dict[str, Volatility] = {}
         for running in engine.driver.tokens:
@@ -74,6 +80,8 @@ class Watchdog:
             for verdict in self._breakers[running.name].look(facts):
                 if verdict.action == "halt":
                     driver.halt(running, "breaker", verdict.words, now_ms)
+                elif verdict.action == "over":
+                    self.on_over(running.name, verdict.words)
                 else:
                     driver.effects.alarms.append(f"{running.name}: {verdict.words}")
 
@@ -94,6 +102,7 @@ class Watchdog:
             running.spec, running.state, book.name, marks=tuple(market.price(symbol) for symbol in running.symbols),
             daily=tuple(self._daily(symbol) for symbol in running.symbols), why=running.why,
             book_halted=book.state.halted, stale=stale, last=running.last,
+            overdue=is_overdue(self._engine.driver, running, now_ms),
             maintenance=asked.of(notional(running)) if alone and asked is not None else 0.0, unknown=unknown,
         )  # fmt: skip
 

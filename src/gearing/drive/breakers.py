@@ -76,9 +76,9 @@ class Facts(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What is to be done, and why. Each comes once, and again only after its cause was gone."""
+    """What is to be done, and why. Each comes once, and again only after its cause was gone; "over" ends an alarm."""
 
-    action: Literal["halt", "alarm"]
+    action: Literal["halt", "alarm", "over"]
     words: str
 
 
@@ -94,6 +94,7 @@ class Breakers:
         # NAVs that may still be the highest of the window: each lower than the one before it.
         self._peaks: deque[tuple[int, int]] = deque()
         self._was_stale = self._was_short = False
+        self._stale_words = ""
         self._status = ""
 
     def remember(self, time_ms: int, nav: int, units: int) -> None:
@@ -118,10 +119,13 @@ class Breakers:
 
     def _staleness(self, facts: Facts) -> Verdict | None:
         was, self._was_stale = self._was_stale, facts.price_age_ms > self.limits.stale_ms
-        if not self._was_stale or was:
+        if self._was_stale == was:
             return None
+        if was:
+            return Verdict("over", self._stale_words)
         since = "so far" if facts.price_age_ms >= facts.time_ms else f"for {facts.price_age_ms / 1000.0:,.0f} s"
-        return Verdict("alarm", f"no good price {since}; nothing is traded")
+        self._stale_words = f"no good price {since}; nothing is traded"
+        return Verdict("alarm", self._stale_words)
 
     def _drop(self, facts: Facts) -> Verdict | None:
         while self._peaks and self._peaks[0][0] < facts.time_ms - self.limits.within_ms:
