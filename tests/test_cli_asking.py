@@ -142,7 +142,7 @@ def test_a_refusal_is_told_as_one(kept, capsys):
     kept.store.commit([commit_of(None, (), (Answer(asked.number, refused, 0),))])
     assert typed(kept, ["subscribe", "h1", "T", "1", "--key", "k"]) == 2
     out = capsys.readouterr()
-    assert (out.out, out.err) == ("", f"error: DEMO {kept.path}: the desk refused: T is halted.\n")
+    assert (out.out, out.err) == ("", f"error: DEMO {kept.path}: rejected: T is halted.\n")
 
 
 def test_an_adoption_shows_what_it_then_does(kept, capsys):
@@ -294,6 +294,13 @@ def test_what_is_read_names_mode_and_database(kept, capsys, words):
     assert main([*words, "--db", str(kept.path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["database"], told["mode"]) == (str(kept.path), "demo")
+
+
+def test_the_length_of_the_journal_is_that_of_all_streams(kept, capsys):
+    busy(kept)
+    assert any(stream.startswith("flows:") for stream in kept.store.streams())
+    assert main(["status", "--db", str(kept.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["lines"] == kept.store.end().n == sum(kept.store.streams().values())
 
 
 def test_every_question_begins_with_mode_and_database(kept, capsys, monkeypatch):

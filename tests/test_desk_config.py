@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -91,7 +92,25 @@ def test_tokens_that_no_desk_runs_are_all_named(tmp_path):
     with pytest.raises(SpecError) as caught:
         planned(parse_desk(text), tmp_path)
     places = [problem.place for problem in caught.value.problems]
-    assert places == ["A-B.legs[0].symbol", "A-B.symbol", "SWAP.legs[0]"]
+    assert [re.sub(r"line \d+", "line", place) for place in places] == [
+        "a.toml: line: symbol", "a.toml: line: legs[0].symbol", "b.toml: line: legs[0]"]  # fmt: skip
+
+
+def test_every_mistake_of_a_desk_names_file_and_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    leg = '[[legs]]\nsymbol = "DOGEUSDT"\n'
+    Path("a.toml").write_text(f'symbol = "A"\ntarget = 2\nrule = "ftx"\n{leg}')
+    Path("b.toml").write_text('symbol = "B"\ntarget = "two"\n')
+    Path("desk.toml").write_text('database = "a.toml"\n[[tokens]]\nfile = "a.toml"\n')
+    assert main(["desk", "check", "desk.toml"]) == 3
+    assert "desk.toml: 1 mistake\n  - a.toml: line 5: legs[0].symbol: expected" in capsys.readouterr().err
+    Path("a.toml").write_text(Path("a.toml").read_text().replace("DOGE", "BTC"))
+    for command, code in ((["desk", "check", "desk.toml"], 3), (["up", "--config", "desk.toml"], 2)):
+        assert main(command) == code
+        assert "desk.toml: 2 mistakes\n  - line 1: database: expected" in capsys.readouterr().err
+    Path("desk.toml").write_text('[[tokens]]\nfile = "b.toml"\n')
+    assert main(["desk", "check", "desk.toml"]) == 3
+    assert "desk.toml: 1 mistake\n  - b.toml: line 2: target: expected" in capsys.readouterr().err
 
 
 def test_a_leverage_that_does_not_carry_the_target_is_refused(tmp_path):

@@ -430,7 +430,7 @@ def test_a_feed_without_a_contract_of_the_chain_is_named(tmp_path):
         replayed(tmp_path, token(), {"BTCJAN": series()["BTCJAN"]})
     (problem,) = caught.value.problems
     assert str(problem) == (
-        "BTC3L.legs[0].contracts: expected one of the feed's: BTCJAN, found 'BTCMAR'. "
+        "T.toml: line 13: legs[0].contracts: expected one of the feed's: BTCJAN, found 'BTCMAR'. "
         "A desk rolls at the prices of both contracts: the feed needs those of each."
     )
 

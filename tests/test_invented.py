@@ -195,7 +195,7 @@ def test_some_deal_at_once_where_the_dealing_account_has_money():
     assert 0 < dealt <= sum(deals)
     assert flows.view(desk.driver).last.at_once > 0.0
     assert len(told) == dealt
-    assert re.fullmatch(r"dealt [\d.,]+ units at once for [\d.,]+", told[0])
+    assert re.fullmatch(r"\w+ (subscribed|redeemed) at once: [\d.,]+ units for [\d.,]+", told[0])
     assert flows.view(desk.driver).holders == len(desk.primary.holders) - 2
     assert desk.alarms == []
 
@@ -204,7 +204,7 @@ def test_a_deal_that_is_refused_is_told_of_and_nothing_else_is():
     desk, told = market(), []
     engine = SimpleNamespace(driver=desk.driver, clock=SimpleNamespace(now_ms=lambda: desk.now_ms))
     inbox = Inbox(engine, None)
-    inbox.on_refused = lambda wanted, answered: told.append((wanted.holder, answered.words))
+    inbox.on_rejected = lambda wanted, answered: told.append((wanted.holder, answered.words))
     for wanted in (
         Pay(holder="h1", asset="USDT", amount=-5, reference="r", by="ann"),
         Deal(holder="h1", token="T", side="redeem", amount=10**8),

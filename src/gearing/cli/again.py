@@ -35,5 +35,5 @@ def command_line(context: typer.Context, **instead: Any) -> str:
 def _words(option: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [option] if value else []
-    text = str(value.value if isinstance(value, Enum) else value)
+    text = f"{value:.15g}" if isinstance(value, float) else str(value.value if isinstance(value, Enum) else value)
     return [option, text] if option else [text]

@@ -135,7 +135,7 @@ class AskedDesk(NamedTuple):
             instead: what is to be said in place of an argument when the same is asked again.
 
         Raises:
-            InputError: the desk refused.
+            InputError: the desk rejected it.
             typer.Exit: it did not answer in time; the request is kept.
         """
         from gearing.desk.requests import answered_of, encode
@@ -158,11 +158,11 @@ class AskedDesk(NamedTuple):
         """Shows an answer.
 
         Raises:
-            InputError: the desk refused.
+            InputError: the desk rejected it.
         """
         self._emit(payload, answered)
         if not answered.done:
-            raise InputError(f"the desk refused: {answered.words.rstrip('.')}.", where=self.name)
+            raise InputError(f"rejected: {answered.words.rstrip('.')}.", where=self.name)
         return answered
 
     def _emit(self, payload: Mapping[str, object], answered: Answered | None) -> None:

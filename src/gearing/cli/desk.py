@@ -36,14 +36,15 @@ def check(
     as_json: JsonFlag = False,
 ) -> None:
     """Reads a desk's file with its tokens and prices, and says what it runs, or names every mistake (exit code 3)."""
-    from gearing.desk.config_text import parse_desk
+    from gearing.desk.config_text import by_line, parse_desk
     from gearing.desk.desk_files import check_desk_files
     from gearing.desk.planned import planned
     from gearing.files import read_text
 
     try:
-        plan = planned(parse_desk(read_text(file), where=str(file)), file.parent)
-        check_desk_files(plan, config=file, log=plan.log_file)
+        with by_line(file):
+            plan = planned(parse_desk(read_text(file), where=str(file)), file.parent)
+            check_desk_files(plan, config=file, log=plan.log_file)
     except SpecError as error:
         mistakes = {"file": str(file), "valid": False, "problems": [p._asdict() for p in error.problems]}
         emit(mistakes, "gearing.desk-check/1", as_json)

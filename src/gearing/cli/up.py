@@ -77,6 +77,7 @@ def up(
     again = command_line(context, new_exchange=False)
     with _ending_at_once_on_signals(again):
         plan = _planned(config, db, speed)._replace(new_exchange=new_exchange)
+        from gearing.desk.config_text import by_line
         from gearing.desk.desk_files import check_desk_files
 
         if new_exchange and plan.paper_file.exists():
@@ -85,7 +86,8 @@ def up(
 
         written = log or plan.log_file
         named = heads or plan.heads_file, signing_key or plan.key_file
-        check_desk_files(plan, config=config, log=written, heads=named[0], key=named[1])
+        with contextlib.nullcontext() if config is None else by_line(config):
+            check_desk_files(plan, config=config, log=written, heads=named[0], key=named[1])
         asyncio.run(_serve(plan, written, named, again, plain=no_console or not sys.stdout.isatty()))
 
 
@@ -94,14 +96,15 @@ def _planned(config: Path | None, db: Path | None, speed: float | None) -> Plann
 
     with loading_desk():
         from gearing.desk.config import DeskConfig
-        from gearing.desk.config_text import parse_desk
+        from gearing.desk.config_text import by_line, parse_desk
         from gearing.desk.planned import planned
     from gearing.files import read_text
 
     if config is None:
         return planned(DeskConfig(), Path(), database=db, speed=speed)
     described = parse_desk(read_text(config), where=str(config))
-    return planned(described, config.parent, database=db, speed=speed)
+    with by_line(config):
+        return planned(described, config.parent, database=db, speed=speed)
 
 
 async def _serve(
@@ -197,13 +200,15 @@ def _ending_at_once_on_signals(again: str) -> Iterator[None]:
     def ended(number: int, frame: object) -> None:
         raise _EndedError(0)
 
-    for number in _signals():
-        signal.signal(number, ended)
+    before = {number: signal.signal(number, ended) for number in _signals()}
     try:
         yield
     except _EndedError:
         _print(f"stopped; `{again}` starts it again")
         raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

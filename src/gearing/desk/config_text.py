@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +18,7 @@ from gearing.core.record import Record
 from gearing.core.spec_text.lines import Lines
 from gearing.desk.config import DeskConfig
 from gearing.errors import Problem, SpecError
+from gearing.files import read_text
 
 EXAMPLE = """\
 # A desk: `gearing up --config desk.toml`. A line that starts with # is a comment: take the # away to use it.
@@ -90,6 +93,17 @@ def parse_desk(text: str, *, where: str = "") -> DeskConfig:
     if problems:
         raise SpecError(Lines(text).placed(problems), where=where)
     return typing.cast(DeskConfig, made)
+
+
+@contextlib.contextmanager
+def by_line(file: Path) -> Iterator[None]:
+    """Has mistakes that are found in a desk once its file was read name the file and the line too."""
+    try:
+        yield
+    except SpecError as error:
+        if error.where:
+            raise
+        raise SpecError(Lines(read_text(file)).placed(error.problems), where=str(file)) from None
 
 
 def _record(kind: type[Record], table: Mapping[str, Any], place: str, problems: list[Problem]) -> Record | None:

@@ -105,6 +105,7 @@ class Desk:
         self._exchange_failed = False
         self._stands_s: float | None = None  # since when the machine's storage has stood against it
         self._differing = Differing()
+        self._lines = 0  # in the journal, of all streams
         self._names: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -198,6 +199,7 @@ class Desk:
         writer = Writer(store)
         try:
             store.take_over()
+            self._lines = store.end().n
             now_ms = self.clock.now_ms()
             booted = boot(store, Market(plan.guard), window_ms=plan.pace.window_ms, visibility_ms=VISIBILITY_MS,
                           now_ms=now_ms, nav_ms=plan.pace.nav_ms,
@@ -225,7 +227,7 @@ class Desk:
     def _beside(self, engine: Engine, store: Store) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """Returns what runs beside the engine."""
         inbox = Inbox(engine, store)
-        inbox.on_refused = self._on_refused
+        inbox.on_rejected = self._on_rejected
         found = [inbox.run, self._publish]
         if self._watchdog is not None:
             found.append(self._watchdog.run)
@@ -298,15 +300,11 @@ class Desk:
             return DeskView(mode=self.plan.config.mode, database=str(self.plan.database), running=True,
                             market_ms=now_ms, speed=self.clock.speed)  # fmt: skip
         tokens = engine.driver.tokens
-        driver = engine.driver
-        heads = [running.head for running in tokens]
-        heads += [book.head for book in driver.books.values()]
-        heads += [holder.head for holder in driver.primary.holders.values()]
         ages = [watchdog.age_ms(running, now_ms) for running in tokens]
         return DeskView(
             mode=self.plan.config.mode, database=str(self.plan.database), running=True, market_ms=now_ms,
             speed=self.clock.speed, price_age_ms=max((age for age in ages if age < now_ms), default=None),
-            lines=sum(head.seq for head in heads), commit_s=self.measures.commit_s,
+            lines=self._lines, commit_s=self.measures.commit_s,
             tokens=tuple(watchdog.view(running, now_ms) for running in tokens), happenings=tuple(self.happenings),
             flows=self.flows.view(engine.driver),
         )  # fmt: skip
@@ -321,12 +319,13 @@ class Desk:
         self.log.happened(Happening(time_ms=self.clock.now_ms(), level="info", kind="over", token=token,
                                     words=f"over: {words}"))  # fmt: skip
 
-    def _on_refused(self, wanted: Deal, answered: Answered) -> None:
+    def _on_rejected(self, wanted: Deal, answered: Answered) -> None:
         token = wanted.token if wanted.token in self._names[0] else ""
-        self._note(Happening(time_ms=answered.time_ms, level="info", kind="refused", token=token,
-                             words=f"refused {wanted.holder}: {answered.words}"))  # fmt: skip
+        self._note(Happening(time_ms=answered.time_ms, level="info", kind="rejected", token=token,
+                             words=f"rejected {wanted.side} of {wanted.holder}: {answered.words}"))  # fmt: skip
 
     def _on_kept(self, effects: Effects) -> None:
+        self._lines += len(effects.lines)
         self.flows.see(effects)
         if self._stands_s is not None:
             self._stands_s = None

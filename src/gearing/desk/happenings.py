@@ -133,7 +133,8 @@ def _of_dealer(line: Written) -> Happening | None:
     event = exchanged_of(line)
     if event is None:
         return None
-    words = f"dealt {to_float(abs(event.units)):,.4f} units at once for {to_float(abs(event.cash)):,.2f}"
+    did = "subscribed at once" if event.units < 0 else "redeemed at once"  # the dealing account is the other side
+    words = f"{event.other} {did}: {to_float(abs(event.units)):,.4f} units for {to_float(abs(event.cash)):,.2f}"
     return Happening(time_ms=event.time_ms, level="info", kind="exchanged", token=event.token, words=words)
 
 

@@ -97,7 +97,7 @@ class Inbox:
         store: where they wait.
 
     Attributes:
-        on_refused: is told of a subscription or redemption that was refused.
+        on_rejected: is told of a subscription or redemption that was rejected.
     """
 
     def __init__(self, engine: Engine, store: Store) -> None:
@@ -117,7 +117,7 @@ class Inbox:
         self._answering: list[_Asked] = []
         engine.judged = self._take_judged
         self._wake = asyncio.Event()
-        self.on_refused: Callable[[Deal, Answered], None] = lambda wanted, answered: None
+        self.on_rejected: Callable[[Deal, Answered], None] = lambda wanted, answered: None
 
     def hand(self, question: Question, told: Told) -> None:
         """Takes a question that is in no database yet; it is put in with its answer.
@@ -280,7 +280,7 @@ class Inbox:
         """Runs a command whose price has come; what its holder asked after it is ready to be carried out."""
         answered = or_rejected(self._engine, asked.request, partial(self._judged_of, asked, wanted, now_ms, judgement))
         if isinstance(wanted, Deal) and not answered.done:
-            self.on_refused(wanted, answered)
+            self.on_rejected(wanted, answered)
         self._judged.append((asked, answered))
         held = self._held[wanted.holder]
         held.popleft()
@@ -403,7 +403,7 @@ class Inbox:
             driver = self._engine.driver
             answered = answer(driver, wanted, now_ms, arrival(driver, now_ms, mergers, wanted.holder))
             if isinstance(wanted, Deal) and not answered.done:
-                self.on_refused(wanted, answered)
+                self.on_rejected(wanted, answered)
             return answered
         running = self._engine.driver.by_name.get(wanted.token)
         if running is None:

@@ -86,7 +86,7 @@ def _done(driver: Driver, running: Running, wanted: TakeFees | Merge, now_ms: in
         taken = take_fees(driver, running, wanted.amount, wanted.how, wanted.by, wanted.reason, now_ms)
         if isinstance(taken, Taken):
             return True, _taken(running, taken, wanted.how)
-        return False, f"{wanted.token} pays no fees so: {taken}"
+        return False, f"no fees of {wanted.token} can be taken now: {taken}"
     merged = merge(driver, running, wanted.factor, wanted.by, wanted.reason, now_ms)
     if isinstance(merged, Merger):
         return True, _merged(running, merged, wanted.factor)

@@ -13,6 +13,7 @@ from gearing.core.holder import ACCOUNTS
 from gearing.core.instruments import DatedFuture, Leg
 from gearing.core.money import FLOOR, to_minor
 from gearing.core.record import duration_ms
+from gearing.core.spec_text.lines import Lines
 from gearing.core.terms import desk_problems
 from gearing.core.token import Token
 from gearing.desk.boot import spec_of
@@ -23,7 +24,7 @@ from gearing.drive.breakers import BreakerLimits
 from gearing.drive.guard import GuardLimits
 from gearing.drive.margining import MarginChoice, needed
 from gearing.errors import InputError, Problem, SpecError
-from gearing.files import followed
+from gearing.files import followed, read_text
 from gearing.market.endless import EndlessMarket
 from gearing.market.token_file import read_token
 from gearing.outputs import paper_file_of
@@ -220,7 +221,10 @@ def planned(config: DeskConfig, base: Path, *, database: Path | None = None, spe
         feed = read_replay(base / config.feed.prices, funding, config.feed.symbol)
         start_ms = feed.first_ms
     tokens = _tokens(config, base)
-    problems = [problem for placed in tokens for problem in _misfits(placed.token, feed)]
+    files = [entry.file for entry in config.tokens] or [""] * len(tokens)
+    problems = [
+        one for placed, file in zip(tokens, files, strict=True) for one in _misfits(placed.token, feed, base, file)
+    ]
     entries = zip(tokens, config.tokens, strict=False)
     problems += _crowded(tokens, {one.token.symbol for one, entry in entries if entry.margin_mode == "isolated"})
     if problems:
@@ -239,7 +243,7 @@ def _tokens(config: DeskConfig, base: Path) -> tuple[Placed, ...]:
         try:
             token = read_token(base / entry.file)
         except SpecError as error:
-            problems += [problem.under(f"{entry.file}") for problem in error.problems]
+            problems += [problem._replace(place=f"{entry.file}: {problem.place}") for problem in error.problems]
             continue
         except InputError as error:
             problems.append(Problem(f"tokens[{number}].file", repr(entry.file), "a token's file", error.what))
@@ -297,8 +301,17 @@ def _first_ms(tokens: list[Token], feed: Feed) -> int:
                      fix="Give prices of each contract from the roll into it on.")  # fmt: skip
 
 
-def _misfits(token: Token, feed: Feed) -> list[Problem]:
-    problems = [problem.under(token.symbol) for problem in desk_problems(token)]
+def _misfits(token: Token, feed: Feed, base: Path, file: str) -> list[Problem]:
+    """Returns why a desk with these prices cannot run a token, by the lines of its file; "": it has none."""
+    problems = _token_problems(token, feed)
+    if not file or not problems:
+        return [problem.under(token.symbol) for problem in problems]
+    placed = Lines(read_text(base / file)).placed(problems)
+    return [problem._replace(place=f"{file}: {problem.place}") for problem in placed]
+
+
+def _token_problems(token: Token, feed: Feed) -> list[Problem]:
+    problems = list(desk_problems(token))
     known = f"one of the feed's: {', '.join(feed.symbols)}"
     chains = None if problems else Chains(token.legs)
     for k, leg in enumerate(token.legs):
@@ -308,16 +321,14 @@ def _misfits(token: Token, feed: Feed) -> list[Problem]:
         if names == ("",):
             fix = f'In the token\'s file write [[legs]], and below it symbol = "{feed.symbols[0]}".'
         problems += [
-            Problem(f"{token.symbol}.legs[{k}].{place}", repr(name), known, fix)
-            for name in names
-            if name not in feed.symbols
+            Problem(f"legs[{k}].{place}", repr(name), known, fix) for name in names if name not in feed.symbols
         ]
     if not (token.symbol.isascii() and token.symbol.isalnum()):
-        problems.append(Problem(f"{token.symbol}.symbol", repr(token.symbol), "letters and digits on a desk"))
+        problems.append(Problem("symbol", repr(token.symbol), "letters and digits on a desk"))
     if not (token.settlement.isascii() and token.settlement.isalnum()):
-        problems.append(Problem(f"{token.symbol}.settlement", repr(token.settlement), "letters and digits on a desk"))
+        problems.append(Problem("settlement", repr(token.settlement), "letters and digits on a desk"))
     if token.symbol in ACCOUNTS:
-        problems.append(Problem(f"{token.symbol}.symbol", repr(token.symbol), "no name of a holder's account",
+        problems.append(Problem("symbol", repr(token.symbol), "no name of a holder's account",
                                 f"Those are {', '.join(ACCOUNTS)}."))  # fmt: skip
     return problems
 

@@ -177,7 +177,7 @@ def stored_view(store: Store, *, running: bool) -> DeskView:
             unread.append(Happening(time_ms=now_ms, level="warning", kind="alarm", words=words))
     return DeskView(
         mode=store.meta.mode, database=str(store.path), running=running, market_ms=now_ms,
-        lines=sum(projected.seq for projected in states.values()), tokens=tuple(tokens), happenings=tuple(unread),
+        lines=store.end().n, tokens=tuple(tokens), happenings=tuple(unread),
     )  # fmt: skip
 
 
