@@ -59,7 +59,7 @@ def stored_wait(spec: Spec, state: TokenState, book: BookState, request: Request
     deals_ms = _deals_ms(spec, request.accepted_ms)
     if deals_ms > now_ms:
         return f"dealt at {_time(deals_ms)} at the earliest"
-    return "its window has ended: for prices, or for funding that is about to be settled"
+    return "its window has ended; it is dealt at the next good price, or once funding that is due is booked"
 
 
 def _why_closed(spec: Spec, state: TokenState, book: BookState, side: Side) -> str:
@@ -69,6 +69,8 @@ def _why_closed(spec: Spec, state: TokenState, book: BookState, side: Side) -> s
         return f"the book of {name} is halted ({book.halted}); dealing goes on once {name} is resumed"
     if state.status == "halted":
         return f"{name} is halted; dealing goes on once it is resumed"
+    if state.status == "wiped":
+        return f"{name} was wiped out, and has nothing to deal with"
     if state.status != "open":
         return f"{name} is {state.status}; what is left is paid out once it is closed"
     if side == "subscribe" and state.paused is True:
