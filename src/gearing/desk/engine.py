@@ -244,16 +244,18 @@ class Engine:
             self.driver.on_lost(book, order.id, self.clock.now_ms())
         await self.settle()
 
-    async def _fetch(self, book: Book, venue: Venue, order: LiveOrder, until_ms: float = math.inf) -> None:
+    async def _fetch(self, book: Book, venue: Venue, order: LiveOrder, until_ms: float = math.inf) -> bool:
+        """Books the fills of an order up to a time; returns whether the venue told them."""
         try:
             trades = await venue.fills(order.id)
         except SILENCE as error:
             LOG.info("fills of %s: %r", order.id, error)
-            return
+            return False
         for trade in trades:
             if trade.time_ms <= until_ms:
                 self.driver.on_trade(book, trade)
         await self.settle()
+        return True
 
     # Reports and reconciliation.
 
@@ -282,10 +284,14 @@ class Engine:
                 await self._force(book, report)
 
     async def _force(self, book: Book, forced: Forced) -> None:
-        """Books what the venue closed by itself, after the fills before it: these say whose position it was."""
+        """Books what the venue closed by itself, after the fills before it: these say whose position it was.
+
+        If the venue does not return them now, the trade is booked with the next statement, which asks for it again.
+        """
         for order in book.state.live.values():
-            if order.symbol == forced.symbol and not book.state.has_closed(forced.trade_id, forced.time_ms):
-                await self._fetch(book, self.venues[book.name], order, forced.time_ms)
+            is_before = order.symbol == forced.symbol and not book.state.has_closed(forced.trade_id, forced.time_ms)
+            if is_before and not await self._fetch(book, self.venues[book.name], order, forced.time_ms):
+                return
         self.driver.on_forced(book, forced)
 
     async def _catch_up(self, name: str) -> None:
