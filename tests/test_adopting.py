@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -18,8 +19,9 @@ from gearing.core.money import MINOR
 from gearing.core.step import step
 from gearing.core.step_result import StepError
 from gearing.desk import issuer
-from gearing.desk.requests import Adopt
-from gearing.drive.reconciling import differences, due_cash
+from gearing.desk.operable import why_not
+from gearing.desk.requests import Adopt, Operate
+from gearing.drive.reconciling import differences, due_cash, words_of
 from gearing.store.recompute import Leg, Portfolio, follow
 from gearing.venues.protocol import Quote
 from tests.desks import Desk, stated
@@ -231,3 +233,30 @@ def test_an_adoption_names_somebody_and_waits_for_orders():
     assert order.id in trading.book.state.live
     trading.driver.on_statement(trading.book, at_venue(trading, cash=1))
     assert "has orders under way" in refused(trading)
+
+
+RESUME = Operate(token="T", action="resume", by="ann", reason="looked into")
+
+
+def why_not_resumed(desk):
+    return why_not(SimpleNamespace(driver=desk.driver), desk.it, RESUME, desk.now_ms)
+
+
+def test_a_book_that_differs_from_its_venue_is_not_resumed():
+    desk = halted(cash=5)
+    assert why_not_resumed(desk) == (
+        "cannot be resumed: the venue's last statement differs from the ledger "
+        f"({words_of(desk.book.state.differences)}); "
+        "correct it at the venue, or adopt it with `gearing book adopt main`"
+    )
+    desk.driver.on_statement(desk.book, at_venue(desk))
+    assert why_not_resumed(desk) == ""
+
+
+def test_a_book_that_was_not_reconciled_is_not_resumed():
+    desk = halted(cash=5)
+    desk.driver.on_statement(desk.book, at_venue(desk))
+    statement, desk.book.statement = desk.book.statement, None
+    assert "has not been reconciled since the desk started" in why_not_resumed(desk)
+    desk.book.statement = statement
+    assert why_not_resumed(desk) == ""

@@ -686,6 +686,19 @@ def test_an_excess_left_at_marks_of_no_nav_is_found(kept, monkeypatch):
     assert ("token:T", "price") in {(one.stream, one.what) for one in verify(kept.path).breaches}
 
 
+def test_an_excess_valued_far_from_its_mark_is_found(kept, monkeypatch):
+    apply = Driver.apply
+
+    def forged(self, running, event):
+        if isinstance(event, ev.ExcessKept):
+            event = msgspec.structs.replace(event, at=tuple(one / 2 for one in event.at))
+        return apply(self, running, event)
+
+    monkeypatch.setattr(Driver, "apply", forged)
+    settled_early(kept)
+    assert "an excess valued at 40.0" in {one.found for one in verify(kept.path).breaches}
+
+
 def test_what_was_booked_first_is_sound(kept):
     settled_early(kept)
     assert (verify(kept.path).breaches, recompute(lines_of(kept.path)).differences) == ((), [])

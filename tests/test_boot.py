@@ -38,7 +38,7 @@ from gearing.store.survey import is_empty, survey
 from gearing.store.verify import verify
 from gearing.venues.paper.engine import Engine
 from gearing.venues.paper.file import PaperFile
-from gearing.venues.protocol import OrderStatus, Quote, Trade
+from gearing.venues.protocol import InstrumentRules, OrderStatus, Quote, Trade
 from tests import test_acceptances
 from tests.journals import rows_of
 from tests.lives import NOON_MS, token
@@ -80,6 +80,11 @@ class Booted:
         found = boot(self.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=now_ms)
         self.driver, self.alarms, self.faults = found.driver, list(found.alarms), found.faults
         self.primary, self.it = self.driver.primary, self.driver.by_name.get("T")
+        for book in self.driver.books.values():  # the engine reads them before anything else
+            self.driver.on_rules(book, [
+                InstrumentRules(symbol=symbol, asset=one.spec.token.settlement, lot=leg.lot)
+                for one in book.tokens for symbol, leg in zip(one.symbols, one.state.legs, strict=True)
+            ], now_ms)  # fmt: skip
         self.lines = self.take()
 
     def take(self):
@@ -141,6 +146,11 @@ def handed_on(kept, units=None):
     wanted = HandOn(holder=ho.ISSUER, other="EX", token="T", amount=units, reference="x")
     assert answer(kept.driver, wanted, kept.now_ms).done
     kept.take()
+
+
+def test_a_flow_under_way_at_a_restart_waits_for_the_rules(kept):
+    driver = boot(kept.store, Prices(GuardLimits(warm_ms=0)), window_ms=1, visibility_ms=1, now_ms=kept.now_ms).driver
+    assert [book.awaits_rules for book in driver.books.values()] == [True]
 
 
 @pytest.mark.parametrize("who", [ho.ISSUER, "EX"])

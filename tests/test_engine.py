@@ -24,7 +24,7 @@ from gearing.drive.market import Market
 from gearing.store.database import connect, init_database
 from gearing.store.errors import BusyError
 from gearing.store.store import Store
-from gearing.venues.protocol import Forced, GatewayError, Received, RefusedError, Statement
+from gearing.venues.protocol import Forced, GatewayError, Received, RefusedError, Statement, Trade
 from tests.lives import CAPITAL, NOON_MS, UNITS, token
 from tests.played import VISIBILITY_MS, WINDOW_MS, Desk, Keeper, lived
 
@@ -367,3 +367,38 @@ def test_what_was_closed_in_the_millisecond_of_a_statement_is_not_missed():
     desk = lived_on(lambda venue, now_ms: venue.forced.append(msgspec.structs.replace(closed, time_ms=now_ms)))
     assert desk.book.state.closures == {"f1": NOON_MS}
     assert desk.book.state.halted == ""
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_fills_before_a_trade_that_the_venue_made_by_itself_are_booked_before_it(is_told):
+    """Whether its report comes or the venue is asked for it; a fill after it stays where it is."""
+    closed = Forced(trade_id="f1", symbol="A", lots=-10_000_000, price=100.0, charge=0, realised=0,
+                    time_ms=NOON_MS + 2_000, deleveraged=True)  # fmt: skip
+    booked = []
+
+    def prepare(desk):
+        venue = desk.venue
+        live = venue.status
+
+        async def fills(client_id):
+            return [Trade(trade_id=f"t{n}", client_id=client_id, symbol="A", lots=15_000_000, price=100.0, commission=0,
+                          asset="USDT", realised=0, time_ms=NOON_MS + 1_000 + 2_000 * n)
+                    for n in range(2) if client_id == next(iter(venue.orders))]  # fmt: skip
+
+        async def reports():
+            await asyncio.sleep(3.0)
+            venue.forced.append(closed)
+            if is_told:
+                yield closed
+                await asyncio.Event().wait()
+
+        venue.status = lambda order: msgspec.structs.replace(live(order), word="open", filled=0)
+        venue.fills, venue.reports = fills, reports
+        trade, forced = desk.driver.on_trade, desk.driver.on_forced
+        desk.driver.on_trade = lambda book, it: (booked.append(it.trade_id), trade(book, it))
+        desk.driver.on_forced = lambda book, it: (booked.append(it.trade_id), forced(book, it))
+
+    desk = lived(prepare, length_s=4.5)
+    assert booked[:2] == ["t0", "f1"]
+    assert set(booked[2:]) <= {"f1"}
+    assert desk.running.state.legs[0].lots == 15_000_000 - 10_000_000

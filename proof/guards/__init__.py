@@ -10,6 +10,7 @@ from proof.guards.fair import FAIR
 from proof.guards.fairness import CAUSES, SETTLEMENTS, STRANDED, WHOLE
 from proof.guards.guard import Guard
 from proof.guards.holders import FLOWS, OFFICE, PUBLIC, SHARED
+from proof.guards.late import LATE
 from proof.guards.one_desk import ONE_DESK
 from proof.guards.outputs import OUTPUTS
 from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
@@ -48,6 +49,7 @@ GUARDS = (
     *OUTPUTS,
     *ONE_DESK,
     *SHARES,
+    *LATE,
     *WAITING,
 )
 

@@ -290,8 +290,8 @@ SETTLEMENTS = (
     Guard(
         "F4 the flow's part is by the sizes of that time",
         "core/working.py",
-        "mine = self.flow_lots_at(leg, settlement_ms)",
-        "mine = self.flow_lots(leg)",
+        "mine = 0 if self.spec.all_in else self.flow_lots_held(leg, settlement_ms, lots)",
+        "mine = 0 if self.spec.all_in else self.flow_lots(leg)",
         "test_settling::test_a_payment_that_comes_in_the_middle_of_a_fill_is_shared_by_what_was_held_at_its_time",
     ),
     Guard(

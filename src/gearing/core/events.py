@@ -121,13 +121,13 @@ class FundingAccrued(Event, frozen=True, kw_only=True, tag="funding_accrued"):
     Args:
         leg: which.
         settlement_ms: when it was.
-        rate: the last prediction, a positive rate is paid by longs; 0 where there was none.
+        rate: the last prediction, a positive rate is paid by longs; None: there was none (formerly 0).
         prices: the guarded mark of each leg.
     """
 
     leg: int
     settlement_ms: int
-    rate: float
+    rate: float | None
     prices: tuple[float, ...]
 
 

@@ -29,14 +29,14 @@ class Accrual(msgspec.Struct, frozen=True, array_like=True):
         mark: of the instrument then.
         own: received by the token (paid < 0), minor units.
         flow: received by the hedge of a flow, minor units.
-        rate: that was predicted; a positive one is paid by longs.
+        rate: that was predicted; a positive one is paid by longs; None: none was.
     """
 
     settlement_ms: int
     mark: float
     own: int
     flow: int
-    rate: float = 0.0
+    rate: float | None = None
 
 
 class LegState(msgspec.Struct, frozen=True, kw_only=True):

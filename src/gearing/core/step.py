@@ -19,6 +19,7 @@ from gearing.core import events as ev
 from gearing.core.changes import change_problems
 from gearing.core.decide import NONE, SCHEDULED, Decision
 from gearing.core.delays import at_event, fixed_at
+from gearing.core.flow_result import excess_lots
 from gearing.core.ledger import CAPITAL, FLOWS, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import CEILING, INT64_MAX, accrued_of, share_of, to_float
@@ -43,7 +44,7 @@ from gearing.errors import InputError
 ASKED = "asked"
 
 # Raised whenever the same event would give another result than before; each journalled event carries it.
-BEHAVIOUR = 12
+BEHAVIOUR = 13
 
 
 def step(spec: Spec, state: TokenState, event: ev.TokenEvent) -> Step:
@@ -102,7 +103,7 @@ def _marked(spec: Spec, state: TokenState, event: ev.Marked) -> Step:
     work = Working(spec, state)
     work.mark(event.prices)
     if state.status == "closing" and state.dealing is not UNSET:  # its flow is settled before the rest is sold
-        return Step(work.finished(), tuple(work.entry))
+        return Step(work.finished(attended_ms=event.time_ms), tuple(work.entry))
     if state.status in {"wiped", "closing"} and not state.is_working and not state.is_flat:
         # In an account of several tokens the venue wants margin for closing one of them. What was too much goes back
         # to the reserve once the position is flat, not to and fro with every price until then.
@@ -196,6 +197,7 @@ def _funding_accrued(spec: Spec, state: TokenState, event: ev.FundingAccrued) ->
         -accrued_of(lots, leg.lot_size, mark, event.rate, CEILING) if event.rate else 0
         for lots in (held[0] - mine, mine)
     )
+    flow = 0 if spec.all_in else flow
     own = 0 if spec.all_in or work.equity + own <= 0 else own
     work.accrue_funding(Accrual(event.settlement_ms, mark, own, flow, event.rate), event.leg)
     return Step(work.finished(), tuple(work.entry))
@@ -287,9 +289,15 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
 
 
 def _force(work: Working, event: ev.Liquidated) -> None:
-    """Books what the venue closed: of the token's own part first, then of what a flow's hedge holds."""
-    own = work.legs[event.leg].lots - work.flow_lots(event.leg)
-    mine = min(max(event.lots, -own), 0) if event.lots < 0 else max(min(event.lots, -own), 0)
+    """Books what the venue closed: shared with a flow that waits with its whole hedge, else of the own part first."""
+    flow, closed = work.flow_lots(event.leg), abs(event.lots)
+    own = work.legs[event.leg].lots - flow
+    most = max(-own if event.lots > 0 else own, 0)  # of the own part can be closed
+    if own * flow <= 0 or work.state.is_working or any(excess_lots(work.spec, work.state)):
+        part = min(closed, most)
+    else:
+        part = min(max(share_of(closed, own, own + flow), closed - abs(flow)), most)
+    mine = part if event.lots > 0 else -part
     theirs = event.lots - mine
     if not theirs or not work.flow_lots(event.leg):
         work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION, paid=event.paid)

@@ -90,7 +90,7 @@ def _of_roll(state: TokenState) -> Watch:
     return Watch(float(day_ends_ms), (INF,) * count, (0.0,) * count)
 
 
-def needs(spec: Spec, state: TokenState, event: Marked) -> bool:
+def needs(spec: Spec, state: TokenState, event: Marked, *, asks_rule: bool = True) -> bool:
     """Returns whether prices beyond a token's range are worth an event: equity is gone, or the rule would trade."""
     work = Working(spec, state)
     work.mark(event.prices)
@@ -100,6 +100,8 @@ def needs(spec: Spec, state: TokenState, event: Marked) -> bool:
         return False
     if work.equity <= 0:
         return True
+    if not asks_rule:
+        return False
     delays = at_event(state.delays, state.attended_ms, event.delays_ms, event.time_ms)
     due = spec.due_schedules(state.attended_ms, event.time_ms, delays)
     return bool(decide_now(spec, work, due, event.time_ms, event.before_ms).reason != NONE)

@@ -123,7 +123,7 @@ class Working:
             settlement_ms: when that was; what was accrued of any other settlement stays.
         """
         accrued = self._reverse_accrual(leg, settlement_ms)
-        mine = self.flow_lots_at(leg, settlement_ms)
+        mine = 0 if self.spec.all_in else self.flow_lots_held(leg, settlement_ms, lots)
         if mine:
             part = share_of(amount, mine, lots) if lots else 0
             self.post(part, WALLET, FLOWS)
@@ -292,6 +292,15 @@ class Working:
             return self.flow_lots(k)
         at = held_at(self.dealing.past[k], self.dealing.lots[k], time_ms)
         return self.flow_lots(k) if at is None else at[0]
+
+    def flow_lots_held(self, k: int, time_ms: int, lots: int) -> int:
+        """Returns what a flow's hedge held at a settlement on so many lots, where it traded in its very millisecond."""
+        if self.dealing is UNSET or k >= len(self.dealing.past):
+            return self.flow_lots(k)
+        at, whole = held_at(self.dealing.past[k], self.dealing.lots[k], time_ms), self.legs[k].lots_at(time_ms)
+        if at is None:
+            return self.flow_lots(k)
+        return at[0] if whole is None else min(max(at[0] + lots - whole[0], at[0]), at[-1])
 
     def _flow_worth(self) -> int:
         if self.dealing is UNSET:

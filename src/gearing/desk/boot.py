@@ -141,6 +141,7 @@ def _take_up(store: Store, driver: Driver, seen: Survey, name: str, state: BookS
         return
     row = seen.rows[stream]
     book = driver.adopt_book(name, state, Head(row.seq, row.hash))
+    book.awaits_rules = True
     for one in known:
         running = driver.adopt(book, one.spec, one.state, one.head)
         running.measured, running.done, running.costs = one.measured, one.done, one.costs

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -243,15 +244,18 @@ class Engine:
             self.driver.on_lost(book, order.id, self.clock.now_ms())
         await self.settle()
 
-    async def _fetch(self, book: Book, venue: Venue, order: LiveOrder) -> None:
+    async def _fetch(self, book: Book, venue: Venue, order: LiveOrder, until_ms: float = math.inf) -> bool:
+        """Books the fills of an order up to a time; returns whether the venue told them."""
         try:
             trades = await venue.fills(order.id)
         except SILENCE as error:
             LOG.info("fills of %s: %r", order.id, error)
-            return
+            return False
         for trade in trades:
-            self.driver.on_trade(book, trade)
+            if trade.time_ms <= until_ms:
+                self.driver.on_trade(book, trade)
         await self.settle()
+        return True
 
     # Reports and reconciliation.
 
@@ -260,7 +264,7 @@ class Engine:
         while True:
             try:
                 async for report in venue.reports():
-                    self._take(book, report)
+                    await self._take(book, report)
                     await self.settle()
             except SILENCE as error:
                 LOG.info("reports of %s broke off: %r", name, error)
@@ -268,7 +272,7 @@ class Engine:
             await self.clock.sleep_ms(_AGAIN_MS)
             await self._reconcile(name)
 
-    def _take(self, book: Book, report: Report) -> None:
+    async def _take(self, book: Book, report: Report) -> None:
         match report:
             case Trade():
                 self.driver.on_trade(book, report)
@@ -277,7 +281,18 @@ class Engine:
             case FundingPayment():
                 self.driver.on_funding(book, report, self.clock.now_ms(), is_asked=False)
             case Forced():
-                self.driver.on_forced(book, report)
+                await self._force(book, report)
+
+    async def _force(self, book: Book, forced: Forced) -> None:
+        """Books what the venue closed by itself, after the fills before it: these say whose position it was.
+
+        If the venue does not return them now, the trade is booked with the next statement, which asks for it again.
+        """
+        for order in book.state.live.values():
+            is_before = order.symbol == forced.symbol and not book.state.has_closed(forced.trade_id, forced.time_ms)
+            if is_before and not await self._fetch(book, self.venues[book.name], order, forced.time_ms):
+                return
+        self.driver.on_forced(book, forced)
 
     async def _catch_up(self, name: str) -> None:
         """Asks for what the reports may have lost: settlements, and trades the venue made by itself."""
@@ -285,7 +300,7 @@ class Engine:
         since_ms = unbooked_since_ms(book, self.clock.now_ms())
         since_last_ms = book.state.reconciled_ms - 1  # what came in the millisecond of a statement may have come later
         for forced in await venue.forced_trades(since_last_ms):
-            self.driver.on_forced(book, forced)
+            await self._force(book, forced)
         for arrival in await venue.received(since_last_ms):
             take_unasked(self.driver, book, arrival)
         settled = {
@@ -396,6 +411,7 @@ class Engine:
         task = asyncio.ensure_future(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # it may be cancelled before it began
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:

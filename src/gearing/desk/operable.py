@@ -9,6 +9,7 @@ from gearing.core.holder import DEALER
 from gearing.core.money import MINOR
 from gearing.desk.engine import Engine
 from gearing.desk.requests import Change, Operate
+from gearing.drive.reconciling import words_of
 from gearing.drive.running import Running
 from gearing.drive.settling import clock, unbooked
 
@@ -36,6 +37,12 @@ def why_not(engine: Engine, running: Running, wanted: Operate | Change, now_ms: 
         return "creates no units already" if paused else "creates units already"
     if wanted.action == "resume" and status != "halted" and not book.halted:
         return f"is {status}; there is nothing to resume"
+    if wanted.action == "resume" and book.halted and book.differences is not UNSET:
+        apart = words_of(book.differences)
+        return (f"cannot be resumed: the venue's last statement differs from the ledger ({apart}); "
+                f"correct it at the venue, or adopt it with `gearing book adopt {running.book.name}`")  # fmt: skip
+    if wanted.action == "resume" and book.halted and running.book.statement is None:
+        return "cannot be resumed yet: its book has not been reconciled since the desk started; ask again in a minute"
     if wanted.action in {"close", "rebalance"} and book.halted:
         return f"cannot trade: its book is halted ({book.halted})"
     lent = -engine.driver.primary.quotes.stands(running)

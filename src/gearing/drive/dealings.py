@@ -103,6 +103,9 @@ class Dealings:
         What was filled beyond the part that is dealt is unwound first; of a halted token or book, once it is resumed.
         """
         state = running.state
+        if running.book.awaits_rules:
+            return  # whether a settlement passed is not known yet
+        now_ms = max(now_ms, self._driver.market.now_ms, *(leg.changed_ms for leg in state.legs))
         if running.flow and state.dealing is UNSET:
             return  # its shares are being given
         if state.dealing is UNSET:
@@ -172,16 +175,29 @@ class Dealings:
             marks, fair = self._driver.marks(running), [self._driver.market.fair(symbol) for symbol in running.symbols]
             excess = excess_lots(running.spec, running.state)
             at = tuple(min(one) if n > 0 else max(one) for n, *one in zip(excess, marks, fair, strict=True))
-            self._driver.apply(running, ev.ExcessKept(time_ms=now_ms, prices=marks, at=at))
-        if not running.state.is_working:
+            self._complete(running, now_ms, ev.ExcessKept(time_ms=now_ms, prices=marks, at=at))
+        elif not running.state.is_working:
             self._complete(running, now_ms)
         return not _is_dealing(running)
 
-    def _complete(self, running: Running, now_ms: int) -> None:
-        """Settles the flow under way as it stands; one that cannot be settled is given up, and its book is halted."""
+    def _complete(self, running: Running, now_ms: int, kept: ev.ExcessKept | None = None) -> None:
+        """Settles the flow under way as it stands; one that cannot be settled is given up, and its book is halted.
+
+        Args:
+            running: its token.
+            now_ms: the time.
+            kept: an excess that is left to the token first; both happen, or neither.
+        """
         driver, dealing = self._driver, running.state.dealing
+
+        def settled() -> None:
+            if kept is not None:
+                driver.apply(running, kept)
+            if running.state.dealing is not UNSET and not running.state.is_working:
+                self._settle(running, now_ms)
+
         try:
-            driver.atomically(partial(self._settle, running, now_ms))
+            driver.atomically(settled)
         except Exception as error:
             book, said = running.book, [running.name, [ask.id for ask in running.flow]]
             if dealing is not UNSET and dealing.limit != 0:

@@ -241,7 +241,9 @@ class Driver:
             self.primary.dealings.end_waiting(running, prices.time_ms)
         due = horizon is not None and prices.time_ms >= horizon.deadline_ms and not waits
         crossed = horizon is None or running.watched is not running.state or horizon.is_crossed(prices.marks)
-        if due or (crossed and needs(running.spec, running.state, event)):
+        # While a flow waits its rule is not asked; that equity is gone counts all the same.
+        asks_rule = running.state.dealing is UNSET or running.state.is_working
+        if due or (crossed and needs(running.spec, running.state, event, asks_rule=asks_rule)):
             self.apply(running, event)
         sleeps = not crossed and running.state is before
         number = prices.time_ms // self.nav_ms
@@ -420,6 +422,10 @@ class Driver:
             self.market.set_interval(rule.symbol, rule.funding_interval_ms)
             if rule.symbol in book.shares and 0 < rule.delisted_ms <= now_ms:
                 close_ended(self, book, rule.symbol, now_ms)
+        if book.awaits_rules:
+            self.undo.remember(book)
+            book.awaits_rules = False
+            self.go_on(book.tokens, now_ms)
         for running in book.tokens:
             asset, state = running.spec.token.settlement, running.state
             leaves = running.spec.chains.leaves(state)

@@ -140,10 +140,11 @@ class Running(Restorable):
 class Book(Restorable):
     """A venue account as the driver runs it."""
 
-    __slots__ = ("head", "name", "shares", "state", "statement", "stream", "tokens", "wanted")
+    __slots__ = ("awaits_rules", "head", "name", "shares", "state", "statement", "stream", "tokens", "wanted")
 
     def __init__(self, name: str, state: BookState, head: Head) -> None:
         self.name, self.state, self.head = name, state, head
+        self.awaits_rules = False  # since its desk began, the venue has not told when it settles funding
         self.stream = f"book:{name}"
         self.tokens: list[Running] = []
         self.shares: set[str] = set()  # instruments that more than one of its tokens holds, or may hold

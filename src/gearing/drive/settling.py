@@ -67,7 +67,7 @@ def accrue(driver: Driver, running: Running, now_ms: int, marks: tuple[float, ..
         leg = running.state.legs[it.k]
         if running.state.status != "wiped" and all(one.settlement_ms < it.time_ms for one in leg.accruals):
             driver.apply(running, ev.FundingAccrued(time_ms=now_ms, leg=it.k, settlement_ms=it.time_ms,
-                                                    rate=it.rate or 0.0, prices=marks))  # fmt: skip
+                                                    rate=it.rate, prices=marks))  # fmt: skip
         if now_ms - it.time_ms >= driver.patience_ms:
             driver.tell(running, f"the venue has not reported the funding of {it.symbol} at {clock(it.time_ms)}; "
                                  f"subscriptions are rejected and redemptions wait until it is booked")  # fmt: skip
@@ -223,6 +223,9 @@ def book_by_hand(
     earlier_ms = min((it for one in at if (it := waits_before(one, settlement_ms)) is not None), default=None)
     if earlier_ms is not None:
         return f"the funding of {symbol} at {clock(earlier_ms)} is not booked yet; book that settlement first"
+    before = next((it for one in at if (it := driver.settled_before(one, settlement_ms)) is not None), None)
+    if before is not None:
+        return f"{symbol} may have been settled at {clock(before)}, which is not booked; that comes first"
     least_ms = settlement_ms + 10 * driver.patience_ms
     if now_ms < least_ms:
         return f"the venue may still report it; it can be booked by hand from {clock(least_ms)} on"
@@ -234,8 +237,9 @@ def book_by_hand(
 def book_first(driver: Driver, running: Running, now_ms: int) -> bool:
     """Books the settlements that a token waits for at their predicted rates, since it has to trade before that.
 
-    Where none was predicted the rate is 0. All tokens of its book that held the instrument are booked with it, and what
-    they wait for before. None is where that would wipe one of them out, or where one before it may be missing.
+    All tokens of its book that held the instrument are booked with it, and what they wait for before. None is booked
+    where no rate was predicted, where an order may have been filled before it, where one before it may be missing, or
+    where it would wipe a token out.
 
     Returns:
         Whether the token waits for none any more.
@@ -243,16 +247,20 @@ def book_first(driver: Driver, running: Running, now_ms: int) -> bool:
     if not unbooked(driver, running, now_ms):
         return True
     accrue(driver, running, now_ms, driver.marks(running))
-    for it in sorted(unbooked(driver, running, now_ms), key=lambda one: one.time_ms):
+    due: dict[tuple[int, str], float | None] = {}
+    for it in unbooked(driver, running, now_ms):
         at = positions(running.book, it.symbol)
         if any(driver.settled_before(one, it.time_ms) is not None for one in at):
             return False  # there may have been one before it; the venue's list will tell
-        due = {
-            one.settlement_ms: one.rate for held in at for one in held.leg.accruals if one.settlement_ms <= it.time_ms
-        }
-        for time_ms, rate in sorted((due | {it.time_ms: it.rate or 0.0}).items()):
-            _assume(driver, running.book, it.symbol, time_ms, rate, _DESK,
-                    f"{running.name} trades before the venue reports it", now_ms)  # fmt: skip
+        due |= {(one.settlement_ms, it.symbol): one.rate for held in at for one in held.leg.accruals
+                if one.settlement_ms <= it.time_ms}  # fmt: skip
+        due[it.time_ms, it.symbol] = it.rate
+    symbols = {symbol for _, symbol in due}
+    if None in due.values() or any(order.symbol in symbols for order in running.book.state.live.values()):
+        return False  # nothing is guessed, and a fill of before it may not be told yet
+    for (time_ms, symbol), rate in sorted(due.items()):
+        _assume(driver, running.book, symbol, time_ms, rate or 0.0, _DESK,
+                f"{running.name} trades before the venue reports it", now_ms)  # fmt: skip
     driver.go_on([one for one in running.book.tokens if one is not running], now_ms)
     return not unbooked(driver, running, now_ms)
 

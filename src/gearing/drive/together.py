@@ -255,7 +255,8 @@ def unpaid(book: Book, settled: Iterable[Settled], payments: Iterable[FundingPay
         at = positions(book, it.symbol)
         # Where they held something together, the venue's payment is on its way.
         may_be = sizes_at(at, payment) is not None or any(one.leg.lots_at(it.settlement_ms) is None for one in at)
-        if may_be and (it.symbol, it.settlement_ms) not in booked:
+        untold = any(order.symbol == it.symbol for order in book.state.live.values())
+        if may_be and not untold and (it.symbol, it.settlement_ms) not in booked:
             yield payment
 
 

@@ -83,8 +83,12 @@ class Repricing:
         is_open = after is not None and after.status != "wiped"
         self._left = event.prices if isinstance(event, ExcessKept) and is_open else ()
         accrued = event.accrued if isinstance(event, (DealingBegun, FlowMatched, FeesTaken)) else ()
-        rates = (event.rate,) if isinstance(event, (FundingAccrued, FundingSettled)) else accrued
+        rates = (event.rate or 0.0,) if isinstance(event, (FundingAccrued, FundingSettled)) else accrued
         self.breaches += (Breach(stream, seq, "price", *words) for words in _unlikely_rates(rates))
+        if isinstance(event, ExcessKept):
+            self.breaches += (Breach(stream, seq, "price", *words) for words in _unlikely_excess(event))
+        if isinstance(event, FundingSettled) and self._state is not None:
+            self.breaches += (Breach(stream, seq, "funding", *words) for words in _unlike_held(event, self._state))
 
     def close(self) -> None:
         """Judges what came after the last line."""
@@ -172,6 +176,22 @@ def _unlikely(
         if not low <= mark <= high:
             yield f"a mark of {mark}", f"{low:.10g} to {high:.10g}, by the token's lines before and after"
     yield from _unlikely_rates(pricing.accrued)
+
+
+def _unlikely_excess(event: ExcessKept) -> Iterator[tuple[str, str]]:
+    for at, price in zip(event.at, event.prices, strict=True):
+        if not abs(at / price - 1) <= MARK_APART_MAX:
+            yield f"an excess valued at {at}", f"at most {MARK_APART_MAX:.0%} from its mark of {price}"
+
+
+def _unlike_held(event: FundingSettled, before: TokenState) -> Iterator[tuple[str, str]]:
+    """A settlement is of the lots held at its time, but where the guard halted the token since the venue differs."""
+    held = before.legs[event.leg].lots_at(event.settlement_ms) if 0 <= event.leg < len(before.legs) else None
+    is_empty = event.lots == event.amount == 0  # the venue reports that there was none
+    if held is None or event.lots in held or is_empty or before.status != "open":
+        return
+    most = f" to {held[-1]}" if len(held) > 1 else ""
+    yield f"a settlement on {event.lots} lots", f"{held[0]}{most} lots, as held at its time"
 
 
 def _unlikely_rates(rates: Iterable[float]) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from gearing.core.events import FeesTaken, Launched
 from gearing.core.holder import FREE, HOLDERS, OWN, Deposited, Exchanged, Granted, Handed, Withdrawn, fees_account
 from gearing.core.journal import Line
 from gearing.core.ledger import Balances
+from gearing.core.step import BEHAVIOUR
 from gearing.store.breach import Breach
 from gearing.store.funding_check import AssumedFunding, Settlement, funding_breaches
 from gearing.store.records import AnyLine, BookLine, HolderLine, Meta
@@ -134,7 +135,7 @@ class Facts:
                 self._owed[owed.dealt.id] = owed
             case ShareBooked(id=name):
                 self._owed.pop(name, None)
-            case FundingAssumed() as event:
+            case FundingAssumed() as event if line.behaviour == BEHAVIOUR:
                 self._early.append(AssumedFunding(line.seq, event.symbol, event.settlement_ms, event.asset,
                                                   event.amount))  # fmt: skip
             case _:

@@ -258,7 +258,7 @@ class Venue(Protocol):
         ...
 
     async def fills(self, client_id: str) -> list[Trade]:
-        """Returns all fills of an order so far."""
+        """Returns all fills of an order so far; of one that it does not know, none."""
         ...
 
     async def open_orders(self) -> list[OrderStatus]:
