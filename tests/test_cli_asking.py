@@ -257,10 +257,9 @@ READ = [["status"], ["token", "list"], ["token", "show", "T"], ["token", "show",
 def test_all_commands_are_about_the_desk_that_runs_in_the_folder_else_the_demo(kept, capsys, monkeypatch):
     monkeypatch.chdir(kept.path.parent)
     write = ["subscribe", "h1", "T", "1", "--yes", "--timeout", "0"]
-    for command in (write, ["status"]):
+    for command, more in ((write, ""), (["status"], ", and there is no gearing-demo.db")):
         assert refused_at(capsys, command) == (
-            "error: --db: no desk runs in this folder, and there is no gearing-demo.db. Start one with gearing up, or "
-            "name a database: desk.db.\n"
+            f"error: --db: no desk runs in this folder{more}. Start one with gearing up, or name a database: desk.db.\n"
         )
     shutil.copy(kept.path, "other.db")
     with DeskLock(Path("desk.db")):
@@ -277,7 +276,8 @@ def test_all_commands_are_about_the_desk_that_runs_in_the_folder_else_the_demo(k
     shutil.copy(kept.path, "backup.db")  # on which no desk ran
     assert "name a database: desk.db, other.db." in refused_at(capsys, ["status"])
     shutil.copy(kept.path, "gearing-demo.db")
-    assert main(write) == 4
+    assert "no desk runs in this folder. Start one" in refused_at(capsys, write)  # what changes a desk names it
+    assert main([*write, "--db", "gearing-demo.db"]) == 4
     assert "DEMO gearing-demo.db: request 1: no desk runs on this database" in capsys.readouterr().err
     assert main(["status"]) == 0
     assert capsys.readouterr().out.startswith("DEMO gearing-demo.db: no desk runs.\n")

@@ -68,7 +68,7 @@ class Asking(NamedTuple):
         Raises:
             InputError: see `reading`.
         """
-        with reading(self.db) as desk:
+        with reading(self.db, changes=True) as desk:
             yield AskedDesk(self, *desk, desk.name)
 
 

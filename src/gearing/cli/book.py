@@ -18,7 +18,7 @@ from gearing.cli.asking import (
     named,
 )
 from gearing.cli.output import JsonFlag, aligned
-from gearing.cli.reading import DeskOption
+from gearing.cli.reading import RunningDeskOption
 from gearing.core.money import as_text
 from gearing.errors import InputError
 from gearing.numerals import contracts
@@ -51,7 +51,7 @@ def settle(
                           show_default=False)
     ],
     reason: ReasonOption,
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
@@ -82,7 +82,7 @@ def adopt(
         typer.Option(metavar="TOKEN", help="A token that takes all of it; may be repeated.",
                      show_default="the reserve takes the cash, and tokens that hold an instrument its contracts"),
     ] = None,
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,

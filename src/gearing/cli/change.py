@@ -19,7 +19,7 @@ from gearing.cli.asking import (
 )
 from gearing.cli.operate import seen_token
 from gearing.cli.output import JsonFlag, heading, say, show_table
-from gearing.cli.reading import DeskOption
+from gearing.cli.reading import RunningDeskOption
 from gearing.errors import InputError, SpecError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def change(
     token: TokenArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Its new TOML file, whole.", show_default=False)],
     reason: ReasonOption,
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,

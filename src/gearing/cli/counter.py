@@ -18,7 +18,7 @@ from gearing.cli.asking import (
     named,
 )
 from gearing.cli.output import JsonFlag, note, say
-from gearing.cli.reading import DeskOption
+from gearing.cli.reading import RunningDeskOption
 from gearing.errors import InputError
 from gearing.typed import why_not_reference
 
@@ -47,7 +47,7 @@ def deposit(
     amount: MoneyArgument,
     reference: ReferenceOption,
     asset: AssetOption = "USDT",
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     timeout: TimeoutOption = 10.0,
@@ -63,7 +63,7 @@ def withdraw(
     amount: MoneyArgument,
     reference: ReferenceOption,
     asset: AssetOption = "USDT",
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     timeout: TimeoutOption = 10.0,
@@ -79,7 +79,7 @@ def subscribe(
     token: TokenArgument,
     amount: MoneyArgument,
     instant: InstantOption = False,
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -99,7 +99,7 @@ def redeem(
     token: TokenArgument,
     units: Annotated[str, typer.Argument(metavar="UNITS", help="How many, or all.", show_default=False)],
     instant: InstantOption = False,
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -126,7 +126,7 @@ def quote(
     amount: Annotated[
         str, typer.Argument(metavar="AMOUNT", help="Of money, or of units, or all of these.", show_default=False)
     ],
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,
@@ -152,7 +152,7 @@ def take(
     context: typer.Context,
     holder: HolderArgument,
     quote_id: Annotated[str, typer.Argument(metavar="QUOTE", help="Its id.", show_default=False)],
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -172,7 +172,7 @@ def cancel(
     context: typer.Context,
     holder: HolderArgument,
     request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="Its id.", show_default=False)],
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     yes: YesOption = False,
     key: KeyOption = None,
     timeout: TimeoutOption = 10.0,
@@ -193,7 +193,7 @@ def transfer(
     reference: ReferenceOption,
     token: Annotated[str, typer.Option(help="Hand on units of this token.", show_default="money")] = "",
     asset: AssetOption = "USDT",
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     yes: YesOption = False,
     timeout: TimeoutOption = 10.0,
     as_json: JsonFlag = False,

@@ -18,7 +18,7 @@ from gearing.cli.asking import (
     named,
 )
 from gearing.cli.output import Column, JsonFlag, say, show_table
-from gearing.cli.reading import DeskOption, reading
+from gearing.cli.reading import DeskOption, RunningDeskOption, reading
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def take(
         typer.Option(help="cash; units: as new units; burn: as the price of units the issuer gives up, "
                           "which are burned.", show_default=False),
     ],
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,

@@ -18,7 +18,7 @@ from gearing.cli.asking import (
 )
 from gearing.cli.operate import seen_token
 from gearing.cli.output import JsonFlag, count
-from gearing.cli.reading import DeskOption
+from gearing.cli.reading import RunningDeskOption
 from gearing.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def token_merge(
     token: TokenArgument,
     factor: Annotated[float, typer.Option(help="So many units become one; above 1.", show_default=False)],
     reason: ReasonOption,
-    db: DeskOption = None,
+    db: RunningDeskOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     key: KeyOption = None,

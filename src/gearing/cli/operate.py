@@ -18,7 +18,7 @@ from gearing.cli.asking import (
     named,
 )
 from gearing.cli.output import JsonFlag
-from gearing.cli.reading import DeskOption
+from gearing.cli.reading import RunningDeskOption
 from gearing.errors import InputError
 from gearing.numerals import contracts
 
@@ -35,7 +35,7 @@ def _asks(action: Action, words: str) -> Callable[..., None]:
         context: typer.Context,
         token: TokenArgument,
         reason: ReasonOption,
-        db: DeskOption = None,
+        db: RunningDeskOption = None,
         by: ByOption = None,
         yes: YesOption = False,
         key: KeyOption = None,

@@ -50,9 +50,14 @@ class StoredDesk(NamedTuple):
         emit({**which, **payload}, schema, as_json, named)
 
 
+RunningDeskOption = Annotated[
+    Path | None, typer.Option("--db", help="The desk's database.", show_default="of the only desk that runs here")
+]
+
+
 @contextmanager
-def reading(db: Path | None) -> Iterator[StoredDesk]:
-    """The desk that a command is about.
+def reading(db: Path | None, *, changes: bool = False) -> Iterator[StoredDesk]:
+    """The desk that a command is about, and may change.
 
     Raises:
         InputError: see `database_of`; or it is no desk's database.
@@ -60,15 +65,19 @@ def reading(db: Path | None) -> Iterator[StoredDesk]:
     from gearing.desk.lock import is_running
     from gearing.store.store import Store
 
-    with Store(database_of(db)) as store:
+    with Store(database_of(db, changes=changes)) as store:
         yield StoredDesk(store, is_running(store.path))
 
 
-def database_of(db: Path | None) -> Path:
+def database_of(db: Path | None, *, changes: bool = False) -> Path:
     """Returns the database that was named, else that of the only desk that runs in this folder, else the demo's.
 
+    Args:
+        db: the database that was named.
+        changes: the command changes the desk: if none runs here, its database must be named.
+
     Raises:
-        InputError: none was named, and several desks run here, or none does and there is no demo's.
+        InputError: none was named, and several desks run here, or none does and the demo's may not be assumed.
     """
     if db is not None:
         return db
@@ -80,11 +89,12 @@ def database_of(db: Path | None) -> Path:
     if running:
         raise InputError("several desks run in this folder.", where="--db",
                          fix=f"Name the desk's database: {_listed(running)}.")  # fmt: skip
-    if DEMO.exists():
+    if DEMO.exists() and not changes:
         return DEMO
     known = _databases()
     fix = f"Start one with gearing up, or name a database: {_listed(known)}." if known else "gearing up starts a desk."
-    raise InputError(f"no desk runs in this folder, and there is no {DEMO}.", where="--db", fix=fix)
+    what = "no desk runs in this folder" + ("" if changes else f", and there is no {DEMO}")
+    raise InputError(f"{what}.", where="--db", fix=fix)
 
 
 def _databases() -> list[Path]:
