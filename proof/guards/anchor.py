@@ -87,7 +87,7 @@ ANCHOR = (
     Guard(
         "anchor: a head is of this database",
         _ANCHORED,
-        "if record.database != self._meta.database:",
+        "if record.database != own:",
         "if False:",
         "test_anchor::test_a_changed_anchor_is_found",
     ),
@@ -115,7 +115,7 @@ ANCHOR = (
     Guard(
         "anchor: heads that a restore gave up do not count",
         _ANCHORED,
-        "limit = min(limit, record.n)",
+        "limit = min(limit, one.record.n)",
         "pass",
         "test_anchor::test_only_a_signed_restore_lets_an_older_state_go_on",
     ),

@@ -32,10 +32,17 @@ OUTPUTS = (
     ),
     Guard(
         "of several desks none is chosen",
-        "cli/asking.py",
-        "if len(found) == 1:",
-        "if found:",
-        "test_cli_asking::test_a_command_names_its_desk_or_asks_the_only_one_that_runs_in_the_folder",
+        "cli/reading.py",
+        "if len(running) == 1:",
+        "if running:",
+        "test_cli_asking::test_all_commands_are_about_the_desk_that_runs_in_the_folder_else_the_demo",
+    ),
+    Guard(
+        "a command that changes a desk assumes none",
+        "cli/reading.py",
+        "if DEMO.exists() and not changes:",
+        "if DEMO.exists():",
+        "test_cli_asking::test_all_commands_are_about_the_desk_that_runs_in_the_folder_else_the_demo",
     ),
     Guard(
         "an output is not an input, whatever its spelling",
