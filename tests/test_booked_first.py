@@ -174,6 +174,16 @@ def test_an_excess_is_left_to_the_token_at_the_flows_cost(at):
         step(desk.it.spec, kept.state, event)
 
 
+def test_the_issuer_receives_what_trading_an_excess_back_costs_where_its_fee_is_all_in():
+    desk = stranded(fees=gr.Fees(all_in=True))
+    before = desk.it.state
+    cost = excess(desk) * 0.001 * 100 * (COSTS.taker_fee + COSTS.half_spread) * MINOR
+    kept = step(desk.it.spec, before, ev.ExcessKept(time_ms=desk.now_ms, prices=(100.0, 100.0), at=(100.0, 100.0)))
+    assert kept.state.equity == before.equity
+    assert before.balances.fees - kept.state.balances.fees == pytest.approx(cost, rel=1e-9)
+    assert kept.state.balances.flows - before.balances.flows == pytest.approx(cost, rel=1e-9)
+
+
 def test_an_excess_is_left_at_no_better_price_than_the_mark():
     desk = stranded()
     with pytest.raises(StepError, match="no better price than the mark"):

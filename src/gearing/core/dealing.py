@@ -189,7 +189,8 @@ def begin_unwinding(spec: Spec, work: Working, now_ms: int) -> tuple[TokenState,
 def keep_excess(spec: Spec, work: Working, event: ev.ExcessKept) -> TokenState:
     """Leaves to the token what was filled beyond the part of a flow that is dealt.
 
-    The flow pays what trading it back would cost, at the rate of the token's terms.
+    The flow pays what trading it back would cost, at the rate of the token's terms: to whoever bears that cost, which
+    is the issuer if the fee is all in.
 
     Raises:
         ValueError: nothing was, or it is left at a better price than the mark.
@@ -202,9 +203,13 @@ def keep_excess(spec: Spec, work: Working, event: ev.ExcessKept) -> TokenState:
         raise ValueError("an excess is left at no better price than the mark")
     work.close_stretch()
     work.traded_within()
-    work.pay_flow(-sum(accrued_of(abs(n), leg.lot_size, leg.mark, rate, CEILING)
-                       + value_of(n, leg.lot_size, leg.mark, CEILING) - value_of(n, leg.lot_size, price, FLOOR)
-                       for n, leg, price in each if n))  # fmt: skip
+    cost = sum(accrued_of(abs(n), leg.lot_size, leg.mark, rate, CEILING) for n, leg, _ in each if n)
+    worse = sum(value_of(n, leg.lot_size, leg.mark, CEILING) - value_of(n, leg.lot_size, price, FLOOR)
+                for n, leg, price in each if n)  # fmt: skip
+    if spec.all_in:
+        work.post(-cost, FEES, FLOWS)
+        cost = 0
+    work.pay_flow(-cost - worse)
     work.dealing = msgspec.structs.replace(
         dealing, lots=tuple(held - n for held, n in zip(dealing.lots, excess, strict=True)),
         past=tuple(with_trade(one, held, -n, event.time_ms) if n else one
