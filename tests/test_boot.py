@@ -85,6 +85,7 @@ class Booted:
                 InstrumentRules(symbol=symbol, asset=one.spec.token.settlement, lot=leg.lot)
                 for one in book.tokens for symbol, leg in zip(one.symbols, one.state.legs, strict=True)
             ], now_ms)  # fmt: skip
+            self.driver.go_on(book.tokens, now_ms)  # as the first price does
         self.lines = self.take()
 
     def take(self):

@@ -402,3 +402,25 @@ def test_fills_before_a_trade_that_the_venue_made_by_itself_are_booked_before_it
     assert booked[:2] == ["t0", "f1"]
     assert set(booked[2:]) <= {"f1"}
     assert desk.running.state.legs[0].lots == 15_000_000 - 10_000_000
+
+
+def test_a_trade_that_the_venue_made_by_itself_is_booked_though_it_does_not_return_fills():
+    closed = Forced(trade_id="f1", symbol="A", lots=-10_000_000, price=100.0, charge=0, realised=0,
+                    time_ms=NOON_MS + 2_000, deleveraged=False)  # fmt: skip
+
+    def prepare(desk):
+        live = desk.venue.status
+
+        async def silent(client_id):
+            raise GatewayError("no answer")
+
+        async def reports():
+            await asyncio.sleep(3.0)
+            yield closed
+            await asyncio.Event().wait()
+
+        desk.venue.status = lambda order: msgspec.structs.replace(live(order), word="open", filled=0)
+        desk.venue.fills, desk.venue.reports = silent, reports
+
+    desk = lived(prepare, length_s=4.5)
+    assert desk.book.state.has_closed("f1", closed.time_ms)

@@ -16,6 +16,8 @@ from gearing.drive.driver import Driver
 from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.drive.settling import assumed, book_by_hand, book_first, unbooked, with_empty
+from gearing.drive.together import Position, likely_sizes
+from gearing.store.repricing import _unlikely_excess
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.venues.protocol import FundingPayment, InstrumentRules, Settled
@@ -198,6 +200,17 @@ def test_an_operator_does_not_book_a_settlement_before_an_earlier_one_that_no_pr
     desk.now_ms += HOUR_MS // 4
     why = book_by_hand(desk.driver, desk.book, "A", T_MS + HOUR_MS, RATE, "ann", "late", desk.now_ms)
     assert why == "A may have been settled at 2026-01-01 13:00 UTC, which is not booked; that comes first"
+    by_hand = Late(deviation=0.9)
+    by_hand.driver.market.set_interval("A", HOUR_MS)
+    by_hand.until(T_MS - 1_000)
+    by_hand.now_ms, by_hand.funding = T_MS + HOUR_MS + 1_000, desk.funding
+    for _ in range(3):
+        by_hand.quote(100.0, after_ms=1_000)
+    by_hand.now_ms += HOUR_MS // 4
+    for k in range(2):  # the earlier one can be booked, though it never was accrued
+        assert book_by_hand(by_hand.driver, by_hand.book, "A", T_MS + k * HOUR_MS, RATE, "ann", "late",
+                            by_hand.now_ms) == ""  # fmt: skip
+    assert not unbooked(by_hand.driver, by_hand.it, by_hand.now_ms)
     wallet, paid = desk.it.state.balances.wallet, [desk.payment(lots, T_MS + k * HOUR_MS, RATE) for k in (0, 1)]
     for payment in paid:
         desk.driver.on_funding(desk.book, payment, desk.now_ms)
@@ -276,6 +289,7 @@ def test_after_a_restart_no_flow_is_settled_before_the_desk_knows_the_settlement
     desk.it = desk.tokens[0]
     desk.hear(desk.trade(order), desk.status(order))
     assert desk.it.state.dealing is not UNSET
+    assert not desk.driver.primary.dealings.end_waiting(desk.it, desk.now_ms)
     rules = InstrumentRules(symbol="A", asset="USDT", lot="0.001", funding_interval_ms=HOUR_MS)
     desk.driver.on_rules(desk.book, [rules], desk.now_ms)
     assert [one.time_ms for one in unbooked(desk.driver, desk.it, desk.now_ms)] == [T_MS]
@@ -303,3 +317,23 @@ def test_a_settlement_booked_on_other_lots_than_were_held_is_found(kept, monkeyp
     desk.take()
     (breach,) = verify(kept).breaches
     assert (breach.what, breach.expected) == ("funding", "30000000 lots, as held at its time")
+
+
+def test_a_settlement_of_unknown_size_leaves_the_known_ones_theirs():
+    """One token has traded too often since for its size at that time to be known; the other has not."""
+    desk, other = two_tokens(3.0, 3.0)
+    desk.until(T_MS - 1_000)
+    sizes = [one.state.legs[0].lots for one in desk.tokens]
+    leg = msgspec.structs.replace(other.state.legs[0], past=(), changed_ms=T_MS + 5)
+    other.state = msgspec.structs.replace(other.state, legs=(leg,))
+    assert leg.lots_at(T_MS) is None
+    at = [Position(desk.it, 0), Position(other, 0)]
+    assert likely_sizes(at, desk.payment(sum(sizes), T_MS, RATE)) == sizes
+    assert likely_sizes(at, desk.payment(sum(sizes) + 500, T_MS, RATE)) == [sizes[0], sizes[1] + 500]
+
+
+@pytest.mark.parametrize("forged", [(0.0,), (50.0,), (100.0, 100.0)])
+def test_a_forged_excess_is_a_fault_and_no_crash(forged):
+    event = ev.ExcessKept(time_ms=0, prices=(100.0,), at=forged)
+    assert [*_unlikely_excess(event)]
+    assert [*_unlikely_excess(ev.ExcessKept(time_ms=0, prices=(0.0,), at=(1.0,)))]

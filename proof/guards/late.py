@@ -109,7 +109,7 @@ LATE = (
     Guard(
         "a settlement's lots are those held at its time",
         "store/repricing.py",
-        "isinstance(event, FundingSettled) and self._state is not None:",
+        "isinstance(event, FundingSettled) and self._state is not None and is_current:",
         "False:",
         f"{_LATE}test_a_settlement_booked_on_other_lots_than_were_held_is_found",
     ),

@@ -244,18 +244,16 @@ class Engine:
             self.driver.on_lost(book, order.id, self.clock.now_ms())
         await self.settle()
 
-    async def _fetch(self, book: Book, venue: Venue, order: LiveOrder, until_ms: float = math.inf) -> bool:
-        """Books the fills of an order up to a time; returns whether the venue told them."""
+    async def _fetch(self, book: Book, venue: Venue, order: LiveOrder, until_ms: float = math.inf) -> None:
         try:
             trades = await venue.fills(order.id)
         except SILENCE as error:
             LOG.info("fills of %s: %r", order.id, error)
-            return False
+            return
         for trade in trades:
             if trade.time_ms <= until_ms:
                 self.driver.on_trade(book, trade)
         await self.settle()
-        return True
 
     # Reports and reconciliation.
 
@@ -286,12 +284,11 @@ class Engine:
     async def _force(self, book: Book, forced: Forced) -> None:
         """Books what the venue closed by itself, after the fills before it: these say whose position it was.
 
-        If the venue does not return them now, the trade is booked with the next statement, which asks for it again.
+        It is booked all the same if the venue does not return them now: the position is gone.
         """
         for order in book.state.live.values():
-            is_before = order.symbol == forced.symbol and not book.state.has_closed(forced.trade_id, forced.time_ms)
-            if is_before and not await self._fetch(book, self.venues[book.name], order, forced.time_ms):
-                return
+            if order.symbol == forced.symbol and not book.state.has_closed(forced.trade_id, forced.time_ms):
+                await self._fetch(book, self.venues[book.name], order, forced.time_ms)
         self.driver.on_forced(book, forced)
 
     async def _catch_up(self, name: str) -> None:

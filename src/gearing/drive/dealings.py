@@ -161,7 +161,7 @@ class Dealings:
         Returns:
             Whether no flow is under way any more.
         """
-        if not _is_dealing(running) or running.state.is_working:
+        if not _is_dealing(running) or running.state.is_working or running.book.awaits_rules:
             return not _is_dealing(running)
         if running.state.status in {"open", "halted"}:
             self._within_cap(running, now_ms)

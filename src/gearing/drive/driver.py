@@ -44,6 +44,7 @@ from gearing.drive.together import (
     close_ended,
     funding_shares,
     held_at,
+    likely_sizes,
     positions,
     sizes_at,
     split_fill,
@@ -357,7 +358,7 @@ class Driver:
         if sizes is None and payment.rate == payment.amount == 0:  # the venue says that there was no settlement
             sizes, words = [0] * len(at), ""
         if sizes is None:
-            sizes = [payment.lots] if len(at) == 1 else [one.leg.lots for one in at]
+            sizes = [payment.lots] if len(at) == 1 else likely_sizes(at, payment)
         for one, lots, amount in zip(at, sizes, funding_shares(sizes, at[0].leg, payment), strict=True):
             running = one.running
             if words:
@@ -425,7 +426,8 @@ class Driver:
         if book.awaits_rules:
             self.undo.remember(book)
             book.awaits_rules = False
-            self.go_on(book.tokens, now_ms)
+            # The others go on at the next price; what is closed has none.
+            self.go_on([one for one in book.tokens if one.state.status == "closed"], now_ms)
         for running in book.tokens:
             asset, state = running.spec.token.settlement, running.state
             leaves = running.spec.chains.leaves(state)

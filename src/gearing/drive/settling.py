@@ -210,7 +210,8 @@ def book_by_hand(
     for running in book.tokens:  # no price may have come since
         if any((it.symbol, it.time_ms) == (symbol, settlement_ms) for it in unbooked(driver, running, now_ms)):
             accrue(driver, running, now_ms, driver.marks(running))
-    at = [one for one in positions(book, symbol) if _waits(one, settlement_ms)]
+    at = [one for one in positions(book, symbol)
+          if _waits(one, settlement_ms) or _is_missed(driver, one, settlement_ms)]  # fmt: skip
     if not at:
         held = {name for running in book.tokens for name in running.symbols}
         if symbol not in held:
@@ -336,6 +337,11 @@ def attention_ms(driver: Driver, running: Running) -> float:
 
 def _waits(at: Position, settlement_ms: int) -> bool:
     return any(one.settlement_ms == settlement_ms for one in at.leg.accruals)
+
+
+def _is_missed(driver: Driver, at: Position, settlement_ms: int) -> bool:
+    """Returns whether a settlement may have been just before one that waits, with no price between them."""
+    return any(driver.settled_before(at, one.settlement_ms) == settlement_ms for one in at.leg.accruals)
 
 
 def clock(time_ms: float) -> str:

@@ -231,6 +231,18 @@ def sizes_at(at: Sequence[Position], payment: FundingPayment) -> list[int] | Non
     return sizes if lacking == 0 else None
 
 
+def likely_sizes(at: Sequence[Position], payment: FundingPayment) -> list[int]:
+    """Returns what each held at a settlement as far as is known; the rest of its lots goes to those of unknown size."""
+    known = [one.leg.lots_at(payment.settlement_ms) for one in at]
+    sizes = [0 if span is None else span[0] for span in known]
+    unknown = [k for k, span in enumerate(known) if span is None]
+    weights = [abs(at[k].leg.lots) for k in unknown]
+    parts = shared(payment.lots - sum(sizes), weights if any(weights) else [1] * len(unknown)) if unknown else ()
+    for k, lots in zip(unknown, parts, strict=True):
+        sizes[k] = lots
+    return sizes
+
+
 def _spans(at: Sequence[Position], time_ms: int) -> list[range]:
     return [one.leg.lots_at(time_ms) or range(one.leg.lots, one.leg.lots + 1) for one in at]
 

@@ -226,7 +226,7 @@ class Audit:
         if state is not None and spec is not None:
             self._step_token(spec, state, line)
         self.shares.take_token(n, line, self.spec, state, self.token)
-        self.prices.take_event(line.seq, self.stream, line.event, self.token)
+        self.prices.take_event(line.seq, self.stream, line.event, self.token, is_current=line.behaviour == BEHAVIOUR)
         if isinstance(line.event, FundingSettled) and line.behaviour == BEHAVIOUR and self.facts.is_before_end(n):
             self._take_funding(line.seq, line.event, state)
         self.prices.take_line(n, self.spec, self.token if self.again else None)

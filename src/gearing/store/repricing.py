@@ -75,7 +75,9 @@ class Repricing:
         """Takes what the next line measured of a hedge or rebalance, as the desk did."""
         self._measured.append(measured)
 
-    def take_event(self, seq: int, stream: str, event: TokenEvent, after: TokenState | None) -> None:
+    def take_event(
+        self, seq: int, stream: str, event: TokenEvent, after: TokenState | None, *, is_current: bool
+    ) -> None:  # fmt: skip
         """Takes an event of the token, which may say what funding ran up or was predicted, or leave an excess."""
         if self._left and not (isinstance(event, NavStruck) and event.prices == self._left):
             self.breaches.append(Breach(stream, seq, "price", f"an excess left at marks of {self._left}",
@@ -87,7 +89,7 @@ class Repricing:
         self.breaches += (Breach(stream, seq, "price", *words) for words in _unlikely_rates(rates))
         if isinstance(event, ExcessKept):
             self.breaches += (Breach(stream, seq, "price", *words) for words in _unlikely_excess(event))
-        if isinstance(event, FundingSettled) and self._state is not None:
+        if isinstance(event, FundingSettled) and self._state is not None and is_current:
             self.breaches += (Breach(stream, seq, "funding", *words) for words in _unlike_held(event, self._state))
 
     def close(self) -> None:
@@ -179,8 +181,10 @@ def _unlikely(
 
 
 def _unlikely_excess(event: ExcessKept) -> Iterator[tuple[str, str]]:
-    for at, price in zip(event.at, event.prices, strict=True):
-        if not abs(at / price - 1) <= MARK_APART_MAX:
+    if len(event.at) != len(event.prices):
+        yield f"an excess of {len(event.at)} legs", f"{len(event.prices)} legs, as it has marks"
+    for at, price in zip(event.at, event.prices, strict=False):
+        if not abs(at - price) <= MARK_APART_MAX * price:
             yield f"an excess valued at {at}", f"at most {MARK_APART_MAX:.0%} from its mark of {price}"
 
 
