@@ -247,7 +247,7 @@ def test_a_book_that_differs_from_its_venue_is_not_resumed():
     assert why_not_resumed(desk) == (
         "cannot be resumed: the venue's last statement differs from the ledger "
         f"({words_of(desk.book.state.differences)}); "
-        "correct it at the venue, or adopt it with `gearing book adopt main`"
+        "correct it at the venue, or adopt it with `gearing book adopt main --reason ...`"
     )
     desk.driver.on_statement(desk.book, at_venue(desk))
     assert why_not_resumed(desk) == ""

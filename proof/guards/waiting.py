@@ -88,7 +88,8 @@ WAITING = (
           "if not is_asked and any(self.settled_before(one, payment.settlement_ms) for one in at):", "if False:",
           f"{_FIRST}test_a_report_is_not_taken_while_an_earlier_settlement_may_be_missing"),
     Guard("funding that no venue ever paid is found", "store/audit.py",
-          "self.prices.take_event(line.seq, self.stream, line.event, self.token)", "pass",
+          "self.prices.take_event(line.seq, self.stream, line.event, self.token, "
+          "is_current=line.behaviour == BEHAVIOUR)", "pass",
           "test_repricing::test_funding_that_no_venue_ever_paid_is_found_in_a_tokens_line"),
     Guard("an excess is left to no token that cannot trade it", _DEALINGS,
           "if (is_stranded and not keeps_excess) or not", "if not",
