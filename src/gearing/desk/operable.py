@@ -40,7 +40,8 @@ def why_not(engine: Engine, running: Running, wanted: Operate | Change, now_ms: 
     if wanted.action == "resume" and book.halted and book.differences is not UNSET:
         apart = words_of(book.differences)
         return (f"cannot be resumed: the venue's last statement differs from the ledger ({apart}); "
-                f"correct it at the venue, or adopt it with `gearing book adopt {running.book.name} --reason ...`")  # fmt: skip
+                "correct it at the venue, or adopt it with "
+                f"`gearing book adopt {running.book.name} --reason ...`")  # fmt: skip
     if wanted.action == "resume" and book.halted and running.book.statement is None:
         return "cannot be resumed yet: its book has not been reconciled since the desk started; ask again in a minute"
     if wanted.action in {"close", "rebalance"} and book.halted:
