@@ -19,7 +19,7 @@ from gearing.core.money import MINOR
 from gearing.core.step import step
 from gearing.core.step_result import StepError
 from gearing.desk import issuer
-from gearing.desk.operable import why_not
+from gearing.desk.operable import why_book_stays_halted, why_not
 from gearing.desk.requests import Adopt, Operate
 from gearing.drive.reconciling import differences, due_cash, words_of
 from gearing.store.recompute import Leg, Portfolio, follow
@@ -260,3 +260,13 @@ def test_a_book_that_was_not_reconciled_is_not_resumed():
     assert "has not been reconciled since the desk started" in why_not_resumed(desk)
     desk.book.statement = statement
     assert why_not_resumed(desk) == ""
+
+
+def test_a_halted_token_is_resumed_though_its_book_stays_halted():
+    """Else a token whose flow waits for it could be neither resumed nor adopted into."""
+    desk = halted(cash=5)
+    desk.driver.operate(desk.it, "halt", "ann", "look", desk.now_ms)
+    assert why_not_resumed(desk) == ""
+    assert "differs from the ledger" in why_book_stays_halted(desk.book)
+    desk.driver.on_statement(desk.book, at_venue(desk))
+    assert why_book_stays_halted(desk.book) == ""

@@ -17,12 +17,13 @@ from gearing.drive.guard import GuardLimits
 from gearing.drive.market import Market
 from gearing.drive.settling import assumed, book_by_hand, book_first, unbooked, with_empty
 from gearing.drive.together import Position, likely_sizes
+from gearing.store.recompute import recompute
 from gearing.store.repricing import _unlikely_excess
 from gearing.store.store import Store
 from gearing.store.verify import verify
 from gearing.venues.protocol import FundingPayment, InstrumentRules, Settled
 from tests import late
-from tests.journals import new_database
+from tests.journals import lines_of, new_database
 from tests.late import RATE, T_MS, Late
 from tests.lives import HOUR_MS, NOON_MS, token
 from tests.test_booked_first import started, worth_of
@@ -337,3 +338,16 @@ def test_a_forged_excess_is_a_fault_and_no_crash(forged):
     event = ev.ExcessKept(time_ms=0, prices=(100.0,), at=forged)
     assert [*_unlikely_excess(event)]
     assert [*_unlikely_excess(ev.ExcessKept(time_ms=0, prices=(0.0,), at=(1.0,)))]
+
+
+def test_a_liquidation_shared_with_a_flow_is_recomputed_to_the_last_minor_unit(kept):
+    desk = KeptLate(deviation=0.9)
+    desk.deposit("h1", 900_000)
+    (order,) = desk.with_hedge(amount=(700_000 + 12_345) * MINOR + 7)
+    held = desk.it.state.legs[0].lots + order.lots
+    desk.passes(1_500)
+    desk.hear(desk.trade(order, price=99.987, time_ms=T_MS - 5_000), desk.status(order))
+    forced = msgspec.structs.replace(desk.forced(-held // 3 - 1, price=95.123), charge=50_001, time_ms=T_MS - 3_000)
+    desk.driver.on_forced(desk.book, forced)
+    desk.take()
+    assert recompute(lines_of(kept)).differences == []

@@ -64,8 +64,8 @@ def test_a_database_takes_its_name_only_once_it_is_whole(tmp_path, monkeypatch):
 def test_what_is_no_database_is_said(tmp_path, path):
     (tmp_path / "text.db").write_text("It is a text, long enough to be looked at." * 50)
     connect(tmp_path / "empty.db", create=True).execute("CREATE TABLE a (b)")
-    for name, words in (("none.db", "no such file"), ("text.db", "no database of Gearing"),
-                        ("empty.db", "no database of Gearing")):  # fmt: skip
+    for name, words in (("none.db", "no such file"), ("text.db", "not a database of Gearing"),
+                        ("empty.db", "no.* database of Gearing")):  # fmt: skip
         with pytest.raises(DatabaseError, match=words):
             Store(tmp_path / name)
     with pytest.raises(DatabaseError, match="a file of this name already"):

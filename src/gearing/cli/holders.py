@@ -139,7 +139,9 @@ def _show(
     requests = sorted((one for state in found.values() for one in state.requests.values()), key=lambda one: one.turn)
     if requests:
         heading("Requests that wait")
-        show_table(("request", "side", "token", Column("amount", "right"), Column("since, UTC", wrap=False), "why"), [
+        heads = (Column("request", wrap=False), "side", "token", Column("amount", "right", wrap=False),
+                 Column("since, UTC", wrap=False), "why")  # fmt: skip
+        show_table(heads, [
             (one.id, one.side, one.token, as_text(one.amount, grouped=True), clock(one.accepted_ms), waits[one.id])
             for one in requests
         ])  # fmt: skip

@@ -297,18 +297,11 @@ def _force(work: Working, event: ev.Liquidated) -> None:
         part = min(closed, most)
     else:
         part = min(max(share_of(closed, own, own + flow), closed - abs(flow)), most)
-    mine = part if event.lots > 0 else -part
-    theirs = event.lots - mine
-    if not theirs or not work.flow_lots(event.leg):
-        work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION, paid=event.paid)
-        return
-    charge = share_of(event.charge, theirs, event.lots)
-    paid = UNSET if event.paid is UNSET else share_of(event.paid, theirs, event.lots)
-    rest = UNSET if event.paid is UNSET or paid is UNSET else event.paid - paid
-    if mine:
-        work.trade(event.leg, mine, event.price, event.charge - charge, event.time_ms, LIQUIDATION, paid=rest)
-    work.trade(event.leg, theirs, event.price, charge, event.time_ms, FLOWS, paid=paid)
-    dealing.hedged(work, event.leg, theirs, event.time_ms)
+    work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION, paid=event.paid)
+    if flow and part < closed:  # its own loss is in it by the mark
+        theirs = event.lots - (part if event.lots > 0 else -part)
+        work.charge_flow(share_of(event.charge, theirs, event.lots))
+        dealing.hedged(work, event.leg, theirs, event.time_ms)
 
 
 def _stays_open(work: Working) -> bool:

@@ -175,6 +175,11 @@ class Working:
         self._attribute(att.SPREAD, -amount)
         self.post(amount, SPREAD, FLOWS)
 
+    def charge_flow(self, amount: int) -> None:
+        """Books a part of what the venue charged for closing a position as the flow's, minor units."""
+        self._attribute_cost(0, -amount, LIQUIDATION)
+        self.post(-amount, LIQUIDATION, FLOWS)
+
     def adjust(self, amount: int) -> None:
         """Books money in the wallet (missing from it: < 0) that the venue's statement has and the ledger had not."""
         self._attribute(att.LIQUIDATED, amount)

@@ -22,7 +22,7 @@ from gearing.desk import issuer
 from gearing.desk.causes import Causes, Known, cause_of
 from gearing.desk.counter import answer, arrival, judge, token_to_wait_for, wait
 from gearing.desk.engine import Engine, Judged
-from gearing.desk.operable import why_never, why_not
+from gearing.desk.operable import why_book_stays_halted, why_never, why_not
 from gearing.desk.rejections import or_rejected
 from gearing.desk.requests import (
     ISSUERS,
@@ -428,13 +428,15 @@ class Inbox:
             self._engine.recheck(running.book.name)  # another target needs another leverage
             return f"changed ({places}); its rule is asked anew at the next price"
         self._operate(running, wanted, now_ms)
+        if wanted.action == "resume" and running.book.state.halted:
+            return f"open, but its book stays halted: it {why_book_stays_halted(running.book)}"
         if wanted.action == "close" and running.state.status == "closed":
             return "closed; it held nothing"
         return _DONE[wanted.action]
 
     def _operate(self, running: Running, wanted: Operate, now_ms: int) -> None:
         driver, book = self._engine.driver, running.book
-        if wanted.action == "resume" and book.state.halted:
+        if wanted.action == "resume" and book.state.halted and not why_book_stays_halted(book):
             driver.note(book, bk.BookResumed(time_ms=now_ms, by=wanted.by, reason=wanted.reason))
             self._engine.recheck(book.name)
         prices = driver.market.prices(running.symbols, now_ms)

@@ -10,7 +10,7 @@ from gearing.core.money import MINOR
 from gearing.desk.engine import Engine
 from gearing.desk.requests import Change, Operate
 from gearing.drive.reconciling import words_of
-from gearing.drive.running import Running
+from gearing.drive.running import Book, Running
 from gearing.drive.settling import clock, unbooked
 
 
@@ -37,13 +37,8 @@ def why_not(engine: Engine, running: Running, wanted: Operate | Change, now_ms: 
         return "creates no units already" if paused else "creates units already"
     if wanted.action == "resume" and status != "halted" and not book.halted:
         return f"is {status}; there is nothing to resume"
-    if wanted.action == "resume" and book.halted and book.differences is not UNSET:
-        apart = words_of(book.differences)
-        return (f"cannot be resumed: the venue's last statement differs from the ledger ({apart}); "
-                "correct it at the venue, or adopt it with "
-                f"`gearing book adopt {running.book.name} --reason ...`")  # fmt: skip
-    if wanted.action == "resume" and book.halted and running.book.statement is None:
-        return "cannot be resumed yet: its book has not been reconciled since the desk started; ask again in a minute"
+    if wanted.action == "resume" and status != "halted":  # a halted token may be resumed though its book is not
+        return why_book_stays_halted(running.book)
     if wanted.action in {"close", "rebalance"} and book.halted:
         return f"cannot trade: its book is halted ({book.halted})"
     lent = -engine.driver.primary.quotes.stands(running)
@@ -63,6 +58,19 @@ def why_not(engine: Engine, running: Running, wanted: Operate | Change, now_ms: 
         return "is rolling into its next contract first"
     if wanted.action == "rebalance" and not priced:
         return "has no good price now, and trades nothing without one"
+    return ""
+
+
+def why_book_stays_halted(book: Book) -> str:
+    """Returns why a halted book cannot be resumed now; empty: it can."""
+    if not book.state.halted:
+        return ""
+    if book.state.differences is not UNSET:
+        apart = words_of(book.state.differences)
+        return (f"cannot be resumed: the venue's last statement differs from the ledger ({apart}); correct it at the "
+                f"venue, or adopt it with `gearing book adopt {book.name} --reason ...`")  # fmt: skip
+    if book.statement is None:
+        return "cannot be resumed yet: its book has not been reconciled since the desk started; ask again in a minute"
     return ""
 
 
