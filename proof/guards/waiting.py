@@ -110,7 +110,7 @@ WAITING = (
           "    return _done(work, dealing.keep_excess",
           "    return _done(work, dealing.keep_excess",
           f"{_FIRST}test_where_nothing_is_left_an_excess_goes_with_the_rest"),
-    Guard("what is forced is the token's first", _STEP, "if not theirs or not work.flow_lots(event.leg):", "if True:",
+    Guard("what is forced is the token's first", _STEP, "if flow and part < closed:", "if False:",
           f"{_FIRST}test_what_the_venue_closes_is_first_of_the_token_then_of_what_a_flow_left_behind"),
     Guard("nothing is closed beside a flow, stepped", _STEP,
           'if state.dealing is not UNSET and not state.is_working:\n        raise StepError("has a flow',
