@@ -123,3 +123,12 @@ def test_what_is_wrong_is_a_sentence_and_exit_code_2(path, capsys, command, word
     assert words in told.err
     assert "Traceback" not in told.err
     assert told.out == ""
+
+
+def test_a_restore_onto_a_database_says_that_it_exists(path, capsys):
+    assert main(["db", "backup", "desk.db", "b.db"]) == 0
+    Path("desk.db.heads").write_text("")
+    assert main(["db", "restore", "b.db", "desk.db", "--reason", "a test"]) == 2
+    told = capsys.readouterr().err
+    assert "desk.db: a file of this name exists already. Give another name; or stop the desk" in told
+    assert "--heads" not in told

@@ -88,11 +88,12 @@ def restore(
     """
     from gearing.outputs import Output, check_outputs, database_files
     from gearing.store.anchor import heads_path, key_path
-    from gearing.store.backup import Restorer, restore_database
+    from gearing.store.backup import AWAY, Restorer, check_target, restore_database
     from gearing.store.heads import HeadsFile
     from gearing.store.keys import signing_key as key_of
 
     person, kept = named(by, reason), heads or heads_path(db)
+    check_target(db, backup, fix=AWAY)
     own = () if heads is None else (*database_files(backup), *database_files(db))
     check_outputs([Output(option="--heads", path=kept, kind="heads")], own, hint="")
     file = HeadsFile(kept)

@@ -25,7 +25,7 @@ from gearing.store.verify import Progress, Verdict, verify
 # A runner that still lived when its database was restored can have sent an order so long after.
 STILL_SENT_MS = 60_000
 
-_AWAY = ("Give another name; or stop the desk that runs on it, and move {name} with its -lock and -pid away: its heads "
+AWAY = ("Give another name; or stop the desk that runs on it, and move {name} with its -lock and -pid away: its heads "
          "and key stay where they are.")  # fmt: skip
 _NOT_DONE = (
     "The database was restored from a backup before this was answered. Check whether it was done, and send it again."
@@ -95,7 +95,7 @@ def restore_database(
     if not Path(backup).exists():
         raise DatabaseError("there is no such backup.", where=str(backup), fix="Check the path.")
     former = opened(backup)
-    check_target(target, backup, fix=_AWAY)
+    check_target(target, backup, fix=AWAY)
     _sound(backup, backup, progress)
     with _beside(target) as part:
         _copy(backup, part)
