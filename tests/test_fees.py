@@ -221,7 +221,8 @@ def test_the_command_line_shows_what_is_owed_and_was_taken(kept, capsys, monkeyp
     assert (it["owed"], it["taken"]) == (owed(kept), {"cash": 3 * MINOR, "units": 0, "burn": 2 * MINOR})
     shown = told(capsys, "fees", "show", "T", "--db", kept.path)
     assert "3.00" in shown
-    assert max(map(len, shown.splitlines())) <= 80
+    table = shown.partition("no desk runs.\n")[2]  # after the database's path, which may be long
+    assert max(map(len, table.splitlines())) <= 80
     arguments = ["fees", "take", "T", "all", "--how", "cash", "--reason", "r", "--db", str(kept.path), "--yes"]
     assert main(arguments) == 4  # no desk runs; the request is kept
     assert "kept, and carried out once a desk takes it" in capsys.readouterr().err.lower().replace("\n", " ")
