@@ -246,8 +246,8 @@ def test_a_damaged_holder_keeps_nobody_else_from_dealing(kept, begins):
     assert desk.it.state.status == "open"
 
 
-def flow_under_way(kept, side="subscribe"):
-    subscribed(kept, "h1", "h2")
+def flow_under_way(kept, side="subscribe", before=("h1", "h2")):
+    subscribed(kept, *before)
     for name in ("h1", "h2"):
         kept.ask(name, side, 10_000 * MINOR if side == "subscribe" else kept.units(name) // 2)
     kept.take()
@@ -325,6 +325,24 @@ def test_a_flow_under_way_ends_for_the_others_and_is_owed_to_the_damaged(kept, b
         "what request h2.2 was dealt is booked for its holder now"
     ]
     assert {one.what for one in verify(kept.path).breaches} <= {"meta"}
+
+
+def test_nobody_takes_the_name_of_whom_its_first_units_are_owed_to(kept, begins):
+    """All units are accounted for with what is owed, so nothing else tells that it is missing."""
+    kept.deposit("h2", 100_000)
+    flow_under_way(kept, before=("h1",))
+    damage(kept.path, removed("holder:h2"))
+    desk = begins(kept)
+    resume(desk)
+    desk.fill()
+    (owed,) = desk.driver.books["main"].state.owed.values()
+    assert (owed.holder, owed.side) == ("h2", "subscribe")
+    again = begins(kept)
+    assert again.primary.why_closed == ""
+    assert again.ask(Pay(holder="h3", asset="USDT", amount=MINOR, reference="n", by="ann")).done
+    answer = again.ask(Pay(holder="h2", asset="USDT", amount=MINOR, reference="n", by="ann"))
+    assert not answer.done
+    assert "a dealing is owed to it" in answer.words
 
 
 def test_what_is_owed_is_booked_for_no_other_request_of_that_name(kept, begins):

@@ -10,6 +10,7 @@ import pytest
 from proof.virtual import run
 
 import gearing as gr
+from gearing.core import holder as ho
 from gearing.core.chains import expiry_ms
 from gearing.core.money import MINOR
 from gearing.core.spec_text import format_token
@@ -225,7 +226,7 @@ class Hand:
     """A driver without a venue: the test plays it."""
 
     def __init__(self, it=None, lots=None, *, opens=True):
-        self.now_ms, self.alarms, self.placed = NOON_MS, [], []
+        self.now_ms, self.alarms, self.placed, self.lines = NOON_MS, [], [], []
         self.driver = Driver(Market(GuardLimits(age_ms_max=5 * HOUR_MS, good_samples=1, warm_ms=0)))
         self.driver.lots = dict.fromkeys(NAMES, "0.001") if lots is None else lots
         self.quote(NAMES, after_ms=0)
@@ -240,6 +241,7 @@ class Hand:
         effects = self.driver.taken()
         self.alarms += effects.alarms
         self.placed += effects.placed
+        self.lines += effects.lines
         return self
 
     def quote(self, symbols, after_ms=MINUTE_MS, mark=None):
@@ -277,6 +279,25 @@ def test_orders_carry_their_contracts_symbol_and_the_token_is_armed_on_both_then
     assert (old.low, old.high, old.deadline_ms) == (0.0, float("inf"), float("inf"))
     assert new.low > 0.0
     assert desk.alarms == []
+
+
+def test_nobody_is_matched_at_prices_that_were_known_while_a_roll_let_people_cancel():
+    """Nothing but the prices themselves tells that it stands against dealing no more."""
+    desk = Hand()
+    primary = desk.driver.primary
+    primary.post("h1", ho.Deposited(time_ms=desk.now_ms, asset="USDT", amount=50_000 * MINOR, reference="d", by="ann"))
+    desk.quote(NAMES, after_ms=10 * MINUTE_MS - 16_000)
+    for name, side, amount in (("h1", "subscribe", 50_000 * MINOR), (ho.ISSUER, "redeem", UNITS // 50)):
+        assert not isinstance(primary.request(name, "BTC3L", side, amount, desk.now_ms), str)
+    for second in range(120):
+        desk.quote(NAMES, after_ms=1_000)
+        if second == 55:
+            assert desk.it.state.is_rolling
+            assert not primary.is_dealt_next(desk.it, "subscribe", desk.now_ms)
+            assert desk.fill().it.symbols == ("BTCMAR",)
+            free_ms = desk.now_ms
+    (matched,) = [line for line in desk.lines if b'"flow_matched"' in line.body]
+    assert matched.time_ms >= free_ms + 29_000
 
 
 def test_without_a_price_of_the_next_contract_a_roll_waits_while_the_rule_goes_on():

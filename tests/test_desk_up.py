@@ -242,6 +242,19 @@ def _status(capsys, token: str) -> Any:
     return next(one for one in asked(capsys, "token", "list")[1]["tokens"] if one["token"] == token)
 
 
+def _public(capsys, token: str) -> Any:
+    return asked(capsys, "token", "show", token, "--public")[1]["public"]
+
+
+def _rests(child: subprocess.Popen[str], holds: Callable[[], bool]) -> bool:
+    """Stops a process if something holds of it then; else it goes on."""
+    child.send_signal(signal.SIGSTOP)
+    if holds():
+        return True
+    child.send_signal(signal.SIGCONT)
+    return False
+
+
 def _last(capsys, token: str) -> int:
     return int(asked(capsys, "rebalances", token, "--last", "1")[1]["rebalances"][0]["started_ms"])
 
@@ -271,6 +284,7 @@ def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place,
             "gearing_commit_seconds_sum",
         ):
             assert name in metrics
+        until(lambda: _rests(child, lambda: "below" in _public(capsys, "ETH2L")["legs"][0]))
         child.kill()
         child.wait()
     for command in (["status"], ["token", "list"], ["token", "show", "ETH2L"], ["rebalances"]):
@@ -279,7 +293,7 @@ def test_a_stopped_desk_keeps_what_it_is_asked_and_two_do_not_run_at_once(place,
         assert capsys.readouterr().out
     assert asked(capsys, "status")[1]["running"] is False
     capsys.readouterr()
-    public = asked(capsys, "token", "show", "ETH2L", "--public")[1]["public"]
+    public = _public(capsys, "ETH2L")
     assert (public["disclosure"], public["legs"][0]["below"]["side"]) == ("prices", "sell")
     assert not {"leverage", "exposure", "traded", "aim"} & set(public)
     assert main(["token", "show", "ETH2L", "--toml"]) == 0

@@ -215,7 +215,7 @@ class Crossing(Market):
         return float(state.cash("USDT") + state.cash("USDT", ho.HELD) + units) / MINOR
 
 
-@pytest.mark.parametrize("jump", [-0.0049, 0.0049, -0.012, 0.019])
+@pytest.mark.parametrize("jump", [-0.0049, -0.0004, 0.0004, 0.0049, -0.012, 0.019])
 def test_hedges_that_cross_do_so_at_no_single_mark(jump):
     desk = Crossing()
     desk.to_second(5)
@@ -348,6 +348,18 @@ def test_but_not_for_ever():
     desk.seconds(4 * 60 + 10, 100.9, index=100.0)
     assert "its price had formed" in desk.primary.cancel("h1", "h1.1", desk.now_ms)
     desk.seconds(60, 100.9, index=100.0)
+    assert desk.primary.cancel("h1", "h1.1", desk.now_ms) == ""
+
+
+def test_nor_beyond_the_time_that_was_named_whatever_put_the_last_window_off():
+    desk = Fair()
+    jammed(desk)
+    desk.seconds(4 * 60 + 10, 100.9, index=100.0)
+    desk.driver.operate(desk.it, "halt", "ann", "x", desk.now_ms)
+    desk.seconds(60, 100.9, index=100.0)
+    desk.driver.operate(desk.it, "resume", "ann", "x", desk.now_ms)
+    desk.seconds(1, 100.9, index=100.0)
+    assert desk.primary.is_dealt_next(desk.it, "subscribe", desk.now_ms)
     assert desk.primary.cancel("h1", "h1.1", desk.now_ms) == ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import pytest
 
@@ -258,7 +260,7 @@ def test_silence_of_before_the_average_began_lets_nobody_cancel_within_it():
     assert desk.primary.cancel("h1", "h1.1", desk.now_ms + 2_100) == ""  # of the average too it is silent too long
 
 
-def test_what_goes_on_is_matched_at_an_average_of_its_own(monkeypatch):
+def test_what_goes_on_is_matched_once_an_average_of_its_own_has_formed(monkeypatch):
     """Else its first price would carry all the time since the window's last part began."""
     monkeypatch.setattr("gearing.drive.dealings._ENOUGH", 10)
     desk = Fair(match_over="5s")
@@ -272,8 +274,11 @@ def test_what_goes_on_is_matched_at_an_average_of_its_own(monkeypatch):
     assert len(desk.matched()) == 1
     desk.seconds(1, 100.7, 100.0)
     desk.seconds(120)
-    assert len(desk.matched()) > 1
     assert all(match.cash / match.units == pytest.approx(100.0, rel=1e-2) for match in desk.matched())
+    times = [match.time_ms for match in desk.matched()]
+    assert len(times) > 2
+    # One after the other, each once its own price has formed: not at the end of the next window.
+    assert {after - before for before, after in pairwise(times)} == {5_000}
 
 
 def test_what_asked_too_late_makes_nobody_wait_for_an_average():

@@ -80,7 +80,7 @@ FAIR = (
           "            self._primary.postpone(running, now_ms)",
           "test_fair::test_whoever_parts_mark_and_index_stays_bound"),
     Guard("P6 and not for ever", "drive/running.py", "and now_ms < self.until_ms", "",
-          "test_fair::test_but_not_for_ever"),
+          "test_fair::test_nor_beyond_the_time_that_was_named_whatever_put_the_last_window_off"),
     Guard("P6 others' rejections bind for one window", _PRIMARY, "request.accepted_ms > running.postponed_ms and (",
           "True and (", "test_fair::test_others_rejections_bind_for_one_window_only"),
     Guard("P6 an average covers its time", _AVERAGES, " and self.covered >= _COVERED_MIN", "",

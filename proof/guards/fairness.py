@@ -66,8 +66,8 @@ WHOLE = (
     Guard(
         "X2 a queue is put in order again",
         "drive/primary.py",
-        "        self._undo.remember(queue, queue.sort)\n        self._undo.delete_item",
-        "        self._undo.delete_item",
+        "self._undo.remember(queue, queue.sort)",
+        "self._undo.remember(queue)",
         "test_atomic::test_a_command_that_is_undone_after_it_was_done_leaves_everything_as_it_was",
     ),
     Guard(

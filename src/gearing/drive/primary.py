@@ -329,7 +329,7 @@ class Primary:
         request = state.requests.get(request_id)
         if request is not None:
             queue = self._queues[request.token]
-            self._undo.remember(queue, queue.sort)
+            self._undo.remember(queue, queue.sort)  # what leaves it after this comes back in its turn, if undone
             queue.count(request, sign)
 
     def end(self, request: Request, name: str, words: str, now_ms: int) -> None:
@@ -341,11 +341,10 @@ class Primary:
         self.leave(request.token, request.id)
 
     def leave(self, token: str, request_id: str) -> None:
-        """Takes a request off its queue; if that is undone, the queue is put in order again."""
+        """Takes a request off its queue, once its holder's posting has ended it (see `_count`)."""
         queue = self._queues[token]
         if request_id in queue.waiting:  # that of a holder who is not run does not wait here
             self._crowd(queue.waiting[request_id].holder, token, -1)
-        self._undo.remember(queue, queue.sort)
         self._undo.delete_item(queue.waiting, request_id)
 
     def _crowd(self, name: str, token: str, sign: int) -> None:
