@@ -362,7 +362,7 @@ def test_heads_of_another_database_are_refused(path, tmp_path):
 
 def test_another_incarnation_is_refused(path):
     change(path, "UPDATE meta SET incarnation = 'zzzzzz'")
-    with pytest.raises(DatabaseError, match="it is incarnation zzzzzz, the last signed head is of abc123"):
+    with pytest.raises(DatabaseError, match="it is incarnation zzzzzz, the newest one with signed heads is abc123"):
         start(path)
 
 
@@ -390,6 +390,20 @@ def test_records_of_another_key_do_not_lower_what_must_be_there(path, tmp_path):
     HeadsFile(heads_path(path)).append([signed(forged, stranger)])
     with pytest.raises(InputError, match="the signature of its record of line 73 is not valid"):
         start(path)
+
+
+def test_an_old_head_that_is_appended_again_does_not_lower_what_must_be_there(path, tmp_path):
+    """It is genuine, and in the old copy."""
+    shutil.copy(path, tmp_path / "old.db")
+    old = HeadsFile(heads_path(path)).last()
+    further(path)
+    HeadsFile(heads_path(path)).append([old])
+    shutil.copy(path, tmp_path / "new.db")
+    shutil.copy(tmp_path / "old.db", path)
+    with pytest.raises(DatabaseError, match="line 93, but the journal ends at line 73"):
+        start(path)
+    shutil.copy(tmp_path / "new.db", path)
+    start(path)
 
 
 def test_what_a_desk_wrote_while_it_was_verified_is_told(path):
@@ -438,6 +452,35 @@ def test_only_a_signed_restore_lets_an_older_state_go_on(path, tmp_path):
         start(path)
 
 
+def test_a_restore_that_is_appended_again_lets_no_copy_of_then_or_before_go_on(path, tmp_path):
+    shutil.copy(path, tmp_path / "before.db")
+    restored(path, tmp_path)
+    shutil.copy(path, tmp_path / "then.db")
+    again = HeadsFile(heads_path(path)).last()
+    further(path, 60, 90)
+    HeadsFile(heads_path(path)).append([again])
+    for name, words in (
+        ("then", "line 103, but the journal ends at line 73"),
+        ("before", "the journal ends at line 73"),
+    ):
+        shutil.copy(tmp_path / f"{name}.db", path)
+        with pytest.raises(DatabaseError, match=words):
+            start(path)
+
+
+def test_a_copy_of_before_a_restore_that_has_all_its_lines_is_of_another_incarnation(path, tmp_path):
+    backup_database(path, tmp_path / "backup.db")
+    shutil.copy(path, tmp_path / "before.db")
+    path.unlink()
+    restorer = Restorer("ann", "why", lambda: anchor_of(path).key, HeadsFile(heads_path(path)))
+    made = restore_database(tmp_path / "backup.db", path, NOW_MS + 1, restorer=restorer)
+    shutil.copy(tmp_path / "before.db", path)
+    with pytest.raises(
+        DatabaseError, match=f"incarnation abc123, the newest one with signed heads is {made.incarnation}"
+    ):
+        start(path)
+
+
 def test_a_restore_that_was_taken_out_of_the_heads_file_or_moved_is_found(path, tmp_path):
     restored(path, tmp_path)
     further(path, 60, 90)
@@ -457,10 +500,12 @@ def test_a_restore_whose_record_cannot_be_written_makes_no_database(path, tmp_pa
                          restorer=Restorer("ann", "why", lambda: anchor_of(path).key, file))  # fmt: skip
     assert not path.exists()
     other = anchored(tmp_path / "other.db")
-    restorer = Restorer("ann", "why", lambda: anchor_of(path).key, HeadsFile(heads_path(other)))
+    fresh = tmp_path / "fresh.key"
+    restorer = Restorer("ann", "why", lambda: signing_key(None, fresh), HeadsFile(heads_path(other)))
     with pytest.raises(InputError, match="Name the backup's own heads file"):
         restore_database(tmp_path / "backup.db", path, NOW_MS, restorer=restorer)
     assert not path.exists()
+    assert not fresh.exists()
 
 
 # The command line.

@@ -167,7 +167,14 @@ def test_an_adoption_shows_what_it_then_does(kept, capsys):
     assert row.split()[::3] == ["A", "+2.5"]
     (paid,) = re.findall(r"[tT]he reserve pays ([\d,.]+) USDT", told)
     assert told.startswith("Token T takes +2.5 A at the mark, free of charge; the reserve pays ")
-    assert told.endswith("Then book main trades again. Token T stays halted until it is resumed (gearing resume T).")
+    less = "If the reserve has less, the desk rejects this: name the tokens that pay, with --token."
+    assert told.endswith(
+        f"{less} Then book main trades again. Token T stays halted until it is resumed (gearing resume T)."
+    )
+    assert main([*command, "--token", "T", "--token", "U"]) == 2
+    assert "book main has no token U. It has T." in capsys.readouterr().err
+    assert main([*command, "--token", "T", "--token", "T"]) == 2
+    assert "; token T pays " in " ".join(capsys.readouterr().out.split())
     adopted = issuer.answer(
         desk.driver, Adopt(book="main", differences=desk.it.book.state.differences, by="ann", reason="why"),
         desk.now_ms, 10**15,

@@ -94,3 +94,9 @@ def test_nothing_that_is_typed_is_our_fault(place, path, command):
             assert "Traceback" not in said, (words, said[-500:])
             assert not {"\x1b", "\u202e", "\x00"} & set(said), (words, said[-300:])
             assert code != 2 or 0 < len(complained.strip()) < 8_000, (words, complained[-500:])
+
+
+@pytest.mark.parametrize("option", ["--db", "--log", "--heads", "--config", "--signing-key"])
+def test_a_desk_says_of_a_name_that_is_too_long_that_it_is(place, capsys, option):
+    assert main(["up", "--no-console", "--db=new.db", f"{option}={'x' * 300}"]) == 2
+    assert "too long" in capsys.readouterr().err.lower()

@@ -182,6 +182,8 @@ def test_no_funding_reaches_a_flow_of_a_token_whose_fee_is_all_in(monkeypatch, s
             desk.hear(desk.trade(order, early))
         held = desk.it.state.legs[0].lots
         desk.passes(1_500)
+        (accrual,) = desk.it.state.legs[0].accruals
+        assert (accrual.own, accrual.flow) == (0, 0)
         desk.hear(desk.trade(order, order.lots - early), desk.status(order))
         desk.book_it(held, rate=rate)
         desk.price()

@@ -53,7 +53,7 @@ LATE = (
     Guard(
         "a settlement is not empty while a fill may be missing",
         "drive/together.py",
-        "if may_be and not untold and",
+        "if may_be and it.symbol not in untold and",
         "if may_be and",
         f"{_LATE}test_what_nets_to_nothing_without_a_late_fill_takes_the_payment_that_the_venue_makes",
     ),
@@ -76,6 +76,13 @@ LATE = (
         "core/working.py",
         "mine = 0 if self.spec.all_in else self",
         "mine = self",
+        f"{_LATE}test_no_funding_reaches_a_flow_of_a_token_whose_fee_is_all_in",
+    ),
+    Guard(
+        "no funding accrues to a flow where the fee is all in",
+        _STEP,
+        "    flow = 0 if spec.all_in else flow\n",
+        "",
         f"{_LATE}test_no_funding_reaches_a_flow_of_a_token_whose_fee_is_all_in",
     ),
     Guard(

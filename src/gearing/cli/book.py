@@ -97,13 +97,17 @@ def adopt(
     from gearing.desk.requests import Adopt
     from gearing.desk.view import stored_ledger
 
-    who, tokens = named(by, reason), tuple(token or ())
+    who, tokens = named(by, reason), tuple(dict.fromkeys(token or ()))
     with Asking(context, db, yes, key, timeout, as_json).desk() as desk:
         found = stored_ledger(desk.store, book)
         if found is None:
             known = ", ".join(stream.partition(":")[2] for stream in desk.store.streams() if stream.startswith("book:"))
             raise InputError(f"there is no book {book} in this database.", where=desk.name,
                              fix=f"There are: {known or 'none'}.")  # fmt: skip
+        stranger = next((one for one in tokens if one not in found.state.tokens), None)
+        if stranger is not None:
+            raise InputError(f"book {book} has no token {stranger}.", where="--token",
+                             fix=f"It has {', '.join(found.state.tokens)}.")  # fmt: skip
         differences = found.state.differences
         if differences is UNSET:
             halted = f" It is halted: {found.state.halted}; gearing resume lets it trade." if found.state.halted else ""
@@ -131,7 +135,9 @@ def _effect(found: BookLedger, book: str, tokens: Sequence[str]) -> str:
     moved = [f"{bearer} {'receive' if amount > 0 else 'pay'}{verb} {as_text(abs(amount), grouped=True)} {asset}"
              for asset, amount in adopted.cash.items() if amount]  # fmt: skip
     marks = " (at the last mark; the desk takes that of the moment)" if taken else ""
-    return f"{'; '.join([*taken, *moved])}{marks}. {after}"
+    pays = any(amount < 0 for amount in adopted.cash.values()) and not tokens
+    less = " If the reserve has less, the desk rejects this: name the tokens that pay, with --token." if pays else ""
+    return f"{'; '.join([*taken, *moved])}{marks}.{less} {after}"
 
 
 def _table(found: BookLedger) -> list[str]:

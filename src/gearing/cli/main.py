@@ -68,7 +68,9 @@ _TYPED_ONLY = frozenset({"--by", "--force", "--help", "--install-completion", "-
 _OF_CHANGES = frozenset({"--db", "--json", "--timeout"})
 
 # What the machine, not the program, refuses: a person can mend it. First what was asked of it, then what it lacks.
-_REFUSED = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR})
+_REFUSED = frozenset(
+    {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+)
 _LACKING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 

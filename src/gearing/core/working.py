@@ -293,19 +293,21 @@ class Working:
 
     def flow_lots_at(self, k: int, time_ms: int) -> int:
         """Returns the lots of leg k's position that a flow's hedge held at a settlement."""
-        if self.dealing is UNSET or k >= len(self.dealing.past):
-            return self.flow_lots(k)
-        at = held_at(self.dealing.past[k], self.dealing.lots[k], time_ms)
+        at = self._flow_span(k, time_ms)
         return self.flow_lots(k) if at is None else at[0]
 
     def flow_lots_held(self, k: int, time_ms: int, lots: int) -> int:
         """Returns what a flow's hedge held at a settlement on so many lots, where it traded in its very millisecond."""
-        if self.dealing is UNSET or k >= len(self.dealing.past):
-            return self.flow_lots(k)
-        at, whole = held_at(self.dealing.past[k], self.dealing.lots[k], time_ms), self.legs[k].lots_at(time_ms)
+        at, whole = self._flow_span(k, time_ms), self.legs[k].lots_at(time_ms)
         if at is None:
             return self.flow_lots(k)
         return at[0] if whole is None else min(max(at[0] + lots - whole[0], at[0]), at[-1])
+
+    def _flow_span(self, k: int, time_ms: int) -> range | None:
+        """Returns the sizes that a flow's hedge had within a millisecond; None: unknown, or there is no hedge."""
+        if self.dealing is UNSET or k >= len(self.dealing.past):
+            return None
+        return held_at(self.dealing.past[k], self.dealing.lots[k], time_ms)
 
     def _flow_worth(self) -> int:
         if self.dealing is UNSET:

@@ -71,6 +71,8 @@ def _why_closed(spec: Spec, state: TokenState, book: BookState, side: Side) -> s
         return f"{name} is halted; dealing goes on once it is resumed"
     if state.status == "wiped":
         return f"{name} was wiped out, and has nothing to deal with"
+    if state.status == "closed":
+        return f"{name} is closed; what is left is paid out once its funding is booked and its units are accounted for"
     if state.status != "open":
         return f"{name} is {state.status}; what is left is paid out once it is closed"
     if side == "subscribe" and state.paused is True:

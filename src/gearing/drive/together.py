@@ -260,15 +260,17 @@ def unpaid(book: Book, settled: Iterable[Settled], payments: Iterable[FundingPay
     waits = [
         it for it in settled if any(one.leg.funded_ms < it.settlement_ms for one in positions(book, it.symbol))
     ]  # fmt: skip
-    booked = {(one.symbol, one.settlement_ms) for one in payments} if waits else set()
+    if not waits:
+        return
+    booked = {(one.symbol, one.settlement_ms) for one in payments}
+    untold = {order.symbol for order in book.state.live.values()}
     for it in waits:
         payment = FundingPayment(symbol=it.symbol, settlement_ms=it.settlement_ms, rate=it.rate, mark=it.mark, lots=0,
                                  amount=0)  # fmt: skip
         at = positions(book, it.symbol)
         # Where they held something together, the venue's payment is on its way.
         may_be = sizes_at(at, payment) is not None or any(one.leg.lots_at(it.settlement_ms) is None for one in at)
-        untold = any(order.symbol == it.symbol for order in book.state.live.values())
-        if may_be and not untold and (it.symbol, it.settlement_ms) not in booked:
+        if may_be and it.symbol not in untold and (it.symbol, it.settlement_ms) not in booked:
             yield payment
 
 

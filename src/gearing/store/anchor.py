@@ -116,10 +116,10 @@ def open_anchor(database: Path, heads: Path | None = None, key: Path | None = No
 
 
 def check_heads_file(store: Store, file: HeadsFile, key: str) -> int:
-    """Checks that a journal contains the last record of its heads file, and returns up to which n the file has heads.
+    """Checks that a journal contains what its heads file knows, and returns up to which n the file has heads.
 
-    The last record of the desk's own key counts too: who can write to the file but lacks the key cannot lower it by
-    records that another key signed.
+    That is the furthest record of the desk's own key (see `HeadsFile.furthest`), and the last one, whoever signed it.
+    So whoever can append to the file cannot lower what is known, by records of another key or by old genuine ones.
 
     Args:
         store: the database.
@@ -138,17 +138,18 @@ def check_heads_file(store: Store, file: HeadsFile, key: str) -> int:
             fix="Bring it back, or name it with --heads. If it is lost, write a new one from the database's own heads, "
             f"which proves nothing about the past: gearing journal head {store.path} --out {file.path}",
         )  # fmt: skip
-    last, own = file.last(), file.last_by(key)
-    if last is None:
+    last, furthest = file.last(), file.furthest(key)
+    if last is None or furthest is None:
         return 0
-    for one in (last,) if own is None else (own, last):
+    for one in (last, furthest):
         _check_record(store, file, one)
-    if last.record.incarnation != store.meta.incarnation:
+    newest = furthest.record.incarnation
+    if newest != store.meta.incarnation:
         raise DatabaseError(
-            f"it is incarnation {store.meta.incarnation}, the last signed head is of {last.record.incarnation}.",
+            f"it is incarnation {store.meta.incarnation}, the newest one with signed heads is {newest}.",
             where=str(store.path), fix=_restore_fix(store.path),
         )  # fmt: skip
-    return last.record.n
+    return furthest.record.n
 
 
 def _check_record(store: Store, file: HeadsFile, one: SignedRecord) -> None:
@@ -176,27 +177,38 @@ def _restore_fix(path: Path) -> str:
     )
 
 
+def given_up(meta: Meta, file: HeadsFile) -> ChainPoint:
+    """Returns the last head that a heads file has, which a restored database gives up; of none, the start.
+
+    Args:
+        meta: of the restored database.
+        file: the heads file.
+
+    Raises:
+        InputError: the heads file is of another database, or cannot be read.
+    """
+    last = file.last() if file.exists() else None
+    if last is None:
+        return START
+    if last.record.database != meta.database:
+        raise InputError(f"its heads are of database {last.record.database}, the backup is of {meta.database}.",
+                         where=str(file.path), fix="Name the backup's own heads file with --heads.")  # fmt: skip
+    return last.record.point
+
+
 def restore_record(
-    meta: Meta, point: ChainPoint, file: HeadsFile, key: SigningKey, *, by: str, reason: str, time_ms: int
+    meta: Meta, point: ChainPoint, left: ChainPoint, key: SigningKey, *, by: str, reason: str, time_ms: int
 ) -> SignedRecord:
     """Returns the signed record that lets an older state go on.
 
     Args:
         meta: of the restored database.
         point: where its journal ends.
-        file: the heads file; its last record is the one that is given up.
+        left: see `given_up`.
         key: signs.
         by, reason: who restores it, and why.
         time_ms: when, ms UTC.
-
-    Raises:
-        InputError: the heads file is of another database, or cannot be read.
     """
-    last = file.last() if file.exists() else None
-    if last is not None and last.record.database != meta.database:
-        raise InputError(f"its heads are of database {last.record.database}, the backup is of {meta.database}.",
-                         where=str(file.path), fix="Name the backup's own heads file with --heads.")  # fmt: skip
-    left = START if last is None else last.record.point
     return signed(
         RestoreRecord(database=meta.database, incarnation=meta.incarnation, n=point.n, chain=point.chain,
                       left_n=left.n, left_chain=left.chain, by=by, reason=reason, time_ms=time_ms, key=key.public), key,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from gearing.outputs import database_files, write_error
-from gearing.store.anchor import restore_record
+from gearing.store.anchor import given_up, restore_record
 from gearing.store.database import check_new_database, connect, fresh_incarnation, opened, read_meta
 from gearing.store.errors import DatabaseError
 from gearing.store.heads import HeadsFile
@@ -60,7 +60,7 @@ class Restorer(NamedTuple):
 
     Args:
         by, reason: for the record.
-        key: returns what signs it; one that is missing is made only once the backup is known to hold.
+        key: returns what signs it; one that is missing is made only once nothing else can be refused.
         file: the heads file that takes it.
     """
 
@@ -131,8 +131,8 @@ def _sign(part: Path, made: Meta, restorer: Restorer, now_ms: int) -> None:
     """Signs that an older state goes on, before the database takes its name: a kill in between leaves none to start."""
     with Store(part) as store:
         end = store.end()
-    record = restore_record(made, end, restorer.file, restorer.key(), by=restorer.by, reason=restorer.reason,
-                            time_ms=now_ms)  # fmt: skip
+    left = given_up(made, restorer.file)
+    record = restore_record(made, end, left, restorer.key(), by=restorer.by, reason=restorer.reason, time_ms=now_ms)
     restorer.file.append([record])
 
 

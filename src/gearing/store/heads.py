@@ -140,6 +140,23 @@ def signed_line(line: bytes) -> SignedRecord:
     return SignedRecord(_record_of(entry.record), bytes(entry.record), entry.signature)
 
 
+class _Furthest:
+    """The record of the latest line in the incarnation that began last."""
+
+    def __init__(self) -> None:
+        self.found: SignedRecord | None = None
+        self._begun: set[str] = set()
+
+    def take(self, one: SignedRecord) -> None:
+        """Takes the next record of the file."""
+        incarnation = one.record.incarnation
+        begins = incarnation not in self._begun
+        self._begun.add(incarnation)
+        last = None if self.found is None else self.found.record
+        if begins or last is None or (incarnation == last.incarnation and one.record.n > last.n):
+            self.found = one
+
+
 class HeadsFile:
     """A file of signed records that only grows.
 
@@ -169,19 +186,19 @@ class HeadsFile:
             raise _unreadable(self.path, error) from error
         return self._read(whole.rpartition(b"\n")[2], "its last line") if whole else None
 
-    def last_by(self, key: str) -> SignedRecord | None:
-        """Returns the last whole record that names a public key, or None if there is none.
+    def furthest(self, key: str) -> SignedRecord | None:
+        """Returns the record of the latest line in the newest incarnation, or None if there is no record.
+
+        Records that name the given public key count, or all of them if none does. What comes last decides nothing: a
+        genuine old record can be appended again, so an incarnation is as new as its first record.
 
         Raises:
             InputError: the file cannot be read, or a line does not hold a record.
         """
-        last = self.last()
-        if last is None or last.record.key == key:
-            return last
-        found = None
+        own, other = _Furthest(), _Furthest()
         for _, one in self.records():
-            found = one if one.record.key == key else found
-        return found
+            (own if one.record.key == key else other).take(one)
+        return own.found or other.found
 
     def records(self) -> Iterator[tuple[int, SignedRecord]]:
         """Yields each whole record with the number of its line.
