@@ -136,7 +136,7 @@ class Copy:
 
 
 def run_all(guards: list[Guard], workers: int) -> list[Verdict]:
-    """Takes each guard out once."""
+    """Takes each guard out once, and prints at once which of them nobody missed."""
     with tempfile.TemporaryDirectory(prefix="mutate") as name:
         copies: SimpleQueue[Copy] = SimpleQueue()
         made = [Copy(Path(name) / str(n)) for n in range(workers)]
@@ -154,10 +154,13 @@ def run_all(guards: list[Guard], workers: int) -> list[Verdict]:
             def run(guard: Guard) -> Verdict:
                 copy = copies.get()
                 try:
-                    return copy.without(guard)
+                    verdict = copy.without(guard)
                 finally:
                     copies.put(copy)
                     progress.advance(task)
+                if verdict.words:
+                    print(f"{guard.name} ({guard.file}): {verdict.words}", flush=True)
+                return verdict
 
             return list(pool.map(run, guards))
 
@@ -172,8 +175,6 @@ def main() -> int:
     began = time.monotonic()
     verdicts = run_all(guards, min(given.workers, max(len(guards), 1)))
     failed = [verdict for verdict in verdicts if verdict.words]
-    for verdict in failed:
-        print(f"{verdict.guard.name} ({verdict.guard.file}): {verdict.words}")
     late = sum(verdict.is_timeout for verdict in failed)
     print(f"{len(verdicts) - len(failed)} of {len(verdicts)} guards are missed when they are gone; "
           f"the tests of {late} did not end; {time.monotonic() - began:.0f} s")  # fmt: skip
