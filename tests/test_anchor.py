@@ -378,7 +378,8 @@ def test_records_of_another_key_do_not_lower_what_must_be_there(path, tmp_path):
               "time_ms": 1, "key": stranger.public}  # fmt: skip
     last = HeadsFile(heads_path(path)).last()
     left = {"left_n": last.record.n, "left_chain": last.record.chain}
-    for record in (HeadRecord(**shared), RestoreRecord(**shared, **left, by="x", reason="x")):
+    fresh = {**shared, "incarnation": "zzzzzz"}
+    for record in (HeadRecord(**shared), RestoreRecord(**fresh, **left, by="x", reason="x")):
         HeadsFile(heads_path(path)).append([signed(record, stranger)])
         with pytest.raises(DatabaseError, match="line 93, but the journal ends at line 73"):
             start(path)
@@ -386,9 +387,9 @@ def test_records_of_another_key_do_not_lower_what_must_be_there(path, tmp_path):
     trusted = verify(path, heads=heads_path(path), trusted=[own])
     named = f"a signature of key {stranger.public}, which is not trusted (2 of 9 heads)"
     assert (named, f"one of {own} (--trust)") in {(breach.found, breach.expected) for breach in trusted.breaches}
-    forged = HeadRecord(**{**shared, "key": own})
+    forged = HeadRecord(**{**shared, "key": own, "n": 173})
     HeadsFile(heads_path(path)).append([signed(forged, stranger)])
-    with pytest.raises(InputError, match="the signature of its record of line 73 is not valid"):
+    with pytest.raises(InputError, match="the signature of its record of line 173 is not valid"):
         start(path)
 
 
@@ -406,6 +407,54 @@ def test_an_old_head_that_is_appended_again_does_not_lower_what_must_be_there(pa
     start(path)
 
 
+@pytest.mark.parametrize("length", [1, 65_535, 65_536, 65_537, 300_000])
+def test_whatever_is_appended_without_an_end_is_no_record_and_switches_nothing_off(path, tmp_path, length):
+    shutil.copy(path, tmp_path / "old.db")
+    further(path)
+    shutil.copy(path, tmp_path / "new.db")
+    whole = heads_path(path).read_bytes()
+    with heads_path(path).open("ab") as file:
+        file.write(b"\0" * length)
+    assert HeadsFile(heads_path(path)).last().record.n == 93
+    shutil.copy(tmp_path / "old.db", path)
+    with pytest.raises(DatabaseError, match="line 93, but the journal ends at line 73"):
+        start(path)
+    path.unlink()
+    with pytest.raises(InputError, match="signed heads of one up to line 93"):
+        start(path)
+    shutil.copy(tmp_path / "new.db", path)
+    start(path)
+    assert heads_path(path).read_bytes() == whole
+
+
+@pytest.mark.parametrize("n", [2**63, 2**64, -1, 10**30])
+def test_a_record_of_a_line_that_no_journal_has_is_refused_in_words(path, tmp_path, n):
+    with Store(path) as store:
+        meta, point = store.meta, store.end()
+    stranger = make_key(tmp_path / "stranger.key")
+    forged = HeadRecord(database=meta.database, incarnation=meta.incarnation, n=n, chain=point.chain, time_ms=1,
+                        key=stranger.public)  # fmt: skip
+    HeadsFile(heads_path(path)).append([signed(forged, stranger)])
+    if n < 0:
+        start(path)
+        return
+    with pytest.raises(DatabaseError, match=f"line {n}, but the journal ends at line 73"):
+        start(path)
+
+
+def test_heads_in_the_database_that_cannot_be_read_are_told_at_a_start_and_where_they_are_printed(path, capsys):
+    further(path)
+    lines = heads_path(path).read_bytes().splitlines(keepends=True)
+    heads_path(path).write_bytes(b"".join(lines[:-1]))
+    change(path, "UPDATE heads SET body = 'x' WHERE n = (SELECT max(n) FROM heads)")
+    with pytest.raises(DatabaseError, match="a row of its table heads cannot be read"):
+        start(path)
+    assert main(["journal", "head", str(path)]) == 2
+    assert main(["journal", "head", str(path), "--out", str(path.with_name("new.heads"))]) == 2
+    assert "a row of its table heads cannot be read" in capsys.readouterr().err
+    assert not path.with_name("new.heads").exists()
+
+
 def test_what_a_desk_wrote_while_it_was_verified_is_told(path):
     written = []
     verdict = verify(path, progress=lambda done, total: written or written.append(further(path)))
@@ -421,7 +470,7 @@ def restored(path: Path, tmp_path: Path) -> Path:
     backup_database(path, tmp_path / "backup.db")
     further(path)
     path.unlink()
-    restorer = Restorer("ann", "the disk failed", lambda: anchor_of(path).key, HeadsFile(heads_path(path)))
+    restorer = Restorer("ann", "the disk failed", lambda _: anchor_of(path).key, HeadsFile(heads_path(path)))
     restore_database(tmp_path / "backup.db", path, NOW_MS + 1, restorer=restorer)
     return path
 
@@ -468,11 +517,58 @@ def test_a_restore_that_is_appended_again_lets_no_copy_of_then_or_before_go_on(p
             start(path)
 
 
+def test_a_restore_that_is_appended_again_hides_no_head_from_a_verification(path, tmp_path):
+    """With the record before it, which it names: what was signed since the restore counts all the same."""
+    restored(path, tmp_path)
+    further(path, 60, 70)
+    backup_database(path, tmp_path / "second.db")
+    path.unlink()
+    restorer = Restorer("ann", "again", lambda _: anchor_of(path).key, HeadsFile(heads_path(path)))
+    restore_database(tmp_path / "second.db", path, NOW_MS + 2, restorer=restorer)
+    shutil.copy(path, tmp_path / "then.db")
+    further(path, 70, 90)
+    own = [read_key(key_path(path)).public]
+    assert verify(path, heads=heads_path(path), trusted=own).breaches == ()
+    lines = heads_path(path).read_bytes().splitlines(keepends=True)
+    place, _ = [k for k, line in enumerate(lines) if b"gearing.restore/1" in line]
+    heads_path(path).write_bytes(b"".join([*lines, *lines[place - 1 : place + 1]]))
+    again = {breach.expected for breach in verify(path, heads=heads_path(path), trusted=own).breaches}
+    assert again == {"each restore once"}
+    shutil.copy(tmp_path / "then.db", path)
+    found = {breach.found for breach in verify(path, heads=heads_path(path), trusted=own).breaches}
+    assert any("no line n 103" in words for words in found)
+    with pytest.raises(DatabaseError, match="line 103, but the journal ends at line 83"):
+        start(path)
+
+
+def test_a_head_that_a_restore_gave_up_is_appended_again_and_stops_nobody(path, tmp_path):
+    backup_database(path, tmp_path / "backup.db")
+    further(path)
+    left = HeadsFile(heads_path(path)).last()
+    path.unlink()
+    restorer = Restorer("ann", "why", lambda _: anchor_of(path).key, HeadsFile(heads_path(path)))
+    restore_database(tmp_path / "backup.db", path, NOW_MS + 1, restorer=restorer)
+    HeadsFile(heads_path(path)).append([left])
+    start(path)
+
+
+def test_a_restore_gives_up_the_furthest_head_whatever_comes_last(path, tmp_path):
+    old = HeadsFile(heads_path(path)).last()
+    backup_database(path, tmp_path / "backup.db")
+    further(path)
+    HeadsFile(heads_path(path)).append([old])
+    path.unlink()
+    restorer = Restorer("ann", "why", lambda _: anchor_of(path).key, HeadsFile(heads_path(path)))
+    restore_database(tmp_path / "backup.db", path, NOW_MS + 1, restorer=restorer)
+    assert records(path)[-1]["left_n"] == 93
+    assert verify(path, heads=heads_path(path)).breaches == ()
+
+
 def test_a_copy_of_before_a_restore_that_has_all_its_lines_is_of_another_incarnation(path, tmp_path):
     backup_database(path, tmp_path / "backup.db")
     shutil.copy(path, tmp_path / "before.db")
     path.unlink()
-    restorer = Restorer("ann", "why", lambda: anchor_of(path).key, HeadsFile(heads_path(path)))
+    restorer = Restorer("ann", "why", lambda _: anchor_of(path).key, HeadsFile(heads_path(path)))
     made = restore_database(tmp_path / "backup.db", path, NOW_MS + 1, restorer=restorer)
     shutil.copy(tmp_path / "before.db", path)
     with pytest.raises(
@@ -497,11 +593,11 @@ def test_a_restore_whose_record_cannot_be_written_makes_no_database(path, tmp_pa
     file = HeadsFile(tmp_path / "none" / "heads")
     with pytest.raises(InputError, match="the directory does not exist"):
         restore_database(tmp_path / "backup.db", path, NOW_MS,
-                         restorer=Restorer("ann", "why", lambda: anchor_of(path).key, file))  # fmt: skip
+                         restorer=Restorer("ann", "why", lambda _: anchor_of(path).key, file))  # fmt: skip
     assert not path.exists()
     other = anchored(tmp_path / "other.db")
     fresh = tmp_path / "fresh.key"
-    restorer = Restorer("ann", "why", lambda: signing_key(None, fresh), HeadsFile(heads_path(other)))
+    restorer = Restorer("ann", "why", lambda may: signing_key(None, fresh, may), HeadsFile(heads_path(other)))
     with pytest.raises(InputError, match="Name the backup's own heads file"):
         restore_database(tmp_path / "backup.db", path, NOW_MS, restorer=restorer)
     assert not path.exists()
@@ -552,6 +648,41 @@ def test_restore_needs_a_reason_and_signs_who_and_why(path, tmp_path, capsys):
     assert "the signed record of it is in" in " ".join(capsys.readouterr().out.split())
     assert (records(path)[-1]["by"], records(path)[-1]["reason"]) == ("ann", "a test")
     connect(path).execute("SELECT 1")
+
+
+def test_a_restore_is_signed_with_the_key_of_the_heads_so_far_or_says_that_it_is_another(path, tmp_path, capsys):
+    backup_database(path, tmp_path / "backup.db")
+    path.unlink()
+    kept = key_path(path).rename(tmp_path / "kept.key")
+    command = ["db", "restore", str(tmp_path / "backup.db"), str(path), "--by", "ann", "--reason", "why"]
+    assert main(command) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the key that signed the heads so far is not here" in said
+    assert "--new-key" in said
+    make_key(tmp_path / "other.key")
+    assert main([*command, "--signing-key", str(tmp_path / "other.key")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"its heads were signed with key {read_key(kept).public}" in said
+    assert not path.exists()
+    assert not key_path(path).exists()
+    before = heads_path(path).read_bytes()
+    assert main([*command, "--signing-key", str(kept)]) == 0
+    path.unlink()
+    heads_path(path).write_bytes(before)
+    assert main([*command, "--new-key"]) == 0
+    start(path)
+
+
+@pytest.mark.parametrize("option", ["--reason", "--by"])
+def test_a_restore_takes_no_more_words_than_a_desk_does(path, tmp_path, capsys, option):
+    backup_database(path, tmp_path / "backup.db")
+    path.unlink()
+    command = ["db", "restore", str(tmp_path / "backup.db"), str(path), "--by", "ann", "--reason", "why"]
+    assert main([*command, option, "x" * 1_001]) == 2
+    assert "at most 1,000 characters" in capsys.readouterr().err
+    assert main([*command, option, "a\x1b[31mb"]) == 2
+    assert not path.exists()
+    assert main([*command, option, "x" * 1_000]) == 0
 
 
 # Exports.

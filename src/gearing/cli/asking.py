@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
+import msgspec
 import typer
 
 from gearing.cli.again import command_line
@@ -175,11 +176,20 @@ def named(by: str | None, reason: str) -> str:
     """Returns who asks.
 
     Raises:
-        InputError: the reason is empty.
+        InputError: the reason is empty, or one of the two is no text of at most 1,000 characters.
     """
     if not reason.strip():
         raise InputError("the reason is empty.", where="--reason", fix="Say why; whoever reads the journal asks.")
-    return by or getpass.getuser()
+    person = by or getpass.getuser()
+    from gearing.desk.requests import Words
+
+    for option, text in (("--reason", reason), ("--by", person)):
+        try:
+            msgspec.convert(text, Words)
+        except msgspec.ValidationError as error:
+            raise InputError(f"this is no text that can be kept: {error}.", where=option,
+                             fix="Give one line of at most 1,000 characters.") from error  # fmt: skip
+    return person
 
 
 def _waited(store: Store, number: int, timeout: float) -> bytes | None:

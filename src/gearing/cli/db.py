@@ -79,6 +79,7 @@ def restore(
     by: Annotated[str | None, typer.Option(help="Who restores it, likewise.", show_default="the system's user")] = None,
     heads: HeadsOption = None,
     signing_key: SigningKeyOption = None,
+    new_key: Annotated[bool, typer.Option("--new-key", help="Sign with another key than the heads so far.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Makes a database of a backup; its books stay halted until they are reconciled with the venue.
@@ -99,8 +100,8 @@ def restore(
     file = HeadsFile(kept)
     key = partial(key_of, signing_key, key_path(db))
     if signing_key is not None:
-        key()  # whether it can be used is said before the backup is verified
-    restorer = Restorer(person, reason, key, file)
+        key(False)  # whether it can be used is said before the backup is verified
+    restorer = Restorer(person, reason, key, file, new_key)
     with bar("verifying the backup") as progress:
         made = restore_database(backup, db, _now_ms(), progress, restorer)
     words = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from gearing.cli.output import FAULT_FOUND, ForceOption, JsonFlag, count, emit, pairs, say, show_table
@@ -116,11 +117,15 @@ def head(
         if row is None:
             raise InputError("no head was signed yet.", where=str(db),
                              fix="A desk signs one with each minute NAV: gearing up")  # fmt: skip
-        last = signed_row(row)
-        if out is not None:
-            with writing(out, "heads", force=force) as file:
-                for one in store.heads_since(0):
-                    file.write(signed_row(one).line)
+        try:
+            last = signed_row(row)
+            if out is not None:
+                with writing(out, "heads", force=force) as file:
+                    for one in store.heads_since(0):
+                        file.write(signed_row(one).line)
+        except msgspec.MsgspecError as error:
+            raise InputError(f"a row of its table heads cannot be read: {error}.", where=str(db),
+                             fix=f"See what else is wrong: gearing journal verify {db}") from error  # fmt: skip
     if not last.is_signed:
         raise InputError("the signature of the last head is not valid.", where=str(db),
                          fix=f"See what else is wrong: gearing journal verify {db}")  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import sqlalchemy as sa
 
-from gearing.core.anchor import START, ChainPoint
+from gearing.core.anchor import ChainPoint
 from gearing.errors import InputError
 from gearing.store.errors import DatabaseError
 from gearing.store.heads import HeadRecord, HeadsFile, RestoreRecord, SignedRecord, signed, signed_row
@@ -111,15 +111,19 @@ def open_anchor(database: Path, heads: Path | None = None, key: Path | None = No
     with Store(database) as store:
         anchor = Anchor(signing_key(key, key_path(database)), file)
         after = check_heads_file(store, file, anchor.key.public)
-        file.append(signed_row(row) for row in store.heads_since(after))
+        try:
+            file.append(signed_row(row) for row in store.heads_since(after))
+        except msgspec.MsgspecError as error:
+            raise DatabaseError(f"a row of its table heads cannot be read: {error}.", where=str(database),
+                                fix=f"See what is wrong: gearing journal verify {database}") from error  # fmt: skip
     return anchor
 
 
 def check_heads_file(store: Store, file: HeadsFile, key: str) -> int:
     """Checks that a journal contains what its heads file knows, and returns up to which n the file has heads.
 
-    That is the furthest record of the desk's own key (see `HeadsFile.furthest`), and the last one, whoever signed it.
-    So whoever can append to the file cannot lower what is known, by records of another key or by old genuine ones.
+    That is the furthest record of the desk's own key, and the furthest of whoever (see `Furthest`). So whoever can
+    append to the file cannot lower what is known, by records of another key or by old genuine ones.
 
     Args:
         store: the database.
@@ -138,31 +142,30 @@ def check_heads_file(store: Store, file: HeadsFile, key: str) -> int:
             fix="Bring it back, or name it with --heads. If it is lost, write a new one from the database's own heads, "
             f"which proves nothing about the past: gearing journal head {store.path} --out {file.path}",
         )  # fmt: skip
-    last, furthest = file.last(), file.furthest(key)
-    if last is None or furthest is None:
+    known = file.known(key)
+    if known.binding is None or known.whoever is None:
         return 0
-    for one in (last, furthest):
+    for one in (known.whoever, known.binding):
         _check_record(store, file, one)
-    newest = furthest.record.incarnation
+    newest = known.binding.record.incarnation
     if newest != store.meta.incarnation:
         raise DatabaseError(
             f"it is incarnation {store.meta.incarnation}, the newest one with signed heads is {newest}.",
             where=str(store.path), fix=_restore_fix(store.path),
         )  # fmt: skip
-    return furthest.record.n
+    return known.binding.record.n
 
 
 def _check_record(store: Store, file: HeadsFile, one: SignedRecord) -> None:
     """Refuses a journal that does not contain what a record says."""
-    record = one.record
+    record, end = one.record, store.end().n
     if not one.is_signed:
         raise InputError(f"the signature of its record of line {record.n} is not valid.", where=str(file.path),
                          fix="Use an undamaged copy of the file.")  # fmt: skip
     if record.database != store.meta.database:
         raise InputError(f"its heads are of database {record.database}, not of {store.path} ({store.meta.database}).",
                          where=str(file.path), fix="Name this database's own heads file with --heads.")  # fmt: skip
-    if store.chain_at(record.n) != record.chain:
-        end = store.end().n
+    if record.n > end or store.chain_at(record.n) != record.chain:
         found = f"ends at line {end}" if end < record.n else f"has another history up to line {record.n}"
         raise DatabaseError(
             f"a signed head is of line {record.n}, but the journal {found}: it is an old copy, or was changed.",
@@ -173,27 +176,8 @@ def _check_record(store: Store, file: HeadsFile, one: SignedRecord) -> None:
 def _restore_fix(path: Path) -> str:
     return (
         "Move it away and bring the right database back, or restore a backup, which signs that an older state goes on: "
-        f"gearing db restore BACKUP {path} --reason WHY"
+        f"gearing db restore BACKUP {path} --reason WHY, with the desk's own --signing-key and --heads if it names any"
     )
-
-
-def given_up(meta: Meta, file: HeadsFile) -> ChainPoint:
-    """Returns the last head that a heads file has, which a restored database gives up; of none, the start.
-
-    Args:
-        meta: of the restored database.
-        file: the heads file.
-
-    Raises:
-        InputError: the heads file is of another database, or cannot be read.
-    """
-    last = file.last() if file.exists() else None
-    if last is None:
-        return START
-    if last.record.database != meta.database:
-        raise InputError(f"its heads are of database {last.record.database}, the backup is of {meta.database}.",
-                         where=str(file.path), fix="Name the backup's own heads file with --heads.")  # fmt: skip
-    return last.record.point
 
 
 def restore_record(
@@ -204,7 +188,7 @@ def restore_record(
     Args:
         meta: of the restored database.
         point: where its journal ends.
-        left: see `given_up`.
+        left: the furthest head that is known, which is given up; of none, the start.
         key: signs.
         by, reason: who restores it, and why.
         time_ms: when, ms UTC.

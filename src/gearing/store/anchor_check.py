@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from gearing.core.anchor import START, ChainPoint, leaf_of
 from gearing.store import schema
 from gearing.store.breach import NAMED_MAX, Breach, What
-from gearing.store.heads import HeadRecord, HeadsFile, RestoreRecord, SignedRecord, signed_row
+from gearing.store.heads import Furthest, HeadRecord, HeadsFile, RestoreRecord, SignedRecord, signed_row
 from gearing.store.records import HeadRow, Meta
 
 _ROWS = 5_000
@@ -98,7 +98,7 @@ class _Findings:
         self._breaches: list[Breach] = []
         # Of signed heads the first breach of each cause, and how many there are.
         self._causes: dict[tuple[str, ...], Breach] = {}
-        self._counts = Counter[tuple[str, ...]]()
+        self._numbers = Counter[tuple[str, ...]]()
         self._broken: set[str] = set()
         self._keys: set[str] = set()
         self._checked = self._unnamed = 0
@@ -106,7 +106,7 @@ class _Findings:
 
     def result(self, end: ChainPoint, signed: HeadRecord | None) -> AnchorCheck:
         causes = [
-            breach._replace(found=f"{breach.found} ({self._counts[cause]:,} of {self._checked:,} heads)")
+            breach._replace(found=f"{breach.found} ({self._numbers[cause]:,} of {self._checked:,} heads)")
             for cause, breach in self._causes.items()
         ]
         return AnchorCheck(end, self._checked, signed, tuple(sorted(self._keys)), (*causes, *self._breaches),
@@ -154,43 +154,62 @@ class _Findings:
         records, name = list(file.records()), file.path.name
         self._check_restores(records)
         records = self._of_this_history(records)
-        for (number, one), limit in zip(records, _limits(one for _, one in records), strict=True):
+        limits = self._limits(one for _, one in records)
+        for number, one in records:
             where, record = f"line {number} of {name}", one.record
             known = bodies.get(record.n)
             is_own = known == one.body or self._check_signature(one, where, name)
-            if is_own and record.n <= limit:
+            if is_own and record.n <= limits[record.incarnation]:
                 yield record.n, _ChainClaim(record.chain, where)
                 if isinstance(record, HeadRecord) and known is None:
                     self._head(("no row",), f"no row n {record.n} in the table heads", f"the signed head of {where}")
 
     def _of_this_history(self, records: list[tuple[int, SignedRecord]]) -> list[tuple[int, SignedRecord]]:
         """Returns the records up to the restore that gave this database up, which is one breach; usually all."""
-        mine = self._meta.incarnation
-        last = max((k for k, (_, one) in enumerate(records) if one.record.incarnation == mine), default=len(records))
-        for k, (_, one) in enumerate(records[last + 1 :], last + 1):
-            record = one.record
-            if isinstance(record, RestoreRecord) and self._may_restore(one):
+        mine, order = self._meta.incarnation, Furthest()
+        for k, (_, one) in enumerate(records):
+            record, later = one.record, mine in order.begun
+            if order.take(one) and later and isinstance(record, RestoreRecord) and self._counts(one):
                 self.breach("head", f"the heads file records a restore by {record.by} ({record.reason}): the history "
                             f"of this database, incarnation {mine}, was left at n {record.left_n}",
                             f"incarnation {record.incarnation}, which resumed at n {record.n}")  # fmt: skip
                 return records[: k + 1]
         return records
 
-    def _may_restore(self, one: SignedRecord) -> bool:
+    def _limits(self, records: Iterable[SignedRecord]) -> dict[str, float]:
+        """Returns up to which n the journal still has the lines of each incarnation: what later restores go on from.
+
+        A restore counts once, where its incarnation begins: a genuine one can be appended again.
+        """
+        limits = dict[str, float]()
+        for one in records:
+            record = one.record
+            if record.incarnation in limits:
+                continue
+            if isinstance(record, RestoreRecord) and self._counts(one):
+                limits = {incarnation: min(limit, record.n) for incarnation, limit in limits.items()}
+            limits[record.incarnation] = math.inf
+        return limits
+
+    def _counts(self, one: SignedRecord) -> bool:
+        """Returns whether a record is of this database, and signed with a key that may sign."""
         record = one.record
         is_trusted = not self._trusted or record.key in self._trusted
         return one.is_signed and is_trusted and record.database == self._meta.database
 
     def _check_restores(self, records: list[tuple[int, SignedRecord]]) -> None:
-        """Each restore names the record before it, so that none can be taken out between them."""
+        """Each restore names the furthest record before it, so that none can be taken out between them."""
         self._restores = tuple(one.record for _, one in records if isinstance(one.record, RestoreRecord))
-        before = START
+        before = Furthest()
         for number, one in records:
-            record = one.record
-            if isinstance(record, RestoreRecord) and (record.left_n, record.left_chain) != before:
+            record, point = one.record, before.point
+            if not self._counts(one):
+                continue
+            is_fresh = before.take(one)
+            if isinstance(record, RestoreRecord) and (not is_fresh or (record.left_n, record.left_chain) != point):
+                was = f"n {point.n}, that of the furthest record before it" if is_fresh else "each restore once"
                 self.breach("head", f"the restore in line {number} of the heads file gives up line n {record.left_n}",
-                            f"n {before.n}, that of the record before it")  # fmt: skip
-            before = record.point
+                            was)  # fmt: skip
 
     def _check_signature(self, one: SignedRecord, where: str, source: str) -> bool:
         """Checks who signed a record; returns whether it is of this database."""
@@ -211,17 +230,7 @@ class _Findings:
     def _head(self, cause: tuple[str, ...], found: str, expected: str, stream: str = "", seq: int = 0) -> None:
         """Counts a head that does not hold; the first of each cause gives the words."""
         self._causes.setdefault(cause, Breach(stream, seq, "head", found, expected))
-        self._counts[cause] += 1
-
-
-def _limits(records: Iterable[SignedRecord]) -> list[float]:
-    """Returns up to which n the journal still has each record's line: what a later restore continues from."""
-    limits, limit = list[float](), math.inf
-    for one in reversed([*records]):
-        limits.append(limit)
-        if isinstance(one.record, RestoreRecord):
-            limit = min(limit, one.record.n)
-    return limits[::-1]
+        self._numbers[cause] += 1
 
 
 def _follow(connection: sa.Connection, end_n: int, fixed: dict[int, list[_ChainClaim]], found: _Findings) -> ChainPoint:

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from gearing.core.anchor import START
+from gearing.errors import InputError
 from gearing.outputs import database_files, write_error
-from gearing.store.anchor import given_up, restore_record
+from gearing.store.anchor import restore_record
 from gearing.store.database import check_new_database, connect, fresh_incarnation, opened, read_meta
 from gearing.store.errors import DatabaseError
 from gearing.store.heads import HeadsFile
-from gearing.store.keys import SigningKey
+from gearing.store.keys import NAME_KEY, SigningKey
 from gearing.store.records import Meta
 from gearing.store.store import Store
 from gearing.store.verify import Progress, Verdict, verify
@@ -25,8 +27,8 @@ from gearing.store.verify import Progress, Verdict, verify
 # A runner that still lived when its database was restored can have sent an order so long after.
 STILL_SENT_MS = 60_000
 
-AWAY = ("Give another name; or stop the desk that runs on it, and move {name} with its -lock and -pid away: its heads "
-         "and key stay where they are.")  # fmt: skip
+AWAY = ("Give another name; or stop the desk that runs on it, and move {name} away together with its -wal, -shm, -lock "
+         "and -pid: what was written last may stand in -wal alone. Its heads and key stay where they are.")  # fmt: skip
 _NOT_DONE = (
     "The database was restored from a backup before this was answered. Check whether it was done, and send it again."
 )
@@ -60,14 +62,17 @@ class Restorer(NamedTuple):
 
     Args:
         by, reason: for the record.
-        key: returns what signs it; one that is missing is made only once nothing else can be refused.
+        key: returns what signs it; it is told whether it may make one that is missing: only once all else is known to
+            be in order, and where no heads were signed with another key.
         file: the heads file that takes it.
+        is_new_key: whether another key may sign than that of the heads so far.
     """
 
     by: str
     reason: str
-    key: Callable[[], SigningKey]
+    key: Callable[[bool], SigningKey]
     file: HeadsFile
+    is_new_key: bool = False
 
 
 def restore_database(
@@ -128,12 +133,24 @@ def _rejection(connection: sqlite3.Connection) -> bytes:
 
 
 def _sign(part: Path, made: Meta, restorer: Restorer, now_ms: int) -> None:
-    """Signs that an older state goes on, before the database takes its name: a kill in between leaves none to start."""
+    """Signs that an older state goes on, before the database takes its name: a kill between leaves none to start."""
+    file = restorer.file
+    last = file.last() if file.exists() else None
+    if last is not None and last.record.database != made.database:
+        raise InputError(f"its heads are of database {last.record.database}, the backup is of {made.database}.",
+                         where=str(file.path), fix="Name the backup's own heads file with --heads.")  # fmt: skip
+    file.append(())  # whether it can be written is known before a key is made
+    key = restorer.key(last is None or restorer.is_new_key)
+    known = file.known(key.public)
+    if known.keys and key.public not in known.keys and not restorer.is_new_key:
+        signers = ", ".join(sorted(known.keys))
+        raise InputError(f"its heads were signed with key {signers}, and this is key {key.public}.",
+                         where=str(file.path), fix=NAME_KEY)  # fmt: skip
     with Store(part) as store:
         end = store.end()
-    left = given_up(made, restorer.file)
-    record = restore_record(made, end, left, restorer.key(), by=restorer.by, reason=restorer.reason, time_ms=now_ms)
-    restorer.file.append([record])
+    left = START if known.binding is None else known.binding.record.point
+    record = restore_record(made, end, left, key, by=restorer.by, reason=restorer.reason, time_ms=now_ms)
+    file.append([record])
 
 
 def _sound(path: str | Path, named: str | Path, progress: Progress | None) -> Verdict:

@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from gearing.core.anchor import ChainPoint
+from gearing.core.anchor import START, ChainPoint
 from gearing.errors import InputError
 from gearing.outputs import write_error
 from gearing.store.keys import SigningKey, is_signed
 from gearing.store.records import HeadRow
 
-# More than the longest record: the last line of a file is looked for in its last bytes.
-_TAIL = 65_536
+# So much of a file is read at once, backwards, to find where its last line begins.
+_PIECE = 65_536
 
 
 class HeadRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="format", tag="gearing.head/1"):
@@ -140,21 +140,54 @@ def signed_line(line: bytes) -> SignedRecord:
     return SignedRecord(_record_of(entry.record), bytes(entry.record), entry.signature)
 
 
-class _Furthest:
-    """The record of the latest line in the incarnation that began last."""
+class Furthest:
+    """The record of the latest line in the newest incarnation, among records that are taken in their file's order.
+
+    What comes last decides nothing: a genuine old record can be appended again, so an incarnation is as new as its
+    first record.
+
+    Attributes:
+        found: it; None: none was taken.
+        begun: the incarnations, the oldest first.
+    """
 
     def __init__(self) -> None:
         self.found: SignedRecord | None = None
-        self._begun: set[str] = set()
+        self.begun: dict[str, None] = {}
 
-    def take(self, one: SignedRecord) -> None:
-        """Takes the next record of the file."""
-        incarnation = one.record.incarnation
-        begins = incarnation not in self._begun
-        self._begun.add(incarnation)
+    @property
+    def point(self) -> ChainPoint:
+        """Which line it is of, and the chain up to it; of none, the start."""
+        return START if self.found is None else self.found.record.point
+
+    def take(self, one: SignedRecord) -> bool:
+        """Takes the next record; returns whether an incarnation begins with it."""
+        record = one.record
+        begins = record.incarnation not in self.begun
+        self.begun[record.incarnation] = None
         last = None if self.found is None else self.found.record
-        if begins or last is None or (incarnation == last.incarnation and one.record.n > last.n):
+        if begins or last is None or (record.incarnation == last.incarnation and record.n > last.n):
             self.found = one
+        return begins
+
+
+class Known(NamedTuple):
+    """What a heads file knows.
+
+    Args:
+        own: the furthest record that names the desk's key.
+        whoever: the furthest record, whichever key it names.
+        keys: all keys that are named.
+    """
+
+    own: SignedRecord | None
+    whoever: SignedRecord | None
+    keys: frozenset[str]
+
+    @property
+    def binding(self) -> SignedRecord | None:
+        """The one that a journal must contain: the desk's own; if there is none, whoever's."""
+        return self.own or self.whoever
 
 
 class HeadsFile:
@@ -179,26 +212,26 @@ class HeadsFile:
         """
         try:
             with self.path.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(size - _TAIL, 0))
-                whole = file.read().rpartition(b"\n")[0]
+                end = _whole_size(file.fileno())
+                begin = _after_newline(file.fileno(), max(end - 1, 0))
+                line = os.pread(file.fileno(), max(end - 1 - begin, 0), begin)
         except OSError as error:
             raise _unreadable(self.path, error) from error
-        return self._read(whole.rpartition(b"\n")[2], "its last line") if whole else None
+        return self._read(line, "its last line") if end else None
 
-    def furthest(self, key: str) -> SignedRecord | None:
-        """Returns the record of the latest line in the newest incarnation, or None if there is no record.
-
-        Records that name the given public key count, or all of them if none does. What comes last decides nothing: a
-        genuine old record can be appended again, so an incarnation is as new as its first record.
+    def known(self, key: str) -> Known:
+        """Returns the furthest records of a public key and of whoever. All of the file is read.
 
         Raises:
             InputError: the file cannot be read, or a line does not hold a record.
         """
-        own, other = _Furthest(), _Furthest()
+        own, whoever, keys = Furthest(), Furthest(), set[str]()
         for _, one in self.records():
-            (own if one.record.key == key else other).take(one)
-        return own.found or other.found
+            keys.add(one.record.key)
+            whoever.take(one)
+            if one.record.key == key:
+                own.take(one)
+        return Known(own.found, whoever.found, frozenset(keys))
 
     def records(self) -> Iterator[tuple[int, SignedRecord]]:
         """Yields each whole record with the number of its line.
@@ -242,13 +275,26 @@ class HeadsFile:
 
 def _whole(handle: int) -> int:
     """Cuts off the end of a write that was interrupted, which was never a record; returns the size after it."""
-    size = os.lseek(handle, 0, os.SEEK_END)
-    start = max(size - _TAIL, 0)
-    tail = os.pread(handle, size - start, start)
-    whole = start + tail.rfind(b"\n") + 1
-    if whole < size:
+    whole = _whole_size(handle)
+    if whole < os.lseek(handle, 0, os.SEEK_END):
         os.ftruncate(handle, whole)
     return whole
+
+
+def _whole_size(handle: int) -> int:
+    """Returns the size of a file's whole lines."""
+    return _after_newline(handle, os.lseek(handle, 0, os.SEEK_END))
+
+
+def _after_newline(handle: int, end: int) -> int:
+    """Returns where the last line feed before a place in a file ends; 0 if there is none."""
+    while end > 0:
+        begin = max(end - _PIECE, 0)
+        found = os.pread(handle, end - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:

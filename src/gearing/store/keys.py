@@ -24,6 +24,10 @@ from gearing.outputs import write_error
 # The private key itself, for services whose secrets are not files.
 KEY_VARIABLE = "GEARING_SIGNING_KEY"
 _MAKE = "Make one: openssl genpkey -algorithm ed25519 -out FILE && chmod 600 FILE"
+NAME_KEY = (
+    "Name the file of the key that the desk signs with: --signing-key. If that key is lost, --new-key signs with "
+    "another one, which whoever checks the heads has to be told."
+)
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -92,12 +96,13 @@ def read_key(path: Path) -> SigningKey:
     return _private_key(data.decode("ascii", "replace"), str(path))
 
 
-def signing_key(chosen: Path | None, default: Path) -> SigningKey:
+def signing_key(chosen: Path | None, default: Path, makes: bool = True) -> SigningKey:
     """Returns the key that heads are signed with: of a chosen file, of the environment, or of the default file.
 
     Args:
         chosen: a file that a person named; it must exist.
-        default: the file that is used, and made if it is missing, when nothing was named.
+        default: the file that is used when nothing was named.
+        makes: whether it is made if it is missing; else other heads were signed with a key that is somewhere.
 
     Raises:
         InputError: the key cannot be read, or not be made.
@@ -107,6 +112,8 @@ def signing_key(chosen: Path | None, default: Path) -> SigningKey:
     given = os.environ.get(KEY_VARIABLE)
     if given:
         return _private_key(given, KEY_VARIABLE)
+    if not default.exists() and not makes:
+        raise InputError("the key that signed the heads so far is not here.", where=str(default), fix=NAME_KEY)
     return read_key(default) if default.exists() else make_key(default)
 
 
