@@ -138,9 +138,9 @@ def test_newcomers_bear_nothing_of_what_was_predicted_wrong_for_those_before_the
 # What was hedged in some legs only is left to the token, at the flow's cost.
 
 
-def stranded(**more):
+def stranded(it=None, **more):
     more.setdefault("rule", gr.Rule(deviation=0.1))
-    desk = Late(token("A", "B", target=2.0, costs=COSTS, **more))
+    desk = Late(it or token("A", "B", target=2.0, costs=COSTS, **more))
     desk.deposit("h1", 900_000)
     orders = desk.with_hedge(amount=900_000 * MINOR)
     desk.passes()
@@ -174,11 +174,13 @@ def test_an_excess_is_left_to_the_token_at_the_flows_cost(at):
         step(desk.it.spec, kept.state, event)
 
 
-def test_the_issuer_receives_what_trading_an_excess_back_costs_where_its_fee_is_all_in():
+@pytest.mark.parametrize("at", [100.0, 99.0])
+def test_the_issuer_receives_what_trading_an_excess_back_costs_where_its_fee_is_all_in(at):
+    """And bears what the token then trades it at: holders have the mark, whatever it is left at."""
     desk = stranded(fees=gr.Fees(all_in=True))
     before = desk.it.state
-    cost = excess(desk) * 0.001 * 100 * (COSTS.taker_fee + COSTS.half_spread) * MINOR
-    kept = step(desk.it.spec, before, ev.ExcessKept(time_ms=desk.now_ms, prices=(100.0, 100.0), at=(100.0, 100.0)))
+    cost = excess(desk) * 0.001 * (100 * (COSTS.taker_fee + COSTS.half_spread) + 100 - at) * MINOR
+    kept = step(desk.it.spec, before, ev.ExcessKept(time_ms=desk.now_ms, prices=(100.0, 100.0), at=(at, at)))
     assert kept.state.equity == before.equity
     assert before.balances.fees - kept.state.balances.fees == pytest.approx(cost, rel=1e-9)
     assert kept.state.balances.flows - before.balances.flows == pytest.approx(cost, rel=1e-9)
@@ -196,6 +198,33 @@ def test_an_excess_is_left_at_the_fair_price_where_that_is_worse_for_the_flow(mo
     desk.quote(80.0, 80.0, after_ms=1_000)
     (kept,) = [one for one in events(desk) if isinstance(one, ev.ExcessKept)]
     assert (kept.prices, kept.at) == ((80.0, 80.0), (79.0, 81.0))
+
+
+def stranded_above(mark):
+    """A desk whose flow has an excess that is worth an order above a mark only."""
+    least = excess(stranded()) * 0.001 * mark
+    legs = tuple(gr.Perpetual(symbol=name, weight=0.5, min_notional=least) for name in "AB")
+    return stranded(gr.Token(symbol="T", target=2.0, legs=legs, costs=COSTS, rule=gr.Rule(deviation=0.1)))
+
+
+def test_an_excess_that_a_mark_makes_large_enough_to_trade_is_left_to_no_halted_token():
+    desk = stranded_above(105.0)
+    desk.driver.operate(desk.it, "halt", "ann", "look", desk.now_ms)
+    desk.quote(110.0, 110.0, after_ms=1_000)
+    assert not desk.primary.dealings.end_waiting(desk.it, desk.now_ms)
+    assert desk.it.state.dealing is not UNSET
+    assert not any(isinstance(one, ev.ExcessKept) for one in events(desk))
+
+
+def test_an_excess_that_a_mark_makes_too_small_to_trade_gives_up_no_flow():
+    """It was worth an order at the last mark, and is not at the one that the token trades at."""
+    desk = stranded_above(90.0)
+    before = desk.units("h1")
+    desk.quote(80.0, 80.0, after_ms=1_000)
+    assert desk.it.state.dealing is UNSET
+    assert desk.book.state.halted == ""
+    assert desk.units("h1") > before
+    assert not [one for one in events(desk) if isinstance(one, (ev.ExcessKept, ev.DealingLimited))]
 
 
 def test_where_nothing_is_left_an_excess_goes_with_the_rest():
@@ -216,6 +245,8 @@ def test_an_excess_is_left_to_no_token_that_cannot_trade_it(halts):
         desk.quote(mark, mark, after_ms=1_000)
     assert desk.it.state.dealing is not UNSET
     assert not any(isinstance(one, ev.ExcessKept) for one in events(desk))
+    assert not desk.primary.dealings.end_waiting(desk.it, desk.now_ms)
+    assert assumed(desk.book) == []  # as long as it waits, nothing is booked for it
 
 
 def test_nothing_is_sent_beside_the_rule_for_an_excess():
@@ -364,6 +395,20 @@ def test_nothing_is_booked_early_where_a_settlement_before_it_may_be_missing():
     desk.hear(desk.trade(order), desk.status(order))
     desk.now_ms = T_MS + HOUR_MS + 4_000
     desk.funding = {"funding_rate": RATE, "funding_ms": T_MS + 2 * HOUR_MS}
+    desk.quote(80.0, after_ms=1_000)
+    assert desk.it.state.dealing is not UNSET
+    assert assumed(desk.book) == []
+
+
+def test_nothing_is_booked_early_where_the_venue_may_have_settled_unannounced_before_it():
+    """It settles each half hour by its rules, and prices announced the full one only, with its rate."""
+    desk = Late(deviation=0.1)
+    desk.deposit("h1", 500_000)
+    (order,) = desk.with_hedge(amount=400_000 * MINOR)
+    desk.driver.market.set_interval("A", HOUR_MS // 2)
+    desk.passes()
+    desk.hear(desk.trade(order), desk.status(order))
+    assert [one.rate for one in desk.it.state.legs[0].accruals] == [RATE]
     desk.quote(80.0, after_ms=1_000)
     assert desk.it.state.dealing is not UNSET
     assert assumed(desk.book) == []

@@ -21,7 +21,7 @@ from gearing.store.recompute import recompute
 from gearing.store.repricing import _unlikely_excess
 from gearing.store.store import Store
 from gearing.store.verify import verify
-from gearing.venues.protocol import FundingPayment, InstrumentRules, Settled
+from gearing.venues.protocol import FundingPayment, InstrumentRules, Quote, Settled
 from tests import late
 from tests.journals import lines_of, new_database
 from tests.late import RATE, T_MS, Late
@@ -135,11 +135,54 @@ def test_what_nets_to_nothing_without_a_late_fill_takes_the_payment_that_the_ven
     assert -sum(one.state.balances.funding for one in desk.tokens) == paid.amount
 
 
-def test_a_basket_is_booked_whole_or_not_at_all(monkeypatch):
-    desk, _ = started("subscribe", 400_000 * MINOR)
-    monkeypatch.setattr(Driver, "settled_before", lambda *_: T_MS - HOUR_MS)
+def basket(amount=900_000):
+    """A token of two legs with a flow, and the orders of its hedge."""
+    desk = Late(token("A", "B", target=2.0, costs=COSTS, rule=gr.Rule(deviation=0.9), primary=Terms()))
+    desk.deposit("h1", amount)
+    orders = desk.with_hedge(amount=amount * MINOR)
+    return desk, orders
+
+
+def filled(desk, orders, at_ms=T_MS - 5_000):
+    """Tells, later, that orders were filled whole at a time."""
+    ended = (msgspec.structs.replace(desk.status(one), time_ms=at_ms) for one in orders)
+    desk.hear(*(desk.trade(one, time_ms=at_ms) for one in orders), *ended)
+
+
+def test_a_basket_is_booked_whole_or_not_at_all():
+    """A prediction for B alone would wipe the token out, so A is not booked either: nothing trades for that."""
+    desk, orders = basket(100_000)
+    marks = {"A": RATE, "B": 1.5}
+    desk.driver.on_quotes([Quote(symbol=name, time_ms=T_MS - 1, mark=100.0, index=100.0, funding_rate=rate,
+                                 funding_ms=T_MS) for name, rate in marks.items()], T_MS - 1)  # fmt: skip
+    desk.passes()
+    filled(desk, orders)
+    assert [leg.accruals[0].rate for leg in desk.it.state.legs] == [RATE, 1.5]
+    assert desk.it.state.dealing is not UNSET
     assert not book_first(desk.driver, desk.it, desk.now_ms)
     assert assumed(desk.book) == []
+    assert all(leg.accruals for leg in desk.it.state.legs)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_liquidation_of_a_whole_basket_is_shared_in_each_leg(order):
+    """Whichever leg the venue tells of first: what is closed of one makes the other no excess."""
+    desk, orders = basket()
+    desk.passes(1_500)
+    filled(desk, orders)
+    before = desk.it.state
+    flows = before.dealing.lots
+    shares = [flow / leg.lots for flow, leg in zip(flows, before.legs, strict=True)]
+    for k in order:
+        lots = -(before.legs[k].lots // 2)
+        forced = desk.forced(lots, price=95.0, trade=f"f{k}", symbol="AB"[k])
+        desk.driver.on_forced(desk.book, msgspec.structs.replace(forced, charge=10_000 * MINOR, time_ms=T_MS - 3_000))
+    for k, leg in enumerate(desk.it.state.legs):
+        assert desk.it.state.dealing.lots[k] / leg.lots == pytest.approx(shares[k], rel=1e-6)
+    # The flow bears its part of both losses and charges, by size.
+    lost = sum(share * leg.lots // 2 * 0.001 * 5 + share * 10_000 for share, leg in
+               zip(shares, before.legs, strict=True))  # fmt: skip
+    assert (before.balances.flows - desk.it.state.balances.flows) / MINOR == pytest.approx(-lost, rel=1e-5)
 
 
 def test_a_liquidation_reported_after_the_settlement_is_shared_by_those_who_were_in():
@@ -165,7 +208,7 @@ def test_a_liquidation_reported_after_the_settlement_is_shared_by_those_who_were
         for _ in range(3):
             desk.price()
         worth.append([worth_of(desk, name) for name in ("h1", ho.ISSUER)])
-    assert worth[1] == pytest.approx(worth[0], rel=1e-3)
+    assert worth[1] == pytest.approx(worth[0], abs=500 * MINOR)
 
 
 @pytest.mark.parametrize("rate", [0.0075, -0.0075])
@@ -191,33 +234,42 @@ def test_no_funding_reaches_a_flow_of_a_token_whose_fee_is_all_in(monkeypatch, s
     assert worth[1] == pytest.approx(worth[0], abs=2)
 
 
-def test_an_operator_does_not_book_a_settlement_before_an_earlier_one_that_no_price_preceded():
+def missing(count):
+    """A desk that saw no price while so many settlements passed, an hour apart, and one more that it accrued."""
     desk = Late(deviation=0.9)
     desk.driver.market.set_interval("A", HOUR_MS)
     desk.until(T_MS - 1_000)
-    lots = desk.it.state.legs[0].lots
-    desk.now_ms = T_MS + HOUR_MS + 1_000
-    desk.funding = {"funding_rate": RATE, "funding_ms": T_MS + 2 * HOUR_MS}
+    desk.now_ms = T_MS + count * HOUR_MS + 1_000
+    desk.funding = {"funding_rate": RATE, "funding_ms": T_MS + (count + 1) * HOUR_MS}
     for _ in range(3):
         desk.quote(100.0, after_ms=1_000)
     desk.now_ms += HOUR_MS // 4
-    why = book_by_hand(desk.driver, desk.book, "A", T_MS + HOUR_MS, RATE, "ann", "late", desk.now_ms)
-    assert why == "A may have been settled at 2026-01-01 13:00 UTC, which is not booked; that comes first"
-    by_hand = Late(deviation=0.9)
-    by_hand.driver.market.set_interval("A", HOUR_MS)
-    by_hand.until(T_MS - 1_000)
-    by_hand.now_ms, by_hand.funding = T_MS + HOUR_MS + 1_000, desk.funding
-    for _ in range(3):
-        by_hand.quote(100.0, after_ms=1_000)
-    by_hand.now_ms += HOUR_MS // 4
-    for k in range(2):  # the earlier one can be booked, though it never was accrued
-        assert book_by_hand(by_hand.driver, by_hand.book, "A", T_MS + k * HOUR_MS, RATE, "ann", "late",
-                            by_hand.now_ms) == ""  # fmt: skip
-    assert not unbooked(by_hand.driver, by_hand.it, by_hand.now_ms)
-    wallet, paid = desk.it.state.balances.wallet, [desk.payment(lots, T_MS + k * HOUR_MS, RATE) for k in (0, 1)]
-    for payment in paid:
-        desk.driver.on_funding(desk.book, payment, desk.now_ms)
-    assert desk.it.state.balances.wallet - wallet == sum(payment.amount for payment in paid)
+    return desk
+
+
+def by_hand(desk, k):
+    return book_by_hand(desk.driver, desk.book, "A", T_MS + k * HOUR_MS, RATE, "ann", "late", desk.now_ms)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_an_operator_does_not_book_a_settlement_before_an_earlier_one_that_no_price_preceded(count):
+    desk = missing(count)
+    lots = desk.it.state.legs[0].lots
+    for k in range(count, 0, -1):
+        why = by_hand(desk, k)
+        assert why == f"A may have been settled at 2026-01-01 {12 + k}:00 UTC, which is not booked; that comes first"
+    for k in range(count + 1):  # each can be booked in its turn, though only the last was accrued
+        assert by_hand(desk, k) == ""
+    assert not unbooked(desk.driver, desk.it, desk.now_ms)
+    assert "waits to be booked" in by_hand(desk, count + 1)
+    paid = missing(count)
+    wallet, due = (
+        paid.it.state.balances.wallet,
+        [paid.payment(lots, T_MS + k * HOUR_MS, RATE) for k in range(count + 1)],
+    )
+    for payment in due:
+        paid.driver.on_funding(paid.book, payment, paid.now_ms)
+    assert paid.it.state.balances.wallet - wallet == sum(payment.amount for payment in due)
 
 
 @pytest.mark.parametrize("is_counted", [True, False])

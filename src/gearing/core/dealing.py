@@ -172,6 +172,24 @@ def hedged(work: Working, k: int, lots: int, time_ms: int) -> None:
     work.dealing = msgspec.structs.replace(dealing, lots=traded, past=past)
 
 
+def forced(work: Working, k: int, lots: int, time_ms: int) -> None:
+    """Notes what the venue closed of leg k of the flow's hedge."""
+    hedged(work, k, lots, time_ms)
+    if work.dealing is not UNSET:
+        before = (0,) * len(work.legs) if work.dealing.forced is UNSET else work.dealing.forced
+        after = tuple(n + lots if n_leg == k else n for n_leg, n in enumerate(before))
+        work.dealing = msgspec.structs.replace(work.dealing, forced=after)
+
+
+def was_stranded(spec: Spec, state: TokenState) -> bool:
+    """Returns whether the hedge of the flow under way ended in some legs only, whatever the venue closed since."""
+    dealing = state.dealing
+    if dealing is not UNSET and dealing.forced is not UNSET:
+        filled = tuple(held - gone for held, gone in zip(dealing.lots, dealing.forced, strict=True))
+        state = msgspec.structs.replace(state, dealing=msgspec.structs.replace(dealing, lots=filled))
+    return any(excess_lots(spec, state))
+
+
 def begin_unwinding(spec: Spec, work: Working, now_ms: int) -> tuple[TokenState, tuple[Order, ...]]:
     """Begins to trade back what was filled beyond the part of a flow that is dealt.
 
@@ -181,7 +199,7 @@ def begin_unwinding(spec: Spec, work: Working, now_ms: int) -> tuple[TokenState,
     excess, dealing = excess_lots(spec, work.state), work.dealing
     if dealing is UNSET or not any(excess):
         raise ValueError("there is nothing to unwind")
-    work.dealing = msgspec.structs.replace(dealing, unwinds=True)
+    work.dealing = msgspec.structs.replace(dealing, unwinds=True, forced=UNSET)
     attempts = tuple(Attempt(leg=k, number=0, lots=-lots) for k, lots in enumerate(excess) if lots)
     return _trade_hedge(spec, work, attempts, now_ms)
 
@@ -189,8 +207,7 @@ def begin_unwinding(spec: Spec, work: Working, now_ms: int) -> tuple[TokenState,
 def keep_excess(spec: Spec, work: Working, event: ev.ExcessKept) -> TokenState:
     """Leaves to the token what was filled beyond the part of a flow that is dealt.
 
-    The flow pays what trading it back would cost, at the rate of the token's terms: to whoever bears that cost, which
-    is the issuer if the fee is all in.
+    The flow pays what trading it back would cost, at the rate of the token's terms, and what it is worse than the mark.
 
     Raises:
         ValueError: nothing was, or it is left at a better price than the mark.
@@ -206,9 +223,6 @@ def keep_excess(spec: Spec, work: Working, event: ev.ExcessKept) -> TokenState:
     cost = sum(accrued_of(abs(n), leg.lot_size, leg.mark, rate, CEILING) for n, leg, _ in each if n)
     worse = sum(value_of(n, leg.lot_size, leg.mark, CEILING) - value_of(n, leg.lot_size, price, FLOOR)
                 for n, leg, price in each if n)  # fmt: skip
-    if spec.all_in:
-        work.post(-cost, FEES, FLOWS)
-        cost = 0
     work.pay_flow(-cost - worse)
     work.dealing = msgspec.structs.replace(
         dealing, lots=tuple(held - n for held, n in zip(dealing.lots, excess, strict=True)),

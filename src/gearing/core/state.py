@@ -178,11 +178,12 @@ class Dealing(msgspec.Struct, frozen=True, kw_only=True):
         accrued: of each leg, the funding of the present period that has run up, a fraction of its value; > 0: longs
             owe it.
         wanted: the lots of each leg that hedge it.
-        lots: what was traded of them.
+        lots: what was traded of them, less what the venue closed of it.
         past: what the hedge held of each leg at the full hours around its trades.
         limit: the most of the amount that is dealt, where not all can be; 0: nothing is. What was hedged beyond it is
             unwound.
         unwinds: whether what was filled beyond the part that is dealt was traded back, or is being so.
+        forced: what the venue closed of each leg, signed as its trades, since the hedge ended.
     """
 
     number: int
@@ -196,6 +197,7 @@ class Dealing(msgspec.Struct, frozen=True, kw_only=True):
     past: tuple[History, ...] = ()
     limit: int | UnsetType = UNSET
     unwinds: bool | UnsetType = UNSET
+    forced: tuple[int, ...] | UnsetType = UNSET
 
 
 class Made(msgspec.Struct, frozen=True, array_like=True):

@@ -19,7 +19,6 @@ from gearing.core import events as ev
 from gearing.core.changes import change_problems
 from gearing.core.decide import NONE, SCHEDULED, Decision
 from gearing.core.delays import at_event, fixed_at
-from gearing.core.flow_result import excess_lots
 from gearing.core.ledger import CAPITAL, FLOWS, HELD, ISSUED, LIQUIDATION, SPREAD, WALLET
 from gearing.core.legs import PRICE as MARK
 from gearing.core.money import CEILING, INT64_MAX, accrued_of, share_of, to_float
@@ -289,19 +288,19 @@ def _liquidated(spec: Spec, state: TokenState, event: ev.Liquidated) -> Step:
 
 
 def _force(work: Working, event: ev.Liquidated) -> None:
-    """Books what the venue closed: shared with a flow that waits with its whole hedge, else of the own part first."""
+    """Books what the venue closed: pro rata with a flow whose hedge was whole, else from the token's own part first."""
     flow, closed = work.flow_lots(event.leg), abs(event.lots)
     own = work.legs[event.leg].lots - flow
     most = max(-own if event.lots > 0 else own, 0)  # of the own part can be closed
-    if own * flow <= 0 or work.state.is_working or any(excess_lots(work.spec, work.state)):
+    if own * flow <= 0 or work.state.is_working or dealing.was_stranded(work.spec, work.state):
         part = min(closed, most)
     else:
         part = min(max(share_of(closed, own, own + flow), closed - abs(flow)), most)
     work.trade(event.leg, event.lots, event.price, event.charge, event.time_ms, LIQUIDATION, paid=event.paid)
-    if flow and part < closed:  # its own loss is in it by the mark
+    if flow and part < closed:  # the flow's loss is booked by the mark already
         theirs = event.lots - (part if event.lots > 0 else -part)
         work.charge_flow(share_of(event.charge, theirs, event.lots))
-        dealing.hedged(work, event.leg, theirs, event.time_ms)
+        dealing.forced(work, event.leg, theirs, event.time_ms)
 
 
 def _stays_open(work: Working) -> bool:

@@ -171,9 +171,13 @@ class Working:
         self.post(amount, FEES, MANAGEMENT)
 
     def pay_flow(self, amount: int) -> None:
-        """Books what the flow under way gains from the token (gives it: < 0), minor units, as cost of trading."""
-        self._attribute(att.SPREAD, -amount)
-        self.post(amount, SPREAD, FLOWS)
+        """Books what the flow under way gains from the token (gives it: < 0), minor units, as cost of trading.
+
+        As any such cost it is the issuer's if the fee is all in.
+        """
+        if not self.spec.all_in:
+            self._attribute(att.SPREAD, -amount)
+        self.post(amount, FEES if self.spec.all_in else SPREAD, FLOWS)
 
     def charge_flow(self, amount: int) -> None:
         """Books a part of what the venue charged for closing a position as the flow's, minor units."""

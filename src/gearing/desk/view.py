@@ -106,7 +106,7 @@ def token_view(
         maintenance: what the venue asks for, where its own brackets ask for nothing, in settlement currency.
         last: its last rebalance that is done.
         unknown: its orders of which nobody knows what became of them.
-        overdue: whether a settlement of funding has not been reported for too long.
+        overdue: whether a settlement of funding can be booked by hand now.
     """
     known = tuple(leg.mark if math.isnan(mark) else mark for mark, leg in zip(marks, state.legs, strict=True))
     seen = outlook(spec, state, known, daily)

@@ -13,7 +13,7 @@ from gearing.desk.view import TokenView, learnt, token_view
 from gearing.drive.breakers import BreakerLimits, Breakers, Facts
 from gearing.drive.margining import notional
 from gearing.drive.running import Running
-from gearing.drive.settling import is_overdue
+from gearing.drive.settling import waits_for_operator
 from gearing.drive.volatility import Volatility
 from gearing.store.store import Store
 
@@ -102,7 +102,7 @@ class Watchdog:
             running.spec, running.state, book.name, marks=tuple(market.price(symbol) for symbol in running.symbols),
             daily=tuple(self._daily(symbol) for symbol in running.symbols), why=running.why,
             book_halted=book.state.halted, stale=stale, last=running.last,
-            overdue=is_overdue(self._engine.driver, running, now_ms),
+            overdue=waits_for_operator(self._engine.driver, running, now_ms),
             maintenance=asked.of(notional(running)) if alone and asked is not None else 0.0, unknown=unknown,
         )  # fmt: skip
 

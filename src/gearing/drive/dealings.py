@@ -146,6 +146,10 @@ class Dealings:
             self._driver.apply(running, ev.DealingLimited(time_ms=now_ms, amount=most, reason="the supply cap"))
         return running.state
 
+    def _excess(self, running: Running) -> tuple[int, ...]:
+        """Returns what a flow's hedge has beyond the part that is dealt; of a wiped-out token, nothing."""
+        return () if running.state.status == "wiped" else excess_lots(running.spec, running.state)
+
     def end_waiting(self, running: Running, now_ms: int, *, keeps_excess: bool | None = None) -> bool:
         """Settles a flow that waits, since its token has to trade before what it waits for.
 
@@ -165,15 +169,16 @@ class Dealings:
             return not _is_dealing(running)
         if running.state.status in {"open", "halted"}:
             self._within_cap(running, now_ms)
-        is_stranded = running.state.status != "wiped" and any(excess_lots(running.spec, running.state))
         if keeps_excess is None:
             is_priced = self._driver.market.is_good(running.symbols, now_ms)
             keeps_excess = is_priced and running.state.status in {"open", "closing"} and not running.book.state.halted
-        if (is_stranded and not keeps_excess) or not book_first(self._driver, running, now_ms):
+        if (any(self._excess(running)) and not keeps_excess) or not book_first(self._driver, running, now_ms):
             return False
-        if is_stranded and running.state.status != "wiped":
+        excess = self._excess(running)  # what is worth an order depends on the marks, which that was booked at
+        if any(excess):
+            if not keeps_excess:
+                return False
             marks, fair = self._driver.marks(running), [self._driver.market.fair(symbol) for symbol in running.symbols]
-            excess = excess_lots(running.spec, running.state)
             at = tuple(min(one) if n > 0 else max(one) for n, *one in zip(excess, marks, fair, strict=True))
             self._complete(running, now_ms, ev.ExcessKept(time_ms=now_ms, prices=marks, at=at))
         elif not running.state.is_working:

@@ -374,7 +374,7 @@ class Driver:
 
     def settled_before(self, at: Position, settlement_ms: int) -> int | None:
         """Returns the settlement before one, ms, that a position may have had and that is not booked; None: none."""
-        before_ms = settlement_ms - self.market.funding_interval_ms(at.running.symbols[at.k])
+        before_ms = settlement_ms - self.market.funding_interval_ms(at.symbol)
         missed = at.leg.funded_ms < before_ms < settlement_ms and at.leg.lots_at(before_ms) != range(1)
         return before_ms if missed else None
 

@@ -111,6 +111,16 @@ def is_overdue(driver: Driver, running: Running, now_ms: int) -> bool:
     return any(now_ms - it.time_ms >= driver.patience_ms for it in unbooked(driver, running, now_ms))
 
 
+def by_hand_from_ms(driver: Driver, settlement_ms: int) -> int:
+    """Returns from when on an operator may book a settlement that the venue has not reported."""
+    return settlement_ms + 10 * driver.patience_ms
+
+
+def waits_for_operator(driver: Driver, running: Running, now_ms: int) -> bool:
+    """Returns whether a settlement of a token can be booked by hand now."""
+    return any(now_ms >= by_hand_from_ms(driver, it.time_ms) for it in unbooked(driver, running, now_ms))
+
+
 def waited_for(book: Book) -> set[str]:
     """Returns the instruments of which a settlement is waited for."""
     accrued = {symbol for running in book.tokens
@@ -227,7 +237,7 @@ def book_by_hand(
     before = next((it for one in at if (it := driver.settled_before(one, settlement_ms)) is not None), None)
     if before is not None:
         return f"{symbol} may have been settled at {clock(before)}, which is not booked; that comes first"
-    least_ms = settlement_ms + 10 * driver.patience_ms
+    least_ms = by_hand_from_ms(driver, settlement_ms)
     if now_ms < least_ms:
         return f"the venue may still report it; it can be booked by hand from {clock(least_ms)} on"
     why = _assume(driver, book, symbol, settlement_ms, rate, by, reason, now_ms)
@@ -248,20 +258,29 @@ def book_first(driver: Driver, running: Running, now_ms: int) -> bool:
     if not unbooked(driver, running, now_ms):
         return True
     accrue(driver, running, now_ms, driver.marks(running))
-    due: dict[tuple[int, str], float | None] = {}
-    for it in unbooked(driver, running, now_ms):
+    waiting = unbooked(driver, running, now_ms)
+    rates: dict[tuple[int, str], float | None] = {(it.time_ms, it.symbol): it.rate for it in waiting}
+    for it in waiting:
         at = positions(running.book, it.symbol)
         if any(driver.settled_before(one, it.time_ms) is not None for one in at):
             return False  # there may have been one before it; the venue's list will tell
-        due |= {(one.settlement_ms, it.symbol): one.rate for held in at for one in held.leg.accruals
-                if one.settlement_ms <= it.time_ms}  # fmt: skip
-        due[it.time_ms, it.symbol] = it.rate
-    symbols = {symbol for _, symbol in due}
-    if None in due.values() or any(order.symbol in symbols for order in running.book.state.live.values()):
+        for one in (one for held in at for one in held.leg.accruals if one.settlement_ms <= it.time_ms):
+            key = one.settlement_ms, it.symbol
+            rates[key] = one.rate if rates.get(key) is None else rates[key]
+    symbols = {symbol for _, symbol in rates}
+    if None in rates.values() or any(order.symbol in symbols for order in running.book.state.live.values()):
         return False  # nothing is guessed, and a fill of before it may not be told yet
-    for (time_ms, symbol), rate in sorted(due.items()):
-        _assume(driver, running.book, symbol, time_ms, rate or 0.0, _DESK,
-                f"{running.name} trades before the venue reports it", now_ms)  # fmt: skip
+
+    def booked() -> str:
+        reason = f"{running.name} trades before the venue reports it"
+        whys = (
+            _assume(driver, running.book, symbol, time_ms, rate or 0.0, _DESK, reason, now_ms)
+            for (time_ms, symbol), rate in sorted(rates.items())
+        )
+        return next(filter(None, whys), "")
+
+    if driver.atomically(booked, bool):
+        return False
     driver.go_on([one for one in running.book.tokens if one is not running], now_ms)
     return not unbooked(driver, running, now_ms)
 
@@ -340,8 +359,14 @@ def _waits(at: Position, settlement_ms: int) -> bool:
 
 
 def _is_missed(driver: Driver, at: Position, settlement_ms: int) -> bool:
-    """Returns whether a settlement may have been just before one that waits, with no price between them."""
-    return any(driver.settled_before(at, one.settlement_ms) == settlement_ms for one in at.leg.accruals)
+    """Returns whether a settlement may have been before one that waits, with no price between them: one of several."""
+    interval_ms = driver.market.funding_interval_ms(at.symbol)
+    if not interval_ms or settlement_ms <= at.leg.funded_ms or at.leg.lots_at(settlement_ms) == range(1):
+        return False
+    return any(
+        settlement_ms < one.settlement_ms and (one.settlement_ms - settlement_ms) % interval_ms == 0
+        for one in at.leg.accruals
+    )
 
 
 def clock(time_ms: float) -> str:

@@ -63,6 +63,11 @@ class Position(NamedTuple):
         """The leg."""
         return self.running.state.legs[self.k]
 
+    @property
+    def symbol(self) -> str:
+        """The instrument."""
+        return self.running.symbols[self.k]
+
 
 def positions(book: Book, symbol: str) -> list[Position]:
     """Returns the positions of a book's tokens in an instrument."""
