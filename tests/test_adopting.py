@@ -16,6 +16,7 @@ from gearing.core import book as bk
 from gearing.core import events as ev
 from gearing.core.book import BookError, Difference, book_step
 from gearing.core.money import MINOR
+from gearing.core.state import Dealing
 from gearing.core.step import step
 from gearing.core.step_result import StepError
 from gearing.desk import issuer
@@ -262,10 +263,13 @@ def test_a_book_that_was_not_reconciled_is_not_resumed():
     assert why_not_resumed(desk) == ""
 
 
-def test_a_halted_token_is_resumed_though_its_book_stays_halted():
-    """Else a token whose flow waits for it could be neither resumed nor adopted into."""
+def test_a_halted_token_is_resumed_though_its_book_stays_halted_where_a_flow_waits_for_that():
+    """Adoption settles the flow first, which takes a token that is open; without a flow adoption comes first."""
     desk = halted(cash=5)
     desk.driver.operate(desk.it, "halt", "ann", "look", desk.now_ms)
+    assert "differs from the ledger" in why_not_resumed(desk)
+    waits = Dealing(number=1, side="redeem", amount=1, units=1, first=False, accrued=(0.0,), wanted=(0,), lots=(0,))
+    desk.it.state = msgspec.structs.replace(desk.it.state, dealing=waits)
     assert why_not_resumed(desk) == ""
     assert "differs from the ledger" in why_book_stays_halted(desk.book)
     desk.driver.on_statement(desk.book, at_venue(desk))

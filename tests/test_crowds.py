@@ -226,7 +226,7 @@ def test_so_many_dealings_at_once_wait_for_a_price_and_no_more(monkeypatch):
 def test_who_has_not_what_it_deals_takes_up_no_place():
     desk = at_once()
     (answered,) = instant(desk, "nobody")
-    assert "nobody has 0.00000000 USDT free" in answered.words
+    assert "there is no holder nobody" in answered.words
     assert not desk.primary.acceptances.waiting
 
 

@@ -72,11 +72,14 @@ def test_everything_stands_and_nothing_is_cut(view, width):
 
 def test_what_halts_is_told_whole_with_the_command_that_helps(view):
     why = f"reconciliation: C1: {'; '.join(f'A{k}: 35,000,000 lots at the venue' for k in range(6))}"
-    halted = token(0, (30_000,), (100_000.0,), book_halted=why)
+    halted = token(0, (30_000,), (100_000.0,), book_halted=why, differs=True)
     text = " ".join(rendered(msgspec.structs.replace(view, tokens=(halted,)), 80, happenings=0).split())
     assert f"BTC3L: book halted, {why} → gearing book adopt BTC3L --reason WHY, or put it right at" in text
     assert view.tokens[1].helps == "gearing resume BTC3S --reason WHY"
     assert view.tokens[0].helps == ""
+    restored = "restore: the database was restored from a backup"
+    for differs, help_ in ((True, "gearing book adopt BTC3L"), (False, "gearing resume BTC3L --reason WHY")):
+        assert token(0, (30_000,), (100_000.0,), book_halted=restored, differs=differs).helps.startswith(help_)
     late = token(0, (30_000,), (100_000.0,), overdue=True, accruals=(Accrual(NOW_MS - 3_600_000, 1.0, 0, 0, 0.0),))
     assert late.helps.startswith("gearing book settle BTC3L ")
     assert late.helps.endswith(" --at 2026-01-01T23:00 --rate RATE --reason WHY")

@@ -183,7 +183,7 @@ def test_a_key_that_another_process_puts_in_before_the_commit_counts_once(store)
     assert store.streams() == {"holder:h1": 1, "holder:h2": 1}
     kept = store.kept("h1", "d")
     assert kept.body == encode(pay(1, 2))
-    assert "was used for something else: h1 was credited" in answered_of(kept.answer).words
+    assert "was used for something else, or another amount: h1 was credited" in answered_of(kept.answer).words
 
 
 def test_nobody_is_answered_before_it_is_durable(store):

@@ -106,7 +106,8 @@ class AskedDesk(NamedTuple):
             self._tell(effect, list(rows))
         if not can_ask:
             action = self.asking.context.command_path.partition(" ")[2]
-            raise InputError("there is no terminal to ask at.", where=action, fix="Give --yes if it is meant.")
+            raise InputError("nothing was done: there is no terminal to ask at.", where=action,
+                             fix="Give --yes if it is meant.")  # fmt: skip
         if not self.running:
             say("No desk runs on this database now: it is carried out once one starts.")
         try:

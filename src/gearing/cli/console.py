@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -205,7 +206,7 @@ def _margin(token: TokenView) -> str:
 
 
 def _health(token: TokenView) -> Text:
-    word = token.health.partition(",")[0]
+    word = re.split("[,:;]", token.health, maxsplit=1)[0]
     return Text(word, style="green" if word == "ok" else "bold red")
 
 

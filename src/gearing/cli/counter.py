@@ -164,6 +164,9 @@ def take(
     with Asking(context, db, yes, key, timeout, as_json).desk() as desk:
         state = desk.store.holders().get(holder)
         quote = None if state is None else state.quote(quote_id)
+        if quote is None and not yes and key is None:
+            what = f"{holder} has no open quote {quote_id}: it was accepted, it is void, or there never was one."
+            raise InputError(what, where=desk.name, fix="Ask for another: gearing quote.")
         effect = f"{holder} has no open quote {quote_id}." if quote is None else f"{holder} {quote.terms}."
         _ask_desk(desk, TakeQuote(holder=holder, id=quote_id), holder, effect, {})
 

@@ -229,7 +229,8 @@ def _show_verdict(found: Verdict, is_trusted: bool) -> None:
     rest = f", and {more:,} more that follow from them or are like them" if more else ""
     say(f"{count(found.lines, 'line')} in {found.elapsed_s:.1f} s: {words}{rest}.")
     if found.came:
-        say(f"While it ran, a desk wrote {count(found.came, 'line')}; verify again to check all of these.")
+        say(f"While it ran, a desk wrote {count(found.came, 'line')}. Some are among these, none is counted by n; "
+            "verify again to check all of them.")  # fmt: skip
 
 
 def _show_anchor(anchor: AnchorCheck, is_trusted: bool) -> None:

@@ -141,7 +141,7 @@ class Check:
         try:
             parsed = rate(value)
         except (ValueError, OverflowError):
-            self.add(place, value, expected.strip(), 'Write a number such as 3 or 0.0003, or a rate such as "0.03%".')
+            self.add(place, value, expected.strip(), 'Write a plain number such as 0.0003, or a rate such as "0.03%".')
             return
         if not math.isfinite(parsed) or parsed > high or parsed < low or (strict and parsed == low):
             self.add(place, value, expected.strip())

@@ -155,7 +155,9 @@ def _rejected(what: str, done: str, now_ms: int) -> Answered:
     then = f": {done}" if done else ""
     fix = ("If that was wrong, book it back under a reference of its own, and give this one another reference."
            if what == "reference" else "Give each command a key of its own.")  # fmt: skip
-    return Answered(done=False, words=f"This {what} was used for something else{then}. {fix}", time_ms=now_ms)
+    return Answered(
+        done=False, words=f"This {what} was used for something else, or another amount{then}. {fix}", time_ms=now_ms
+    )
 
 
 def _done(line: CausedLine) -> str:

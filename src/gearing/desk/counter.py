@@ -129,6 +129,15 @@ def _why_no_id(wanted: AtCounter) -> str:
     return ""
 
 
+def _why_unknown(driver: Driver, wanted: AtCounter) -> str:
+    """Returns that whoever is to give something is no holder; empty: it is one, or is given something."""
+    gives = not isinstance(wanted, (Pay, Cancel, TakeQuote)) or (isinstance(wanted, Pay) and wanted.amount < 0)
+    name, primary = wanted.holder, driver.primary
+    if not gives or name in primary.holders or not primary.is_run(name):
+        return ""
+    return f"there is no holder {name}; a first deposit makes one"
+
+
 def arrival(driver: Driver, now_ms: int, mergers: int | None = None, holder: str = "") -> Judgement:
     """Returns how a command is judged that is looked at now.
 
@@ -153,7 +162,7 @@ def _why_merged(driver: Driver, wanted: AtCounter, judgement: Judgement) -> str:
 
 
 def _answer(driver: Driver, wanted: AtCounter, now_ms: int, judgement: Judgement) -> Answered:
-    why = _why_no_id(wanted) or _why_merged(driver, wanted, judgement)
+    why = _why_no_id(wanted) or _why_unknown(driver, wanted) or _why_merged(driver, wanted, judgement)
     if why:
         return _no(why, now_ms)
     try:
@@ -250,7 +259,7 @@ def _quote(driver: Driver, wanted: AskQuote, now_ms: int) -> Answered:
         return _no(quote, now_ms)
     above = "above" if quote.side == "subscribe" else "below"
     swing = running.spec.token.primary.quote_swing
-    words = (f"{quote.id}: {wanted.holder} {quote.terms}; {to_float(quote.unit_price):,.8g} per unit, "
+    words = (f"{quote.id}: {wanted.holder} {quote.terms}; {to_float(quote.unit_price):,.8g} per unit before the fee, "
              f"{abs(quote.difference_pct):.3f} % {above} iNAV ({to_float(quote.base_inav):,.8g}). It is judged at the "
              f"first price after its acceptance, and void if iNAV has "
              f"{'risen' if quote.side == 'subscribe' else 'fallen'} by more than {swing:.3%} by then.")  # fmt: skip

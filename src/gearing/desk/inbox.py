@@ -429,7 +429,8 @@ class Inbox:
             return f"changed ({places}); its rule is asked anew at the next price"
         self._operate(running, wanted, now_ms)
         if wanted.action == "resume" and running.book.state.halted:
-            return f"open, but its book stays halted: it {why_book_stays_halted(running.book)}"
+            why = why_book_stays_halted(running.book) or f"is halted again ({running.book.state.halted})"
+            return f"open, but its book {why}"
         if wanted.action == "close" and running.state.status == "closed":
             return "closed; it held nothing"
         return _DONE[wanted.action]

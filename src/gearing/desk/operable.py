@@ -37,7 +37,8 @@ def why_not(engine: Engine, running: Running, wanted: Operate | Change, now_ms: 
         return "creates no units already" if paused else "creates units already"
     if wanted.action == "resume" and status != "halted" and not book.halted:
         return f"is {status}; there is nothing to resume"
-    if wanted.action == "resume" and status != "halted":  # a halted token may be resumed though its book is not
+    if wanted.action == "resume" and (status != "halted" or running.state.dealing is UNSET):
+        # A halted token whose flow waits may be resumed though its book is not: adoption settles the flow first.
         return why_book_stays_halted(running.book)
     if wanted.action in {"close", "rebalance"} and book.halted:
         return f"cannot trade: its book is halted ({book.halted})"

@@ -29,8 +29,8 @@ from gearing.store.store import Store
 
 # So much of the past tells how lively a price is.
 _LEARN_MS = 10 * DAY_MS
-# A settlement that has not been reported for so long can be booked by hand; a quick clock's desk waits longer.
-_OVERDUE_MS = 600_000
+# A settlement that has not been reported for so long can be booked by hand; a demo's clock runs so many times as fast.
+_OVERDUE_MS, _DEMO_SPEED = 600_000, 600
 
 
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
 def token_view(
     spec: Spec, state: TokenState, book: str, *, marks: tuple[float, ...], daily: tuple[float, ...],
     why: str = "", book_halted: str = "", stale: str = "", maintenance: float = 0.0, last: Measured | None = None,
-    unknown: Sequence[LiveOrder] = (), overdue: bool = False,
+    unknown: Sequence[LiveOrder] = (), overdue: bool = False, differs: bool = False,
 ) -> TokenView:  # fmt: skip
     """Returns one token as a person sees it.
 
@@ -107,6 +107,7 @@ def token_view(
         last: its last rebalance that is done.
         unknown: its orders of which nobody knows what became of them.
         overdue: whether a settlement of funding can be booked by hand now.
+        differs: whether its book differs from the venue's last statement.
     """
     known = tuple(leg.mark if math.isnan(mark) else mark for mark, leg in zip(marks, state.legs, strict=True))
     seen = outlook(spec, state, known, daily)
@@ -120,16 +121,16 @@ def token_view(
         words.append(f"an order is unknown: if it was filled, NAV is {filled:,.4f}")
     return TokenView(
         outlook=seen, book=book, settlement=spec.token.settlement, health="; ".join(w for w in words if w) or "ok",
-        helps=_helps(spec, state, book, book_halted, overdue=overdue),
+        helps=_helps(spec, state, book, book_halted, overdue=overdue, differs=differs),
         headroom=seen.equity / asked if asked > 0.0 else None, last=last, nav_filled=filled,
         is_provisional=state.is_provisional,
     )  # fmt: skip
 
 
-def _helps(spec: Spec, state: TokenState, book: str, book_halted: str, *, overdue: bool) -> str:
+def _helps(spec: Spec, state: TokenState, book: str, book_halted: str, *, overdue: bool, differs: bool) -> str:
     """Returns the command that puts a token right which waits for a person; empty: it waits for nobody."""
     name = spec.token.symbol
-    if book_halted.startswith("reconciliation"):
+    if book_halted and differs:
         return (
             f"gearing book adopt {book} --reason WHY, or put it right at the venue: gearing resume {name} --reason WHY"
         )
@@ -187,7 +188,7 @@ def _stored_book(
     name, book = stream.partition(":")[2], book_state_of(states[stream].body)
     unknown = _unknown(store, name, book, now_ms, running=running)
     return [
-        _stored(store, token, state_of(states[f"token:{token}"].body), name, book.halted, now_ms,
+        _stored(store, token, state_of(states[f"token:{token}"].body), name, book, now_ms,
                 [order for order in unknown if order.of(token)])
         for token in book.tokens
         if f"token:{token}" in states
@@ -255,14 +256,17 @@ def _unknown(store: Store, name: str, book: BookState, now_ms: int, *, running: 
 
 
 def _stored(
-    store: Store, name: str, state: TokenState, book: str, halted: str, now_ms: int, unknown: Sequence[LiveOrder]
+    store: Store, name: str, state: TokenState, traded_in: str, book: BookState, now_ms: int,
+    unknown: Sequence[LiveOrder],
 ) -> TokenView:  # fmt: skip
     spec = Spec(spec_of(store, name))
     symbols = spec.chains.held(state.legs)
     known, last = learnt(store, name, symbols, now_ms), last_measured(store, name)
+    overdue_ms = _OVERDUE_MS * (_DEMO_SPEED if store.meta.mode == "demo" else 1)
     return token_view(
-        spec, state, book, marks=tuple(leg.mark for leg in state.legs),
+        spec, state, traded_in, marks=tuple(leg.mark for leg in state.legs),
         daily=tuple(known[symbol].daily for symbol in symbols), why=why_of(store, name, state.status),
-        book_halted=halted, last=Measured.told(last, last_done(store, name)), unknown=unknown,
-        overdue=any(one.settlement_ms < now_ms - _OVERDUE_MS for leg in state.legs for one in leg.accruals),
+        book_halted=book.halted, differs=book.differences is not UNSET, unknown=unknown,
+        last=Measured.told(last, last_done(store, name)),
+        overdue=any(one.settlement_ms < now_ms - overdue_ms for leg in state.legs for one in leg.accruals),
     )  # fmt: skip

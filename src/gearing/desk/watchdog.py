@@ -6,6 +6,8 @@ import asyncio
 import math
 from collections.abc import Callable
 
+from msgspec import UNSET
+
 from gearing.core.money import to_minor
 from gearing.desk.boot import resumed_ms
 from gearing.desk.engine import Engine
@@ -103,6 +105,7 @@ class Watchdog:
             daily=tuple(self._daily(symbol) for symbol in running.symbols), why=running.why,
             book_halted=book.state.halted, stale=stale, last=running.last,
             overdue=waits_for_operator(self._engine.driver, running, now_ms),
+            differs=book.state.differences is not UNSET,
             maintenance=asked.of(notional(running)) if alone and asked is not None else 0.0, unknown=unknown,
         )  # fmt: skip
 
