@@ -19,7 +19,7 @@ from gearing.errors import InputError
 from gearing.store import keys
 from gearing.store.anchor import Anchor, check_heads_file, heads_path, key_path, open_anchor
 from gearing.store.backup import Restorer, backup_database, restore_database
-from gearing.store.database import connect, read_meta, upgrade_database
+from gearing.store.database import connect, init_database, read_meta, upgrade_database
 from gearing.store.errors import DatabaseError, StoreError
 from gearing.store.heads import HeadRecord, HeadsFile, RestoreRecord, signed, signed_line
 from gearing.store.keys import make_key, public_key, read_key, signing_key
@@ -541,6 +541,118 @@ def test_a_restore_that_is_appended_again_hides_no_head_from_a_verification(path
         start(path)
 
 
+def restore_from(backup: Path, path: Path, key=None, heads: Path | None = None, is_new_key: bool = False) -> None:
+    signs, file = key or anchor_of(path).key, HeadsFile(heads or heads_path(path))
+    restore_database(backup, path, NOW_MS + 1, restorer=Restorer("ann", "why", lambda _: signs, file, is_new_key))
+
+
+def test_heads_that_could_not_be_appended_are_appended_whatever_comes_last_meanwhile(path, tmp_path):
+    """An old head that a restore gave up, of a later line, hides none of those that the file lacks."""
+    backup_database(path, tmp_path / "backup.db")
+    further(path)
+    left = HeadsFile(heads_path(path)).last()
+    path.unlink()
+    restore_from(tmp_path / "backup.db", path)
+    further(path, 60, 80)
+    *before, lacks = heads_path(path).read_bytes().splitlines(keepends=True)
+    heads_path(path).write_bytes(b"".join(before) + left.line)
+    anchor = anchor_of(path)
+    anchor._fails = True
+    with Store(path) as store:
+        anchor.publish(signed_line(lacks), store.heads_since)
+    assert heads_path(path).read_bytes() == b"".join(before) + left.line + lacks
+
+
+def test_a_restore_into_another_heads_file_is_none_of_this_one(path, tmp_path):
+    """A drill with the desk's own key lets no old copy go on, and does not stop the newest."""
+    backup_database(path, tmp_path / "backup.db")
+    further(path)
+    drill = tmp_path / "drill.db"
+    restore_from(tmp_path / "backup.db", drill, anchor_of(path).key, tmp_path / "drill.heads")
+    HeadsFile(heads_path(path)).append([HeadsFile(tmp_path / "drill.heads").last()])
+    start(path)
+    found = {breach.found for breach in verify(path, heads=heads_path(path)).breaches}
+    assert any("gives up line n 0" in words for words in found)
+    shutil.copy(drill, path)
+    with pytest.raises(DatabaseError, match="line 93, but the journal ends at line 73"):
+        start(path)
+
+
+@pytest.mark.parametrize("depth", [500, 5_000, 200_000])
+def test_a_line_that_is_nested_too_deeply_is_no_record(path, depth):
+    with heads_path(path).open("ab") as file:
+        file.write(b'{"record":' + b"[" * depth + b"\n")
+    for read in (start, lambda it: verify(it, heads=heads_path(it)), lambda it: HeadsFile(heads_path(it)).last()):
+        with pytest.raises(InputError, match="does not hold a signed head"):
+            read(path)
+
+
+def test_a_restore_gives_up_no_line_that_nobody_signed(path, tmp_path):
+    backup_database(path, tmp_path / "backup.db")
+    line = heads_path(path).read_bytes().splitlines(keepends=True)[-1].replace(b'"n":73', b'"n":999')
+    with heads_path(path).open("ab") as file:
+        file.write(line)
+    path.unlink()
+    with pytest.raises(InputError, match="its record of line 999 is not signed with the key that it names"):
+        restore_from(tmp_path / "backup.db", path)
+    assert not path.exists()
+
+
+def test_whoever_goes_back_to_an_earlier_key_says_so_and_gives_up_the_furthest_head(path, tmp_path):
+    backup_database(path, tmp_path / "backup.db")
+    further(path)
+    first, second = anchor_of(path).key, make_key(tmp_path / "second.key")
+    path.unlink()
+    restore_from(tmp_path / "backup.db", path, second, is_new_key=True)
+    # Under the former key neither the copy of before nor the restored database goes on.
+    shutil.copy(path, tmp_path / "restored.db")
+    with pytest.raises((DatabaseError, InputError)):
+        start(path)
+    key_path(path).rename(tmp_path / "first.key")
+    shutil.copy(tmp_path / "second.key", key_path(path))
+    start(path)
+    further(path, 60, 70)
+    path.unlink()
+    with pytest.raises(InputError, match=f"its furthest head was signed with key {second.public}"):
+        restore_from(tmp_path / "backup.db", path, first)
+    restore_from(tmp_path / "backup.db", path, first, is_new_key=True)
+    assert records(path)[-1]["left_n"] == 83
+    assert verify(path, heads=heads_path(path), trusted=[first.public, second.public]).breaches == ()
+
+
+def test_under_the_former_key_the_copy_of_before_a_restore_does_not_go_on(path, tmp_path):
+    backup_database(path, tmp_path / "backup.db")
+    shutil.copy(path, tmp_path / "before.db")
+    path.unlink()
+    restore_from(tmp_path / "backup.db", path, make_key(tmp_path / "second.key"), is_new_key=True)
+    shutil.copy(tmp_path / "before.db", path)
+    with pytest.raises(DatabaseError, match="incarnation abc123, the newest one with signed heads is"):
+        start(path)
+
+
+def test_a_restored_database_without_lines_holds(tmp_path):
+    path = tmp_path / "new.db"
+    anchor = start(path)
+    init_database(path, "demo", NOW_MS)
+    backup_database(path, tmp_path / "backup.db")
+    path.unlink()
+    restore_from(tmp_path / "backup.db", path, anchor.key)
+    start(path)
+    assert verify(path, heads=heads_path(path)).breaches == ()
+
+
+def test_heads_that_are_written_anew_are_those_of_the_present_incarnation(path, tmp_path):
+    """Those of before a restore stand before it in the file that was lost."""
+    backup_database(path, tmp_path / "backup.db")
+    path.unlink()
+    restore_from(tmp_path / "backup.db", path)
+    further(path, 60, 80)
+    heads_path(path).unlink()
+    assert main(["journal", "head", str(path), "--out", str(heads_path(path))]) == 0
+    assert {record["incarnation"] for record in records(path)} == {read_meta(path).incarnation}
+    start(path)
+
+
 def test_a_head_that_a_restore_gave_up_is_appended_again_and_stops_nobody(path, tmp_path):
     backup_database(path, tmp_path / "backup.db")
     further(path)
@@ -662,7 +774,7 @@ def test_a_restore_is_signed_with_the_key_of_the_heads_so_far_or_says_that_it_is
     make_key(tmp_path / "other.key")
     assert main([*command, "--signing-key", str(tmp_path / "other.key")]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert f"its heads were signed with key {read_key(kept).public}" in said
+    assert f"its furthest head was signed with key {read_key(kept).public}" in said
     assert not path.exists()
     assert not key_path(path).exists()
     before = heads_path(path).read_bytes()

@@ -212,4 +212,4 @@ def test_a_deal_that_is_refused_is_told_of_and_nothing_else_is():
         Deal(holder="h1", token="T", side="subscribe", amount=5 * 10**8),
     ):
         inbox.carry_out(Request(1, "ann", "k", encode(wanted)))
-    assert told == [("h1", "h1 has 0.00000000 units of T free, and asks to redeem 1.00000000")]
+    assert told == [("h1", "there is no holder h1; a first deposit makes one")]

@@ -377,9 +377,9 @@ def test_the_counter_states_a_quote_and_what_was_dealt():
     desk = dealing()
     told = answer(desk.driver, AskQuote(holder="h1", token="T", side="subscribe", amount=10_000 * MINOR), desk.now_ms)
     assert told.words == (
-        "h1.q1: h1 gets 99.65034965 T for 10,000.00000000 USDT, including a fee of 25.00000000; 100.1 per unit, "
-        "0.100 % above iNAV (100). It is judged at the first price after its acceptance, and void if iNAV has risen "
-        "by more than 0.100% by then."
+        "h1.q1: h1 gets 99.65034965 T for 10,000.00000000 USDT, including a fee of 25.00000000; 100.1 per unit "
+        "before the fee, 0.100 % above iNAV (100). It is judged at the first price after its acceptance, and void if "
+        "iNAV has risen by more than 0.100% by then."
     )
     done = desk.judged(TakeQuote(holder="h1", id=told.id))
     assert done.words == "h1 gets 99.65034965 T for 10,000.00000000 USDT, including a fee of 25.00000000."

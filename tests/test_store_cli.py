@@ -107,7 +107,7 @@ def test_one_stream_goes_to_stdout_as_it_stands(path, capfdbinary):
         (
             ["db", "restore", "desk.db", "text.db", "--reason", "a test"],
             "text.db: a file of this name exists already. Give another name; or stop the desk that runs on it, and "
-            "move text.db with its -lock and -pid away",
+            "move text.db away together with its -wal, -shm, -lock and -pid",
         ),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",

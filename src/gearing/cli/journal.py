@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from gearing.cli.output import FAULT_FOUND, ForceOption, JsonFlag, count, emit, pairs, say, show_table
@@ -105,7 +104,8 @@ def head(
     """
     from gearing.files import writing
     from gearing.outputs import Output, check_outputs, database_files
-    from gearing.store.heads import signed_row
+    from gearing.store.anchor import own_heads
+    from gearing.store.heads import UNREADABLE, signed_row
 
     db = database_of(db)
     outputs = [] if out is None else [Output(option="--out", path=out, kind="heads", replaces=False)]
@@ -121,9 +121,9 @@ def head(
             last = signed_row(row)
             if out is not None:
                 with writing(out, "heads", force=force) as file:
-                    for one in store.heads_since(0):
-                        file.write(signed_row(one).line)
-        except msgspec.MsgspecError as error:
+                    for one in own_heads(store.heads_since(0), store.meta.incarnation):
+                        file.write(one.line)
+        except UNREADABLE as error:
             raise InputError(f"a row of its table heads cannot be read: {error}.", where=str(db),
                              fix=f"See what else is wrong: gearing journal verify {db}") from error  # fmt: skip
     if not last.is_signed:

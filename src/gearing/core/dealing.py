@@ -225,7 +225,7 @@ def keep_excess(spec: Spec, work: Working, event: ev.ExcessKept) -> TokenState:
                 for n, leg, price in each if n)  # fmt: skip
     work.pay_flow(-cost - worse)
     work.dealing = msgspec.structs.replace(
-        dealing, lots=tuple(held - n for held, n in zip(dealing.lots, excess, strict=True)),
+        dealing, forced=UNSET, lots=tuple(held - n for held, n in zip(dealing.lots, excess, strict=True)),
         past=tuple(with_trade(one, held, -n, event.time_ms) if n else one
                    for one, held, n in zip(dealing.past, dealing.lots, excess, strict=False)),
     )  # fmt: skip

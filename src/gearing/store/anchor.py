@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-import msgspec
 import sqlalchemy as sa
 
 from gearing.core.anchor import ChainPoint
 from gearing.errors import InputError
 from gearing.store.errors import DatabaseError
-from gearing.store.heads import HeadRecord, HeadsFile, RestoreRecord, SignedRecord, signed, signed_row
+from gearing.store.heads import UNREADABLE, HeadRecord, HeadsFile, RestoreRecord, SignedRecord, signed, signed_row
 from gearing.store.keys import SigningKey, signing_key
 from gearing.store.records import HeadRow, Meta
 from gearing.store.store import Store
@@ -67,11 +66,11 @@ class Anchor:
         """
         try:
             if self._fails:
-                self._append_missing(since)
+                self._append_missing(head, since)
             else:
                 self.file.append([head])
             self._fails = False
-        except (InputError, msgspec.MsgspecError, sa.exc.SQLAlchemyError) as error:
+        except (InputError, *UNREADABLE, sa.exc.SQLAlchemyError) as error:
             words = (
                 f"signed heads cannot be appended: {error} They are kept in the database, and appended once the file "
                 "can be written."
@@ -82,10 +81,11 @@ class Anchor:
                     self.on_failure(words)
             self._fails = True
 
-    def _append_missing(self, since: Callable[[int], Iterator[HeadRow]]) -> None:
-        last = self.file.last() if self.file.exists() else None
-        rows = since(0 if last is None else last.record.n)
-        while some := [signed_row(row) for row in islice(rows, _AT_ONCE)]:
+    def _append_missing(self, head: SignedRecord, since: Callable[[int], Iterator[HeadRow]]) -> None:
+        known = self.file.known(self.key.public).own if self.file.exists() else None
+        is_here = known is not None and known.record.incarnation == head.record.incarnation
+        heads = own_heads(since(known.record.n if known is not None and is_here else 0), head.record.incarnation)
+        while some := [*islice(heads, _AT_ONCE)]:
             self.file.append(some)
 
 
@@ -112,11 +112,20 @@ def open_anchor(database: Path, heads: Path | None = None, key: Path | None = No
         anchor = Anchor(signing_key(key, key_path(database)), file)
         after = check_heads_file(store, file, anchor.key.public)
         try:
-            file.append(signed_row(row) for row in store.heads_since(after))
-        except msgspec.MsgspecError as error:
+            file.append(own_heads(store.heads_since(after), store.meta.incarnation))
+        except UNREADABLE as error:
             raise DatabaseError(f"a row of its table heads cannot be read: {error}.", where=str(database),
                                 fix=f"See what is wrong: gearing journal verify {database}") from error  # fmt: skip
     return anchor
+
+
+def own_heads(rows: Iterable[HeadRow], incarnation: str) -> Iterator[SignedRecord]:
+    """Yields the heads of one incarnation; those of a former one are in its heads file, before the restore.
+
+    Raises:
+        msgspec.MsgspecError: a row does not hold a record.
+    """
+    return (one for one in map(signed_row, rows) if one.record.incarnation == incarnation)
 
 
 def check_heads_file(store: Store, file: HeadsFile, key: str) -> int:
@@ -147,7 +156,7 @@ def check_heads_file(store: Store, file: HeadsFile, key: str) -> int:
         return 0
     for one in (known.whoever, known.binding):
         _check_record(store, file, one)
-    newest = known.binding.record.incarnation
+    newest = known.whoever.record.incarnation
     if newest != store.meta.incarnation:
         raise DatabaseError(
             f"it is incarnation {store.meta.incarnation}, the newest one with signed heads is {newest}.",

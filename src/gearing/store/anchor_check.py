@@ -8,17 +8,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 
 from gearing.core.anchor import START, ChainPoint, leaf_of
 from gearing.store import schema
 from gearing.store.breach import NAMED_MAX, Breach, What
-from gearing.store.heads import Furthest, HeadRecord, HeadsFile, RestoreRecord, SignedRecord, signed_row
+from gearing.store.heads import UNREADABLE, Furthest, HeadRecord, HeadsFile, RestoreRecord, SignedRecord, signed_row
 from gearing.store.records import HeadRow, Meta
 
 _ROWS = 5_000
-_Faults = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
 class AnchorCheck(NamedTuple):
@@ -138,7 +136,7 @@ class _Findings:
         """Checks a row of the table of heads; returns its record if it can be read."""
         try:
             head = signed_row(row)
-        except _Faults as error:
+        except UNREADABLE as error:
             self._head(("unreadable",), f"row n {row.n} of the table heads cannot be read: {error}", "a signed head")
             self._checked += 1
             return None
@@ -159,6 +157,8 @@ class _Findings:
             where, record = f"line {number} of {name}", one.record
             known = bodies.get(record.n)
             is_own = known == one.body or self._check_signature(one, where, name)
+            if is_own and record.n == 0 and record.chain == START.chain:
+                continue  # of a journal without lines
             if is_own and record.n <= limits[record.incarnation]:
                 yield record.n, _ChainClaim(record.chain, where)
                 if isinstance(record, HeadRecord) and known is None:
@@ -181,14 +181,12 @@ class _Findings:
 
         A restore counts once, where its incarnation begins: a genuine one can be appended again.
         """
-        limits = dict[str, float]()
+        limits, order = dict[str, float](), Furthest()
         for one in records:
             record = one.record
-            if record.incarnation in limits:
-                continue
-            if isinstance(record, RestoreRecord) and self._counts(one):
+            if self._counts(one) and order.take(one) and isinstance(record, RestoreRecord):
                 limits = {incarnation: min(limit, record.n) for incarnation, limit in limits.items()}
-            limits[record.incarnation] = math.inf
+            limits.setdefault(record.incarnation, math.inf)
         return limits
 
     def _counts(self, one: SignedRecord) -> bool:
@@ -205,9 +203,10 @@ class _Findings:
             record, point = one.record, before.point
             if not self._counts(one):
                 continue
-            is_fresh = before.take(one)
-            if isinstance(record, RestoreRecord) and (not is_fresh or (record.left_n, record.left_chain) != point):
-                was = f"n {point.n}, that of the furthest record before it" if is_fresh else "each restore once"
+            is_again = record.incarnation in before.begun
+            before.take(one)
+            if isinstance(record, RestoreRecord) and (is_again or (record.left_n, record.left_chain) != point):
+                was = "each restore once" if is_again else f"n {point.n}, that of the furthest record before it"
                 self.breach("head", f"the restore in line {number} of the heads file gives up line n {record.left_n}",
                             was)  # fmt: skip
 

@@ -142,13 +142,18 @@ def _sign(part: Path, made: Meta, restorer: Restorer, now_ms: int) -> None:
     file.append(())  # whether it can be written is known before a key is made
     key = restorer.key(last is None or restorer.is_new_key)
     known = file.known(key.public)
-    if known.keys and key.public not in known.keys and not restorer.is_new_key:
-        signers = ", ".join(sorted(known.keys))
-        raise InputError(f"its heads were signed with key {signers}, and this is key {key.public}.",
+    furthest = known.whoever
+    if furthest is not None and (not furthest.is_signed or furthest.record.database != made.database):
+        what = (
+            f"its record of line {furthest.record.n} is not signed with the key that it names, or of another database."
+        )
+        raise InputError(what, where=str(file.path), fix="Use an undamaged copy of the file.")
+    if furthest is not None and furthest is not known.own and not restorer.is_new_key:
+        raise InputError(f"its furthest head was signed with key {furthest.record.key}, and this is key {key.public}.",
                          where=str(file.path), fix=NAME_KEY)  # fmt: skip
     with Store(part) as store:
         end = store.end()
-    left = START if known.binding is None else known.binding.record.point
+    left = START if furthest is None else furthest.record.point
     record = restore_record(made, end, left, key, by=restorer.by, reason=restorer.reason, time_ms=now_ms)
     file.append([record])
 

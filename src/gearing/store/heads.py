@@ -110,6 +110,9 @@ class SignedRecord(NamedTuple):
         return HeadRow(self.record.n, self.record.time_ms, self.body, self.signature)
 
 
+# What reading a record raises: it is no JSON, nested too deeply, or something else.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _record_of = msgspec.json.Decoder(AnchorRecord).decode
 _entry_of = msgspec.json.Decoder(_Entry).decode
@@ -144,7 +147,7 @@ class Furthest:
     """The record of the latest line in the newest incarnation, among records that are taken in their file's order.
 
     What comes last decides nothing: a genuine old record can be appended again, so an incarnation is as new as its
-    first record.
+    first record. Only a restore that gives up the furthest record before it begins one; any other is of another file.
 
     Attributes:
         found: it; None: none was taken.
@@ -164,6 +167,9 @@ class Furthest:
         """Takes the next record; returns whether an incarnation begins with it."""
         record = one.record
         begins = record.incarnation not in self.begun
+        goes_on = isinstance(record, RestoreRecord) and (record.left_n, record.left_chain) == self.point
+        if begins and self.found is not None and not goes_on:
+            return False
         self.begun[record.incarnation] = None
         last = None if self.found is None else self.found.record
         if begins or last is None or (record.incarnation == last.incarnation and record.n > last.n):
@@ -268,7 +274,7 @@ class HeadsFile:
     def _read(self, line: bytes, place: str) -> SignedRecord:
         try:
             return signed_line(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise InputError(f"{place} does not hold a signed head ({error}).", where=str(self.path),
                              fix="Use an undamaged copy of the file.") from error  # fmt: skip
 
