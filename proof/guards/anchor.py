@@ -267,13 +267,6 @@ ANCHOR = (
         "test_anchor::test_an_old_head_that_is_appended_again_does_not_lower_what_must_be_there",
     ),
     Guard(
-        "anchor: a restore that comes again begins nothing",
-        _HEADS,
-        "begins = record.incarnation not in self.begun",
-        'begins = "left_n" in record.__struct_fields__',
-        "test_anchor::test_a_restore_that_is_appended_again_lets_no_copy_of_then_or_before_go_on",
-    ),
-    Guard(
         "anchor: a start checks the signature",
         _ANCHOR,
         "if not one.is_signed:",
