@@ -88,8 +88,10 @@ class Judge:
             found.append(f"{name}: holders have {held} units and paid {paid}, {issued}")
         waits = [one.id for holder in primary.holders.values() for one in holder.state.requests.values()
                  if one.token == name]  # fmt: skip
-        # A desk whose clock is an hour off has no price to deal at.
-        off = self.trouble.clock is not None
+        # A desk whose clock is an hour off has no price to deal at. Of a crowd a part was dealt just now, and the price
+        # of the next one forms.
+        forms_ms = running.since_ms + running.spec.token.primary.match_ms
+        off = self.trouble.clock is not None or (running.goes_on and self.driver.market.now_ms <= forms_ms)
         if waits and state.status in {"open", "wiped", "closed"} and not running.book.state.halted and not off:
             found.append(f"{name}: is {state.status}, and {waits} wait at the end")
         return found
