@@ -43,6 +43,12 @@ BOOKS = (
     Guard("what came unasked goes to the reserve", "core/book.py",
           "gone = [self.moved] if self.received is UNSET else [self.moved, self.received]", "gone = [self.moved]",
           "test_engine::test_money_that_came_unasked_is_the_reserves_and_nobodys_nav"),
+    Guard("what flows paid in is moved before the reserve takes back", _ENGINE,
+          "await self.moves.move(book)  # first: without what flows paid in the venue may refuse to give the "
+          "reserve's back\n"
+          "        await self._settle_reserve(book)\n",
+          "await self._settle_reserve(book)\n        await self.moves.move(book)\n",
+          "test_sim::test_what_the_reserve_takes_back_waits_for_no_money_of_flows"),
     Guard("what came unasked is asked for", _ENGINE, "take_unasked(self.driver, book, arrival)", "pass",
           "test_engine::test_money_that_came_unasked_is_the_reserves_and_nobodys_nav"),
     Guard("what comes in the same millisecond is not missed", _ENGINE, "received(since_last_ms)",

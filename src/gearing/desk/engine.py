@@ -307,8 +307,8 @@ class Engine:
         for payment in with_empty(book, settled, payments):
             self.driver.on_funding(book, payment, self.clock.now_ms())
         await self.settle()
+        await self.moves.move(book)  # first: without what flows paid in the venue may refuse to give the reserve's back
         await self._settle_reserve(book)
-        await self.moves.move(book)
 
     async def _settle_reserve(self, book: Book) -> None:
         """Brings to the venue what the reserve owes for tokens that were wiped out, and takes back what came later."""
