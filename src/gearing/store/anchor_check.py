@@ -169,7 +169,7 @@ class _Findings:
         mine, order = self._meta.incarnation, Furthest()
         for k, (_, one) in enumerate(records):
             record, later = one.record, mine in order.begun
-            if order.take(one) and later and isinstance(record, RestoreRecord) and self._counts(one):
+            if self._counts(one) and order.take(one) and later and isinstance(record, RestoreRecord):
                 self.breach("head", f"the heads file records a restore by {record.by} ({record.reason}): the history "
                             f"of this database, incarnation {mine}, was left at n {record.left_n}",
                             f"incarnation {record.incarnation}, which resumed at n {record.n}")  # fmt: skip
