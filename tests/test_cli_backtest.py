@@ -21,10 +21,10 @@ import pytest
 
 from gearing import jit, numerals
 from gearing.cli import compiling
-from gearing.cli.inputs import underlying_of
 from gearing.cli.main import main
 from gearing.core.spec_text import example_token
 from gearing.market.files import read_funding, read_prices
+from gearing.market.symbols import underlying_of
 from gearing.market.token_file import read_token
 from gearing.study.backtest import backtest
 

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from proof.sim import simulate
 from tools.docs.events import KINDS, STATES, records, reference, tag_of
-from tools.docs.extension import expanded
 from tools.docs.postings import POSTS
 
 from gearing.core.holder import ACCOUNTS
@@ -18,7 +17,7 @@ from gearing.drive.effects import Effects
 
 from tools.docs.examples import PAGES  # isort: skip
 
-(PAGE,) = [expanded(page.read_text(encoding="utf-8")) for page in PAGES if page.name == "journal-events.md"]
+(PAGE,) = [page.read_text(encoding="utf-8") for page in PAGES if page.name == "journal-events.md"]
 
 
 @pytest.mark.parametrize("room", KINDS)

@@ -17,8 +17,8 @@ import pytest
 
 from gearing.errors import DataError, DataWarning, InputError
 from gearing.market.files import check_overlap, read_funding, read_prices
+from gearing.market.reading.table import kind_of
 from gearing.market.series import Funding, Prices
-from gearing.market.tables import kind_of
 from gearing.market.write import write_frame, write_series
 
 MINUTE = 60_000
@@ -195,7 +195,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda d: saved(FRAME, d / "p.parquet").rename(d / "p.csv"),
         "the ending '.csv' says CSV, but the file holds Parquet",
     ),
-    "zip": (lambda d: written(d / "p.zip", b"PK\x03\x04" + b"x" * 50), "the file holds a zip archive"),
+    "zip": (lambda d: written(d / "p.zip", b"PK\x03\x04" + b"x" * 50), "the zip archive is damaged"),
     "old feather": (lambda d: written(d / "p.feather", b"FEA1" + b"x" * 50), "old Feather"),
     "damaged gzip": (lambda d: written(d / "p.csv.gz", b"\x1f\x8b" + b"x" * 50), "the gzip file is damaged"),
     "cut parquet": (
@@ -211,7 +211,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         "no column 'close'; the columns are: timestamp, open, high, low, volume",
     ),
     "missing time": (lambda _: FRAME.drop("timestamp"), "no column 'timestamp'; the columns are: open"),
-    "no header": (lambda d: written(d / "p.csv", "1,2,3\n4,5,6\n"), "first line holds numbers"),
+    "no header": (lambda d: written(d / "p.csv", "1,2,3\n4,5,6\n"), "no names for its 3 columns, and no known layout"),
     "ragged": (lambda d: written(d / "p.csv", "\n".join([*TEXT, "1,2,3,4,5,6,7,8,9"])), "cannot be read"),
     "unsorted": (lambda _: FRAME[[0, 2, 1, 3]], r"row 3 \(2023-01-01T00:01:00Z\): the times are not sorted"),
     "duplicate": (
@@ -235,7 +235,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "booleans": (lambda _: FRAME.with_columns(close=pl.lit(True)), "of type Boolean, not numbers"),
     "word in times": (
         lambda d: written(d / "p.csv", "time,close\n2020-01-01,1\nsoon,2\n"),
-        "row 2: 'soon' is no moment",
+        "row 2: 'soon' is not a moment",
     ),
     "mixed zones": (
         lambda d: written(d / "p.csv", "time,close\n2020-01-01T00:00Z,1\n2020-01-01T00:01,2\n"),
@@ -255,7 +255,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda _: ([dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 2, tzinfo=dt.UTC)], [1.0, 2.0]),
         "mixed time zones",
     ),
-    "not a time": (lambda _: ([None, None], [1.0, 2.0]), "row 1: None is no moment"),
+    "not a time": (lambda _: ([None, None], [1.0, 2.0]), "row 1: None is not a moment"),
     "nat": (
         lambda _: (np.array(["2020-01-01", "NaT"], "datetime64[s]"), [1.0, 2.0]),
         "row 2: the time is missing",
@@ -339,10 +339,10 @@ def test_gaps_warn_in_one_line() -> None:
 
 def test_funding_is_read_and_floored() -> None:
     eight = 8 * 60 * MINUTE
-    stamps = T0 + eight * np.arange(4) + np.array([0, 7, 1_000, 1_001])
+    stamps = T0 + eight * np.arange(4) + np.array([0, 7, 60_000, 62_000])
     frame = pl.DataFrame({"fundingTime": stamps, "fundingRate": [1e-4, -2e-4, 0.0, 3e-4]})
     funding = read_funding(frame, symbol="BTC")
-    assert (funding.times_ms - T0).tolist() == [0, eight, 2 * eight, 3 * eight + 1_001]
+    assert (funding.times_ms - T0).tolist() == [0, eight, 2 * eight, 3 * eight + 62_000]
     assert funding.rates.tolist() == [1e-4, -2e-4, 0.0, 3e-4]
     assert funding.symbol == "BTC"
     pair = read_funding((stamps, [1e-4, -2e-4, 0.0, 3e-4]), start=T0 + 1)
@@ -391,7 +391,7 @@ def test_what_is_written_reads_back_identically(ending: str, tmp_path: Path) -> 
     for name in ("times_ms", "open", "high", "low", "close", "volume"):
         assert np.array_equal(getattr(again, name), getattr(prices, name))
     assert again.symbol == "BTC"
-    funding = Funding(TIMES, CLOSE / 1e6 / 3, symbol="BTC")
+    funding = Funding(TIMES, CLOSE / 1e10 / 3, symbol="BTC")
     write_series(funding, tmp_path / f"f.{ending}")
     assert np.array_equal(read_funding(tmp_path / f"f.{ending}").rates, funding.rates)
     with pytest.raises(InputError, match=r"the ending '\.xls' names no format"):

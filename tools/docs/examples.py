@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
-KINDS = {"python", "text", "console", "toml", "csv", "sh"}
+# `py` is a signature, made from the code.
+KINDS = {"python", "text", "console", "toml", "csv", "sh", "py"}
 
 _BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<kind>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^(?P=indent)```$",

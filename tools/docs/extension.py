@@ -1,15 +1,11 @@
-"""A Markdown extension: formulas become MathML, and markers become reference text made from the code.
+"""A Markdown extension: formulas become MathML.
 
-A formula stands in `$…$`, or in `$$…$$` on lines of its own; MathML needs no script and no font. A line
-`<!-- api: study -->` is replaced by the reference of that room's public names, `<!-- cli -->` by that of the
-commands, `<!-- presets -->` by the table of issuers, `<!-- fields: Rule -->` by the fields of one record, and
-`<!-- events: token -->` and `<!-- records: token -->` by the events of a stream and the records of its state.
+A formula stands in `$…$`, or in `$$…$$` on lines of its own; MathML needs no script and no font.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
@@ -19,36 +15,10 @@ from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 from markdown.preprocessors import Preprocessor
 
-from tools.docs import api, cli, events
-
-_MARKERS: dict[str, Callable[[str], str]] = {
-    "api": api.room_reference,
-    "cli": lambda _: cli.reference(),
-    "events": events.reference,
-    "fields": api.field_list,
-    "presets": lambda _: api.preset_table(),
-    "records": events.records,
-}
-_MARKER = re.compile(r"<!-- (\w+)(?:: ([\w.]+))? -->")
-
-
-def expanded(text: str) -> str:
-    """Returns a page's Markdown with every marker replaced by what it stands for."""
-
-    def made(match: re.Match[str]) -> str:
-        return _MARKERS[match[1]](match[2] or "") if match[1] in _MARKERS else match[0]
-
-    return _MARKER.sub(made, text)
-
 
 def mathml(formula: str, *, display: bool = False) -> str:
     """Returns a formula, written as LaTeX, as MathML."""
     return str(convert(formula, display="block" if display else "inline"))
-
-
-class _Markers(Preprocessor):
-    def run(self, lines: list[str]) -> list[str]:
-        return expanded("\n".join(lines)).split("\n")
 
 
 class _Display(Preprocessor):
@@ -73,8 +43,7 @@ class DocsExtension(Extension):
     """See the module."""
 
     def extendMarkdown(self, md: Markdown) -> None:
-        """Registers the markers before fenced code is taken out, formulas after it."""
-        md.preprocessors.register(_Markers(md), "gearing-markers", 200)
+        """Registers formulas after fenced code is taken out."""
         md.preprocessors.register(_Display(md), "gearing-display", 22)
         md.inlinePatterns.register(_Inline(r"\$([^$\n]+?)\$", md), "gearing-inline", 189)
 

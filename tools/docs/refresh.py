@@ -1,4 +1,7 @@
-"""Writes below every example what it prints now: `python -m tools.docs.refresh [PAGE…]`; read the difference."""
+"""Writes into the pages what the code makes now: `python -m tools.docs.refresh [PAGE…]`; read the difference.
+
+Below every example stands what it prints, and between two markers the reference text of the code.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ import textwrap
 from pathlib import Path
 
 from tools.docs import examples
+from tools.docs.built import built
 
 
 def refresh(page: Path, columns: int) -> int:
     """Runs a page's examples, puts what they print in place of what stood there, and returns how many changed."""
-    text = page.read_text(encoding="utf-8")
+    before = page.read_text(encoding="utf-8")
+    text = built(before)
     with tempfile.TemporaryDirectory() as folder:
         played = list(examples.played(text, Path(folder), columns=columns))
     changed = [example for example in played if not example.holds]
@@ -25,7 +30,7 @@ def refresh(page: Path, columns: int) -> int:
         else:
             text = text[: example.start] + shown + text[example.end :]
     page.write_text(text, encoding="utf-8")
-    return len(changed)
+    return len(changed) + (text != before and not changed)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from gearing.cli import inputs
 from gearing.cli.again import command_line
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.exact import exact_payload, exactly, show_exact, write_journal
-from gearing.cli.output import ForceOption, JsonFlag, aligned, emit, heading, pairs, write_out
+from gearing.cli.output import ForceOption, JsonFlag, aligned, emit, heading, notes_so_far, pairs, write_out
 from gearing.cli.ran_on import series_payload
 from gearing.cli.reporting import ReportOption, WindowOption, window_of
 from gearing.cli.series import SeriesOptions
@@ -45,6 +45,12 @@ def backtest(
     dividends: inputs.DividendsOption = None,
     rates: inputs.RatesOption = None,
     underlying_prices: inputs.UnderlyingPricesOption = None,
+    time_format: inputs.TimeFormatOption = None,
+    columns: inputs.ColumnsOption = None,
+    decimal: inputs.DecimalOption = None,
+    volume_unit: inputs.VolumeUnitOption = None,
+    funding_unit: inputs.FundingUnitOption = None,
+    rates_unit: inputs.RatesUnitOption = None,
     start: inputs.StartOption = None,
     end: inputs.EndOption = None,
     preset: inputs.PresetOption = None,
@@ -78,7 +84,9 @@ def backtest(
     choice = inputs.Choice(token, preset, target, underlying, overrides)
     # A mistake in the token is told before long files are read.
     tried = choice.token()
-    series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
+    reading = inputs.read_options(time_format, columns, decimal, volume_unit, funding_unit)
+    series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end, underlying,
+                           reading, rates_unit)  # fmt: skip
     outputs = _Outputs(nav, rebalances, plot, report, journal, out)
     inputs.check_study_outputs(outputs.endings(), (token, *series.files()), force=force)
     market = series.load([tried])
@@ -152,6 +160,7 @@ def payload(result: Result) -> dict[str, Any]:
         **series_payload(result),
         "costs": type(result.costs)() if result.token.fees.all_in else result.costs,
         "equity": result.equity,
+        "notes": notes_so_far(),
         "summary": result.summary(),
         "attribution": {
             "log": None if log is None else {**dict(log.items()), "total": log.total},

@@ -11,6 +11,8 @@ from gearing.errors import InputError
 
 if TYPE_CHECKING:
     from gearing.core.token import Token
+    from gearing.market.reading.names import TableKind
+    from gearing.market.reading.options import ReadOptions
 
 
 class Given(NamedTuple):
@@ -103,17 +105,18 @@ class Shelf:
     Args:
         option: its name, such as "--prices".
         given: its values.
-        columns: what the columns of its tables may be called.
+        kind: what its files hold.
         symbol: the rows that --symbol chooses, or None.
+        options: how its files are read.
     """
 
     def __init__(
-        self, option: str, given: Sequence[Given], columns: dict[str, tuple[str, ...]], symbol: str | None
-    ) -> None:
+        self, option: str, given: Sequence[Given], kind: TableKind, symbol: str | None, options: ReadOptions
+    ) -> None:  # fmt: skip
         self.option, self.symbol = option, symbol
         self.named = {one.name: one.file for one in given if one.name is not None}
         self.free = [one.file for one in given if one.name is None]
-        self._columns = columns
+        self._kind, self._options = kind, options
         self._held: dict[Path, list[str] | None] = {}
         if symbol is not None and self.named:
             name, file = next(iter(self.named.items()))
@@ -123,9 +126,9 @@ class Shelf:
     def held(self, file: Path) -> list[str] | None:
         """Returns whose rows a file holds, or None if it does not say."""
         if file not in self._held:
-            from gearing.market.tables import symbols_in
+            from gearing.market.reading.table import symbols_in
 
-            self._held[file] = symbols_in(file, self._columns)
+            self._held[file] = symbols_in(file, self._kind, self._options)
         return self._held[file]
 
     def choose(self, wants: Sequence[Want], *, all_of_them: bool) -> dict[str, Chosen]:

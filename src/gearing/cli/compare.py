@@ -20,6 +20,7 @@ from gearing.cli.output import (
     count,
     emit,
     note,
+    notes_so_far,
     pairs,
     say,
     show_table,
@@ -61,6 +62,12 @@ def compare(
     dividends: inputs.DividendsOption = None,
     rates: inputs.RatesOption = None,
     underlying_prices: inputs.UnderlyingPricesOption = None,
+    time_format: inputs.TimeFormatOption = None,
+    columns: inputs.ColumnsOption = None,
+    decimal: inputs.DecimalOption = None,
+    volume_unit: inputs.VolumeUnitOption = None,
+    funding_unit: inputs.FundingUnitOption = None,
+    rates_unit: inputs.RatesUnitOption = None,
     start: inputs.StartOption = None,
     end: inputs.EndOption = None,
     underlying: inputs.UnderlyingOption = None,
@@ -86,7 +93,9 @@ def compare(
     names, left_out = chosen_presets(presets, beta)
     if not files and not names:
         raise InputError("nothing to compare is given.", fix="Give --presets all, or tokens' files.")
-    series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
+    reading = inputs.read_options(time_format, columns, decimal, volume_unit, funding_unit)
+    series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end, underlying,
+                           reading, rates_unit)  # fmt: skip
     inputs.check_study_outputs(inputs.table_outputs(out, plot, report), (*(tokens or []), *series.files()), force=force)
     market = series.load([*(inputs.preset_token(name, beta, underlying, None) for name in names), *files])
     issued = (overrides.on(inputs.preset_token(name, beta, underlying, market.nameless)) for name in names)
@@ -99,7 +108,8 @@ def compare(
     with inputs.noted_once():
         comparison = run(chosen, **market.for_study(), equity=equity)
     frame = sorted_by(comparison.frame, sort, ascending=ascending)
-    answer = {"rules": frame.to_dicts(), "left_out": left_out, "equity": equity, "funding": bool(market.funding)}
+    answer = {"rules": frame.to_dicts(), "left_out": left_out, "equity": equity, "funding": bool(market.funding),
+              "notes": notes_so_far()}  # fmt: skip
     inputs.write_answer(out, answer, SCHEMA, frame, force=force)
     if plot is not None:
         inputs.write_figure(plot, comparison, force=force)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -19,13 +18,11 @@ if TYPE_CHECKING:
     import polars as pl
 
     from gearing.core.token import Token
+    from gearing.market.reading.options import ReadOptions
     from gearing.market.series import Prices
 
 FRAMES = (".parquet", ".pq", ".csv", ".feather", ".arrow", ".ipc")
 FIGURES = (".html", ".htm")
-
-# The underlying's name stands before its quote currency or its kind: BTCUSDT, BTC/USDT:USDT, BTC-PERP.
-_UNDERLYING = re.compile(r"([A-Za-z0-9]+?)[-_/]?(?:USDT|USDC|USD|PERP)(?:[-_/:].*)?", re.IGNORECASE)
 
 
 class Stamp(StrEnum):
@@ -51,13 +48,14 @@ TargetOption = Annotated[
     float | None, typer.Option(help="Target leverage, such as 3 or -1.", show_default="the file's; or 3, or 2")
 ]
 UnderlyingOption = Annotated[
-    str | None, typer.Option(help="Of a preset, such as BTC.", show_default="that of the prices")
+    str | None,
+    typer.Option(help="What the prices are of, such as BTC, whatever they say.", show_default="that of the prices"),
 ]
 PricesOption = Annotated[
     list[Path],
     typer.Option(
         metavar="[NAME=]FILE",
-        help="Bars: Parquet, CSV or Feather. NAME is the symbol of a leg or contract; again for each file.",
+        help="Bars: CSV, JSON, Parquet or Feather. NAME is the symbol of a leg or contract; again for each file.",
         show_default=False,
     ),
 ]
@@ -85,6 +83,39 @@ UnderlyingPricesOption = Annotated[
         metavar="[NAME=]FILE", help="Prices that the result is held against, where they are not those of what is held."
     ),
 ]
+TimeFormatOption = Annotated[
+    str | None,
+    typer.Option(
+        help='How a file writes its times: day-first, month-first, s, ms, us, ns, or a format such as "%m/%d/%y".',
+        show_default="as the file tells",
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Names for a file's columns in their order, time,open,high,low,close,volume (_ leaves one out); or "
+        "close=LAST,time=WHEN.",
+        show_default="as the file tells",
+    ),
+]
+DecimalOption = Annotated[str | None, typer.Option(help='"." or ",".', show_default="as the file tells")]
+VolumeUnitOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What volume counts: base, quote, or the units of the underlying in a contract, such as 0.01.",
+        show_default="base",
+    ),
+]
+FundingUnitOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What funding rates are: fraction, percent, bp, annual, or absolute (quote currency per unit).",
+        show_default="as the file tells",
+    ),
+]
+RatesUnitOption = Annotated[
+    str | None, typer.Option(help="What --rates are: fraction or percent.", show_default="as the file tells")
+]
 StartOption = Annotated[str | None, typer.Option(help="Leave out what was known before it, UTC.")]
 EndOption = Annotated[str | None, typer.Option(help="Leave out what was known at or after it, UTC.")]
 EquityOption = Annotated[float, typer.Option(help="Capital before the opening trade.")]
@@ -103,12 +134,6 @@ def noted_once() -> Iterator[None]:
         yield
     for text, category in dict.fromkeys((str(found.message), found.category) for found in caught):
         warnings.warn(text, category, stacklevel=3)
-
-
-def underlying_of(symbol: str) -> str:
-    """Returns the underlying that a price series is of: "BTC" of "BTCUSDT", "BTC/USDT:USDT" and "BTC"."""
-    match = _UNDERLYING.fullmatch(symbol)
-    return match[1] if match else symbol
 
 
 class Overrides(NamedTuple):
@@ -166,8 +191,6 @@ class Choice(NamedTuple):
             return self.overrides.on(preset_token(self.preset, self.target, self.underlying, prices))
         if self.file is None:
             raise InputError("no token is given.", fix=fix)
-        if self.underlying is not None:
-            raise InputError("--underlying goes with --preset; a token's file is complete.", fix="Leave it out.")
         return self.overrides.on(file_token(self.file, self.target))
 
 
@@ -187,8 +210,42 @@ def preset_token(preset: str, target: float | None, underlying: str | None, pric
 
     if target is None:
         target = presets.PRESETS[preset].example if preset in presets.PRESETS else 3.0
+    from gearing.market.symbols import quote_of, underlying_of
+
     name = underlying or (underlying_of(prices.symbol) if prices else "")
-    return presets.token(preset, name, target, name=None if name else "")
+    settlement = (quote_of(prices.symbol) if prices else None) or "USDT"
+    return presets.token(preset, name, target, name=None if name else "", settlement=settlement)
+
+
+def read_options(
+    time_format: str | None = None,
+    columns: str | None = None,
+    decimal: str | None = None,
+    volume_unit: str | None = None,
+    funding_unit: str | None = None,
+) -> ReadOptions:
+    """Returns what the options say about the files.
+
+    Raises:
+        InputError: one cannot be.
+    """
+    from gearing.market.reading.options import ReadOptions
+
+    named: dict[str, str] | list[str] | None = None
+    if columns is not None:
+        parts = [part.strip() for part in columns.split(",")]
+        pairs = [part.partition("=") for part in parts]
+        if all(sign for _, sign, _ in pairs):
+            named = {name.strip(): own.strip() for name, _, own in pairs}
+        elif any(sign for _, sign, _ in pairs):
+            fix = "Write time,open,high,low,close,volume or close=LAST,time=WHEN."
+            raise InputError("--columns mixes names and name=column.", where=f"--columns {columns}", fix=fix)
+        else:
+            named = parts
+    try:
+        return ReadOptions(time_format, named, decimal, volume_unit, funding_unit)
+    except InputError as error:
+        raise InputError(error.what, where="the options of the files", fix=error.fix) from None
 
 
 def check_study_outputs(

@@ -10,6 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gearing.cli.inputs import (
+    ColumnsOption,
+    DecimalOption,
+    EndOption,
+    FundingUnitOption,
+    Stamp,
+    StampOption,
+    StartOption,
+    TimeFormatOption,
+    VolumeUnitOption,
+    read_options,
+)
 from gearing.cli.output import ForceOption, JsonFlag, console, count, emit, pairs, show_error
 from gearing.cli.tiers import tiers
 from gearing.errors import DataWarning
@@ -135,30 +147,45 @@ def fetch(
 
 @market_app.command()
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet or Feather.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, JSON, Parquet or Feather.", show_default=False)],
     symbol: Annotated[str | None, typer.Option(help="Whose rows, if it holds several symbols.")] = None,
     kind: Annotated[SeriesKind, typer.Option(help="What it holds.")] = SeriesKind.AUTO,
+    stamp: StampOption = Stamp.OPEN,
+    time_format: TimeFormatOption = None,
+    columns: ColumnsOption = None,
+    decimal: DecimalOption = None,
+    volume_unit: VolumeUnitOption = None,
+    funding_unit: FundingUnitOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Says what a file holds and what is wrong with it (exit code 3: gaps, or no usable series)."""
+    """Says what a file holds and what is wrong with it (exit code 3: gaps, suspect steps, or no usable series)."""
     import warnings
 
     from gearing.market.files import read_funding, read_prices
     from gearing.market.inspect import inspect_series, table_rows
-    from gearing.market.tables import kind_of
+    from gearing.market.reading.table import kind_of
     from gearing.market.times import SeriesError
 
     schema = "gearing.market.check/1"
-    chosen = kind_of(file) if kind is SeriesKind.AUTO else kind.value
+    reading = read_options(time_format, columns, decimal, volume_unit, funding_unit)
+    chosen = kind_of(file, reading).value if kind is SeriesKind.AUTO else kind.value
+    told: dict[str, Any] = {
+        "symbol": symbol,
+        "start": start,
+        "end": end,
+        "time_format": time_format,
+        "decimal": decimal,
+    }
     try:
         with warnings.catch_warnings():
             # Gaps are among the findings below.
             warnings.simplefilter("ignore", DataWarning)
-            # The times shown are those that stand in the file.
             series = (
-                read_prices(file, symbol=symbol, stamp="close")
+                read_prices(file, stamp=stamp.value, columns=reading.columns, volume_unit=volume_unit, **told)
                 if chosen == "prices"
-                else read_funding(file, symbol=symbol)
+                else read_funding(file, columns=reading.columns, funding_unit=funding_unit, **told)
             )
     except SeriesError as error:
         emit({"file": str(file), "kind": chosen, "usable": False, "faults": [str(error)]}, schema, as_json)

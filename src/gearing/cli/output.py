@@ -178,9 +178,18 @@ def count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+_noted: list[str] = []
+
+
+def notes_so_far() -> list[str]:
+    """Returns the notes that were shown since the command began, each once, for its answer in JSON."""
+    return list(dict.fromkeys(_noted))
+
+
 @contextmanager
 def notes() -> Iterator[None]:
     """Shows every DataWarning raised inside as a note on stderr."""
+    _noted.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("always", DataWarning)
         usual = warnings.showwarning
@@ -194,6 +203,7 @@ def notes() -> Iterator[None]:
             line: str | None = None,
         ) -> None:
             if issubclass(category, DataWarning):
+                _noted.append(str(message))
                 note(str(message))
             else:
                 usual(message, category, filename, lineno, file, line)

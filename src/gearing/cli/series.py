@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gearing.cli.choose import Given, Shelf, parsed, wanted_legs, wanted_prices
 from gearing.cli.compiling import loading
-from gearing.cli.inputs import Stamp, underlying_of
+from gearing.cli.inputs import Stamp
 from gearing.errors import DataError, DataWarning, InputError
 
 if TYPE_CHECKING:
     from gearing.core.token import Token
     from gearing.market.rates import Dividends, Rates
+    from gearing.market.reading.names import TableKind
+    from gearing.market.reading.options import ReadOptions
     from gearing.market.series import Funding, Prices
 
 
@@ -75,6 +78,9 @@ class SeriesOptions(NamedTuple):
     stamp: Stamp = Stamp.OPEN
     start: str | None = None
     end: str | None = None
+    underlying: str | None = None
+    reading: ReadOptions | None = None
+    rates_unit: str | None = None
 
     def files(self) -> list[Path]:
         """Returns the files that are read, which no answer may be written over.
@@ -100,31 +106,63 @@ class SeriesOptions(NamedTuple):
             InputError: a leg has no prices, a name belongs to no leg, or a file cannot be read or used.
         """
         with loading():
-            from gearing.market.files import read_prices
-            from gearing.market.tables import PRICE_COLUMNS
+            from gearing.market.reading.names import TableKind
+            from gearing.market.symbols import check_underlying
 
         self._check_symbol(tokens)
-        shelf = Shelf("--prices", parsed("--prices", self.prices), PRICE_COLUMNS, self.symbol)
+        shelf = Shelf("--prices", parsed("--prices", self.prices), TableKind.PRICES, self.symbol, self._options)
         prices = {
-            name: read_prices(file, symbol=symbol, stamp=self.stamp.value, start=self.start, end=self.end)
+            name: self._prices(file, symbol)
             for name, (file, symbol) in shelf.choose(wanted_prices(tokens), all_of_them=True).items()
         }
         for name in shelf.named:
             _note_of_another(name, prices[name].symbol)
+            # Whoever names a file says whose it is.
+            prices[name] = replace(prices[name], symbol=name)
+        if self.underlying is not None:
+            prices = {name: replace(one, symbol=name or one.symbol) for name, one in prices.items()}
+        for want in wanted_prices(tokens):
+            check_underlying(want.name, prices[want.name].symbol)
         funding, dividends = self._funding(tokens, prices), self._dividends(tokens)
         return Market(prices, funding, dividends, self._rates(tokens), self._underlying())
+
+    @property
+    def _options(self) -> ReadOptions:
+        from gearing.market.reading.options import ReadOptions
+
+        return self.reading or ReadOptions()
+
+    def _prices(self, file: Path, symbol: str | None) -> Prices:
+        from gearing.market.files import read_prices
+
+        options = self._options
+        return read_prices(
+            file,
+            symbol=symbol,
+            stamp=self.stamp.value,
+            start=self.start,
+            end=self.end,
+            time_format=options.time_format,
+            columns=options.columns,
+            decimal=options.decimal,
+            volume_unit=options.volume_unit,
+            # Dividends are paid beside raw closes; adjusted ones have them already.
+            adjusted=not self.dividends,
+        )
 
     def _funding(self, tokens: Sequence[Token], prices: Mapping[str, Prices]) -> dict[str, Funding | None]:
         if not self.funding:
             return {}
         from gearing.market.files import read_funding
-        from gearing.market.tables import FUNDING_COLUMNS
+        from gearing.market.reading.names import TableKind
+        from gearing.market.symbols import is_same_underlying
 
         given, perpetuals = parsed("--funding", self.funding), wanted_legs(tokens, perpetuals=True)
         if not perpetuals:
             _warn("--funding is not used: no perpetual is held")
             return {}
-        chosen = Shelf("--funding", given, FUNDING_COLUMNS, self.symbol).choose(perpetuals, all_of_them=False)
+        shelf = Shelf("--funding", given, TableKind.FUNDING, self.symbol, self._options)
+        chosen = shelf.choose(perpetuals, all_of_them=False)
         found: dict[str, Funding | None] = {}
         for want in perpetuals:
             if want.name not in chosen:
@@ -132,23 +170,35 @@ class SeriesOptions(NamedTuple):
                 _warn(f"{want.name or want.token} has no funding; none is charged")
                 continue
             file, symbol = chosen[want.name]
-            paid = found[want.name] = read_funding(file, symbol=symbol, start=self.start, end=self.end)
-            priced = prices[want.name].symbol
-            if priced and paid.symbol and underlying_of(priced).upper() != underlying_of(paid.symbol).upper():
-                _warn(f"the prices are of {priced}, the funding of {paid.symbol}")
+            priced, options = prices[want.name], self._options
+            # What is cut is cut to the prices, whose days a person means.
+            paid = found[want.name] = read_funding(
+                file,
+                symbol=symbol,
+                start=None if self.start is None else int(priced.times_ms[0]),
+                end=None if self.end is None else int(priced.times_ms[-1]) + 1,
+                time_format=options.time_format,
+                columns=None if isinstance(options.columns, list) else options.columns,
+                decimal=options.decimal,
+                funding_unit=options.funding_unit,
+            )
+            if not is_same_underlying(priced.symbol, paid.symbol):
+                _warn(f"the prices are of {priced.symbol}, the funding of {paid.symbol}")
         return found
 
     def _dividends(self, tokens: Sequence[Token]) -> dict[str, Dividends | None]:
         if not self.dividends:
             return {}
         from gearing.market.rates import read_dividends
-        from gearing.market.tables import DIVIDEND_COLUMNS
+        from gearing.market.reading.names import TableKind
+        from gearing.market.reading.options import ReadOptions
 
         given, legs = parsed("--dividends", self.dividends), wanted_legs(tokens, perpetuals=False)
-        chosen = Shelf("--dividends", given, DIVIDEND_COLUMNS, self.symbol).choose(legs, all_of_them=False)
+        shelf = Shelf("--dividends", given, TableKind.DIVIDENDS, self.symbol, ReadOptions())
+        chosen = shelf.choose(legs, all_of_them=False)
         found: dict[str, Dividends | None] = {want.name: None for want in legs}
         for name, (file, symbol) in chosen.items():
-            paying = read_dividends(file, symbol=symbol, stamp=self.stamp.value)
+            paying = read_dividends(file, symbol=symbol, stamp=self.stamp.value, time_format=self._options.time_format)
             # They are rare, so that a period without any is no fault.
             try:
                 found[name] = paying.between(self.start, self.end)
@@ -175,7 +225,7 @@ class SeriesOptions(NamedTuple):
         if self.rates is None:
             return None
         from gearing.market.rates import read_rates
-        from gearing.market.tables import RATE_COLUMNS
+        from gearing.market.reading.names import TableKind
 
         if (fixed := _number(self.rates)) is not None and not Path(self.rates).exists():
             if abs(fixed) >= 1:
@@ -184,8 +234,11 @@ class SeriesOptions(NamedTuple):
             rates = read_rates(fixed)
         else:
             given = parsed("--rates", [Path(self.rates)])[0]
-            name = _one_of(given, "--rates", RATE_COLUMNS)
-            found = read_rates(given.file, symbol=name, stamp=self.stamp.value)
+            name = _one_of(given, "--rates", TableKind.RATES)
+            unit: Any = self.rates_unit
+            found = read_rates(
+                given.file, symbol=name, unit=unit, stamp=self.stamp.value, time_format=self._options.time_format
+            )
             rates = found.between(self.start, self.end)
         if not earning:
             _warn("--rates are not used: no swap is held, and cash earns nothing")
@@ -195,23 +248,21 @@ class SeriesOptions(NamedTuple):
     def _underlying(self) -> Prices | None:
         if self.underlying_prices is None:
             return None
-        from gearing.market.files import read_prices
-        from gearing.market.tables import PRICE_COLUMNS
+        from gearing.market.reading.names import TableKind
 
         given = parsed("--underlying-prices", [self.underlying_prices])[0]
-        name = _one_of(given, "--underlying-prices", PRICE_COLUMNS)
-        return read_prices(given.file, symbol=name, stamp=self.stamp.value, start=self.start, end=self.end)
+        return self._prices(given.file, _one_of(given, "--underlying-prices", TableKind.PRICES))
 
 
-def _one_of(given: Given, option: str, columns: dict[str, tuple[str, ...]]) -> str | None:
+def _one_of(given: Given, option: str, kind: TableKind) -> str | None:
     """Returns the symbol that a single file is asked for: the name it was given with, if it holds several.
 
     Raises:
         InputError: it holds several, and none was named.
     """
-    from gearing.market.tables import symbols_in
+    from gearing.market.reading.table import symbols_in
 
-    held = symbols_in(given.file, columns)
+    held = symbols_in(given.file, kind)
     if given.name is None and held is not None and len(held) > 1:
         raise InputError(
             f"it holds {len(held)} series: {', '.join(held[:8])}.",
@@ -232,7 +283,9 @@ def _number(text: str) -> float | None:
 
 
 def _note_of_another(name: str, symbol: str) -> None:
-    if symbol and underlying_of(symbol).upper() != underlying_of(name).upper():
+    from gearing.market.symbols import is_same_underlying
+
+    if not is_same_underlying(name, symbol):
         _warn(f"the prices given for {name} are of {symbol}")
 
 

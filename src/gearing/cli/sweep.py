@@ -24,6 +24,7 @@ from gearing.cli.output import (
     console,
     count,
     emit,
+    notes_so_far,
     pairs,
     show_table,
 )  # fmt: skip
@@ -79,6 +80,12 @@ def sweep(
     dividends: inputs.DividendsOption = None,
     rates: inputs.RatesOption = None,
     underlying_prices: inputs.UnderlyingPricesOption = None,
+    time_format: inputs.TimeFormatOption = None,
+    columns: inputs.ColumnsOption = None,
+    decimal: inputs.DecimalOption = None,
+    volume_unit: inputs.VolumeUnitOption = None,
+    funding_unit: inputs.FundingUnitOption = None,
+    rates_unit: inputs.RatesUnitOption = None,
     start: inputs.StartOption = None,
     end: inputs.EndOption = None,
     preset: inputs.PresetOption = None,
@@ -103,7 +110,9 @@ def sweep(
     overrides = inputs.Overrides(taker_fee, half_spread, impact, management_per_day)
     choice = inputs.Choice(token, preset, target, underlying, overrides)
     tried = choice.token()
-    series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end)
+    reading = inputs.read_options(time_format, columns, decimal, volume_unit, funding_unit)
+    series = SeriesOptions(prices, funding, dividends, rates, underlying_prices, symbol, stamp, start, end, underlying,
+                           reading, rates_unit)  # fmt: skip
     inputs.check_study_outputs(inputs.table_outputs(out, plot, report), (token, *series.files()), force=force)
     market = series.load([tried])
     chosen = choice.token(market.nameless)
@@ -112,7 +121,8 @@ def sweep(
 
     found = run(chosen, grid, **market.for_study(), equity=equity, progress=sys.stderr.isatty())
     frame = sorted_by(found.frame, sort, ascending=ascending)
-    answer = {"token": chosen, "grid": grid, "combinations": len(frame), "rows": frame.to_dicts()}
+    answer = {"token": chosen, "grid": grid, "combinations": len(frame), "rows": frame.to_dicts(),
+              "notes": notes_so_far()}  # fmt: skip
     inputs.write_answer(out, answer, SCHEMA, frame, force=force)
     if plot is not None:
         inputs.write_figure(plot, found, force=force)

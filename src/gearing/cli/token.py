@@ -10,12 +10,16 @@ import typer
 from gearing.cli.gap import GapEquityOption, MaintenanceOption, budget_of, budget_payload, show_budget
 from gearing.cli.inputs import (
     FIGURES,
+    ColumnsOption,
+    DecimalOption,
     EndOption,
     Stamp,
     StampOption,
     StartOption,
     SymbolOption,
+    TimeFormatOption,
     check_study_outputs,
+    read_options,
     write_figure,
 )  # fmt: skip
 from gearing.cli.merge import token_merge
@@ -27,6 +31,7 @@ from gearing.cli.output import (
     count,
     emit,
     heading,
+    notes_so_far,
     pairs,
     show_error,
     write_out,
@@ -60,6 +65,9 @@ def check(
     ] = None,
     symbol: SymbolOption = None,
     stamp: StampOption = Stamp.OPEN,
+    time_format: TimeFormatOption = None,
+    columns: ColumnsOption = None,
+    decimal: DecimalOption = None,
     start: StartOption = None,
     end: EndOption = None,
     maintenance_rate: MaintenanceOption = "0.4%",
@@ -79,7 +87,8 @@ def check(
 
     if plot is not None and not prices:
         raise InputError("there is no gap budget to draw.", where="--plot", fix="Give the bars with --prices.")
-    series = SeriesOptions(prices or [], symbol=symbol, stamp=stamp, start=start, end=end)
+    reading = read_options(time_format, columns, decimal)
+    series = SeriesOptions(prices or [], symbol=symbol, stamp=stamp, start=start, end=end, reading=reading)
     check_study_outputs({"--plot": (plot, FIGURES)}, (file, *series.files()), force=force)
     try:
         token = read_token(file)
@@ -101,6 +110,7 @@ def check(
     if prices:
         budget = budget_of(token, series.load([token]).prices, maintenance_rate, equity)
         payload["gap_budget"] = budget_payload(budget)
+        payload["notes"] = notes_so_far()
         if plot is not None:
             write_figure(plot, budget, force=force)
 

@@ -16,8 +16,9 @@ from gearing.desk.clock import Clock
 from gearing.errors import InputError
 from gearing.market.endless import ORIGIN_MS, EndlessMarket
 from gearing.market.files import read_funding, read_prices
+from gearing.market.reading.names import TableKind
+from gearing.market.reading.table import symbols_in
 from gearing.market.series import Floats, Prices, Times, spacing_ms
-from gearing.market.tables import FUNDING_COLUMNS, PRICE_COLUMNS, symbols_in
 from gearing.venues.protocol import Quote
 
 _HOUR_MS = 3_600_000
@@ -173,19 +174,19 @@ def read_replay(prices: Path, funding: Path | None, symbol: str) -> ReplayFeed:
     Raises:
         InputError: a file cannot be read, or names no symbol.
     """
-    names = _names(prices, PRICE_COLUMNS, symbol)
+    names = _names(prices, TableKind.PRICES, symbol)
     bars = [read_prices(prices, symbol=name) for name in names]
     settlements: list[Settlement] = []
     if funding is not None:
-        for name in _names(funding, FUNDING_COLUMNS, symbol):
+        for name in _names(funding, TableKind.FUNDING, symbol):
             series = read_funding(funding, symbol=name)
             rows = zip(series.times_ms.tolist(), series.rates.tolist(), strict=True)
             settlements += [Settlement(name, time_ms, rate) for time_ms, rate in rows]
     return ReplayFeed(bars, settlements)
 
 
-def _names(file: Path, columns: dict[str, tuple[str, ...]], symbol: str) -> list[str]:
-    found = symbols_in(file, columns)
+def _names(file: Path, kind: TableKind, symbol: str) -> list[str]:
+    found = symbols_in(file, kind)
     if found is not None:
         return found
     if not symbol:

@@ -118,7 +118,7 @@ class FetchFile:
         if not len(self.saved):
             raise FetchError(f"{exchange_id} has no {self.kind} of {market} in this period.", fix="Give another one.")
         stamps = self.saved["timestamp"].to_physical().to_numpy()
-        columns = {name: self.saved[name].to_numpy() for name in _COLUMNS[self.kind][1:-1]}
+        columns: dict[str, Any] = {name: self.saved[name].to_numpy() for name in _COLUMNS[self.kind][1:-1]}
         series: Prices | Funding
         if self.kind == "prices":
             series = Prices(stamps, symbol=self.symbol, **columns)

@@ -12,21 +12,17 @@ import numpy as np
 import polars as pl
 
 from gearing.errors import DataError, DataWarning
+from gearing.market.reading.funding_rates import check_size, settled, settlements
+from gearing.market.reading.names import Role, TableKind
+from gearing.market.reading.options import Columns, Notes, ReadOptions
+from gearing.market.reading.stamps import epochs_ms, objects_ms, stamps_ms
+from gearing.market.reading.table import Table, read_table
+from gearing.market.reading.volumes import base_volume
 from gearing.market.series import Funding, Prices, TimeSeries, spacing_ms
-from gearing.market.tables import FUNDING_COLUMNS, PRICE_COLUMNS, floats, read_table
-from gearing.market.times import (
-    MINUTE_MS,
-    Moment,
-    SeriesError,
-    column_ms,
-    duration_text,
-    integers_ms,
-    iso,
-    objects_ms,
-)
+from gearing.market.times import Moment, SeriesError, duration_text, iso
 
-# Venues stamp a settlement some milliseconds after the moment it belongs to (reference-job: up to a second).
-_SETTLEMENT_LAG_MS = 1_000
+# March 1973 in seconds: no market data is older and counted in seconds.
+_EARLIEST_S = 100_000_000
 
 _Series = TypeVar("_Series", Prices, Funding)
 _Made = TypeVar("_Made", bound=TimeSeries)
@@ -39,27 +35,41 @@ def read_prices(
     stamp: Literal["open", "close"] = "open",
     start: Moment | None = None,
     end: Moment | None = None,
+    time_format: str | None = None,
+    columns: Columns | None = None,
+    decimal: str | None = None,
+    volume_unit: str | float | None = None,
+    adjusted: bool = True,
 ) -> Prices:
     """Reads prices from a file, a data frame or arrays.
 
-    Known columns, in any case: timestamp, time, datetime, open_time or date; open, high, low, close,
-    volume (or o, h, l, c, v; price or adj_close for close); symbol.
+    docs/reference/files.md lists the shapes of files and the names of columns that are read. Whatever is done beyond
+    plain reading is a note: a `DataWarning`, and one of the series' `notes`.
 
     Args:
-        source: path of a CSV (also .csv.gz), Parquet or Feather file; a polars, pandas, pyarrow or any other
-            data frame that narwhals takes (a pandas index may hold the times); or (times, closes), and
+        source: path of a CSV, JSON, Parquet or Feather file (also in a zip or gz); a polars, pandas, pyarrow or any
+            other data frame that narwhals takes (a pandas index may hold the times); or (times, closes), and
             likewise a pandas Series of closes, of which each price was known at its own time.
-        symbol: which symbol's rows, if the table holds several; else a name for the series.
+        symbol: which instrument's rows, if the table holds several; else a name for the series.
         stamp: what the times of a table mean: "open", a bar is known at its stamp plus the most common
             spacing of the series (a date of daily bars: at the end of that day); "close", at its stamp.
-        start: leave out what was known before it (ISO text, datetime or ms; without a zone, UTC).
+        start: leave out what was known before it (ISO text, datetime or ms; without a zone, UTC). A day, such as
+            "2020-03-12", is the day of the bars.
         end: leave out what was known at or after it.
+        time_format: "day-first", "month-first", "s", "ms", "us", "ns", or a strptime format such as "%m/%d/%y".
+        columns: the names of the columns in their order ("_" leaves one out), or canonical name -> the table's own.
+        decimal: "." or ",".
+        volume_unit: "base" (units of the underlying), "quote", or how many units of the underlying a contract is.
+        adjusted: take adjusted closes where the table has both; open, high and low are scaled alike.
 
     Returns:
         The prices, each with the moment it was known.
 
     Raises:
         DataError: it cannot be read, or what stands there can be no price series.
+
+    Warns:
+        DataWarning: rows are missing, or something was done beyond plain reading.
     """
     if stamp not in ("open", "close"):
         raise DataError(f"stamp is {stamp!r}.", fix='Write stamp="open" or stamp="close".')
@@ -69,44 +79,62 @@ def read_prices(
         times, values = pair
         prices = blamed("(times, prices)", lambda: Prices(times, values, symbol=symbol or ""))
     else:
-        prices = _bars(source, symbol, shift=stamp == "open")
-    return _finish(prices, start, end)
+        options = ReadOptions(time_format, columns, decimal, volume_unit, None, adjusted)
+        prices = _bars(source, symbol, options, shift=stamp == "open")
+    return _finish(prices, start, end, fresh=prices is not source)
 
 
 def read_funding(
-    source: Any, *, symbol: str | None = None, start: Moment | None = None, end: Moment | None = None
+    source: Any,
+    *,
+    symbol: str | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
+    time_format: str | None = None,
+    columns: Columns | None = None,
+    decimal: str | None = None,
+    funding_unit: str | None = None,
 ) -> Funding:
     """Reads funding settlements from a file, a data frame or arrays.
 
-    Known columns, in any case: timestamp, time, datetime, date or funding_time; funding_rate, fundingRate
-    or rate (a fraction of the notional, > 0: longs pay); symbol. A settlement stamped up to one second after
-    a whole minute belongs to that minute.
+    docs/reference/files.md lists the shapes of files and the names of columns that are read. A rate is a fraction of
+    the notional, > 0: longs pay. A settlement stamped up to 60 s after a full hour belongs to that hour.
 
     Args:
         source: as for `read_prices`; as arrays, (times, rates).
-        symbol: which symbol's rows, if the table holds several; else a name for the series.
+        symbol: which instrument's rows, if the table holds several; else a name for the series.
         start: leave out settlements before it (ISO text, datetime or ms; without a zone, UTC).
         end: leave out settlements at or after it.
+        time_format: see `read_prices`.
+        columns: see `read_prices`.
+        decimal: see `read_prices`.
+        funding_unit: what the rates are: "fraction", "percent" or "bp" of the notional per settlement, "annual" (a
+            fraction per year), or "absolute" (quote currency per unit of the underlying; needs a column of marks).
 
     Returns:
         The settlements.
 
     Raises:
-        DataError: it cannot be read, or what stands there can be no funding series.
+        DataError: it cannot be read, what stands there can be no funding series, or the unit cannot be told.
+
+    Warns:
+        DataWarning: rows are missing, or something was done beyond plain reading.
     """
     if isinstance(source, Funding):
         funding = source if symbol is None else replace(source, symbol=symbol)
     elif (pair := arrays_of(source)) is not None:
         times, values = pair
-        funding = blamed("(times, rates)", lambda: Funding(_settled(times), values, symbol=symbol or ""))
+        funding = blamed("(times, rates)", lambda: Funding(settled(times), values, symbol=symbol or ""))
+        notes = Notes(funding.symbol or "funding")
+        check_size(funding.times_ms, funding.rates, notes, sure=True)
+        funding = replace(funding, notes=tuple(notes.said))
     else:
-        frame, name, where = read_table(source, FUNDING_COLUMNS, "rate", symbol)
-        times = column_ms(frame["time"], f"{where}, column time")
-        rates = floats(frame["rate"], "rate", where)
-        if rates is None:
-            raise SeriesError("the column of rates is empty.", where=where, fix="Write its rates.")
-        funding = blamed(where, lambda: Funding(_settled(times), rates, symbol=name))
-    return _finish(funding, start, end)
+        options = ReadOptions(time_format, columns, decimal, None, funding_unit)
+        table = read_table(source, TableKind.FUNDING, symbol, options)
+        when, rates = settlements(table, funding_unit)
+        told = tuple(table.notes.said)
+        funding = blamed(table.where, lambda: Funding(when, rates, symbol=table.symbol, notes=told))
+    return _finish(funding, start, end, fresh=funding is not source)
 
 
 def check_overlap(prices: Prices, funding: Funding) -> None:
@@ -157,30 +185,72 @@ def warn_of_gaps(series: Prices | Funding) -> None:
         _warn(f"{name}: {count}, {missing}; the longest lasts {span}, {period}", stacklevel=5)
 
 
-def _bars(source: Any, symbol: str | None, *, shift: bool) -> Prices:
-    frame, name, where = read_table(source, PRICE_COLUMNS, "close", symbol)
-    stamps = column_ms(frame["time"], f"{where}, column time")
-    columns = {
-        column: floats(frame[column], column, where)
-        for column in ("open", "high", "low", "close", "volume")
-        if column in frame.columns
-    }
-    if shift and len(stamps) == 1:
-        raise DataError(
-            "a single bar stamped with its open does not tell when it ended.",
-            where=where,
-            fix='Give at least two bars, or stamp="close".',
-        )
+def _bars(source: Any, symbol: str | None, options: ReadOptions, *, shift: bool) -> Prices:
+    table = read_table(source, TableKind.PRICES, symbol, options, ends=not shift)
+    columns: dict[str, Any] = _ohlc(table, options)
+    columns["volume"] = base_volume(table, columns["close"], options.volume_unit)
+    known, told = known_ms(table, shift=shift), tuple(table.notes.said)
+    lag_ms = int(known[0] - table.times_ms[0]) if len(known) and not table.only_ends else 0
     try:
-        return Prices(stamps + (spacing_ms(stamps) if shift else 0), symbol=name, **columns)  # type: ignore[arg-type]
+        return Prices(known, symbol=table.symbol, notes=told, lag_ms=lag_ms, **columns)
     except SeriesError:
         # Faults are told with the stamps that stand in the table.
-        return blamed(where, lambda: Prices(stamps, symbol=name, **columns))  # type: ignore[arg-type]
+        stamps = table.times_ms
+        return blamed(table.where, lambda: Prices(stamps, symbol=table.symbol, **columns))
+
+
+def known_ms(table: Table, *, shift: bool) -> np.ndarray:
+    """Returns when each row of a table was known, ms UTC.
+
+    Args:
+        table: the rows.
+        shift: whether its stamps are those of the bars' beginnings.
+
+    Raises:
+        DataError: a single bar does not tell when it ended.
+    """
+    if table.only_ends or (not shift and table.closes is not None):
+        ends = table.times_ms if table.only_ends or table.closes is None else table.closes
+        # Binance stamps an end with the last millisecond of the bar.
+        return np.where(ends % 1_000 == 999, ends + 1, ends)
+    if shift and len(table.times_ms) == 1:
+        raise DataError(
+            "a single bar stamped with its open does not tell when it ended.",
+            where=table.where,
+            fix='Give at least two bars, or stamp="close".',
+        )
+    return table.times_ms + (spacing_ms(table.times_ms) if shift else 0)
+
+
+def _ohlc(table: Table, options: ReadOptions) -> dict[str, Any]:
+    """The prices of a table, of raw and adjusted closes those that are meant."""
+    close, adjusted = table.values(Role.CLOSE), table.values(Role.ADJUSTED)
+    columns = {role.value: table.values(role) for role in (Role.OPEN, Role.HIGH, Role.LOW)}
+    notes, names = table.notes, table.names
+    if adjusted is None or close is None:
+        # A column of closes without any value is told as a fault of its first row.
+        only = adjusted if close is None else close
+        return columns | {"close": np.full(len(table.times_ms), np.nan) if only is None else only}
+    if not options.adjusted:
+        notes.add(f"{names[Role.CLOSE]} is taken, not {names[Role.ADJUSTED]}, since dividends are given")
+        return columns | {"close": close}
+    if np.array_equal(close, adjusted):
+        return columns | {"close": close}
+    scaled = [name for name, values in columns.items() if values is not None]
+    also = f"; {', '.join(scaled)} are scaled alike" if scaled else ""
+    notes.add(f"{names[Role.ADJUSTED]} is taken, not {names[Role.CLOSE]}{also}")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = adjusted / close
+    return {name: None if values is None else values * factor for name, values in columns.items()} | {"close": adjusted}
 
 
 def arrays_of(source: Any) -> tuple[np.ndarray, np.ndarray] | None:
     """Returns the times and values of a pair or a pandas Series; None if it is neither."""
     if nw.dependencies.is_pandas_series(source):
+        index = np.asarray(source.index)
+        if np.issubdtype(index.dtype, np.integer) and (not len(index) or int(index.max()) < _EARLIEST_S):
+            what = "the index of the pandas Series holds row numbers, no times."
+            raise DataError(what, fix="Give it an index of times, or (times, values).")
         source = (source.index, source)
     if not isinstance(source, (tuple, list)):
         return None
@@ -197,7 +267,7 @@ def arrays_of(source: Any) -> tuple[np.ndarray, np.ndarray] | None:
 
 def _times(times: Any, where: str) -> np.ndarray:
     if isinstance(times, pl.Series):
-        return column_ms(times, where)
+        return stamps_ms(times, None, None, Notes(where), "times")
     array = np.asarray(times)
     if array.ndim != 1:
         raise DataError("the times are not a flat array.", where=where, fix="Give one time for each value.")
@@ -207,13 +277,15 @@ def _times(times: Any, where: str) -> np.ndarray:
             raise DataError("the time is missing (NaT).", where=f"{where}, row {row + 1}", fix="Drop this row.")
         return array.astype("datetime64[ms]").astype(np.int64)
     if np.issubdtype(array.dtype, np.integer):
-        return integers_ms(array, where)
+        return _array_ms(array, where)
     return objects_ms(list(times), where)
 
 
-def _settled(times: np.ndarray) -> np.ndarray:
-    late = times % MINUTE_MS
-    return np.where(late <= _SETTLEMENT_LAG_MS, times - late, times)
+def _array_ms(array: np.ndarray, where: str) -> np.ndarray:
+    # A clock that begins at 0 is one of milliseconds: whoever gives arrays means them so.
+    if len(array) and int(array.min()) >= 0 and int(array.max()) < _EARLIEST_S:
+        return array.astype(np.int64)
+    return epochs_ms(array, where)
 
 
 def blamed(where: str, make: Callable[[], _Made]) -> _Made:
@@ -224,7 +296,15 @@ def blamed(where: str, make: Callable[[], _Made]) -> _Made:
         raise SeriesError(error.what, where=f"{where}: {error.where}", fix=error.fix) from None
 
 
-def _finish(series: _Series, start: Moment | None, end: Moment | None) -> _Series:
+def say(series: TimeSeries) -> None:
+    """Warns of what was done to read a series."""
+    for note in getattr(series, "notes", ()):
+        _warn(note, stacklevel=5)
+
+
+def _finish(series: _Series, start: Moment | None, end: Moment | None, *, fresh: bool) -> _Series:
+    if fresh:
+        say(series)
     if start is not None or end is not None:
         series = series.between(start, end)
     warn_of_gaps(series)

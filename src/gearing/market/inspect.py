@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gearing.market.series import Funding, Gap, Prices
+from gearing.market.suspects import suspects_in
 from gearing.market.times import duration_text, iso
 
 # A bar without any range is rare on a liquid venue and two are a stall; equal closes alone may be chance.
@@ -22,7 +23,8 @@ def inspect_series(series: Prices | Funding) -> dict[str, Any]:
         series: prices or funding.
 
     Returns:
-        Facts by name; `faults` lists, as sentences, what makes it unfit (gaps), `notes` what only looks odd.
+        Facts by name; `faults` lists, as sentences, what makes it unfit (gaps) or has to be confirmed (steps that
+        look like a split), `notes` what was done to read it and what only looks odd.
     """
     gaps = series.gaps()
     facts: dict[str, Any] = {
@@ -36,11 +38,16 @@ def inspect_series(series: Prices | Funding) -> dict[str, Any]:
         "missing_rows": sum(gap.missing for gap in gaps),
         "longest_gaps": [_gap(gap) for gap in sorted(gaps, key=lambda gap: gap.after_ms - gap.until_ms)[:_LISTED]],
         "faults": [],
-        "notes": [],
+        "notes": list(series.notes),
     }
     if gaps:
         what = f"{len(gaps):,} gap{'s' if len(gaps) > 1 else ''}, {_rows(facts['missing_rows'])} missing"
         facts["faults"].append(f"{what}; the longest {max(gaps, key=lambda gap: gap.until_ms - gap.after_ms)}.")
+    if isinstance(series, Prices):
+        facts["suspects"] = [str(suspect) for suspect in suspects_in(series)]
+        facts["faults"] += [f"Suspect: {suspect}." for suspect in facts["suspects"][:_LISTED]]
+        if len(facts["suspects"]) > _LISTED:
+            facts["faults"].append(f"And {len(facts['suspects']) - _LISTED:,} more such steps.")
     facts |= _prices(series, facts["notes"]) if isinstance(series, Prices) else _funding(series)
     return facts
 
@@ -66,7 +73,9 @@ def _prices(prices: Prices, notes: list[str]) -> dict[str, Any]:
     }
     if prices.volume is not None:
         facts["zero_volume_rows"] = int(np.count_nonzero(prices.volume == 0))
-        if facts["zero_volume_rows"]:
+        if facts["zero_volume_rows"] == len(prices):
+            notes.append("The volume is 0 throughout, so that it says nothing about market impact.")
+        elif facts["zero_volume_rows"]:
             notes.append(f"{_rows(facts['zero_volume_rows'])} without volume.")
     if facts["flat_stretches"]:
         longest = facts["flat_stretches"][0]

@@ -19,8 +19,9 @@ from gearing.kernels.calendar import bars_at, clocks_of, settlement_bars
 from gearing.kernels.legs_market import LegCalendar, LegDues, LegMarket, build_leg_calendar, build_leg_market
 from gearing.market.files import check_overlap, read_funding, read_prices
 from gearing.market.rates import Dividends, Rates, read_dividends, read_rates
+from gearing.market.reading.table import names_symbols
 from gearing.market.series import Floats, Funding, Prices, Times, TimeSeries, spacing_ms
-from gearing.market.tables import names_symbols
+from gearing.market.symbols import check_underlying
 from gearing.market.times import iso, moment_ms
 
 _NONE = (np.empty(0, np.int64), np.empty(0))
@@ -89,11 +90,15 @@ class Sources(NamedTuple):
         against = None if self.underlying is None else _read(self.underlying, read_prices, None)
         return LegSeries(held, rates, against)
 
+    def _read_prices(self, source: Any, symbol: str | None = None) -> Prices:
+        # Dividends are paid beside raw closes; adjusted ones have them already.
+        return read_prices(source, symbol=symbol, adjusted=self.dividends is None)
+
     def _held(self, leg: Leg, *, alone: bool) -> Held:
         if isinstance(leg, DatedFuture) and leg.contracts:
             prices, rolls = self._chain(leg)
         else:
-            prices, rolls = named(self.prices, leg.symbol, read_prices, "prices", alone=alone), ()
+            prices, rolls = named(self.prices, leg.symbol, self._read_prices, "prices", alone=alone), ()
         funding = None
         if isinstance(leg, Perpetual):
             funding = named(self.funding, leg.symbol, read_funding, "funding", alone=alone)
@@ -104,7 +109,7 @@ class Sources(NamedTuple):
 
     def _chain(self, leg: DatedFuture) -> tuple[Prices, tuple[Roll, ...]]:
         """Returns the prices of a chain, each contract's until it is rolled, and the rolls."""
-        series = [named(self.prices, c.symbol, read_prices, "prices", alone=False) for c in leg.contracts]
+        series = [named(self.prices, c.symbol, self._read_prices, "prices", alone=False) for c in leg.contracts]
         lead_ms = round(leg.roll_days * DAY_MS)
         rolls: list[Roll] = []
         parts = [series[0]]
@@ -148,7 +153,7 @@ def _spliced(parts: list[Prices], instants: list[int], symbol: str) -> Prices:
         if k < len(parts) - 1:
             after = parts[k + 1]
             kept["close"][-1][-1] = after.close[int(np.searchsorted(after.times_ms, instants[k], side="right")) - 1]
-    joined = {name: np.concatenate(values) for name, values in kept.items()}
+    joined: dict[str, Any] = {name: np.concatenate(values) for name, values in kept.items()}
     # The bar of a roll has the old contract's range and the new one's close, which need not contain each other.
     for name, widest in (("low", np.minimum), ("high", np.maximum)):
         if name in joined:
@@ -279,13 +284,13 @@ def named(given: Any, name: str, read: Any, what: str, *, alone: bool) -> Any:
         if name in given:
             return None if given[name] is None else _read(given[name], read, name)
         if alone and len(given) == 1:
-            return _read(next(iter(given.values())), read, None)
+            return _own(_read(next(iter(given.values())), read, None), name, what)
         if what == "prices":
             known = ", ".join(map(repr, given)) or "none"
             raise DataError(f"there are no prices for {name!r}.", where=what, fix=f"There are prices for {known}.")
         return None
     if alone:
-        return _read(given, read, None)
+        return _own(_read(given, read, None), name, what)
     if isinstance(given, (TimeSeries, tuple, list)) or not names_symbols(given):
         mend = f'Give a dictionary with one for each: {{"{name}": ..., ...}}.'
         raise DataError(f"one series of {what} is given where each leg or contract has its own.", where=what, fix=mend)
@@ -296,6 +301,13 @@ def named(given: Any, name: str, read: Any, what: str, *, alone: bool) -> Any:
             raise
         _warn(f"{name} has no {what}; none is charged")
         return None
+
+
+def _own(series: Any, name: str, what: str) -> Any:
+    """Returns the only series given; prices of something else than the leg are refused."""
+    if what == "prices":
+        check_underlying(name, series.symbol)
+    return series
 
 
 def _read(given: Any, read: Any, name: str | None) -> Any:

@@ -13,7 +13,7 @@ import polars as pl
 
 from gearing.errors import DataError
 from gearing.market.thin import thin
-from gearing.market.times import DAY_MS, Moment, SeriesError, duration_text, iso, moment_ms
+from gearing.market.times import DAY_MS, Moment, SeriesError, duration_text, is_day, iso, moment_ms
 
 if TYPE_CHECKING:
     from gearing.kernels.calendar import Calendar
@@ -51,6 +51,8 @@ class TimeSeries:
 
     # Whether a value holds until the next one, so that the one in force at the start of a period belongs to it.
     _holds = False
+    # How long after its stamp in a table each value was known; of daily values a person means the stamp's day.
+    lag_ms = 0
 
     def __len__(self) -> int:
         return len(self.times_ms)
@@ -71,10 +73,10 @@ class TimeSeries:
         return spacing_ms(self.times_ms)
 
     def _rows(self, start: Moment | None, end: Moment | None) -> slice:
-        first = 0 if start is None else int(np.searchsorted(self.times_ms, moment_ms(start)))
-        last = len(self) if end is None else int(np.searchsorted(self.times_ms, moment_ms(end)))
+        first = 0 if start is None else int(np.searchsorted(self.times_ms, self._bound(start)))
+        last = len(self) if end is None else int(np.searchsorted(self.times_ms, self._bound(end)))
         if self._holds and start is not None:
-            first = max(int(np.searchsorted(self.times_ms, moment_ms(start), side="right")) - 1, 0)
+            first = max(int(np.searchsorted(self.times_ms, self._bound(start), side="right")) - 1, 0)
         if first >= last:
             name = type(self).__name__.lower()
             bounds = f"[{start or 'the first'}, {end or 'the last'})"
@@ -84,8 +86,16 @@ class TimeSeries:
             )
         return slice(first, last)
 
+    def _bound(self, moment: Moment) -> int:
+        """When what a person means by a moment begins: of daily values, a day's own value."""
+        daily = is_day(moment) and self.spacing_ms >= DAY_MS
+        return moment_ms(moment) + (self.lag_ms if daily else 0)
+
     def between(self, start: Moment | None = None, end: Moment | None = None) -> Self:
         """Returns what was known in [start, end); of rates, also the one that holds at the start.
+
+        Of daily values that were read with the day as their stamp, a day given as a bound is the day of the stamp:
+        from "2009-06-25" on, the first is that day's close.
 
         Args:
             start: ISO text, date, datetime (UTC unless it says otherwise) or ms; None is the first.
@@ -107,6 +117,14 @@ class TimeSeries:
     def _time_column(self) -> pl.Series:
         return pl.Series("time", self.times_ms).cast(pl.Datetime("ms", "UTC"))
 
+    def _time_columns(self, name: str, lag_ms: int) -> list[pl.Series]:
+        """When each value was known, and the stamp from which a reader finds that again."""
+        return [self._time_column(), pl.Series(name, self.times_ms - lag_ms).cast(pl.Datetime("ms", "UTC"))]
+
+    def _symbol_column(self) -> list[pl.Series]:
+        symbol: str = getattr(self, "symbol", "")
+        return [pl.Series("symbol", [symbol]).new_from_index(0, len(self))] if symbol else []
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Prices(TimeSeries):
@@ -121,6 +139,8 @@ class Prices(TimeSeries):
         low: lowest price of each bar, or None.
         volume: traded in each bar, ≥ 0, in units of the underlying, or None.
         symbol: what it is the price of.
+        notes: what was done to read it beyond plain reading, as sentences.
+        lag_ms: how long after its stamp in the table each price was known; 0 where the stamps are these times.
 
     Raises:
         SeriesError: the arrays contradict each other or hold what no price can be; with the row and its time.
@@ -132,6 +152,8 @@ class Prices(TimeSeries):
     low: Floats | None = None
     volume: Floats | None = None
     symbol: str = ""
+    notes: tuple[str, ...] = ()
+    lag_ms: int = 0
 
     def __post_init__(self) -> None:
         times = set_times(self, self.symbol or "prices")
@@ -232,8 +254,12 @@ class Prices(TimeSeries):
 
     @property
     def frame(self) -> pl.DataFrame:
-        """A frame: time (when known, Datetime ms UTC), open, high, low, close, volume as far as given."""
-        return pl.DataFrame([self._time_column(), *(pl.Series(name, getattr(self, name)) for name in self._columns())])
+        """A frame: time (when known) and open_time, Datetime ms UTC; open, high, low, close, volume; symbol.
+
+        `read_prices` of it gives the same series.
+        """
+        columns = [pl.Series(name, getattr(self, name)) for name in self._columns()]
+        return pl.DataFrame([*self._time_columns("open_time", self.spacing_ms), *columns, *self._symbol_column()])
 
     def plot(self) -> Any:
         """Returns a Plotly figure of the closes; long series are thinned without losing an extreme."""
@@ -258,6 +284,7 @@ class Funding(TimeSeries):
         times_ms: moments of settlement, ms UTC, strictly increasing, shape (n,).
         rates: fraction of the notional that longs pay to shorts at each, finite, |rate| < 1, shape (n,).
         symbol: what they belong to.
+        notes: what was done to read them beyond plain reading, as sentences.
 
     Raises:
         SeriesError: the arrays contradict each other or hold what no rate can be; with the row and its time.
@@ -265,6 +292,7 @@ class Funding(TimeSeries):
 
     rates: Floats
     symbol: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         expected = "finite and between -1 and 1 (a fraction: 0.0001 is 1 bp)"
@@ -287,8 +315,8 @@ class Funding(TimeSeries):
 
     @property
     def frame(self) -> pl.DataFrame:
-        """A frame: time (Datetime ms UTC), funding_rate."""
-        return pl.DataFrame([self._time_column(), pl.Series("funding_rate", self.rates)])
+        """A frame: time (Datetime ms UTC), funding_rate, symbol."""
+        return pl.DataFrame([self._time_column(), pl.Series("funding_rate", self.rates), *self._symbol_column()])
 
     def plot(self) -> Any:
         """Returns a Plotly figure of the rates in basis points, thinned without losing an extreme."""

@@ -55,15 +55,15 @@ def write_frame(frame: pl.DataFrame, path: str | Path, *, force: bool = False) -
 
 def price_table(prices: Prices) -> pl.DataFrame:
     """Returns prices as a table stamped with each bar's open, so that `read_prices` restores them."""
-    frame = prices.frame
+    frame = prices.frame.drop("time", "open_time", "symbol", strict=False)
     stamps = (prices.times_ms - prices.spacing_ms).astype("datetime64[ms]")
-    columns = [pl.Series("timestamp", stamps).dt.replace_time_zone("UTC"), *frame.drop("time").get_columns()]
+    columns = [pl.Series("timestamp", stamps).dt.replace_time_zone("UTC"), *frame.get_columns()]
     return pl.DataFrame([*columns, pl.Series("symbol", [prices.symbol]).new_from_index(0, len(prices))])
 
 
 def funding_table(funding: Funding) -> pl.DataFrame:
     """Returns funding as a table: timestamp, funding_rate, symbol."""
-    frame = funding.frame.rename({"time": "timestamp"})
+    frame = funding.frame.drop("symbol", strict=False).rename({"time": "timestamp"})
     return frame.with_columns(pl.lit(funding.symbol).alias("symbol"))
 
 

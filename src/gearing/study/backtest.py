@@ -97,7 +97,9 @@ def warn_of_impact(inputs: Inputs, tokens: Sequence[Token], costs: Sequence[Cost
     """Warns if trades shall move the price but nobody knows the volume they move it against."""
     for token, cost in zip(tokens, costs, strict=True):
         if cost.impact and not inputs.has_volume(token):
-            warnings.warn("the prices have no volume, so impact costs nothing", DataWarning, stacklevel=3)
+            warnings.warn(
+                "the prices have no volume, or 0 throughout, so impact costs nothing", DataWarning, stacklevel=3
+            )
             return
 
 

@@ -85,7 +85,7 @@ class Inputs:
     def has_volume(self, token: Token) -> bool:
         """Returns whether the volume is known that a token's trades move the price against."""
         series = [self.plain(token)[0]] if self.is_plain(token) else self.legs(token).legs
-        return all(prices.volume is not None for prices in series)
+        return all(prices.volume is not None and bool((prices.volume > 0).any()) for prices in series)
 
     def run_plain(self, token: Token, costs: Costs, equity: float) -> tuple[Run, Prices]:
         """Returns the run of a plain token, and the prices of its kernel (turned, if it settles in coin)."""

@@ -191,7 +191,7 @@ def _held_against(token: Token, series: LegSeries, path: Floats) -> Prices:
     return Prices(series.times_ms, close, symbol=first.symbol, **_ranges(series, close))
 
 
-def _ranges(series: LegSeries, close: Floats) -> dict[str, Floats]:
+def _ranges(series: LegSeries, close: Floats) -> dict[str, Any]:
     """Returns lows and highs of a chain's contracts, on the scale on which they are joined without jumps."""
     market, held = series.index, series.legs[0]
     if held.low is None or held.high is None:

@@ -1,0 +1,54 @@
+"""What a symbol names: its underlying and its quote currency, in the spelling of any venue."""
+
+from __future__ import annotations
+
+import re
+
+from gearing.errors import DataError
+
+_QUOTES = ("USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USD", "EUR", "GBP", "JPY", "KRW", "TRY", "BRL", "AUD")
+_NAMES = "|".join(_QUOTES)
+# BTCUSDT, BTC/USDT:USDT, BTC-USD-SWAP, BTC_USDT, BTCUSD_PERP, BTCUSDT Perpetual.
+_PAIR = re.compile(rf"([A-Za-z0-9]+?)[-_/]?({_NAMES})(?:[-_/: ].*)?", re.IGNORECASE)
+# BTC-PERP, BTC-PERPETUAL, BTC-28JUN24, ETH_240628, QQQ.US.
+_KIND = re.compile(r"([A-Za-z0-9]+)(?:[-_. ](?:PERP|PERPETUAL|SWAP|SPOT|INDEX|US|\d.*))", re.IGNORECASE)
+_VENUE = re.compile(r"(?:[A-Za-z]+:|P[FI]_|F[FI]_|t(?=[A-Z]{6}$))(?=.+)")
+_SAME = {"XBT": "BTC", "XXBT": "BTC", "XETH": "ETH", "XDG": "DOGE"}
+
+
+def underlying_of(symbol: str) -> str:
+    """Returns the underlying that a series is of: "BTC" of "BTCUSDT", "BTC/USDT:USDT", "BTC-PERP" and "BTC"."""
+    bare = _VENUE.sub("", symbol.strip(), count=1)
+    match = _PAIR.fullmatch(bare) or _KIND.fullmatch(bare)
+    name = match[1] if match else symbol.strip()
+    return _SAME.get(name.upper(), name)
+
+
+def quote_of(symbol: str) -> str | None:
+    """Returns the quote currency that a symbol names, or None."""
+    match = _PAIR.fullmatch(_VENUE.sub("", symbol.strip(), count=1))
+    return match[2].upper() if match else None
+
+
+def is_same_underlying(one: str, other: str) -> bool:
+    """Returns whether two symbols name one underlying; one that is empty contradicts none."""
+    return not one or not other or underlying_of(one).upper() == underlying_of(other).upper()
+
+
+def check_underlying(wanted: str, symbol: str) -> None:
+    """Checks that prices are of what a token holds.
+
+    Args:
+        wanted: the symbol of the token's leg; "" if it has none.
+        symbol: whose the prices are; "" if they do not say.
+
+    Raises:
+        DataError: they are of something else.
+    """
+    if not is_same_underlying(wanted, symbol):
+        raise DataError(
+            f"the token holds {wanted}, but the prices are of {symbol}.",
+            where="prices",
+            fix=f"Give prices of {wanted}; or, if they are the same, say --underlying {wanted} "
+            f'(in Python: read_prices(..., symbol="{wanted}") of the series).',
+        )
