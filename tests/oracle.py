@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 DAY = 86_400_000
 TOL = 1e-9
@@ -23,6 +24,13 @@ def milliseconds(text):
 def clock(text):
     hours, minutes = text.split(":")[:2]
     return (int(hours) * 60 + int(minutes)) * 60_000
+
+
+def day_share(times, i):
+    """The days that the bars looked back over up to bar i last: one, but less at the start, and a long bar's length."""
+    steps = [b - a for a, b in pairwise(times)]
+    bar = min(set(steps), key=lambda step: (-steps.count(step), step)) if steps else 0
+    return max(min(times[i] - times[0] + bar, DAY), bar, 1) / DAY
 
 
 @dataclass
@@ -141,7 +149,7 @@ class Loop:
         first = i
         while first > 0 and self.t[first - 1] > self.t[i] - DAY:
             first -= 1
-        return sum(self.bars["volume"][first : i + 1])
+        return sum(self.bars["volume"][first : i + 1]) / day_share(self.t, i)
 
     def half_spread(self, dq, i):
         s = self.costs.half_spread

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from tests.oracle import DAY, aim_of, clock, edges, milliseconds, over, trigger_fires, under, whole
+from tests.oracle import DAY, aim_of, clock, day_share, edges, milliseconds, over, trigger_fires, under, whole
 
 FREE = SimpleNamespace(taker_fee=0.0, half_spread=0.0, impact=0.0, liquidation_fee=0.0)
 
@@ -138,7 +138,8 @@ class Loop:
     def volume_24h(self, i, k):
         if self.data[k].get("volume") is None:
             return 0.0
-        return sum(v for t, v in zip(self.t[: i + 1], self.data[k]["volume"], strict=False) if t > self.t[i] - DAY)
+        traded = sum(v for t, v in zip(self.t[: i + 1], self.data[k]["volume"], strict=False) if t > self.t[i] - DAY)
+        return traded / day_share(self.t, i)
 
     def leg_cost(self, k, dq, price, volume):
         s, f = self.costs.half_spread, self.costs.taker_fee

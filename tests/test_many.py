@@ -94,7 +94,7 @@ def test_a_bar_is_found_on_regular_and_irregular_times():
 def test_volume_over_a_day():
     times = reference.START_MS + HOUR * np.arange(60, dtype=np.int64)
     volume = np.arange(60.0)
-    found = volume_over_a_day(times, volume)
+    found = volume_over_a_day(times, volume, HOUR)
     assert found[0] == 0.0
     assert found[30] == volume[7:31].sum()
 
@@ -106,8 +106,10 @@ def test_volume_over_a_day_is_exact_after_a_busy_one():
         n = int(rng.integers(1, 300))
         times = reference.START_MS + np.cumsum(rng.choice([60_000, HOUR, 4 * HOUR, 40 * HOUR], n))
         volume = rng.random(n) * 10 ** rng.uniform(-6, 5, n) * (rng.random(n) < 0.6)
-        plain = [volume[(times > t - 24 * HOUR) & (times <= t)].sum() for t in times]
-        assert volume_over_a_day(times, volume) == pytest.approx(plain, rel=1e-13, abs=0)
+        bar = int(rng.choice([60_000, HOUR, 24 * HOUR, 168 * HOUR]))
+        share = [max(min(t - times[0] + bar, 24 * HOUR), bar) / (24 * HOUR) for t in times]
+        plain = [volume[(times > t - 24 * HOUR) & (times <= t)].sum() for t in times] / np.array(share)
+        assert volume_over_a_day(times, volume, bar) == pytest.approx(plain, rel=1e-13, abs=0)
 
 
 def test_one_run_grows_its_rows():

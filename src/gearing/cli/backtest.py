@@ -57,6 +57,7 @@ def backtest(
     target: inputs.TargetOption = None,
     underlying: inputs.UnderlyingOption = None,
     equity: inputs.EquityOption = 1_000_000.0,
+    periods_per_year: inputs.PeriodsOption = None,
     taker_fee: inputs.TakerFeeOption = None,
     half_spread: inputs.HalfSpreadOption = None,
     impact: inputs.ImpactOption = None,
@@ -94,7 +95,7 @@ def backtest(
     ensure_compiled(legs=exact or market.needs_legs([chosen]))
     from gearing.study.backtest import backtest as run
 
-    result = run(chosen, **market.for_study(), equity=equity)
+    result = run(chosen, **market.for_study(), equity=equity, periods_per_year=periods_per_year)
     answer, schema = payload(result), SCHEMA if len(chosen.legs) == 1 else SCHEMA_OF_LEGS
     twin = exactly(chosen, market, equity) if exact else None
     if twin is not None:
@@ -244,14 +245,17 @@ def _show_summary(result: Result) -> None:
 
 
 def _result_rows(s: Summary, currency: str, underlying: str) -> Rows:
+    from gearing.study.summary import signs_differ
+
     return [
         (f"NAV, from {number(s.initial_nav, decimals=9)} {currency}", amount(s.final_nav)),
         ("total return", gained(s.total_return)),
         ("per year", gained(s.cagr)),
         (underlying, share(s.underlying_return)),
         ("volatility per year", share(s.volatility, 1, sign=False)),
-        ("Sharpe ratio", fixed(s.sharpe, 2)),
-        ("max drawdown", gained(-abs(s.max_drawdown))),
+        ("Sharpe, arithmetic", fixed(s.sharpe, 2)),
+        *([("Sharpe, log returns", fixed(s.sharpe_log, 2))] if signs_differ(s) else []),
+        ("max drawdown", gained(s.max_drawdown)),
         ("worst day", share(s.worst_day)),
     ]
 
@@ -268,8 +272,9 @@ def _running_rows(s: Summary) -> Rows:
     ]
     if s.trades == s.rebalances:
         rows.pop(1)
-    if s.untracked_days:
-        rows.append(("days not tracked", f"{s.untracked_days:,}"))
+    if s.ideal_wiped_out_at:
+        rows.append(("ideal wiped out", moment(s.ideal_wiped_out_at)))
+    rows.append(("periods per year", number(s.periods_per_year)))
     if s.liquidations:
         rows.append(("liquidations", f"{s.liquidations:,}"))
     return rows

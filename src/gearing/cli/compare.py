@@ -72,6 +72,7 @@ def compare(
     end: inputs.EndOption = None,
     underlying: inputs.UnderlyingOption = None,
     equity: inputs.EquityOption = 1_000_000.0,
+    periods_per_year: inputs.PeriodsOption = None,
     taker_fee: inputs.TakerFeeOption = None,
     half_spread: inputs.HalfSpreadOption = None,
     impact: inputs.ImpactOption = None,
@@ -106,7 +107,7 @@ def compare(
     from gearing.study.compare import compare as run
 
     with inputs.noted_once():
-        comparison = run(chosen, **market.for_study(), equity=equity)
+        comparison = run(chosen, **market.for_study(), equity=equity, periods_per_year=periods_per_year)
     frame = sorted_by(comparison.frame, sort, ascending=ascending)
     answer = {"rules": frame.to_dicts(), "left_out": left_out, "equity": equity, "funding": bool(market.funding),
               "notes": notes_so_far()}  # fmt: skip
@@ -224,7 +225,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         share(row["total_return"], 1),
         share(row["total_return_without_fees"], 1),
         share(row["tracking_error"], 1, sign=False),
-        share(-abs(row["max_drawdown"]), 1),
+        share(row["max_drawdown"], 1),
         fixed(row["max_leverage"], 2),
         MISSING if row["gap_budget"] is None else chance_text(row["gap_budget"]),
         f"{row['rebalances']:,}",

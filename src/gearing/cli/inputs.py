@@ -119,6 +119,12 @@ RatesUnitOption = Annotated[
 StartOption = Annotated[str | None, typer.Option(help="Leave out what was known before it, UTC.")]
 EndOption = Annotated[str | None, typer.Option(help="Leave out what was known at or after it, UTC.")]
 EquityOption = Annotated[float, typer.Option(help="Capital before the opening trade.")]
+PeriodsOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Periods a year of volatility, Sharpe and tracking.", show_default="365 days, 252 if listed, 52 weeks …"
+    ),
+]
 TakerFeeOption = Annotated[str | None, typer.Option(help="The venue's commission: 0.0005 or 0.05%.")]
 HalfSpreadOption = Annotated[str | None, typer.Option(help="Half the bid-ask spread: 0.0002 or 0.02%.")]
 ImpactOption = Annotated[str | None, typer.Option(help="Half spread added per √(traded / volume of the last 24 h).")]

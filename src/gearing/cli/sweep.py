@@ -50,7 +50,7 @@ _Row = dict[str, Any]
 _FIGURES: dict[str, Callable[[_Row], str]] = {
     "return": lambda row: "wiped out" if row["wiped_out"] else share(row["total_return"], 1),
     "NAV": lambda row: amount(row["final_nav"], 5),
-    "drawdown": lambda row: share(-abs(row["max_drawdown"]), 1),
+    "drawdown": lambda row: share(row["max_drawdown"], 1),
     "tr.error": lambda row: share(row["tracking_error"], 1, sign=False),
     "rebal.": lambda row: f"{row['rebalances']:,}",
     "turnover": lambda row: fixed(row["turnover"], 1),
@@ -92,6 +92,7 @@ def sweep(
     target: inputs.TargetOption = None,
     underlying: inputs.UnderlyingOption = None,
     equity: inputs.EquityOption = 1_000_000.0,
+    periods_per_year: inputs.PeriodsOption = None,
     taker_fee: inputs.TakerFeeOption = None,
     half_spread: inputs.HalfSpreadOption = None,
     impact: inputs.ImpactOption = None,
@@ -119,7 +120,14 @@ def sweep(
     ensure_compiled(legs=market.needs_legs([chosen]))
     from gearing.study.sweep import sweep as run
 
-    found = run(chosen, grid, **market.for_study(), equity=equity, progress=sys.stderr.isatty())
+    found = run(
+        chosen,
+        grid,
+        **market.for_study(),
+        equity=equity,
+        periods_per_year=periods_per_year,
+        progress=sys.stderr.isatty(),
+    )
     frame = sorted_by(found.frame, sort, ascending=ascending)
     answer = {"token": chosen, "grid": grid, "combinations": len(frame), "rows": frame.to_dicts(),
               "notes": notes_so_far()}  # fmt: skip

@@ -196,9 +196,5 @@ def _names(file: Path, kind: TableKind, symbol: str) -> list[str]:
 
 
 def _daily_volume(prices: Prices) -> Floats:
-    """Returns what was traded in the 24 h up to each bar; zeros where no volume is known."""
-    if prices.volume is None:
-        return np.zeros(len(prices.times_ms))
-    total = np.concatenate([[0.0], np.cumsum(prices.volume)])
-    first = np.searchsorted(prices.times_ms, prices.times_ms - DAY_MS, side="right")
-    return np.asarray(total[1:] - total[first], dtype=np.float64)
+    """Returns what was traded in the 24 h up to each bar, as a backtest has it; zeros where no volume is known."""
+    return np.zeros(len(prices.times_ms)) if prices.volume is None else prices.index.volume_24h

@@ -34,16 +34,18 @@ FIGURES = (
     "tracked_days",
     "tracking_sum",
     "tracking_squares",
+    "day_log_sum",
+    "day_log_squares",
 )
 (
     EQUITY, POSITION, REBALANCES, TRADES, TURNOVER, WIPED_OUT_BAR, LIQUIDATIONS, LEVERAGE_MAX, LEVERAGE_MIN,
     DRAWDOWN_MAX, PEAK, DAYS, DAY_SUM, DAY_SQUARES, DAY_MIN, DAY_EQUITY, DAY_PRICE, TRACKED_DAYS, TRACKING_SUM,
-    TRACKING_SQUARES,
+    TRACKING_SQUARES, DAY_LOG_SUM, DAY_LOG_SQUARES,
 ) = range(len(FIGURES))  # fmt: skip
 N_FIGURES = len(FIGURES)
 
 # An ideal day's end below this is a loss of everything but for rounding, and has no log to be tracked by.
-_NOTHING = 1e-12
+NOTHING = 1e-12
 
 FLOATS = numba.types.Array(numba.float64, 1, "C")
 _I, _F = numba.int64, numba.float64
@@ -130,8 +132,12 @@ def see_day(f: NDArray[np.float64], target: float, equity: float, price: float) 
         f[DAY_SUM] += r
         f[DAY_SQUARES] += r * r
         f[DAY_MIN] = min(f[DAY_MIN], r)
+        if equity > 0.0:
+            log = math.log(equity / f[DAY_EQUITY])
+            f[DAY_LOG_SUM] += log
+            f[DAY_LOG_SQUARES] += log * log
         ideal = 1.0 + target * (price / f[DAY_PRICE] - 1.0)
-        if ideal > _NOTHING and equity > 0.0:
+        if ideal > NOTHING and equity > 0.0:
             d = math.log((1.0 + r) / ideal)
             f[TRACKED_DAYS] += 1.0
             f[TRACKING_SUM] += d

@@ -85,6 +85,7 @@ def build_leg_market(
     *,
     bars: tuple[Floats, Floats, Floats] | None = None,
     volumes: Sequence[Floats] | None = None,
+    spacings_ms: Sequence[int] = (),
     underlying: Floats | None = None,
 ) -> LegMarket:
     """Returns the indexed prices of several legs.
@@ -94,6 +95,7 @@ def build_leg_market(
         close: a price series for each leg, each of shape (n,).
         bars: open, low and high of a single leg, or None: the closes stand in for them.
         volumes: traded in each bar, for each leg, or None.
+        spacings_ms: the length of each leg's own bars, where volumes are given.
         underlying: the price that results are held against, or None.
     """
     times = np.ascontiguousarray(times_ms, dtype=np.int64).view()
@@ -102,7 +104,9 @@ def build_leg_market(
     levels = [build_pyramid(row, row) for row in prices]
     none = np.empty(0)
     opened, low, high = bars or ((prices[0],) * 3 if len(prices) == 1 else (none,) * 3)
-    daily = np.empty((0, 0)) if volumes is None else np.array([volume_over_a_day(times, v) for v in volumes])
+    daily = np.empty((0, 0))
+    if volumes is not None:
+        daily = np.array([volume_over_a_day(times, v, s) for v, s in zip(volumes, spacings_ms, strict=True)])
     against = none if underlying is None else underlying
     return LegMarket(
         times, prices, np.array([level.ones for level in levels]), np.array([level.twos for level in levels]),

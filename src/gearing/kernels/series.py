@@ -81,12 +81,25 @@ def fill_daily_volume(times_ms: Ints, stretch: Ints, volume: Floats, rest: Float
         daily[i] = here + (rest[first] if stretch[first] < stretch[i] else 0.0)
 
 
-def volume_over_a_day(times_ms: Ints, volume: Floats) -> Floats:
-    """Returns, per bar, the volume of the bars known in the 24 h up to and including it."""
+def volume_over_a_day(times_ms: Ints, volume: Floats, spacing_ms: int) -> Floats:
+    """Returns, per bar, the volume of the bars known in the 24 h up to and including it.
+
+    Where less than 24 h is known, at the beginning of a series, and where a bar is longer, that volume is scaled to
+    24 h: what trades are measured against is never one bar's volume.
+
+    Args:
+        times_ms: when each bar was known, rising, shape (n,).
+        volume: traded in each bar, shape (n,).
+        spacing_ms: the length of a bar.
+    """
     times, daily = np.array(times_ms, dtype=np.int64), np.empty(len(times_ms))
-    if len(times):
-        stretch = (times - times[0]) // DAY_MS
-        fill_daily_volume(times, stretch, _read_only(volume), np.empty(len(times)), daily)
+    if not len(times):
+        return daily
+    stretch = (times - times[0]) // DAY_MS
+    fill_daily_volume(times, stretch, _read_only(volume), np.empty(len(times)), daily)
+    known = np.maximum(np.minimum(times - times[0] + spacing_ms, DAY_MS), max(spacing_ms, 1))
+    partial = known != DAY_MS
+    daily[partial] *= DAY_MS / known[partial]
     return daily
 
 
@@ -117,7 +130,7 @@ def build_series(
         low=lows,
         high=highs,
         range_blocks=build_pyramid(lows, highs) if has_range else blocks,
-        volume_24h=_EMPTY if volume is None else _read_only(volume_over_a_day(times, volume)),
+        volume_24h=_EMPTY if volume is None else _read_only(volume_over_a_day(times, volume, spacing_ms)),
     )
 
 

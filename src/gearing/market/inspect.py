@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from gearing.market.series import Funding, Gap, Prices
-from gearing.market.suspects import suspects_in
 from gearing.market.times import duration_text, iso
 
 # A bar without any range is rare on a liquid venue and two are a stall; equal closes alone may be chance.
@@ -44,7 +43,7 @@ def inspect_series(series: Prices | Funding) -> dict[str, Any]:
         what = f"{len(gaps):,} gap{'s' if len(gaps) > 1 else ''}, {_rows(facts['missing_rows'])} missing"
         facts["faults"].append(f"{what}; the longest {max(gaps, key=lambda gap: gap.until_ms - gap.after_ms)}.")
     if isinstance(series, Prices):
-        facts["suspects"] = [str(suspect) for suspect in suspects_in(series)]
+        facts["suspects"] = [str(suspect) for suspect in series.suspects]
         facts["faults"] += [f"Suspect: {suspect}." for suspect in facts["suspects"][:_LISTED]]
         if len(facts["suspects"]) > _LISTED:
             facts["faults"].append(f"And {len(facts['suspects']) - _LISTED:,} more such steps.")

@@ -232,6 +232,7 @@ class LegSeries:
             [leg.close for leg in self.legs],
             bars=bars,
             volumes=None if all(v is None for v in volumes) else known,
+            spacings_ms=[leg.prices.spacing_ms for leg in self.held],
             underlying=None if self.underlying is None else self.underlying.close,
         )
 

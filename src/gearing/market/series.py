@@ -18,6 +18,7 @@ from gearing.market.times import DAY_MS, Moment, SeriesError, duration_text, is_
 if TYPE_CHECKING:
     from gearing.kernels.calendar import Calendar
     from gearing.kernels.series import Series
+    from gearing.market.suspects import Suspect
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
@@ -209,6 +210,28 @@ class Prices(TimeSeries):
         if self.spacing_ms == DAY_MS and len(np.unique(self.times_ms // DAY_MS % 7)) <= 5:
             found &= np.diff(self.times_ms) > _CLOSURE_MS
         return self._gaps_at(found)
+
+    @cached_property
+    def day_bars(self) -> Times:
+        """The bars at which days end (00:00 UTC; each bar of daily data), the first and the last bar included."""
+        from gearing.kernels.calendar import day_end_bars
+
+        ends = day_end_bars(self.times_ms, self.spacing_ms)
+        return np.unique(np.concatenate([[0], ends, [len(self) - 1]])).astype(np.int64)
+
+    @cached_property
+    def day_moves(self) -> tuple[float, float]:
+        """The least and the largest ratio of a day's price to that of the day before; 1 and 1 of a single bar."""
+        price = self.close[self.day_bars]
+        ratios = price[1:] / price[:-1]
+        return (float(ratios.min()), float(ratios.max())) if len(ratios) else (1.0, 1.0)
+
+    @cached_property
+    def suspects(self) -> list[Suspect]:
+        """The steps that look like no trade: a split nobody adjusted for, a new denomination, another unit."""
+        from gearing.market.suspects import suspects_in
+
+        return suspects_in(self)
 
     @cached_property
     def index(self) -> Series:

@@ -50,7 +50,10 @@ def suspects_in(prices: Prices) -> list[Suspect]:
     close = prices.close
     if len(close) < 3:
         return []
-    steps = np.diff(np.log(close))
+    ratios = close[1:] / close[:-1]
+    if ratios.max() < _SPLIT_MIN and ratios.min() > 1 / _SPLIT_MIN:
+        return []
+    steps = np.log(ratios)
     rows = np.flatnonzero(np.abs(steps) > np.log(_SPLIT_MIN))
     found = []
     for row in rows.tolist():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gearing.core.fees import Costs
 from gearing.core.token import Token
-from gearing.errors import DataWarning, InputError
+from gearing.errors import InputError
 from gearing.market.legs import Sources
+from gearing.study.cautions import caution
 from gearing.study.inputs import Inputs
 from gearing.study.outcome import outcome_of
 from gearing.study.result import Result
@@ -67,6 +66,7 @@ def backtest(
     rates: Any = None,
     dividends: Any = None,
     underlying: Any = None,
+    periods_per_year: float | None = None,
 ) -> Result:
     """Runs a token over a price path, in the accounting order of the live desk.
 
@@ -80,6 +80,8 @@ def backtest(
         rates: the yearly reference rate for swaps and idle cash: Rates, a number, or anything `read_rates` reads.
         dividends: Dividends, or anything `read_dividends` reads; for several legs, likewise.
         underlying: the price that the result is held against, where it is not what is held (an index under a future).
+        periods_per_year: what volatility, Sharpe ratio and tracking are scaled with; by default by the calendar of the
+            prices: 365 days, 252 where nothing trades on weekends, 52 weeks, 12 months.
 
     Returns:
         The result, with its frames made when first asked for.
@@ -88,22 +90,12 @@ def backtest(
         InputError: the series or the capital cannot be used.
     """
     amount, spent = capital(equity), as_costs(costs, as_token(token))
-    inputs = Inputs(Sources(prices, funding, dividends, rates, underlying))
-    warn_of_impact(inputs, [token], [spent])
+    inputs = Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year)
+    caution(inputs, [token], [spent], amount)
     return run_backtest(token, inputs, spent, amount)
-
-
-def warn_of_impact(inputs: Inputs, tokens: Sequence[Token], costs: Sequence[Costs]) -> None:
-    """Warns if trades shall move the price but nobody knows the volume they move it against."""
-    for token, cost in zip(tokens, costs, strict=True):
-        if cost.impact and not inputs.has_volume(token):
-            warnings.warn(
-                "the prices have no volume, or 0 throughout, so impact costs nothing", DataWarning, stacklevel=3
-            )
-            return
 
 
 def run_backtest(token: Token, inputs: Inputs, costs: Costs, equity: float) -> Result:
     """Returns the result of a token on inputs that may serve others too."""
     spent = Costs() if token.fees.all_in else costs
-    return Result(token, outcome_of(token, inputs, spent, equity), spent, equity)
+    return Result(token, outcome_of(token, inputs, spent, equity), spent, equity, inputs.periods_per_year)

@@ -18,7 +18,8 @@ from gearing.errors import InputError
 from gearing.kernels.many import run_rules
 from gearing.kernels.pyramid import Floats
 from gearing.market.legs import Sources
-from gearing.study.backtest import CAPITAL, as_costs, capital, run_backtest, warn_of_impact
+from gearing.study.backtest import CAPITAL, as_costs, capital, run_backtest
+from gearing.study.cautions import caution
 from gearing.study.inputs import Inputs
 from gearing.study.result import Result
 from gearing.study.summary import Summary, summarise
@@ -54,7 +55,7 @@ def figures_of(
             flats, prices.index, calendars, equity, measured=True, done=None if done is None else shifted(done, before)
         )
         for f, k in zip(figures, members, strict=True):
-            found[k] = summarise(f, prices, tokens[k], equity)
+            found[k] = summarise(f, prices, tokens[k], equity, inputs.periods_per_year)
     for k, token in enumerate(tokens):
         if k not in found:
             found[k] = run_backtest(token, inputs, costs[k], equity).summary()
@@ -172,12 +173,13 @@ def compare(
     rates: Any = None,
     dividends: Any = None,
     underlying: Any = None,
+    periods_per_year: float | None = None,
 ) -> Comparison:
     """Runs several tokens over one path, each with its own fees and with none.
 
     Args:
         tokens: the specifications, at least one.
-        prices, funding, costs, equity, rates, dividends, underlying: as for `backtest`.
+        prices, funding, costs, equity, rates, dividends, underlying, periods_per_year: as for `backtest`.
 
     Raises:
         InputError: there is no token, or the series cannot be used.
@@ -185,9 +187,9 @@ def compare(
     tokens = list(tokens) if isinstance(tokens, Iterable) and not isinstance(tokens, (str, Mapping)) else []
     if not tokens or not all(isinstance(token, Token) for token in tokens):
         raise InputError("compare needs a list of tokens.", where="tokens", fix="Pass [token, ...], at least one.")
-    amount, inputs = capital(equity), Inputs(Sources(prices, funding, dividends, rates, underlying))
+    amount, inputs = capital(equity), Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year)
     spent = [as_costs(costs, token) for token in tokens]
-    warn_of_impact(inputs, tokens, spent)
+    caution(inputs, tokens, spent, amount)
     results = [run_backtest(token, inputs, cost, amount) for token, cost in zip(tokens, spent, strict=True)]
     bare = [msgspec.structs.replace(token, fees=Fees()) for token in tokens]
     return Comparison(results, figures_of(bare, inputs, spent, amount), spent, inputs)

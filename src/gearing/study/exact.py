@@ -25,6 +25,7 @@ from gearing.core.terms import Spec
 from gearing.core.token import Token
 from gearing.core.trading import Order
 from gearing.core.watch import Watch, needs, watch
+from gearing.errors import InputError
 from gearing.kernels.calendar import bars_at
 from gearing.market.legs import LegSeries, Sources
 from gearing.market.series import Floats, Times
@@ -199,7 +200,15 @@ def lot_of(size: float, price: float) -> str:
 
 
 def exact_backtest(
-    token: Token, prices: Any, *, funding: Any = None, costs: Costs | None = None, equity: float = CAPITAL
+    token: Token,
+    prices: Any,
+    *,
+    funding: Any = None,
+    costs: Costs | None = None,
+    equity: float = CAPITAL,
+    rates: Any = None,
+    dividends: Any = None,
+    underlying: Any = None,
 ) -> ExactResult:
     """Runs a token over a price path through the live desk's own step and ledger, in integers.
 
@@ -212,11 +221,21 @@ def exact_backtest(
         funding: as for `backtest`.
         costs: what trading costs; by default the token's own assumption.
         equity: the capital before the opening trade, settlement currency.
+        rates, dividends, underlying: refused, since a desk has none.
 
     Raises:
         SpecError: the token holds what a desk cannot run.
         InputError: a series cannot be used.
     """
+    if rates is not None or dividends is not None or underlying is not None:
+        given = next(
+            n for n, v in (("rates", rates), ("dividends", dividends), ("underlying", underlying)) if v is not None
+        )
+        raise InputError(
+            f"an exact run takes no {given}: a desk trades linear perpetuals and dated futures alone.",
+            where=given,
+            fix="Leave it out, or run gr.backtest.",
+        )
     as_token(token)
     paid = Costs() if token.fees.all_in else as_costs(costs, token)
     # The journal of the run holds the token, so what decisions expect of costs has to stand in it.

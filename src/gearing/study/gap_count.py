@@ -12,7 +12,7 @@ from gearing.core.record import DAY_MS
 from gearing.market.series import Prices
 from gearing.study.gap_passage import Floats, Jumps
 from gearing.study.gap_rule import Clock
-from gearing.study.summary import year_days
+from gearing.study.periods import periods_of
 
 Rows = npt.NDArray[np.int64]
 
@@ -28,12 +28,14 @@ class Law(NamedTuple):
         diffusion: volatility of the moves that are no jumps.
         jumps: the others.
         bars_per_year: 525,600 for minutes, 252 for a listed market's days.
+        days_per_year: 365, or 252 where nothing trades on weekends; of rarer bars, how many a year has.
     """
 
     volatility: float
     diffusion: float
     jumps: Jumps
     bars_per_year: float
+    days_per_year: float = 365.0
 
     @property
     def nu(self) -> float:
@@ -44,11 +46,11 @@ class Law(NamedTuple):
 
     def years(self, clock: Clock) -> float:
         """The length of a clock's wait in years, never less than a bar."""
-        return max(clock.span_ms / (365 * DAY_MS), 1 / self.bars_per_year)
+        return max(clock.span_ms / (self.days_per_year * DAY_MS), 1 / self.bars_per_year)
 
     def per_year(self, clock: Clock) -> float:
         """How many waits of a clock a year has, never more than bars."""
-        return min(clock.per_year, self.bars_per_year)
+        return min(clock.per_year * self.days_per_year / 365.0, self.bars_per_year)
 
 
 class Windows(NamedTuple):
@@ -80,10 +82,10 @@ def law_of(prices: Prices) -> Law:
     Source: the threshold estimator of C. Mancini (2009), "Non-parametric threshold estimation for models with
         stochastic diffusion coefficient and jumps", with one threshold for the whole series.
     """
-    bars_per_year = year_days(prices) * DAY_MS / max(prices.spacing_ms, 1)
+    days_per_year, bars_per_year = periods_of(prices)
     moves = np.diff(np.log(prices.close))
     if not len(moves):
-        return Law(0.0, 0.0, Jumps(), bars_per_year)
+        return Law(0.0, 0.0, Jumps(), bars_per_year, days_per_year)
     square = moves**2
     mean = float(np.mean(square))
     jumped = moves[square > _threshold(square, mean)]
@@ -94,7 +96,7 @@ def law_of(prices: Prices) -> Law:
     calm = len(moves) - len(jumped)
     rest = max(float(np.sum(square)) - float(np.sum(jumped**2)), 0.0)
     deviation = math.sqrt(rest / calm) if calm else 0.0
-    return Law(math.sqrt(mean) * yearly, deviation * yearly, jumps, bars_per_year)
+    return Law(math.sqrt(mean) * yearly, deviation * yearly, jumps, bars_per_year, days_per_year)
 
 
 def _threshold(square: Floats, mean: float) -> float:

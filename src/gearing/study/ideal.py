@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gearing.kernels.calendar import day_end_bars
+from gearing.core.token import Token
+from gearing.kernels.figures import NOTHING as _NOTHING
 from gearing.kernels.pyramid import Floats
 from gearing.market.series import Prices, Times
+from gearing.market.times import iso
 from gearing.study.inputs import upside_down
-from gearing.study.result import Result
+
+if TYPE_CHECKING:
+    from gearing.study.result import Result
 
 
 class Ideal(NamedTuple):
@@ -18,13 +22,13 @@ class Ideal(NamedTuple):
 
     Args:
         bars: the bars at which days end, the first and the last bar included, shape (k,).
-        nav: the ideal there, shape (k,).
-        left_out: days with 1 + β·r ≤ 0, on which the ideal stands still.
+        nav: the ideal there, shape (k,); 0 from its wipe-out on.
+        wiped_out_bar: the end of the day that took everything, 1 + β·r ≤ 0; −1: none did.
     """
 
     bars: Times
     nav: Floats
-    left_out: int
+    wiped_out_bar: int
 
 
 def ideal(prices: Prices, target: float, initial_nav: float) -> Ideal:
@@ -38,18 +42,36 @@ def ideal(prices: Prices, target: float, initial_nav: float) -> Ideal:
 
     Source: formula 16.
     """
-    ends = day_end_bars(prices.times_ms, prices.spacing_ms)
-    bars = np.unique(np.concatenate([[0], ends, [len(prices) - 1]])).astype(np.int64)
+    bars = prices.day_bars
     price = prices.close[bars]
     growth = 1.0 + target * (price[1:] / price[:-1] - 1.0)
-    alive = growth > 0.0
-    logs = np.log(np.where(alive, growth, 1.0))
-    return Ideal(bars, initial_nav * np.exp(np.append(0.0, np.cumsum(logs))), int((~alive).sum()))
+    nav = initial_nav * np.exp(np.append(0.0, np.cumsum(np.log(np.where(growth > _NOTHING, growth, 1.0)))))
+    lost = growth <= _NOTHING
+    if not lost.any():
+        return Ideal(bars, nav, -1)
+    last = int(np.argmax(lost)) + 1
+    nav[last:] = 0.0
+    return Ideal(bars, nav, int(bars[last]))
 
 
 def ideal_of(result: Result) -> Ideal:
     """Returns the ideal of a result; of a token that settles in coin, on 1/p, where it is a linear one of −β."""
-    token, prices = result.token, result.prices
+    return _of(result.prices, result.token)
+
+
+def ideal_end(prices: Prices, token: Token) -> str | None:
+    """Returns when a token's ideal was worth nothing, ISO text UTC, or None."""
+    least, most = prices.day_moves
+    if token.settles_in_coin:
+        least, most = 1 / most, 1 / least
+    beta = -token.target if token.settles_in_coin else token.target
+    if 1.0 + beta * ((least if beta > 0 else most) - 1.0) > _NOTHING:
+        return None
+    bar = _of(prices, token).wiped_out_bar
+    return None if bar < 0 else iso(int(prices.times_ms[bar]))
+
+
+def _of(prices: Prices, token: Token) -> Ideal:
     if token.settles_in_coin:
         return ideal(upside_down(prices), -token.target, token.initial_nav)
     return ideal(prices, token.target, token.initial_nav)

@@ -11,6 +11,7 @@ from gearing.core.legs import is_plain, pack_legs
 from gearing.core.mirror import mirrored
 from gearing.core.pack import pack, schedule_times_ms
 from gearing.core.token import Token
+from gearing.errors import InputError
 from gearing.kernels.one import Run, run_one
 from gearing.market.files import check_overlap, read_funding, read_prices
 from gearing.market.legs import Held, LegSeries, RanOn, Sources, named
@@ -22,10 +23,18 @@ class Inputs:
 
     Args:
         sources: what was given.
+        periods_per_year: what figures per year are scaled with; None: by the calendar of the prices.
+
+    Raises:
+        InputError: the periods are no number above 0.
     """
 
-    def __init__(self, sources: Sources) -> None:
-        self.sources = sources
+    def __init__(self, sources: Sources, periods_per_year: float | None = None) -> None:
+        if periods_per_year is not None and not (
+            isinstance(periods_per_year, (int, float)) and 0 < periods_per_year < float("inf")
+        ):
+            raise InputError(f"periods_per_year is {periods_per_year!r}.", fix="Give a number above 0, such as 252.")
+        self.sources, self.periods_per_year = sources, periods_per_year
         self._plain: dict[str, tuple[Prices, Funding | None]] = {}
         self._turned: dict[str, tuple[Prices, Funding | None]] = {}
         self._legs: dict[object, LegSeries] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -11,6 +12,7 @@ import polars as pl
 
 from gearing.core.decide import REASONS
 from gearing.core.fees import Costs
+from gearing.core.instruments import DatedFuture
 from gearing.core.token import Token
 from gearing.kernels import run as columns
 from gearing.kernels.one import Run, path_of
@@ -52,6 +54,26 @@ class Outcome(ABC):
         self.rows: Floats = run.rows
         self.figures: Floats = run.figures
         self.ledger: Floats = run.ledger
+
+    @property
+    def rolls(self) -> dict[int, str]:
+        """What is rolled on a bar, in words: "roll from BTC-27JUN25 to BTC-26SEP25"."""
+        told: dict[int, list[str]] = {}
+        for leg, held in zip(self.token.legs, self.ran_on.legs, strict=True):
+            contracts = leg.contracts if isinstance(leg, DatedFuture) else ()
+            for (old, new), roll in zip(pairwise(contracts), held.rolls, strict=False):
+                bar = int(np.searchsorted(self.ran_on.times_ms, roll.time_ms))
+                told.setdefault(bar, []).append(f"roll from {old.symbol} to {new.symbol}")
+        return {bar: ", ".join(words) for bar, words in told.items()}
+
+    def reasons(self, rows: Floats) -> list[str]:
+        """Returns why each row was posted: what made the rule trade, and what was rolled."""
+        names = [REASONS[reason] for reason in rows[:, columns.REASON].astype(np.int64).tolist()]
+        rolls = self.rolls
+        for k, bar in enumerate(rows[:, columns.BAR].astype(np.int64).tolist() if rolls else ()):
+            if bar in rolls:
+                names[k] = rolls[bar] if names[k] == REASONS[0] else f"{names[k]}, {rolls[bar]}"
+        return names
 
     @abstractmethod
     def path(self) -> tuple[Floats, Floats]:
@@ -103,7 +125,7 @@ class PlainOutcome(Outcome):
         """Returns a frame with one row per event and leg; see `Result.legs`."""
         seen, leg = self.seen(self.rows), self.token.legs[0]
         position = self._sign * self.rows[:, columns.POSITION] / leg.multiplier
-        return _leg_frame(self.rows, times, leg.symbol, seen.price, seen.traded, position)
+        return _leg_frame(self.reasons(self.rows), self.rows, times, leg.symbol, seen.price, seen.traded, position)
 
 
 @final
@@ -157,19 +179,26 @@ class LegsOutcome(Outcome):
                 position = position * price - column[columns.EQUITY]
                 traded = traded * price
             frames.append(
-                _leg_frame(self.rows, times, leg.symbol, price, traded / leg.multiplier, position / leg.multiplier)
+                _leg_frame(
+                    self.reasons(self.rows),
+                    self.rows,
+                    times,
+                    leg.symbol,
+                    price,
+                    traded / leg.multiplier,
+                    position / leg.multiplier,
+                )
             )
         return pl.concat(frames).sort("time", maintain_order=True)
 
 
 def _leg_frame(
-    rows: Floats, times: Times, symbol: str, price: Floats, traded: Floats, position: Floats
+    reasons: list[str], rows: Floats, times: Times, symbol: str, price: Floats, traded: Floats, position: Floats
 ) -> pl.DataFrame:
-    names = np.array(REASONS)[rows[:, columns.REASON].astype(np.int64)]
     return pl.DataFrame(
         [
             times(rows[:, columns.BAR]),
-            pl.Series("reason", names, dtype=pl.String),
+            pl.Series("reason", reasons, dtype=pl.String),
             pl.Series("symbol", [symbol] * len(rows), dtype=pl.String),
             pl.Series("price", price),
             pl.Series("traded", traded + 0.0),

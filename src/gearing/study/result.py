@@ -37,12 +37,15 @@ class Result(Shown):
         outcome: what its run left behind, and the price it is held against.
         costs: what trading cost; none for an all-in token.
         equity: the capital before the opening trade, settlement currency.
+        periods_per_year: what figures per year are scaled with; None: by the calendar of the prices.
     """
 
-    def __init__(self, token: Token, outcome: Outcome, costs: Costs, equity: float) -> None:
+    def __init__(
+        self, token: Token, outcome: Outcome, costs: Costs, equity: float, periods_per_year: float | None = None
+    ) -> None:  # fmt: skip
         self.token, self.costs, self.equity = token, costs, equity
         self.units = equity / token.initial_nav
-        self._outcome = outcome
+        self._outcome, self._periods_per_year = outcome, periods_per_year
 
     @property
     def prices(self) -> Prices:
@@ -104,10 +107,10 @@ class Result(Shown):
         scale = factors[-1] if adjusted else factors
         return pl.DataFrame([self._times(), pl.Series("nav", self._path[0] / self.units * scale)])
 
-    def _row_frame(self, rows: Floats) -> pl.DataFrame:
+    def _row_frame(self, rows: Floats, reasons: list[str] | None = None) -> pl.DataFrame:
         column, seen = rows.T, self._outcome.seen(rows)
         after = column[columns.EQUITY]
-        names = np.array(REASONS)[column[columns.REASON].astype(np.int64)]
+        names = np.array(REASONS)[column[columns.REASON].astype(np.int64)].tolist() if reasons is None else reasons
         cost = column[columns.SPREAD] + column[columns.IMPACT] + column[columns.COMMISSION]
         leverage = np.divide(seen.exposure, after, out=np.zeros_like(after), where=after > 0)
         return pl.DataFrame(
@@ -147,8 +150,11 @@ class Result(Shown):
 
     @cached_property
     def events(self) -> pl.DataFrame:
-        """A frame with one row per bar on which anything was posted: trades, funding, fees, liquidations, rolls."""
-        return self._row_frame(self._outcome.rows)
+        """A frame with one row per bar on which anything was posted: trades, funding, fees, liquidations, rolls.
+
+        A roll's reason names its contracts: "roll from BTC-27JUN25 to BTC-26SEP25".
+        """
+        return self._row_frame(self._outcome.rows, self._outcome.reasons(self._outcome.rows))
 
     @cached_property
     def legs(self) -> pl.DataFrame:
@@ -169,7 +175,7 @@ class Result(Shown):
 
     @cached_property
     def _summary(self) -> Summary:
-        return summarise(self._outcome.figures, self.prices, self.token, self.equity)
+        return summarise(self._outcome.figures, self.prices, self.token, self.equity, self._periods_per_year)
 
     def returns(self, every: str = "1d") -> pl.DataFrame:
         """Returns a frame of simple returns of NAV over complete periods: time (their end), return.

@@ -12,7 +12,7 @@ from gearing.study.sweep import Sweep
 
 LESS_IS_BETTER = frozenset(
     {
-        "volatility", "max_drawdown", "tracking_error", "untracked_days", "rebalances", "trades", "turnover",
+        "volatility", "tracking_error", "rebalances", "trades", "turnover",
         "max_leverage", "liquidations", "wiped_out",
     }
 )  # fmt: skip

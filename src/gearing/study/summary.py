@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from gearing.core.record import DAY_MS, Record
 from gearing.core.token import Token
 from gearing.kernels import figures as fig
 from gearing.kernels.pyramid import Floats
 from gearing.market.series import Prices
 from gearing.market.times import iso
+from gearing.study.ideal import ideal_end
+from gearing.study.periods import periods_of
 
-CRYPTO_YEAR_DAYS = 365
-LISTED_YEAR_DAYS = 252
+YEAR_DAYS = 365
 
 
 class Summary(Record, frozen=True, kw_only=True):
@@ -30,13 +29,15 @@ class Summary(Record, frozen=True, kw_only=True):
         final_nav: settlement currency per unit.
         total_return: final NAV / initial NAV − 1.
         cagr: the same per year of 365 days.
-        volatility: standard deviation of daily returns (00:00 UTC, complete days), per year.
-        sharpe: mean daily return over its standard deviation, per year, no risk-free rate.
-        max_drawdown: deepest fall from an earlier high, over every bar and the initial NAV.
+        periods_per_year: how many periods of returns a year has: 365 days, 252 of a listed market, 52 weeks, 12 months.
+        volatility: standard deviation of daily returns (00:00 UTC, complete days; of rarer bars, per bar), per year.
+        sharpe: arithmetic: mean daily return over its standard deviation, per year, no risk-free rate.
+        sharpe_log: the same of log returns, whose sign is that of the total return; NaN after a wipe-out.
+        max_drawdown: deepest fall from an earlier high, over every bar and the initial NAV; −0.5 is a fall by half.
         worst_day: smallest daily return.
-        tracking_difference: yearly mean of ln(daily NAV ratio) − ln(1 + β·r).
+        tracking_difference: yearly mean of ln(daily NAV ratio) − ln(1 + β·r); NaN where token or ideal was wiped out.
         tracking_error: yearly standard deviation of the same.
-        untracked_days: days with 1 + β·r ≤ 0, or on which the token was wiped out, left out of tracking.
+        ideal_wiped_out_at: the day that took everything from the ideal, 1 + β·r ≤ 0, ISO text UTC, or None.
         rebalances: how many, the opening included; a paced one counts once.
         trades: how many, each slice included.
         turnover: Σ |traded notional| / equity before.
@@ -47,7 +48,7 @@ class Summary(Record, frozen=True, kw_only=True):
         wiped_out_at: when, ISO text UTC, or None.
         underlying_return: last price / first price − 1.
 
-    Source: tracking and days as in Cheng & Madhavan's daily ideal; A = 365, or 252 for listed markets.
+    Source: tracking and days as in Cheng & Madhavan's daily ideal; A = periods_per_year.
     """
 
     symbol: str
@@ -59,13 +60,15 @@ class Summary(Record, frozen=True, kw_only=True):
     final_nav: float
     total_return: float
     cagr: float
+    periods_per_year: float
     volatility: float
     sharpe: float
+    sharpe_log: float
     max_drawdown: float
     worst_day: float
     tracking_difference: float
     tracking_error: float
-    untracked_days: int
+    ideal_wiped_out_at: str | None
     rebalances: int
     trades: int
     turnover: float
@@ -84,18 +87,23 @@ class Summary(Record, frozen=True, kw_only=True):
         )
 
 
-def year_days(prices: Prices) -> int:
-    """Returns the days of a trading year: 252 for daily data without weekends, else 365."""
-    if prices.spacing_ms < DAY_MS // 2 or len(prices) <= 7:
-        return CRYPTO_YEAR_DAYS
-    weekdays = len(np.unique(prices.times_ms // DAY_MS % 7))
-    return LISTED_YEAR_DAYS if weekdays <= 5 else CRYPTO_YEAR_DAYS
+def signs_differ(summary: Summary) -> bool:
+    """Returns whether the arithmetic Sharpe ratio has another sign than the total return, and so misleads."""
+    return summary.sharpe * summary.total_return < 0
 
 
 def _deviation(count: float, total: float, squares: float) -> float:
     if count < 2:
         return math.nan
     return math.sqrt(max(squares - total * total / count, 0.0) / (count - 1))
+
+
+def _sharpe_log(f: Floats, per_year: float) -> float:
+    days = float(f[fig.DAYS])
+    spread = _deviation(days, float(f[fig.DAY_LOG_SUM]), float(f[fig.DAY_LOG_SQUARES]))
+    if not spread > 0 or f[fig.WIPED_OUT_BAR] >= 0:
+        return math.nan
+    return float(f[fig.DAY_LOG_SUM]) / days / spread * math.sqrt(per_year)
 
 
 def _per_year(ratio: float, years: float) -> float:
@@ -107,7 +115,9 @@ def _per_year(ratio: float, years: float) -> float:
     return math.expm1(growth) if growth < 700 else math.inf
 
 
-def summarise(f: Floats, prices: Prices, token: Token, equity: float) -> Summary:
+def summarise(
+    f: Floats, prices: Prices, token: Token, equity: float, periods_per_year: float | None = None
+) -> Summary:  # fmt: skip
     """Returns the summary of a run's figures.
 
     Args:
@@ -115,12 +125,16 @@ def summarise(f: Floats, prices: Prices, token: Token, equity: float) -> Summary
         prices: the path that the result is held against.
         token: what ran.
         equity: the capital before the opening trade.
+        periods_per_year: what figures per year are scaled with; None: by the calendar of the prices.
     """
     initial_nav = token.initial_nav
     ratio = float(f[fig.EQUITY]) / equity
     span_ms = int(prices.times_ms[-1] - prices.times_ms[0])
-    years = span_ms / DAY_MS / CRYPTO_YEAR_DAYS
-    days, tracked, per_year = float(f[fig.DAYS]), float(f[fig.TRACKED_DAYS]), year_days(prices)
+    years = span_ms / DAY_MS / YEAR_DAYS
+    per_year = periods_of(prices).per_year if periods_per_year is None else periods_per_year
+    days, whole = float(f[fig.DAYS]), f[fig.TRACKED_DAYS] == f[fig.DAYS]
+    # No figure leaves a day out: with one that has no log, the whole has none.
+    tracked = float(f[fig.TRACKED_DAYS]) if whole else 0.0
     spread = _deviation(days, float(f[fig.DAY_SUM]), float(f[fig.DAY_SQUARES]))
     mean = float(f[fig.DAY_SUM]) / days if days else math.nan
     off = _deviation(tracked, float(f[fig.TRACKING_SUM]), float(f[fig.TRACKING_SQUARES]))
@@ -136,13 +150,15 @@ def summarise(f: Floats, prices: Prices, token: Token, equity: float) -> Summary
         final_nav=initial_nav * ratio,
         total_return=ratio - 1,
         cagr=_per_year(ratio, years),
+        periods_per_year=per_year,
         volatility=spread * math.sqrt(per_year),
         sharpe=mean / spread * math.sqrt(per_year) if spread > 0 else math.nan,
-        max_drawdown=float(f[fig.DRAWDOWN_MAX]),
+        sharpe_log=_sharpe_log(f, per_year),
+        max_drawdown=0.0 - float(f[fig.DRAWDOWN_MAX]),
         worst_day=float(f[fig.DAY_MIN]) if days else math.nan,
         tracking_difference=float(f[fig.TRACKING_SUM]) / tracked * per_year if tracked else math.nan,
         tracking_error=off * math.sqrt(per_year),
-        untracked_days=int(days - tracked),
+        ideal_wiped_out_at=ideal_end(prices, token),
         rebalances=int(f[fig.REBALANCES]),
         trades=int(f[fig.TRADES]),
         turnover=float(f[fig.TURNOVER]),

@@ -18,7 +18,8 @@ from gearing.core.rule import Rule
 from gearing.core.token import Token
 from gearing.errors import InputError, SpecError
 from gearing.market.legs import RanOn, Sources
-from gearing.study.backtest import CAPITAL, as_costs, as_token, capital, warn_of_impact
+from gearing.study.backtest import CAPITAL, as_costs, as_token, capital
+from gearing.study.cautions import caution
 from gearing.study.compare import figures_of
 from gearing.study.inputs import Inputs
 
@@ -165,6 +166,7 @@ def sweep(
     rates: Any = None,
     dividends: Any = None,
     underlying: Any = None,
+    periods_per_year: float | None = None,
     progress: bool = False,
 ) -> Sweep:
     """Runs every combination of a grid of fields over one path, on all cores.
@@ -173,7 +175,7 @@ def sweep(
         token: the token to vary.
         grid: for each field, by its dotted path ("target", "rule.band_upper", "fees.management_per_day",
             "costs.taker_fee", "rule.schedule.0.every"), the values to try.
-        prices, funding, costs, equity, rates, dividends, underlying: as for `backtest`.
+        prices, funding, costs, equity, rates, dividends, underlying, periods_per_year: as for `backtest`.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -184,7 +186,7 @@ def sweep(
     """
     points = _points(grid)
     token = as_token(token)
-    amount, inputs = capital(equity), Inputs(Sources(prices, funding, dividends, rates, underlying))
+    amount, inputs = capital(equity), Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year)
     token = msgspec.structs.replace(token, costs=as_costs(costs, token))
     tokens = []
     for point in points:
@@ -193,7 +195,7 @@ def sweep(
         except SpecError as error:
             at = ", ".join(f"{path} = {value!r}" for path, value in point.items())
             raise SpecError(error.problems, where=f"at {at}") from None
-    warn_of_impact(inputs, tokens, [t.costs for t in tokens])
+    caution(inputs, tokens, [t.costs for t in tokens], amount)
     with _progress(progress, len(tokens)) as done:
         summaries = figures_of(tokens, inputs, [t.costs for t in tokens], amount, done)
     found = pl.DataFrame([msgspec.structs.asdict(s) for s in summaries], infer_schema_length=None)

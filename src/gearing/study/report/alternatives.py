@@ -97,10 +97,10 @@ def _table(result: Result, alone: Held | None, perfect: Ideal) -> str:
     token, s = result.token, result.summary()
     first, perfectly, kept = token.initial_nav, float(perfect.nav[-1]), float(_kept(result)[-1])
     fate = f"wiped out {ended(s.wiped_out_at)}" if s.wiped_out_at else ""
-    left_out = f"{perfect.left_out} days left out" if perfect.left_out else ""
+    end_of_ideal = f"wiped out {ended(s.ideal_wiped_out_at)}" if s.ideal_wiped_out_at else ""
     rows = [
         [token.symbol, amount(s.final_nav), gained(s.total_return), fate],
-        ["ideal", amount(perfectly), gained(perfectly / first - 1), left_out],
+        ["ideal", amount(perfectly), gained(perfectly / first - 1), end_of_ideal],
         [kept_name(result), amount(kept), share(kept / first - 1), ""],
     ]  # fmt: skip
     if alone is not None:

@@ -121,7 +121,7 @@ def _table(rules: Sequence[Judged], caption: str, gap_budget: Mapping[str, str],
             amount(s.final_nav, 5), gained(s.total_return, 1), share(rule.cost, 1, sign=False),
             share(s.tracking_error, 2, sign=False), share(s.tracking_difference, 1),
             share(decay, 1, sign=False) if math.isfinite(decay) else MISSING,
-            fixed(s.max_leverage, 2), gained(-abs(s.max_drawdown), 1), f"{s.rebalances:,}", fixed(s.turnover, 1),
+            fixed(s.max_leverage, 2), gained(s.max_drawdown, 1), f"{s.rebalances:,}", fixed(s.turnover, 1),
             gap_budget.get(rule.name, MISSING),
         ]  # fmt: skip
         rows.append(row)

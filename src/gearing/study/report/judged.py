@@ -80,7 +80,7 @@ def value_of(name: str, value: Any) -> str:
     if name in ("total_return", "cagr"):
         return gained(value, 1)
     if name == "max_drawdown":
-        return gained(-abs(value), 1)
+        return gained(value, 1)
     if name in SHARES:
         return share(value, 1, sign=name != "tracking_error")
     if name == "final_nav":

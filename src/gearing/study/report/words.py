@@ -23,12 +23,13 @@ from gearing.numerals import (
 from gearing.study.held import Held
 from gearing.study.ideal import ideal_of
 from gearing.study.paid import yearly_cost, yearly_decay
+from gearing.study.periods import DAILY_YEAR, LISTED_YEAR
 from gearing.study.ran_on import held_against, series_rows
 from gearing.study.report.alternatives import underlying_name
 from gearing.study.report.markup import Card, Head, bullets, cards, facts, folded, paragraph, section, table, verbatim
 from gearing.study.report.waterfall import part_words
 from gearing.study.result import Result
-from gearing.study.summary import LISTED_YEAR_DAYS, year_days
+from gearing.study.summary import Summary, signs_differ
 
 _SHORT_YEARS = 90 / 365
 _BARRIERS = {"band_upper": "upper edge", "band_lower": "lower edge", "move_favour": "move in favour"}
@@ -73,8 +74,12 @@ def story(result: Result) -> str:
     joint = ", " if s.wiped_out else "; "
     perfect = ideal_of(result)
     told = [f"{name[0].upper()}{name[1:]} {_went(s.underlying_return)}{joint}{end}."]
-    told.append(f"Its ideal, {number(token.target, sign=True)} times each day's return at no cost, "
-                f"{_went(float(perfect.nav[-1]) / token.initial_nav - 1)}.")  # fmt: skip
+    what = f"{number(token.target, sign=True)} times each day's return at no cost"
+    if s.ideal_wiped_out_at:
+        told.insert(0, f"Even the ideal, {what}, was worth nothing from {moment(s.ideal_wiped_out_at)} UTC on: "
+                       f"one day took everything from it.")  # fmt: skip
+    else:
+        told.append(f"Its ideal, {what}, {_went(float(perfect.nav[-1]) / token.initial_nav - 1)}.")
     parts = [(name, money) for name, money in result.attribution.money.items() if money]
     money = [amount for _, amount in parts]
     # The same digits as in the table of the parts.
@@ -88,6 +93,18 @@ def story(result: Result) -> str:
         told.append(f"Of {number(token.initial_nav, decimals=9)} {token.settlement}, "
                     f"{_listed([first, *rest])}.")  # fmt: skip
     return " ".join(told)
+
+
+def sharpe_words(s: Summary) -> str:
+    """Returns the Sharpe ratio, and that of log returns where its sign is another."""
+    words = f"Sharpe, arithmetic, {fixed(s.sharpe, 2)}"
+    return f"{words}; of log returns {fixed(s.sharpe_log, 2)}" if signs_differ(s) else words
+
+
+def year_words(periods: float) -> str:
+    """Returns how many periods a year has, in words."""
+    names = {DAILY_YEAR: "days", LISTED_YEAR: "trading days", 52.0: "weeks", 12.0: "months", 4.0: "quarters"}
+    return f"{number(periods)} {names.get(periods, 'periods')}"
 
 
 def _went(value: float) -> str:
@@ -114,8 +131,8 @@ def headline_section(result: Result) -> str:
         Card("NAV at the end", amount(s.final_nav), f"{currency}, from {start}", leads=True),
         Card("total return", gained(s.total_return), f"{against} {share(s.underlying_return)}", leads=True),
         Card("return per year", gained(s.cagr), scaled),
-        Card("deepest drawdown", gained(-abs(s.max_drawdown)), f"worst day {share(s.worst_day)}"),
-        Card("volatility per year", share(s.volatility, 1, sign=False), f"Sharpe ratio {fixed(s.sharpe, 2)}"),
+        Card("deepest drawdown", gained(s.max_drawdown), f"worst day {share(s.worst_day)}"),
+        Card("volatility per year", share(s.volatility, 1, sign=False), sharpe_words(s)),
         Card("tracking error per year", share(s.tracking_error, sign=False),
              f"difference from the ideal {share(s.tracking_difference)} a year"),
         Card("received per year" if cost < 0 else "paid per year", share(abs(cost), 1, sign=False),
@@ -197,15 +214,13 @@ def assumptions_section(result: Result, alone: Held | None, command: str | None)
     """Returns what was assumed, the version, and how to make this report again."""
     token, prices = result.token, result.prices
     costs = token.costs if token.fees.all_in else result.costs
-    year = year_days(prices)
-    listed = year == LISTED_YEAR_DAYS
     rows = [
         *series_rows([(token, result.ran_on)], prices),
         ("gaps in the prices", _gap_words(result)),
         ("moment of a price", "a bar is known at the time shown, its end; UTC throughout"),
         ("trading costs", "none, the fee is all in" if token.fees.all_in else cost_words(costs) or "none"),
         ("capital", f"{amount(result.equity)} {token.settlement} before the opening trade"),
-        ("a year", f"365 days; for volatility and tracking {year} {'trading days' if listed else 'days'}"),
+        ("a year", f"365 days; for volatility, Sharpe and tracking {year_words(result.summary().periods_per_year)}"),
         ("flows", "no units created or redeemed; creation and redemption fees are not charged"),
     ]  # fmt: skip
     if alone is not None and alone.assumed_rate is not None:
