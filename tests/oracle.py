@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 DAY = 86_400_000
 TOL = 1e-9
@@ -26,10 +25,8 @@ def clock(text):
     return (int(hours) * 60 + int(minutes)) * 60_000
 
 
-def day_share(times, i):
+def day_share(times, i, bar):
     """The days that the bars looked back over up to bar i last: one, but less at the start, and a long bar's length."""
-    steps = [b - a for a, b in pairwise(times)]
-    bar = min(set(steps), key=lambda step: (-steps.count(step), step)) if steps else 0
     return max(min(times[i] - times[0] + bar, DAY), bar, 1) / DAY
 
 
@@ -131,9 +128,9 @@ def liquidation_price(tiers, equity, q, price):
 
 
 class Loop:
-    def __init__(self, token, times, prices, funding, costs, equity, bars):
+    def __init__(self, token, times, prices, funding, costs, equity, bars, spacing):
         self.token, self.rule, self.costs = token, token.resolved_rule, costs
-        self.t, self.p, self.bars = times, prices, bars
+        self.t, self.p, self.bars, self.spacing = times, prices, bars, spacing
         self.funding = [(t - (t % 60_000 if t % 60_000 <= 1000 else 0), r) for t, r in sorted(funding)]
         self.lot = token.legs[0].lot * token.legs[0].multiplier
         self.E, self.q = equity, 0.0
@@ -149,7 +146,7 @@ class Loop:
         first = i
         while first > 0 and self.t[first - 1] > self.t[i] - DAY:
             first -= 1
-        return sum(self.bars["volume"][first : i + 1]) / day_share(self.t, i)
+        return sum(self.bars["volume"][first : i + 1]) / day_share(self.t, i, self.spacing)
 
     def half_spread(self, dq, i):
         s = self.costs.half_spread
@@ -307,14 +304,21 @@ class Loop:
 
 
 def simulate(token, times, prices, funding=(), costs=None, equity=1_000_000.0, bars=None, nudge=0.0, grain=0.0,
-             signs=None):  # fmt: skip
-    """Runs the loop; `funding` is a list of (time in ms, rate); `bars` holds open, low, high, volume.
+             signs=None, spacing=60_000):  # fmt: skip
+    """Runs the loop; `funding` is a list of (time in ms, rate); `bars` holds open, low, high, volume of `spacing` ms.
 
     With a nudge each sum of equity comes out so many of its roundings too high, or by seed too high or too low;
     with a grain, that much money.
     """
     loop = Loop(
-        token, [int(t) for t in times], [float(p) for p in prices], funding, costs or token.costs, equity, bars or {}
+        token,
+        [int(t) for t in times],
+        [float(p) for p in prices],
+        funding,
+        costs or token.costs,
+        equity,
+        bars or {},
+        spacing,
     )
     if token.fees.all_in:
         loop.costs = type(token.costs)()

@@ -72,7 +72,8 @@ def first_root(f, far):
 
 
 class Loop:
-    def __init__(self, token, times, legs_data, costs, equity, rates):
+    def __init__(self, token, times, legs_data, costs, equity, rates, spacing):
+        self.spacing = spacing
         self.token, self.rule, self.legs, self.data = token, token.resolved_rule, token.legs, legs_data
         self.all_in = token.fees.all_in
         self.costs = FREE if self.all_in else costs or token.costs
@@ -139,7 +140,7 @@ class Loop:
         if self.data[k].get("volume") is None:
             return 0.0
         traded = sum(v for t, v in zip(self.t[: i + 1], self.data[k]["volume"], strict=False) if t > self.t[i] - DAY)
-        return traded / day_share(self.t, i)
+        return traded / day_share(self.t, i, self.spacing)
 
     def leg_cost(self, k, dq, price, volume):
         s, f = self.costs.half_spread, self.costs.taker_fee
@@ -413,12 +414,12 @@ class Loop:
         self.out.index.append(self.index())
 
 
-def simulate_legs(token, times, legs_data, costs=None, equity=1e6, rates=(), nudge=0.0, grain=0.0):
+def simulate_legs(token, times, legs_data, costs=None, equity=1e6, rates=(), nudge=0.0, grain=0.0, spacing=60_000):
     """Runs the loop over every bar of the legs' common times and returns a Run.
 
     With a nudge each bar begins with equity so many roundings of its sum too high, with a grain that much money.
     """
-    loop = Loop(token, times, legs_data, costs, equity, rates)
+    loop = Loop(token, times, legs_data, costs, equity, rates, spacing)
     loop.trade(0, token.target, False, "opening", restore=True)
     loop.note_accrual(0)
     loop.look(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import assume, settings
@@ -100,6 +101,12 @@ def rules(draw, target):
     )
 
 
+def usual_step(times):
+    """The most common distance of two bars, the smallest of equals."""
+    steps = [after - before for before, after in pairwise(times)]
+    return min(set(steps), key=lambda step: (-steps.count(step), step), default=0)
+
+
 @st.composite
 def paths(draw):
     """Times and prices: random walks, steps on a grid that meets barriers exactly, standstills, gaps."""
@@ -120,7 +127,7 @@ def paths(draw):
     if kind == "grid":
         ladder = np.array([64, 75, 80, 87.5, 90, 100, 100, 110, 112.5, 120, 125, 150])
         prices = ladder[rng.integers(0, len(ladder), n)]
-    return times.tolist(), np.maximum(prices, 1e-3).tolist(), spacing, rng
+    return times.tolist(), np.maximum(prices, 1e-3).tolist(), usual_step(times.tolist()), rng
 
 
 @st.composite

@@ -15,7 +15,7 @@ from gearing.core.instruments import MarginTier
 from gearing.core.rule import Rule, Schedule
 from gearing.core.token import Token
 from gearing.errors import SpecError
-from tests.strategies import HOUR, START, rules, some
+from tests.strategies import HOUR, START, rules, some, usual_step
 
 DAY = 24 * HOUR
 
@@ -83,7 +83,8 @@ class Case:
         for leg in data:
             if "rolls" in leg:
                 leg["rolls"] = [(bar, price) for bar, price in leg["rolls"] if bar < stop]
-        return Case(self.kwargs, self.times[:stop], self.spacing_ms, data, self.rates, self.equity)
+        times = self.times[:stop]
+        return Case(self.kwargs, times, usual_step(times), data, self.rates, self.equity)
 
 
 @st.composite
@@ -96,7 +97,8 @@ def clocks(draw):
     if draw(st.booleans()):
         steps = steps * rng.choice([1, 1, 1, 2, 5, 40], n)
     offset = draw(st.sampled_from([0, 0, 60_000, HOUR, 17 * 60_000]))
-    return (START + offset + np.concatenate([[0], np.cumsum(steps)[:-1]])).tolist(), spacing, rng
+    times = (START + offset + np.concatenate([[0], np.cumsum(steps)[:-1]])).tolist()
+    return times, usual_step(times), rng
 
 
 def _moves(rng, n, kind):

@@ -60,7 +60,9 @@ def test_parts_of_the_reference_job(target, with_band):
 @given(cases())
 def test_money_of_postings_equals_the_loop(case):
     prices, funding = result_of(case)
-    truth = oracle.simulate(case.token, case.times, case.prices, case.funding, equity=case.equity, bars=case.bars)
+    truth = oracle.simulate(
+        case.token, case.times, case.prices, case.funding, equity=case.equity, bars=case.bars, spacing=case.spacing_ms
+    )
     if truth.wiped_out or truth.liquidations:
         return
     result = gr.backtest(case.token, prices, funding=funding, equity=case.equity)

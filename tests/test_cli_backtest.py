@@ -158,7 +158,6 @@ def test_without_costs_it_says_how_to_set_them(market: Path, capsys: Captured) -
     [
         ((), "no token is given"),
         (("t.toml", "--preset", "ftx"), "both a token's file and --preset"),
-        (("t.toml", "--underlying", "BTC"), "--underlying goes with --preset"),
         (("--preset", "ftxx"), 'Did you mean "ftx"?'),
         (("--preset", "binance-blvt", "--target", "9"), "1.25 to 4"),
         (("none.toml",), "there is no such file"),
@@ -204,7 +203,7 @@ def csv(*rows: str) -> Callable[[Path], object]:
         (csv(), ""),
         (lambda path: path.write_text("time,open\n2023-01-01,1\n2023-01-02,2\n"), "close"),
         (lambda path: path.write_text("close\n1\n2\n"), "time"),
-        (csv("2023-01-02,1", "2023-01-01,2"), "not sorted"),
+        (csv("2023-01-02,1", "2023-01-01,2", "2023-01-03,2"), "not sorted"),
         (csv("2023-01-01,1", "2023-01-01,2"), "twice"),
         (csv("2023-01-01,1", "2023-01-02,"), "finite and above 0"),
         (csv("2023-01-01,1", "2023-01-02,nan"), "finite and above 0"),

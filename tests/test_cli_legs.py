@@ -71,7 +71,7 @@ def test_one_leg_keeps_its_shape(capsys: Captured) -> None:
     assert answer["schema"] == "gearing.backtest/1"
     assert answer["token"]["symbol"] == "ETH3L"
     assert list(answer) == [
-        "schema", "token", "rule_words", "prices", "funding", "costs", "equity", "summary", "attribution"
+        "schema", "token", "rule_words", "prices", "funding", "costs", "equity", "notes", "summary", "attribution"
     ]  # fmt: skip
     assert (answer["prices"]["symbol"], answer["funding"]) == ("ETHUSDT", None)
 
@@ -81,8 +81,11 @@ def test_a_leg_finds_its_rows_without_being_told(capsys: Captured) -> None:
     Path("one.toml").write_text('symbol = "X"\ntarget = 2\nrule = "daily-etf"\n[[legs]]\nsymbol = "ETHUSDT"\n')
     answer = told(capsys, "backtest", "one.toml", "--prices", "all.parquet", "--funding", "funding.parquet")
     assert (answer["prices"]["symbol"], answer["funding"]["symbol"]) == ("ETHUSDT", "ETHUSDT")
-    # Prices of one symbol serve a single leg by any name, as before.
-    assert told(capsys, "backtest", "one.toml", "--prices", "btc_named.parquet")["prices"]["symbol"] == "BTCUSDT"
+    # Prices of something else are refused, unless a person says that they are meant.
+    words = ("backtest", "one.toml", "--prices", "btc_named.parquet")
+    assert main([*words]) == 2
+    assert "the token holds ETHUSDT, but the prices are of BTCUSDT" in capsys.readouterr().err
+    assert told(capsys, *words, "--underlying", "ETHUSDT")["prices"]["symbol"] == "ETHUSDT"
 
 
 @pytest.mark.usefixtures("contracts")
@@ -150,14 +153,16 @@ def test_the_other_instruments_run(name: str, capsys: Captured) -> None:
 @pytest.mark.usefixtures("coins")
 def test_compare_takes_tokens_of_different_legs(capsys: Captured) -> None:
     words = ("compare", "basket.toml", "spot.toml", "--presets", "ftx", "--target", "2", "--prices", "all.parquet")
-    answer = told(capsys, *words, "--symbol", "XRPUSDT")
+    answer = told(capsys, *words, "--symbol", "BTCUSDT")
     names = [row["symbol"] for row in answer["rules"]]
-    assert names == ["XRP2L", "TWO2L", "BTC1L"]
+    assert names == ["BTC2L", "TWO2L", "BTC1L"]
     alone = told(capsys, "backtest", "basket.toml", "--prices", "all.parquet")
     assert answer["rules"][1]["final_nav"] == alone["summary"]["final_nav"]
-    assert main([*words, "--symbol", "XRPUSDT"]) == 0
+    assert main([*words, "--symbol", "XRPUSDT"]) == 2
+    assert "but the prices are of XRPUSDT" in capsys.readouterr().err
+    assert main([*words, "--symbol", "BTCUSDT"]) == 0
     shown = capsys.readouterr().out
-    for name in ("XRPUSDT", "BTCUSDT", "ETHUSDT", r"BTC \(XRPUSDT\)"):
+    for name in ("BTCUSDT", "ETHUSDT", r"BTC \(BTCUSDT\)"):
         assert len(re.findall(rf"^(?:prices)? +{name}, 720 bars", shown, re.MULTILINE)) == 1, name
 
 

@@ -137,8 +137,9 @@ def test_check_of_a_sound_file(market: Path) -> None:
     answer = told("check", market / "prices.parquet")
     assert answer["schema"] == "gearing.market.check/1"
     assert (answer["usable"], answer["kind"], answer["rows"], answer["faults"]) == (True, "prices", 72, [])
-    # The times are those that stand in the file: the opens.
-    assert answer["start"] == "2022-12-31T23:00:00Z"
+    # The period is that of a backtest: the bars' ends.
+    assert answer["start"] == "2023-01-01T00:00:00Z"
+    assert told("check", market / "prices.parquet", "--stamp", "close")["start"] == "2022-12-31T23:00:00Z"
     assert answer["spacing_ms"] == 3_600_000
     frame = pl.read_parquet(market / "prices.parquet")
     moves = frame["close"].pct_change().drop_nulls()
@@ -169,12 +170,12 @@ def test_check_finds_gaps_flat_stretches_and_bars_without_volume(market: Path) -
     assert result.exit_code == 3
     assert (answer["usable"], answer["gap_count"], answer["missing_rows"]) == (True, 2, 5)
     assert answer["longest_gaps"][0] == {
-        "after": "2023-01-02T04:00:00Z",
-        "until": "2023-01-02T09:00:00Z",
+        "after": "2023-01-02T05:00:00Z",
+        "until": "2023-01-02T10:00:00Z",
         "missing": 4,
     }
     assert answer["zero_volume_rows"] == 7
-    assert answer["flat_stretches"] == [{"after": "2023-01-01T08:00:00Z", "rows": 7}]
+    assert answer["flat_stretches"] == [{"after": "2023-01-01T09:00:00Z", "rows": 7}]
     assert len(answer["faults"]) == 1
     human = run("check", path)
     assert human.exit_code == 3
@@ -186,7 +187,7 @@ def test_check_finds_gaps_flat_stretches_and_bars_without_volume(market: Path) -
     ("text", "fault"),
     [
         ("time,close\n2020-01-01,1\n2020-01-02,-5\n", "is -5"),
-        ("time,close\n2020-01-02,1\n2020-01-01,5\n", "not sorted"),
+        ("time,close\n2020-01-02,1\n2020-01-01,5\n2020-01-03,5\n", "not sorted"),
         ("time,close\n2020-01-01,1\n2020-01-02,x\n", "'x' stands where a number should"),
         ("time,close\n2020-01-01T00:00Z,1\n2020-01-02T00:00,2\n", "mixed time zones"),
         ("time,rate\n2020-01-01,0.1\n2020-01-02,7\n", "funding rate is 7"),

@@ -54,10 +54,10 @@ def test_funding_of_a_coin_settled_long_is_paid_in_coin():
     token = inverse(2.0, "BTC")
     token = gr.Token(symbol="T", target=2.0, rule=flat, legs=token.legs, settlement="BTC")
     at = np.array([source[0][1]])
-    paid = gr.backtest(token, source, funding=(at, np.array([0.01]))).nav["nav"][1]
+    paid = gr.backtest(token, source, funding=(at, np.array([0.001]))).nav["nav"][1]
     free = gr.backtest(token, source).nav["nav"][1]
     contracts = 2 * 100 * prices[0]
-    assert paid - free == pytest.approx(-contracts / prices[1] * 0.01, rel=1e-12)
+    assert paid - free == pytest.approx(-contracts / prices[1] * 0.001, rel=1e-12)
 
 
 def test_moves_are_turned_with_the_price():

@@ -55,7 +55,8 @@ def test_the_simulated_fund_is_the_product_of_its_days(fund: etf.Fund) -> None:
 def test_dividends_given_apart_do_what_adjusted_closes_do(fund: etf.Fund) -> None:
     raw, rates = DATA / "etf" / "qqq_ohlcv_dividends_1d.parquet", DATA / "etf" / "us_short_rates_1d.parquet"
     pair = etf.pairing(fund)
-    prices = gr.read_prices(raw)
+    with pytest.warns(gr.DataWarning, match="close is taken, not adj_close, since dividends are given"):
+        prices = gr.read_prices(raw, adjusted=False)
     held = gr.Prices(pair.times_ms, prices.close[np.searchsorted(prices.times_ms, pair.times_ms)], symbol="QQQ")
     result = gr.backtest(
         etf.token(fund, etf.SPREAD),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gearing as gr
+from gearing.errors import DataWarning
 from gearing.study.gap_margin import margin_of, move_to_zero
 
 TIERS = (gr.MarginTier(notional_max=1e6, rate=0.01), gr.MarginTier(rate=0.05, amount=40_000))
@@ -84,6 +85,7 @@ def test_the_index_goes_on_after_a_wipe_out():
     times = np.arange(60) * 3_600_000
     walk = np.where(np.arange(60) < 30, 100.0, 50.0) * np.exp(0.001 * np.arange(60))
     legs = (gr.Perpetual(symbol="A", weight=0.5), gr.Perpetual(symbol="B", weight=0.5))
-    result = gr.backtest(basket(*legs), {"A": (times, walk), "B": (times, walk)})
+    with pytest.warns(DataWarning, match="looks like a split of 2 to 1"):
+        result = gr.backtest(basket(*legs), {"A": (times, walk), "B": (times, walk)})
     assert result.summary().wiped_out
     assert result.prices.close == pytest.approx(100 * walk / walk[0])

@@ -26,7 +26,11 @@ def run_as_legs(case):
     bars = {k: np.array(v) for k, v in case.bars.items() if v is not None}
     ranged = (bars["open"], bars["low"], bars["high"]) if "low" in bars else None
     market = build_leg_market(
-        times, [np.array(case.prices)], bars=ranged, volumes=[bars["volume"]] if "volume" in bars else None
+        times,
+        [np.array(case.prices)],
+        bars=ranged,
+        volumes=[bars["volume"]] if "volume" in bars else None,
+        spacings_ms=[case.spacing_ms],
     )
     settled = settlement_bars(
         times, case.spacing_ms, np.array([t for t, _ in case.funding], dtype=np.int64),

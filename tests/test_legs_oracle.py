@@ -42,7 +42,13 @@ def engine(case):
     volumes = None
     if any("volume" in leg for leg in case.legs_data):
         volumes = [np.array(leg.get("volume", [0.0] * len(times))) for leg in case.legs_data]
-    market = build_leg_market(times, [np.array(leg["close"]) for leg in case.legs_data], bars=bars, volumes=volumes)
+    market = build_leg_market(
+        times,
+        [np.array(leg["close"]) for leg in case.legs_data],
+        bars=bars,
+        volumes=volumes,
+        spacings_ms=[case.spacing_ms] * len(case.legs_data),
+    )
     dues = []
     for leg in case.legs_data:
         paid, amounts = pairs(leg.get("dividends", ()))
@@ -64,7 +70,7 @@ def engine(case):
 
 def simulate(case, nudge=0.0):
     return simulate_legs(case.token, case.times, case.legs_data, costs=case.token.costs, equity=case.equity,
-                         rates=case.rates, nudge=nudge)  # fmt: skip
+                         rates=case.rates, nudge=nudge, spacing=case.spacing_ms)  # fmt: skip
 
 
 def _values(case, run):

@@ -40,7 +40,7 @@ NUDGE = 64.0
 def nudged(case, signs=None):
     """The loop's equity per bar if each sum came out a few roundings too high, or by seed too high or too low."""
     return np.array(oracle.simulate(case.token, case.times, case.prices, case.funding, equity=case.equity,
-                                    bars=case.bars, nudge=NUDGE, signs=signs).nav)  # fmt: skip
+                                    bars=case.bars, spacing=case.spacing_ms, nudge=NUDGE, signs=signs).nav)  # fmt: skip
 
 
 def _looseness(truth, felt):
@@ -59,7 +59,9 @@ def _first_beyond_count(case, truth):
 
 
 def compare(case):
-    truth = oracle.simulate(case.token, case.times, case.prices, case.funding, equity=case.equity, bars=case.bars)
+    truth = oracle.simulate(
+        case.token, case.times, case.prices, case.funding, equity=case.equity, bars=case.bars, spacing=case.spacing_ms
+    )
     run, nav = engine(case)
     rows = run.rows
     dust = np.flatnonzero((np.array(truth.nav) > 0) & (np.array(truth.nav) < 1e-12 * case.equity))

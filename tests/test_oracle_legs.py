@@ -57,9 +57,11 @@ def close_to(mine, truth, loose, scale):
 @examples(2)
 @given(cases())
 def test_one_linear_leg_equals_the_loop_of_one_leg(case):
-    truth = oracle.simulate(case.token, case.times, case.prices, case.funding, equity=case.equity, bars=case.bars)
+    truth = oracle.simulate(
+        case.token, case.times, case.prices, case.funding, equity=case.equity, bars=case.bars, spacing=case.spacing_ms
+    )
     one, data = as_one_leg(case)
-    mine = simulate_legs(one, case.times, data, equity=case.equity)
+    mine = simulate_legs(one, case.times, data, equity=case.equity, spacing=case.spacing_ms)
     # Where rounding alone decides (equity marked to zero to the last digit), two loops may differ.
     assume(not mine.knife)
     assert mine.rebalances == truth.rebalances
@@ -67,7 +69,7 @@ def test_one_linear_leg_equals_the_loop_of_one_leg(case):
     assert (mine.liquidations, mine.wiped_out) == (truth.liquidations, truth.wiped_out)
     stake = np.maximum.accumulate(np.array(truth.nav))
     assert close_to(mine.nav, truth.nav, 1e-12, stake)
-    moved = simulate_legs(one, case.times, data, equity=case.equity, nudge=NUDGE)
+    moved = simulate_legs(one, case.times, data, equity=case.equity, nudge=NUDGE, spacing=case.spacing_ms)
     alive = np.array(mine.nav) > 0
     felt = np.abs(np.array(moved.nav) - np.array(mine.nav))[alive] / np.array(mine.nav)[alive] / NUDGE
     loose = 1e-12 + 8 * float(felt.max(initial=0.0))
@@ -332,7 +334,9 @@ def test_cross_margin_looks_at_all_legs_together():
 @given(leg_cases())
 def test_money_and_moves_add_up_on_random_cases(case):
     """Equity's change is the positions' price moves plus all money booked, and exposure follows from positions."""
-    run = simulate_legs(case.token, case.times, case.legs_data, equity=case.equity, rates=case.rates)
+    run = simulate_legs(
+        case.token, case.times, case.legs_data, equity=case.equity, rates=case.rates, spacing=case.spacing_ms
+    )
     assert len(run.nav) == len(run.index) == len(run.positions) == len(case.times)
     assert math.isfinite(sum(run.nav))
     if run.wiped_out:
@@ -354,9 +358,12 @@ def test_money_and_moves_add_up_on_random_cases(case):
 @examples(2)
 @given(leg_cases())
 def test_the_past_does_not_know_the_future(case):
-    run = simulate_legs(case.token, case.times, case.legs_data, equity=case.equity, rates=case.rates)
+    run = simulate_legs(
+        case.token, case.times, case.legs_data, equity=case.equity, rates=case.rates, spacing=case.spacing_ms
+    )
     stop = len(case.times) // 2 + 1
     cut = case.cut(stop)
-    early = simulate_legs(cut.token, cut.times, cut.legs_data, equity=cut.equity, rates=cut.rates)
+    early = simulate_legs(cut.token, cut.times, cut.legs_data, equity=cut.equity, rates=cut.rates,
+                          spacing=case.spacing_ms)  # fmt: skip
     assert early.nav == run.nav[:stop]
     assert early.trades == [(bar, dq) for bar, dq in run.trades if bar < stop]

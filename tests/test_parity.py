@@ -21,7 +21,7 @@ from gearing.market.legs import Held, LegSeries
 from gearing.market.series import Funding, Prices
 from gearing.study.exact import Exact, exact_backtest
 from tests import oracle
-from tests.strategies import Case, cases, examples
+from tests.strategies import Case, cases, examples, usual_step
 from tests.test_oracle import NUDGE, engine, nudged
 
 # What an event may round: a mark and a trade down, a fee or funding, a commission; minor units.
@@ -61,12 +61,14 @@ def first_difference(mine, theirs):
 
 def loop(case, grain=0.0):
     return oracle.simulate(case.token, case.times, case.prices, case.funding, equity=case.equity, bars=case.bars,
+                           spacing=case.spacing_ms,
                            grain=grain)  # fmt: skip
 
 
 def cut(case, stop):
     bars = {name: values[:stop] for name, values in case.bars.items()}
-    return Case(case.token, case.times[:stop], case.prices[:stop], case.spacing_ms, case.funding, case.equity, bars)
+    times = case.times[:stop]
+    return Case(case.token, times, case.prices[:stop], usual_step(times), case.funding, case.equity, bars)
 
 
 HANGS: list[Case] = []

@@ -128,7 +128,7 @@ def exact(case):
 
 def loop(case, grain):
     return simulate_legs(case.token, case.times, case.legs_data, costs=case.token.costs, equity=case.equity,
-                         grain=grain)  # fmt: skip
+                         grain=grain, spacing=case.spacing_ms)  # fmt: skip
 
 
 def clear_part(case):

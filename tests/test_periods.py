@@ -61,7 +61,7 @@ def test_drawdowns_are_those_of_a_plain_walk(seed):
         assert (fall.start_ms, fall.trough_ms) == (high, trough)
         assert (fall.recovery is None) == (recovery is None)
         assert fall.end_ms == (recovery or int(result.prices.times_ms[-1]))
-    assert -found[0].depth == pytest.approx(result.summary().max_drawdown)
+    assert found[0].depth == pytest.approx(result.summary().max_drawdown)
     assert under_water(result).min() == pytest.approx(expected[0][0])
 
 

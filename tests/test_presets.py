@@ -19,7 +19,7 @@ from gearing.errors import SpecError
 STATED: dict[str, tuple[float, dict[str, object]]] = {
     "ftx": (3, {"times": ["00:02"], "band_upper": 4.0, "side": "reduce"}),
     "ftx-2019": (3, {"times": ["00:02"], "deviation": 1 / 3}),
-    "binance-blvt": (3, {"band_lower": 1.25, "band_upper": 4.0, "aim": "reentry", "reentry_level": 2.625}),
+    "binance-blvt": (3, {"band_lower": 1.875, "band_upper": 3.0, "aim": "edge"}),
     "bybit": (3, {"band_lower": 2.0, "band_upper": 4.0}),
     "gate": (
         3,

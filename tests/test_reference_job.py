@@ -33,7 +33,7 @@ def test_figures_follow_from_the_path(target, with_band):
     result = gr.backtest(reference.token(target, with_band), prices, funding=funding)
     summary, nav = result.summary(), result.nav["nav"].to_numpy()
     with_start = np.concatenate([[100.0], nav])
-    assert summary.max_drawdown == pytest.approx(np.max(1 - with_start / np.maximum.accumulate(with_start)), rel=1e-9)
+    assert -summary.max_drawdown == pytest.approx(np.max(1 - with_start / np.maximum.accumulate(with_start)), rel=1e-9)
     ends = np.arange(0, reference.N, 1440)
     daily = nav[ends][1:] / nav[ends][:-1] - 1
     under = prices.close[ends][1:] / prices.close[ends][:-1] - 1

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import gearing as gr
+from gearing.study.ideal import ideal_of
 from tests import reference
 
 TOKEN = gr.Token(symbol="BTC3L", target=3.0, rule="ftx", fees=gr.Fees(management_per_day=0.0003))
@@ -191,17 +192,23 @@ def test_the_day_of_a_wipe_out_counts_as_a_day():
     assert result.returns("1d")["return"].to_list() == pytest.approx([0.0, 0.0, 0.0, -1.0])
     assert summary.worst_day == -1.0
     assert summary.volatility == pytest.approx(np.std([0, 0, 0, -1], ddof=1) * math.sqrt(365))
-    assert summary.untracked_days == 1
+    # No figure leaves that day out.
+    assert math.isnan(summary.tracking_difference)
+    assert math.isnan(summary.sharpe_log)
+    assert summary.ideal_wiped_out_at is not None
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.7, 1 / 3, 1e-3])
-def test_an_ideal_day_that_loses_everything_is_not_tracked_whatever_rounding_leaves_of_it(scale):
+def test_an_ideal_day_that_loses_everything_ends_it_whatever_rounding_leaves_of_it(scale):
     rule = gr.Rule()  # never rebalances, so that the token lives on
     closes = [90.0, 30.0, 40.0, 40.0]  # three times short, a rise of a third is ideally the end
     path = np.repeat(closes, 1440) * scale
     times = reference.START_MS + 60_000 * np.arange(len(path))
-    summary = gr.backtest(gr.Token(symbol="T", target=-3.0, rule=rule), (times, path)).summary()
-    assert summary.untracked_days == 1
+    result = gr.backtest(gr.Token(symbol="T", target=-3.0, rule=rule), (times, path))
+    summary = result.summary()
+    assert summary.ideal_wiped_out_at == "2023-01-03T00:00:00Z"
+    assert math.isnan(summary.tracking_error)
+    assert ideal_of(result).nav.tolist()[2:] == [0.0] * len(ideal_of(result).nav[2:])
 
 
 def test_an_exact_tie_at_liquidation_leaves_nothing_alive():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
@@ -74,6 +76,32 @@ class Instrument(Record, frozen=True, kw_only=True):
         if not check.problems:
             _check_tiers(check, self.margin_tiers)
         return check
+
+
+class TooSmall(NamedTuple):
+    """A leg that a capital cannot hold: what it should hold, and the smallest trade, both notional."""
+
+    symbol: str
+    wanted: float
+    smallest: float
+    is_lot: bool
+
+
+def too_small(legs: Sequence[Instrument], target: float, equity: float, prices: Sequence[float]) -> list[TooSmall]:
+    """Returns the legs of which a capital holds nothing: their part is below a lot, or the venue's smallest trade.
+
+    Args:
+        legs: K of them, none inverse.
+        target: β, signed.
+        equity: the capital, settlement currency.
+        prices: of each leg, shape (K,).
+    """
+    found = []
+    for leg, price in zip(legs, prices, strict=True):
+        wanted, lot = abs(target * leg.weight) * equity, leg.lot * leg.multiplier * price
+        if wanted < max(lot, leg.min_notional):
+            found.append(TooSmall(leg.symbol, wanted, max(lot, leg.min_notional), lot >= leg.min_notional))
+    return found
 
 
 class Perpetual(Instrument, frozen=True, kw_only=True, tag="perpetual", tag_field="kind"):

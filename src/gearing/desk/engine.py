@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gearing.core.book import LiveOrder
+from gearing.core.instruments import too_small
 from gearing.core.money import to_float
 from gearing.desk.clock import Clock
 from gearing.desk.keeper import Answers, Keeper
@@ -93,6 +94,7 @@ class Engine:
         self.maintenance: dict[str, AskedMargin] = {}
         self._paid: set[str] = set()
         self._lacking: set[str] = set()
+        self._small: set[str] = set()
         self._silent_ms: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -389,7 +391,20 @@ class Engine:
             break
         self.driver.on_statement(book, statement)
         await self.settle()
+        self._tell_of_small(book)
         return True
+
+    def _tell_of_small(self, book: Book) -> None:
+        """Raises an alarm once for each token whose capital is below the smallest trade: it holds nothing."""
+        for one in book.tokens:
+            token, legs = one.spec.token, one.state.legs
+            equity, marks = to_float(one.state.equity), [leg.mark for leg in legs]
+            small = too_small(token.legs, token.target, equity, marks) if equity > 0 and all(marks) else []
+            if small and one.name not in self._small:
+                self.on_alarm(f"{one.name}: its capital of {equity:,.2f} {token.settlement} is too small to hold "
+                              f"{small[0].symbol}: {small[0].wanted:,.2f} of it is below the smallest trade, "
+                              f"{small[0].smallest:,.2f}")  # fmt: skip
+            (self._small.add if small else self._small.discard)(one.name)
 
     def _is_silent(self, name: str, what: str, error: Exception) -> None:
         """Notes that the venue did not tell; a person hears of it once it has lasted."""

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from gearing.core.fees import Costs
+from gearing.core.instruments import too_small
 from gearing.core.token import Token
 from gearing.errors import DataWarning
 from gearing.market.rates import Rates
@@ -43,7 +44,8 @@ def _of(inputs: Inputs, token: Token, costs: Costs, equity: float) -> Iterator[s
     for held in ran_on.legs:
         yield from _steps(held.prices)
     if costs.impact and not token.fees.all_in and not inputs.has_volume(token):
-        yield "the prices have no volume, or 0 throughout, so impact costs nothing"
+        none = any(held.prices.volume is None for held in ran_on.legs)
+        yield f"the prices have {'no volume' if none else 'a volume of 0 throughout'}, so impact costs nothing"
     yield from _lots(token, [held.prices for held in ran_on.legs], equity)
     if ran_on.rates is not None:
         yield from _rates(ran_on.rates, int(ran_on.times_ms[0]), int(ran_on.times_ms[-1]))
@@ -62,17 +64,12 @@ def _lots(token: Token, series: Sequence[Prices], equity: float) -> Iterator[str
     """A capital so small that the opening trade of a leg rounds to nothing, or is below the venue's smallest."""
     if token.is_inverse:
         return
-    for leg, prices in zip(token.legs, series, strict=True):
-        price = float(prices.close[0])
-        wanted = abs(token.target * leg.weight) * equity
-        lot = leg.lot * leg.multiplier * price
-        least = max(lot, leg.min_notional)
-        if wanted < least:
-            what = "one lot" if lot >= leg.min_notional else "the smallest trade"
-            yield (
-                f"{token.symbol}: the capital of {number(equity)} {token.settlement} is too small to hold "
-                f"{leg.symbol or 'its leg'}: {number(wanted)} of it is below {what}, {number(least)}"
-            )
+    for leg in too_small(token.legs, token.target, equity, [float(prices.close[0]) for prices in series]):
+        yield (
+            f"{token.symbol}: the capital of {number(equity)} {token.settlement} is too small to hold "
+            f"{leg.symbol or 'its leg'}: {number(leg.wanted)} of it is below "
+            f"{'one lot' if leg.is_lot else 'the smallest trade'}, {number(leg.smallest)}"
+        )
 
 
 def _rates(rates: Rates, first_ms: int, last_ms: int) -> Iterator[str]:

@@ -46,11 +46,14 @@ class Law(NamedTuple):
 
     def years(self, clock: Clock) -> float:
         """The length of a clock's wait in years, never less than a bar."""
-        return max(clock.span_ms / (self.days_per_year * DAY_MS), 1 / self.bars_per_year)
+        # A day of a listed market is a 252nd of its year; a week is one of 52 weeks.
+        day = min(clock.span_ms, DAY_MS) / (self.days_per_year * DAY_MS)
+        return max(clock.span_ms / (365 * DAY_MS), day, 1 / self.bars_per_year)
 
     def per_year(self, clock: Clock) -> float:
         """How many waits of a clock a year has, never more than bars."""
-        return min(clock.per_year * self.days_per_year / 365.0, self.bars_per_year)
+        days = self.days_per_year * max(clock.per_year / 365.0, 1.0)
+        return min(clock.per_year, days, self.bars_per_year)
 
 
 class Windows(NamedTuple):

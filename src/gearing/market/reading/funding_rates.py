@@ -9,7 +9,7 @@ from gearing.market.reading.names import SETTLEMENT_TIMES, Role, fold
 from gearing.market.reading.options import Notes
 from gearing.market.reading.table import Table
 from gearing.market.series import spacing_ms
-from gearing.market.times import DAY_MS, MINUTE_MS, SeriesError
+from gearing.market.times import DAY_MS, MINUTE_MS, SeriesError, iso
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
@@ -169,6 +169,10 @@ def check_size(times: Times, rates: Floats, notes: Notes, *, sure: bool = False)
     known = rates[np.isfinite(rates)]
     if not len(known):
         return
+    if not sure and (np.abs(known) >= 1).any():
+        row = int(np.argmax(np.abs(np.nan_to_num(rates)) >= 1))
+        what = f"the funding rate is {rates[row]:.10g}; it must be between -1 and 1 (a fraction: 0.0001 is 1 bp)."
+        raise SeriesError(what, where=f"{notes.where}, row {row + 1} ({iso(int(times[row]))})", fix=_SAY)
     interval = spacing_ms(times) or _EIGHT_HOURS_MS
     mean = float(np.abs(known).mean()) * _EIGHT_HOURS_MS / max(interval, MINUTE_MS)
     if mean <= _NOTED_MEAN:
