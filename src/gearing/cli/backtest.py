@@ -58,6 +58,7 @@ def backtest(
     underlying: inputs.UnderlyingOption = None,
     equity: inputs.EquityOption = 1_000_000.0,
     periods_per_year: inputs.PeriodsOption = None,
+    intrabar: inputs.IntrabarOption = inputs.Intrabar.CLOSE,
     taker_fee: inputs.TakerFeeOption = None,
     half_spread: inputs.HalfSpreadOption = None,
     impact: inputs.ImpactOption = None,
@@ -78,6 +79,9 @@ def backtest(
     as_json: JsonFlag = False,
 ) -> None:
     """Runs a token over a price path and says what it did, and where the result came from."""
+    if exact and intrabar is inputs.Intrabar.WORST:
+        what = "an exact run is a desk's, which sees the closes alone."
+        raise InputError(what, where="--intrabar worst", fix="Leave one of the two out.")
     if journal is not None and not exact:
         raise InputError("there is no journal to write.", where="--journal", fix="Add --exact.")
     chosen_window = window_of(window, report)
@@ -95,7 +99,9 @@ def backtest(
     ensure_compiled(legs=exact or market.needs_legs([chosen]))
     from gearing.study.backtest import backtest as run
 
-    result = run(chosen, **market.for_study(), equity=equity, periods_per_year=periods_per_year)
+    measures: dict[str, Any] = {"periods_per_year": periods_per_year, "intrabar": intrabar.value}
+
+    result = run(chosen, **market.for_study(), equity=equity, **measures)
     answer, schema = payload(result), SCHEMA if len(chosen.legs) == 1 else SCHEMA_OF_LEGS
     twin = exactly(chosen, market, equity) if exact else None
     if twin is not None:
@@ -161,6 +167,7 @@ def payload(result: Result) -> dict[str, Any]:
         **series_payload(result),
         "costs": type(result.costs)() if result.token.fees.all_in else result.costs,
         "equity": result.equity,
+        "intrabar": result.intrabar,
         "notes": notes_so_far(),
         "summary": result.summary(),
         "attribution": {

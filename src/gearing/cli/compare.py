@@ -73,6 +73,7 @@ def compare(
     underlying: inputs.UnderlyingOption = None,
     equity: inputs.EquityOption = 1_000_000.0,
     periods_per_year: inputs.PeriodsOption = None,
+    intrabar: inputs.IntrabarOption = inputs.Intrabar.CLOSE,
     taker_fee: inputs.TakerFeeOption = None,
     half_spread: inputs.HalfSpreadOption = None,
     impact: inputs.ImpactOption = None,
@@ -106,11 +107,13 @@ def compare(
     ensure_compiled(legs=market.needs_legs(chosen))
     from gearing.study.compare import compare as run
 
+    measures: dict[str, Any] = {"periods_per_year": periods_per_year, "intrabar": intrabar.value}
+
     with inputs.noted_once():
-        comparison = run(chosen, **market.for_study(), equity=equity, periods_per_year=periods_per_year)
+        comparison = run(chosen, **market.for_study(), equity=equity, **measures)
     frame = sorted_by(comparison.frame, sort, ascending=ascending)
     answer = {"rules": frame.to_dicts(), "left_out": left_out, "equity": equity, "funding": bool(market.funding),
-              "notes": notes_so_far()}  # fmt: skip
+              "intrabar": intrabar.value, "notes": notes_so_far()}  # fmt: skip
     inputs.write_answer(out, answer, SCHEMA, frame, force=force)
     if plot is not None:
         inputs.write_figure(plot, comparison, force=force)

@@ -32,6 +32,13 @@ class Stamp(StrEnum):
     CLOSE = "close"
 
 
+class Intrabar(StrEnum):
+    """Where triggers act inside a bar."""
+
+    CLOSE = "close"
+    WORST = "worst"
+
+
 def complete_preset(incomplete: str) -> list[str]:
     """Returns the presets that a half-typed name may mean."""
     from gearing.core import catalog as presets
@@ -124,6 +131,10 @@ PeriodsOption = Annotated[
     typer.Option(
         help="Periods a year of volatility, Sharpe and tracking.", show_default="365 days, 252 if listed, 52 weeks …"
     ),
+]
+IntrabarOption = Annotated[
+    Intrabar,
+    typer.Option(help="Where triggers act: at the close, or where low and high reach them, the adverse side first."),
 ]
 TakerFeeOption = Annotated[str | None, typer.Option(help="The venue's commission: 0.0005 or 0.05%.")]
 HalfSpreadOption = Annotated[str | None, typer.Option(help="Half the bid-ask spread: 0.0002 or 0.02%.")]

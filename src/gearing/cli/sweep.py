@@ -93,6 +93,7 @@ def sweep(
     underlying: inputs.UnderlyingOption = None,
     equity: inputs.EquityOption = 1_000_000.0,
     periods_per_year: inputs.PeriodsOption = None,
+    intrabar: inputs.IntrabarOption = inputs.Intrabar.CLOSE,
     taker_fee: inputs.TakerFeeOption = None,
     half_spread: inputs.HalfSpreadOption = None,
     impact: inputs.ImpactOption = None,
@@ -126,11 +127,12 @@ def sweep(
         **market.for_study(),
         equity=equity,
         periods_per_year=periods_per_year,
+        intrabar=intrabar.value,
         progress=sys.stderr.isatty(),
     )
     frame = sorted_by(found.frame, sort, ascending=ascending)
     answer = {"token": chosen, "grid": grid, "combinations": len(frame), "rows": frame.to_dicts(),
-              "notes": notes_so_far()}  # fmt: skip
+              "intrabar": intrabar.value, "notes": notes_so_far()}  # fmt: skip
     inputs.write_answer(out, answer, SCHEMA, frame, force=force)
     if plot is not None:
         inputs.write_figure(plot, found, force=force)

@@ -14,7 +14,7 @@ from gearing.kernels import figures as fig
 from gearing.kernels.calendar import CALENDAR, Calendar
 from gearing.kernels.plain import fill, run_plain
 from gearing.kernels.pyramid import PRICES, Floats
-from gearing.kernels.run import BAR, EQUITY, FLOATS, N_COLUMNS, POSITION, run
+from gearing.kernels.run import BAR, EQUITY, FLOATS, N_COLUMNS, POSITION, PRICE, run
 from gearing.kernels.series import SERIES, Series
 from gearing.kernels.wake import ROWS
 
@@ -56,7 +56,7 @@ def fill_path(rows: Floats, close: Floats, equity: Floats, position: Floats) -> 
     for k in range(rows.shape[0]):
         start = np.uint64(rows[k, BAR])
         stop = np.uint64(rows[k + 1, BAR]) if k + 1 < rows.shape[0] else n
-        base, q, price = rows[k, EQUITY], rows[k, POSITION], close[start]
+        base, q, price = rows[k, EQUITY], rows[k, POSITION], rows[k, PRICE]
         fill(close, equity, start, stop, base, q, price)
         if position.shape[0] > 0:
             for i in range(start, stop):

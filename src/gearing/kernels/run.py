@@ -118,7 +118,7 @@ def trade(
 
 
 @compiled(_I(ROWS, _I, FLOATS, STATE, _I))
-def _write(rows: Floats, n_rows: int, row: Floats, s: State, bar: int) -> int:
+def write_row(rows: Floats, n_rows: int, row: Floats, s: State, bar: int) -> int:
     """Appends the row of a bar on which something happened, or of the first, if there is room; returns the count."""
     died = s.equity <= 0.0
     if row[REASON] == NONE and row[FUNDING] == 0.0 and row[FEE] == 0.0 and not died and bar > 0:
@@ -154,7 +154,7 @@ def attend(
         row[TRADED], row[REASON] = -s.q, LIQUIDATION
         s = liquidate(t, s, forced_price, f, ledger)
         row[COMMISSION] = s.equity - row[MARKED]
-        n_rows = _write(rows, n_rows, row, s, bar)
+        n_rows = write_row(rows, n_rows, row, s, bar)
         if s.equity <= 0.0:
             return s, n_rows
         row[:] = 0.0
@@ -169,7 +169,7 @@ def attend(
         if d.reason != NONE:
             volume = series.volume_24h[bar] if series.volume_24h.shape[0] > 0 else 0.0
             s = trade(t, s, d, volume, now_ms, f, ledger, row)
-    return s, _write(rows, n_rows, row, s, bar)
+    return s, write_row(rows, n_rows, row, s, bar)
 
 
 @compiled(numba.void(TERMS, STATE, _F, _I, numba.boolean, FLOATS, FLOATS))
@@ -238,7 +238,7 @@ def run(
     s = State(equity, 0.0, close[0], close[0], now_ms, 0.0, 0.0, 0.0, 0.0)
     volume = series.volume_24h[0] if series.volume_24h.shape[0] > 0 else 0.0
     s = trade(t, s, Decision(OPENING, t.target, 0.0), volume, now_ms, f, ledger, row)
-    n_rows = _write(rows, 0, row, s, 0)
+    n_rows = write_row(rows, 0, row, s, 0)
     fig.see_bar(f, t.target, s, measured, calendar.opens_day)
     i, k, forced, forced_price = 0, 0, n, math.nan
     while s.equity > 0.0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -67,6 +67,7 @@ def backtest(
     dividends: Any = None,
     underlying: Any = None,
     periods_per_year: float | None = None,
+    intrabar: Literal["close", "worst"] = "close",
 ) -> Result:
     """Runs a token over a price path, in the accounting order of the live desk.
 
@@ -82,6 +83,8 @@ def backtest(
         underlying: the price that the result is held against, where it is not what is held (an index under a future).
         periods_per_year: what volatility, Sharpe ratio and tracking are scaled with; by default by the calendar of the
             prices: 365 days, 252 where nothing trades on weekends, 52 weeks, 12 months.
+        intrabar: where triggers act: "close", at the price that a bar ends with, as on a desk that sees these prices;
+            "worst", at the level that its low or high reaches, the adverse side first, as on a desk that sees all.
 
     Returns:
         The result, with its frames made when first asked for.
@@ -90,7 +93,7 @@ def backtest(
         InputError: the series or the capital cannot be used.
     """
     amount, spent = capital(equity), as_costs(costs, as_token(token))
-    inputs = Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year)
+    inputs = Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year, intrabar)
     caution(inputs, [token], [spent], amount)
     return run_backtest(token, inputs, spent, amount)
 
@@ -98,4 +101,6 @@ def backtest(
 def run_backtest(token: Token, inputs: Inputs, costs: Costs, equity: float) -> Result:
     """Returns the result of a token on inputs that may serve others too."""
     spent = Costs() if token.fees.all_in else costs
-    return Result(token, outcome_of(token, inputs, spent, equity), spent, equity, inputs.periods_per_year)
+    return Result(
+        token, outcome_of(token, inputs, spent, equity), spent, equity, inputs.periods_per_year, inputs.intrabar
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import polars as pl
@@ -42,6 +42,8 @@ def figures_of(
         done: told how many are done, now and then.
     """
     quick = [k for k, token in enumerate(tokens) if inputs.is_plain(token) and not token.settles_in_coin]
+    if inputs.intrabar != "close":
+        quick = []
     groups: dict[str, list[int]] = {}
     for k in quick:
         groups.setdefault(tokens[k].legs[0].symbol, []).append(k)
@@ -174,12 +176,13 @@ def compare(
     dividends: Any = None,
     underlying: Any = None,
     periods_per_year: float | None = None,
+    intrabar: Literal["close", "worst"] = "close",
 ) -> Comparison:
     """Runs several tokens over one path, each with its own fees and with none.
 
     Args:
         tokens: the specifications, at least one.
-        prices, funding, costs, equity, rates, dividends, underlying, periods_per_year: as for `backtest`.
+        prices, funding, costs, equity, rates, dividends, underlying, periods_per_year, intrabar: as for `backtest`.
 
     Raises:
         InputError: there is no token, or the series cannot be used.
@@ -187,7 +190,10 @@ def compare(
     tokens = list(tokens) if isinstance(tokens, Iterable) and not isinstance(tokens, (str, Mapping)) else []
     if not tokens or not all(isinstance(token, Token) for token in tokens):
         raise InputError("compare needs a list of tokens.", where="tokens", fix="Pass [token, ...], at least one.")
-    amount, inputs = capital(equity), Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year)
+    amount, inputs = (
+        capital(equity),
+        Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year, intrabar),
+    )
     spent = [as_costs(costs, token) for token in tokens]
     caution(inputs, tokens, spent, amount)
     results = [run_backtest(token, inputs, cost, amount) for token, cost in zip(tokens, spent, strict=True)]

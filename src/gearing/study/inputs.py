@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from gearing.core.fees import Costs
 from gearing.core.instruments import DatedFuture, Leg
 from gearing.core.legs import is_plain, pack_legs
@@ -24,17 +26,21 @@ class Inputs:
     Args:
         sources: what was given.
         periods_per_year: what figures per year are scaled with; None: by the calendar of the prices.
+        intrabar: where triggers act: "close", at the price that a bar ends with; "worst", where its low or high
+            reaches them, the adverse side first.
 
     Raises:
-        InputError: the periods are no number above 0.
+        InputError: the periods are no number above 0, or `intrabar` is neither.
     """
 
-    def __init__(self, sources: Sources, periods_per_year: float | None = None) -> None:
+    def __init__(self, sources: Sources, periods_per_year: float | None = None, intrabar: str = "close") -> None:
+        if intrabar not in ("close", "worst"):
+            raise InputError(f"intrabar is {intrabar!r}.", fix='Write intrabar="close" or intrabar="worst".')
         if periods_per_year is not None and not (
             isinstance(periods_per_year, (int, float)) and 0 < periods_per_year < float("inf")
         ):
             raise InputError(f"periods_per_year is {periods_per_year!r}.", fix="Give a number above 0, such as 252.")
-        self.sources, self.periods_per_year = sources, periods_per_year
+        self.sources, self.periods_per_year, self.intrabar = sources, periods_per_year, intrabar
         self._plain: dict[str, tuple[Prices, Funding | None]] = {}
         self._turned: dict[str, tuple[Prices, Funding | None]] = {}
         self._legs: dict[object, LegSeries] = {}
@@ -101,12 +107,23 @@ class Inputs:
         inner = mirrored(token) if token.settles_in_coin else token
         prices, funding = self.turned(token) if token.settles_in_coin else self.plain(token)
         calendar = prices.calendar(funding, schedule_times_ms(inner.resolved_rule))
-        return run_one(pack(inner, costs), prices.index, calendar, equity), prices
+        if self.intrabar == "close":
+            return run_one(pack(inner, costs), prices.index, calendar, equity), prices
+        from gearing.kernels.intrabar import run_one_inside
+
+        if prices.low is None or prices.high is None:
+            what = 'intrabar="worst" needs the low and high of each bar, and the prices have none.'
+            raise InputError(what, where=prices.symbol or "prices", fix='Give them, or say intrabar="close".')
+        opens = np.append(prices.close[:1], prices.close[:-1]) if prices.open is None else prices.open
+        return run_one_inside(pack(inner, costs), prices.index, opens, calendar, equity), prices
 
     def run_legs(self, token: Token, costs: Costs, equity: float) -> Any:
         """Returns the run of a token of any legs."""
         from gearing.kernels.legs_run import run_portfolio
 
+        if self.intrabar != "close":
+            what = f'{token.symbol} is more than one perpetual, and intrabar="worst" knows the way of one price only.'
+            raise InputError(what, where="intrabar", fix='Say intrabar="close".')
         series = self.legs(token)
         calendar = series.calendar(schedule_times_ms(token.resolved_rule))
         flat, share = pack(token, costs), token.interest_share

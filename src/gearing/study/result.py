@@ -38,12 +38,14 @@ class Result(Shown):
         costs: what trading cost; none for an all-in token.
         equity: the capital before the opening trade, settlement currency.
         periods_per_year: what figures per year are scaled with; None: by the calendar of the prices.
+        intrabar: where triggers acted: "close", or "worst".
     """
 
     def __init__(
-        self, token: Token, outcome: Outcome, costs: Costs, equity: float, periods_per_year: float | None = None
+        self, token: Token, outcome: Outcome, costs: Costs, equity: float, periods_per_year: float | None = None,
+        intrabar: str = "close",
     ) -> None:  # fmt: skip
-        self.token, self.costs, self.equity = token, costs, equity
+        self.token, self.costs, self.equity, self.intrabar = token, costs, equity, intrabar
         self.units = equity / token.initial_nav
         self._outcome, self._periods_per_year = outcome, periods_per_year
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import polars as pl
@@ -167,6 +167,7 @@ def sweep(
     dividends: Any = None,
     underlying: Any = None,
     periods_per_year: float | None = None,
+    intrabar: Literal["close", "worst"] = "close",
     progress: bool = False,
 ) -> Sweep:
     """Runs every combination of a grid of fields over one path, on all cores.
@@ -175,7 +176,7 @@ def sweep(
         token: the token to vary.
         grid: for each field, by its dotted path ("target", "rule.band_upper", "fees.management_per_day",
             "costs.taker_fee", "rule.schedule.0.every"), the values to try.
-        prices, funding, costs, equity, rates, dividends, underlying, periods_per_year: as for `backtest`.
+        prices, funding, costs, equity, rates, dividends, underlying, periods_per_year, intrabar: as for `backtest`.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -186,7 +187,10 @@ def sweep(
     """
     points = _points(grid)
     token = as_token(token)
-    amount, inputs = capital(equity), Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year)
+    amount, inputs = (
+        capital(equity),
+        Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year, intrabar),
+    )
     token = msgspec.structs.replace(token, costs=as_costs(costs, token))
     tokens = []
     for point in points:

@@ -32,6 +32,10 @@ from gearing.study.result import Result
 from gearing.study.summary import Summary, signs_differ
 
 _SHORT_YEARS = 90 / 365
+_TRIGGERS = {
+    "close": "act at the price that a bar ends with",
+    "worst": "act at the level that a bar's low or high reaches, the adverse side first",
+}
 _BARRIERS = {"band_upper": "upper edge", "band_lower": "lower edge", "move_favour": "move in favour"}
 
 
@@ -217,6 +221,7 @@ def assumptions_section(result: Result, alone: Held | None, command: str | None)
     rows = [
         *series_rows([(token, result.ran_on)], prices),
         ("gaps in the prices", _gap_words(result)),
+        ("triggers", _TRIGGERS[result.intrabar]),
         ("moment of a price", "a bar is known at the time shown, its end; UTC throughout"),
         ("trading costs", "none, the fee is all in" if token.fees.all_in else cost_words(costs) or "none"),
         ("capital", f"{amount(result.equity)} {token.settlement} before the opening trade"),
