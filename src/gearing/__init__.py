@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from gearing.study.summary import Summary as Summary
     from gearing.study.sweep import Sweep as Sweep
     from gearing.study.sweep import sweep as sweep
+    from gearing.study.what_if import what_if as what_if
 
 # Where each public name stands; modules are imported when a name is first asked for.
 _HOMES = {
@@ -85,6 +86,7 @@ _HOMES = {
     "study.result": ("Result",),
     "study.summary": ("Summary",),
     "study.sweep": ("Sweep", "sweep"),
+    "study.what_if": ("what_if",),
 }
 _MODULES = {"presets", "rules"}
 _MODULE_OF = {name: home for home, names in _HOMES.items() for name in names}
