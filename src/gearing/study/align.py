@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gearing.errors import InputError
 from gearing.market.files import read_prices
-from gearing.market.series import Floats, Times, spacing_ms
+from gearing.market.series import Floats, Prices, Times, spacing_ms
 from gearing.market.times import duration_text, iso
 from gearing.study.result import Result
 
@@ -84,7 +84,8 @@ def samples_of(source: Any) -> Samples:
     frame = nw.from_native(source, eager_only=True, pass_through=True)
     if isinstance(frame, nw.DataFrame) and {"time", "nav"} <= set(frame.columns):
         return _navs(frame)
-    prices = read_prices(source)
+    # What is missing in a series is left out below, so that one already made needs no note of it.
+    prices = source if isinstance(source, Prices) else read_prices(source)
     return Samples(prices.times_ms, prices.close, prices.symbol)
 
 
