@@ -79,12 +79,12 @@ def path(log_return: float, variance: float, steps: int, seed: int) -> np.ndarra
     return mean + z * math.sqrt(left / float(z @ z))
 
 
-def engine(beta: float, logs: np.ndarray, **more: object) -> float:
+def engine(beta: float, logs: np.ndarray, *, fees: gr.Fees | None = None, funding: gr.Funding | None = None) -> float:
     """ln(NAV at the end / NAV at the start) of the engine that rebalances after each of these log returns."""
     times = np.arange(len(logs) + 1, dtype=np.int64) * DAY_MS
     prices = gr.Prices(times, 100.0 * np.exp(np.append(0.0, np.cumsum(logs))), symbol="X")
-    token = gr.Token(symbol="X", target=beta, rule="daily-etf", fees=more.pop("fees", gr.Fees()))
-    nav = gr.backtest(token, prices, **more).nav["nav"]
+    token = gr.Token(symbol="X", target=beta, rule="daily-etf", fees=fees or gr.Fees())
+    nav = gr.backtest(token, prices, funding=funding).nav["nav"]
     return math.log(nav[-1] / nav[0])
 
 

@@ -153,7 +153,7 @@ def payload(found: Track, result: Result) -> dict[str, Any]:
 def _show(found: Track, result: Result) -> None:
     """Prints a track for people."""
     from gearing.study.ran_on import series_rows
-    from gearing.study.report.track import drift_words, product_name
+    from gearing.study.report.track import drift_words, product_name, spread_words
 
     token = result.token
     typer.secho(f"{product_name(found)} against {token.symbol}, {number(token.target, sign=True)}", bold=True)
@@ -171,6 +171,8 @@ def _show(found: Track, result: Result) -> None:
     _show_gaps(found)
     typer.echo()
     say(drift_words(found))
+    if words := spread_words(found):
+        say(words)
 
 
 def _show_figures(found: Track) -> None:

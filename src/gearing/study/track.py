@@ -25,6 +25,9 @@ from gearing.study.result import Result
 CHANGES_MIN = 3
 SWAP_DAY_COUNT, YEAR_DAYS = 360, 365
 
+# Reasons of trades that a price makes due; the others are a clock's, or slices of an earlier trade.
+_BY_PRICE = ("band", "move", "ripcord")
+
 Period = tuple[Moment | None, Moment | None]
 
 
@@ -58,6 +61,7 @@ class Track(Record, frozen=True, kw_only=True, eq=False):
             charged: with it the drift is zero. Above 0 where the product pays more.
         charged_spread: what the simulation's swaps pay over the reference rate; None where it holds none.
         day_count: days of the year over which the spread accrues: 360 for a swap, else 365.
+        price_triggered: trades of the simulation that a price triggered and no clock: bands, moves, a ripcord.
         frame: one row per common time: time, product, simulated, underlying (prices), product_log, simulated_log, gap
             (of the period that ends there; null in the first row), counted (whether that period counts).
 
@@ -89,6 +93,7 @@ class Track(Record, frozen=True, kw_only=True, eq=False):
     implied_spread: float
     charged_spread: float | None
     day_count: int
+    price_triggered: int
     frame: pl.DataFrame
 
     @property
@@ -272,6 +277,7 @@ def _measure(frame: pl.DataFrame, pairs: Alignment, counted: NDArray[np.bool_], 
     beta, beta_r_squared = fig.regression(moves["underlying"], moves["product"])
     day_count = _day_count(token)
     leverage, spread = _financing(result, pairs, counted, float(gaps.sum()), day_count)
+    trades = result.rebalances.filter(pl.col("time").is_between(frame["time"][0], frame["time"][-1], closed="right"))
     return Track(
         symbol=token.symbol,
         product=product,
@@ -294,6 +300,7 @@ def _measure(frame: pl.DataFrame, pairs: Alignment, counted: NDArray[np.bool_], 
         implied_spread=spread,
         charged_spread=_charged_spread(token),
         day_count=day_count,
+        price_triggered=int(trades["reason"].is_in(_BY_PRICE).sum()),
         frame=frame,
     )
 

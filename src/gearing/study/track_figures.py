@@ -118,4 +118,5 @@ def financing_costs(
     money = np.abs(exposure[:-1]) * days / day_count * counted
     ends = np.unique(np.append(rebalances[(rebalances > 0) & (rebalances < len(times_ms))], len(times_ms) - 1))
     stretch = np.searchsorted(ends, np.arange(1, len(times_ms)))
-    return np.bincount(stretch, weights=money, minlength=len(ends)) / equity[ends]
+    costs: Floats = np.bincount(stretch, weights=money, minlength=len(ends)) / equity[ends]
+    return costs

@@ -64,6 +64,18 @@ def drift_words(track: Track) -> str:
     return f"{first}, {sure}."
 
 
+def spread_words(track: Track) -> str:
+    """Returns how rough the implied spread is, in a sentence; nothing where clocks alone made the simulation trade."""
+    if not track.price_triggered:
+        return ""
+    count = "One trade" if track.price_triggered == 1 else f"{track.price_triggered:,} trades"
+    were = "was" if track.price_triggered == 1 else "were"
+    return (
+        f"{count} of the simulation {were} triggered by the price. With another spread these would be done at other "
+        "prices, so the implied spread is rough; run the simulation with it to check."
+    )
+
+
 def _glance(track: Track) -> str:
     charged = track.charged_spread
     whole = "" if charged is None else f"; with the {percent(charged)} charged, {share(charged + track.implied_spread)}"
@@ -79,9 +91,9 @@ def _glance(track: Track) -> str:
         Card("beta on the underlying", fixed(track.beta, 3),
              f"R² {fixed(track.beta_r_squared, 4)}; simulated {fixed(track.simulated_beta, 3)}"),
     ]  # fmt: skip
-    return section(
-        "At a glance", paragraph(drift_words(track), mark="story"), cards(shown), paragraph(_MEANING, mark="note")
-    )
+    rough = spread_words(track)
+    notes = [paragraph(words, mark="note") for words in (rough, _MEANING) if words]
+    return section("At a glance", paragraph(drift_words(track), mark="story"), cards(shown), *notes)
 
 
 def _paths(page: Page, track: Track) -> str:
