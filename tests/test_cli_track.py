@@ -122,6 +122,8 @@ def test_its_files(capsys: Captured) -> None:
 def test_the_stamp_of_the_product_is_its_own(capsys: Captured) -> None:
     late = told(capsys, "--product-stamp", "close")["track"]
     assert late["r_squared"] < 0.1
+    # Read as known at its stamp, a day's close comes a day before the token's.
+    assert late["lag"] == -1
     both = told(capsys, "--stamp", "close")["track"]
     assert both["r_squared"] == pytest.approx(1.0)
 

@@ -148,13 +148,24 @@ def test_independent_errors_have_the_plain_standard_error() -> None:
     assert abs(found.echo) < 0.05
 
 
-def test_a_late_product_is_seen_by_its_fit() -> None:
-    prices = index()
+@pytest.mark.parametrize("lag", [1, 2, -1])
+def test_a_late_product_is_seen_by_its_fit(lag: int) -> None:
+    prices, rng = index(), np.random.default_rng(12)
     simulated = run(fund(3.0), prices)
-    late = gr.Prices(prices.times_ms[1:], simulated.nav["nav"].to_numpy()[:-1])
-    found, whole = gr.track(late, simulated), gr.track(nav(simulated), simulated)
+    noisy = simulated.nav["nav"].to_numpy() * np.exp(rng.normal(0, 0.002, len(prices)))
+    late = gr.Prices(
+        prices.times_ms[max(lag, 0) :][: len(prices) - abs(lag)], noisy[max(-lag, 0) :][: len(prices) - abs(lag)]
+    )
+    way = "late" if lag > 0 else "early"
+    with pytest.warns(gr.DataWarning, match=f"fit best {abs(lag)} of its periods {way}"):
+        found = gr.track(late, simulated)
+    assert found.lag == lag
     assert found.r_squared < 0.05
-    assert found.echo == pytest.approx(-0.5, abs=0.06)
+    # Each day's return is missing on its day, and there on another one.
+    if abs(lag) == 1:
+        assert found.echo == pytest.approx(-0.5, abs=0.06)
+    whole = gr.track(nav(simulated), simulated)
+    assert whole.lag == 0
     assert (whole.slope, whole.r_squared, whole.drift, whole.deviation) == pytest.approx((1.0, 1.0, 0.0, 0.0))
 
 

@@ -60,8 +60,8 @@ if TYPE_CHECKING:
     from gearing.study.summary import Summary as Summary
     from gearing.study.sweep import Sweep as Sweep
     from gearing.study.sweep import sweep as sweep
-    from gearing.study.track import Track as Track
     from gearing.study.track import track as track
+    from gearing.study.track_record import Track as Track
     from gearing.study.what_if import what_if as what_if
 
 # Where each public name stands; modules are imported when a name is first asked for.
@@ -90,7 +90,8 @@ _HOMES = {
     "study.result": ("Result",),
     "study.summary": ("Summary",),
     "study.sweep": ("Sweep", "sweep"),
-    "study.track": ("Track", "track"),
+    "study.track": ("track",),
+    "study.track_record": ("Track",),
     "study.what_if": ("what_if",),
 }
 _MODULES = {"presets", "rules"}

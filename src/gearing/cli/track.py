@@ -32,7 +32,7 @@ from gearing.numerals import MISSING, fixed, moment, number, percent, share
 if TYPE_CHECKING:
     from gearing.market.series import Prices
     from gearing.study.result import Result
-    from gearing.study.track import Track
+    from gearing.study.track_record import Track
 
 SCHEMA = "gearing.track/1"
 _WORST = 6

@@ -18,7 +18,7 @@ from gearing.study.attribution import Attribution
 from gearing.study.compare import Comparison, rule_name
 from gearing.study.result import Result
 from gearing.study.sweep import Sweep
-from gearing.study.track import Track
+from gearing.study.track_record import Track
 
 # Okabe & Ito's palette, which people with any colour vision tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"

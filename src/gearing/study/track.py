@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gearing.core.instruments import TotalReturnSwap
-from gearing.core.record import Record
 from gearing.core.token import Token
 from gearing.errors import DataWarning, InputError
 from gearing.market.series import Floats
@@ -21,147 +19,19 @@ from gearing.market.times import Moment, iso, moment_ms
 from gearing.study import track_figures as fig
 from gearing.study.align import Alignment, Samples, alignment, samples_of
 from gearing.study.result import Result
+from gearing.study.track_record import Track
 
 CHANGES_MIN = 3
+
+# Whether a product fits better at another lag is only asked of so many changes, and told of so much better a fit.
+_LAG_CHANGES_MIN, _LAG_MAX, _BETTER_R_SQUARED = 30, 3, 0.05
+
 SWAP_DAY_COUNT, YEAR_DAYS = 360, 365
 
 # Reasons of trades that a price makes due; the others are a clock's, or slices of an earlier trade.
 _BY_PRICE = ("band", "move", "ripcord")
 
 Period = tuple[Moment | None, Moment | None]
-
-
-class Track(Record, frozen=True, kw_only=True, eq=False):
-    """How a product's market prices moved against a simulation of it.
-
-    A gap is the product's log change less the simulation's, over one period between common times. Fractions are plain
-    (0.001 is 10 bp); a figure without enough gaps, or of what does not vary, is NaN.
-
-    Args:
-        symbol: of the simulated token.
-        product: the product's name; may be empty.
-        target: target leverage β of the simulation.
-        start: the first common time, ISO text UTC.
-        end: the last one.
-        changes: how many periods count.
-        per_year: how many such periods a year of 365.25 days has.
-        drift: mean gap per year; above 0 where the product did better.
-        drift_error: its standard error, for gaps that may echo each other.
-        deviation: standard deviation of the gaps (ddof 1), per period.
-        typical_deviation: the same as the median size of the gaps implies it, so that rare days do not decide it.
-        echo: correlation of each gap with the one before; near -0.5 where each error is undone in the next period, as
-            when the closes of product and simulation are taken at different moments.
-        slope: of the product's log returns on the simulation's.
-        r_squared: R² of that line.
-        beta: slope of the product's simple returns on the underlying's.
-        beta_r_squared: R² of that line.
-        simulated_beta: the same slope of the simulation.
-        financed_leverage: mean size of the simulation's leverage, weighted by time.
-        implied_spread: yearly spread on the financed notional that the product implies, over what the simulation
-            charged: with it the drift is zero. Above 0 where the product pays more.
-        charged_spread: what the simulation's swaps pay over the reference rate; None where it holds none.
-        day_count: days of the year over which the spread accrues: 360 for a swap, else 365.
-        price_triggered: trades of the simulation that a price triggered and no clock: bands, moves, a ripcord.
-        frame: one row per common time: time, product, simulated, underlying (prices), product_log, simulated_log, gap
-            (of the period that ends there; null in the first row), counted (whether that period counts).
-
-    The implied spread is paid on the size of exposure, whichever its sign, as the spread of a total return swap is. Of
-    a perpetual it is funding beyond the simulation's for a long token, and short of it for a short one. It holds all
-    that the product pays beyond the simulation: a fee that differs, trading, a premium that shrank.
-
-    Source: Newey & West (1987) for `drift_error`; the spread is derived in docs/how-to/track.md.
-    """
-
-    symbol: str
-    product: str
-    target: float
-    start: str
-    end: str
-    changes: int
-    per_year: float
-    drift: float
-    drift_error: float
-    deviation: float
-    typical_deviation: float
-    echo: float
-    slope: float
-    r_squared: float
-    beta: float
-    beta_r_squared: float
-    simulated_beta: float
-    financed_leverage: float
-    implied_spread: float
-    charged_spread: float | None
-    day_count: int
-    price_triggered: int
-    frame: pl.DataFrame
-
-    @property
-    def counted(self) -> pl.DataFrame:
-        """The rows of the frame whose periods count."""
-        return self.frame.filter(pl.col("counted"))
-
-    @property
-    def by_year(self) -> pl.DataFrame:
-        """A frame with one row per calendar year (UTC): year, changes, drift (per year), deviation.
-
-        A period belongs to the year in which it ends; one that ends at midnight, to the year before.
-        """
-        year = (pl.col("time") - pl.duration(milliseconds=1)).dt.year().alias("year")
-        gap = pl.col("gap")
-        figures = [
-            gap.len().alias("changes"),
-            (gap.mean() * self.per_year).alias("drift"),
-            gap.std().alias("deviation"),
-        ]
-        return self.counted.group_by(year).agg(figures).sort("year")
-
-    def worst(self, count: int = 6) -> pl.DataFrame:
-        """Returns the periods with the largest gaps, in order of time.
-
-        Args:
-            count: how many, at least 1.
-
-        Returns:
-            A frame: time (the period's end), underlying, product, simulated (simple returns), gap, next_gap (that of
-            the following period that counts, or null).
-
-        Raises:
-            InputError: the count is not a number of rows.
-        """
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-            raise InputError(f"{count!r} is not a number of rows.", where="count", fix="Give at least 1.")
-        moves = self.frame.with_columns(pl.col("underlying").pct_change()).filter(pl.col("counted"))
-        shown = moves.select(
-            "time",
-            "underlying",
-            product=pl.col("product_log").exp() - 1,
-            simulated=pl.col("simulated_log").exp() - 1,
-            gap="gap",
-            next_gap=pl.col("gap").shift(-1),
-        )
-        return shown.sort(pl.col("gap").abs(), descending=True, maintain_order=True).head(int(count)).sort("time")
-
-    def report(self, path: str | Path, *, force: bool = False) -> None:
-        """Writes a report of this as one HTML file that needs no network, wholly or not at all.
-
-        Args:
-            path: the file to write.
-            force: replace an existing file of another kind; a database is never replaced.
-
-        Raises:
-            InputError: the path holds another kind of file, or it cannot be written.
-        """
-        from gearing.study.report import write_track
-
-        write_track(self, path, force=force)
-
-    def __repr__(self) -> str:
-        name = f"{self.product} against {self.symbol}" if self.product else self.symbol
-        return (
-            f"Track({name}: {self.changes:,} changes, drift {self.drift * 1e4:+.0f} bp a year, deviation "
-            f"{self.deviation * 1e4:.1f} bp, implied spread {self.implied_spread:+.2%})"
-        )
 
 
 def track(
@@ -187,7 +57,9 @@ def track(
         InputError: a series cannot be read, the two have fewer than three gaps in common, or a period is empty.
 
     Warns:
-        DataWarning: the product or the simulation is worth nothing at the end; only the time before counts.
+        DataWarning: the product or the simulation is worth nothing at the end, and only the time before counts; or the
+            product's returns fit the simulation's much better some periods late or early, so that its stamps mean
+            something else than was taken.
     """
     if not isinstance(result, Result):
         raise InputError(f"{result!r} is not a result.", where="result", fix="Pass gr.backtest(token, prices).")
@@ -199,7 +71,12 @@ def track(
         what = f"product and simulation have {int(counted.sum())} gaps in common."
         raise InputError(what, where="track", fix=f"Give series with at least {CHANGES_MIN}.")
     frame = _frame(pairs, real, simulated, result, counted)
-    return _measure(frame, pairs, counted, real.symbol, result)
+    found = _measure(frame, pairs, counted, real.symbol, result)
+    if found.lag:
+        way = "late" if found.lag > 0 else "early"
+        text = f"the product's returns fit best {abs(found.lag)} of its periods {way}: check what its stamps mean"
+        warnings.warn(text, DataWarning, stacklevel=2)
+    return found
 
 
 def _within(pairs: Alignment, window: Period | None) -> Alignment:
@@ -291,6 +168,7 @@ def _measure(frame: pl.DataFrame, pairs: Alignment, counted: NDArray[np.bool_], 
         deviation=fig.deviation(gaps),
         typical_deviation=fig.typical_deviation(gaps),
         echo=fig.echo(gaps),
+        lag=_lag(frame),
         slope=slope,
         r_squared=r_squared,
         beta=beta,
@@ -303,6 +181,21 @@ def _measure(frame: pl.DataFrame, pairs: Alignment, counted: NDArray[np.bool_], 
         price_triggered=int(trades["reason"].is_in(_BY_PRICE).sum()),
         frame=frame,
     )
+
+
+def _lag(frame: pl.DataFrame) -> int:
+    """Returns by how many periods the product follows the simulation, where that fits much better than none."""
+    real, simulated = (frame[name].to_numpy()[1:] for name in ("product_log", "simulated_log"))
+    count = len(real)
+    if count < _LAG_CHANGES_MIN:
+        return 0
+    fits = {
+        lag: fig.correlation(simulated[max(-lag, 0) : count - max(lag, 0)], real[max(lag, 0) : count - max(-lag, 0)])
+        for lag in range(-_LAG_MAX, _LAG_MAX + 1)
+    }
+    best = max(fits, key=lambda lag: fits[lag] if math.isfinite(fits[lag]) else -1.0)
+    better = max(fits[best], 0.0) ** 2 - max(fits[0], 0.0) ** 2
+    return best if better > _BETTER_R_SQUARED else 0
 
 
 def _financing(

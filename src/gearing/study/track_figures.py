@@ -30,9 +30,12 @@ def typical_deviation(gaps: Floats) -> float:
 
 def echo(gaps: Floats) -> float:
     """Returns the correlation of each gap with the one before; NaN where there are too few or they do not vary."""
-    if len(gaps) < 3:
-        return math.nan
-    _, r_squared, covariance = _line(gaps[:-1], gaps[1:])
+    return correlation(gaps[:-1], gaps[1:]) if len(gaps) > 2 else math.nan
+
+
+def correlation(x: Floats, y: Floats) -> float:
+    """Returns the correlation of two samples; NaN where one does not vary."""
+    _, r_squared, covariance = _line(x, y)
     return math.copysign(math.sqrt(r_squared), covariance)
 
 

@@ -14,7 +14,7 @@ from gearing.study.report.sweep import sweep_page
 from gearing.study.report.track import track_page
 from gearing.study.result import Result
 from gearing.study.sweep import Sweep
-from gearing.study.track import Track
+from gearing.study.track_record import Track
 
 __all__ = ["backtest_page", "compare_page", "sweep_page", "track_page", "write_backtest", "write_comparison",
            "write_sweep", "write_track"]  # fmt: skip

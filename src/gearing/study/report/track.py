@@ -12,7 +12,7 @@ from gearing.study.report.charts import Chart, line, log_axis, time_axis
 from gearing.study.report.markup import Card, Cell, Head, cards, facts, paragraph, section, table
 from gearing.study.report.page import Page
 from gearing.study.report.words import made_again
-from gearing.study.track import Track
+from gearing.study.track_record import Track
 
 _WORST = 12
 
@@ -36,6 +36,7 @@ def track_page(track: Track, *, command: str | None = None) -> str:
         f"{product_name(track)} against its simulation",
         kind="A real product and its simulation",
         about=f"{track.symbol}, target {number(track.target, sign=True)}; {track.changes:,} gaps, {period}",
+        warnings=lag_warnings(track),
     )
     page.add(_glance(track), _paths(page, track), _years(track), _worst(track), _assumed(track, command))
     return page.render()
@@ -44,6 +45,14 @@ def track_page(track: Track, *, command: str | None = None) -> str:
 def product_name(track: Track) -> str:
     """Returns what the product is called."""
     return track.product or "The product"
+
+
+def lag_warnings(track: Track) -> list[str]:
+    """Returns what a reader must know of a product that fits better at another time; usually nothing."""
+    if not track.lag:
+        return []
+    way = "late" if track.lag > 0 else "early"
+    return [f"The product's returns fit best {abs(track.lag)} of its periods {way}: check what its stamps mean."]
 
 
 def basis_points(fraction: float, decimals: int = 0, *, sign: bool = True) -> str:
