@@ -104,6 +104,15 @@ def test_results_and_frames_of_nav_can_be_aligned() -> None:
     assert gr.align(result, pair).equals(from_result)
 
 
+def test_a_day_is_no_moment_but_a_bar() -> None:
+    dates = pl.Series("time", [time - DAY_MS for time in days(3)]).cast(pl.Datetime("ms")).cast(pl.Date)
+    frame = pl.DataFrame([dates, pl.Series("nav", [1.0, 2.0, 3.0])])
+    with pytest.raises(gr.InputError, match="holds Date, not times"):
+        gr.align(frame, series(days(3)))
+    # As a bar it is known at the day's end.
+    assert gr.align(gr.read_prices(frame), series(days(3)))["a"].to_list() == [1.0, 2.0, 3.0]
+
+
 def test_a_wiped_out_nav_is_still_a_value() -> None:
     times = pl.Series(days(3)).cast(pl.Datetime("ms", "UTC"))
     frame = pl.DataFrame({"time": times, "nav": [1.0, 0.5, 0.0]})

@@ -13,6 +13,7 @@ import pytest
 
 import gearing as gr
 from gearing.study import track_figures as fig
+from gearing.study.track_words import gap_rows, time_head
 
 DATA = Path(os.environ.get("GEARING_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 DAY_MS = 86_400_000
@@ -325,6 +326,20 @@ def test_a_track_shows_itself(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"SQLite format 3\x00" + bytes(100))
     with pytest.raises(gr.InputError):
         found.report(tmp_path / "other", force=True)
+
+
+def test_a_day_is_named_and_an_hour_is_timed() -> None:
+    daily, hourly = (run(fund(2.0), index(100, step)) for step in (DAY_MS, HOUR_MS))
+    change = np.zeros(101)
+    change[50:] = 0.05
+    found = gr.track(nav(daily, change), daily)
+    # The 51st price is that of 20 February's end.
+    assert time_head(found) == "day"
+    assert gap_rows(found, 1)[0][0] == "1970-02-20"
+    assert gap_rows(found, 1)[0][4:] == ["+500 bp", "0 bp"]
+    late = gr.track(nav(hourly, change), hourly)
+    assert time_head(late) == "period ends, UTC"
+    assert gap_rows(late, 1)[0][0] == "1970-01-03 03:00"
 
 
 @with_data

@@ -27,7 +27,8 @@ from gearing.cli.output import (
 from gearing.cli.ran_on import series_payload
 from gearing.cli.reporting import ReportOption, period_of
 from gearing.cli.series import SeriesOptions, one_of
-from gearing.numerals import MISSING, fixed, moment, number, percent, share
+from gearing.numerals import fixed, moment, number, percent, share
+from gearing.typed import escaped
 
 if TYPE_CHECKING:
     from gearing.market.series import Prices
@@ -153,10 +154,10 @@ def payload(found: Track, result: Result) -> dict[str, Any]:
 def _show(found: Track, result: Result) -> None:
     """Prints a track for people."""
     from gearing.study.ran_on import series_rows
-    from gearing.study.report.track import drift_words, product_name, spread_words
+    from gearing.study.track_words import drift_words, product_name, spread_words
 
     token = result.token
-    typer.secho(f"{product_name(found)} against {token.symbol}, {number(token.target, sign=True)}", bold=True)
+    typer.secho(f"{escaped(product_name(found))} against {token.symbol}, {number(token.target, sign=True)}", bold=True)
     period = f"{moment(found.start)} to {moment(found.end)} UTC"
     pairs(
         [
@@ -176,7 +177,7 @@ def _show(found: Track, result: Result) -> None:
 
 
 def _show_figures(found: Track) -> None:
-    from gearing.study.report.track import basis_points
+    from gearing.study.track_words import basis_points
 
     heading("Product against simulation")
     spread = share(found.implied_spread)
@@ -200,20 +201,11 @@ def _show_figures(found: Track) -> None:
 
 
 def _show_gaps(found: Track) -> None:
-    from gearing.study.report.track import basis_points
+    from gearing.study.track_words import GAP_HEADS, YEAR_HEADS, gap_rows, time_head, year_rows
 
-    years = [
-        [str(row["year"]), f"{row['changes']:,}", basis_points(row["drift"]),
-         MISSING if row["deviation"] is None else basis_points(row["deviation"], 1, sign=False)]
-        for row in found.by_year.iter_rows(named=True)
-    ]  # fmt: skip
-    right = [Column(name, "right", wrap=False) for name in ("gaps", "drift per year", "deviation")]
-    show_table([Column("year", wrap=False), *right], years, title="By calendar year")
-    rows = [
-        [f"{row['time']:%Y-%m-%d %H:%M}", share(row["underlying"]), share(row["product"]), share(row["simulated"]),
-         basis_points(row["gap"]), MISSING if row["next_gap"] is None else basis_points(row["next_gap"])]
-        for row in found.worst(_WORST).iter_rows(named=True)
-    ]  # fmt: skip
-    heads = ("underlying", "product", "simulated", "gap", "next gap")
-    columns = [Column("period ends, UTC", wrap=False), *(Column(head, "right", wrap=False) for head in heads)]
-    show_table(columns, rows, title="Largest gaps")
+    for title, (first, *others), rows in (
+        ("By calendar year", YEAR_HEADS, year_rows(found)),
+        ("Largest gaps", (time_head(found), *GAP_HEADS), gap_rows(found, _WORST)),
+    ):
+        columns = [Column(first, wrap=False), *(Column(head, "right", wrap=False) for head in others)]
+        show_table(columns, rows, title=title)

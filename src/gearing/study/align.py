@@ -92,8 +92,9 @@ def samples_of(source: Any) -> Samples:
 def _navs(frame: nw.DataFrame[Any]) -> Samples:
     """Returns the columns `time` and `nav` of a frame; NAV may be 0 after a wipe-out."""
     time, nav = frame["time"], frame["nav"]
-    if not isinstance(time.dtype, (nw.Datetime, nw.Date)):
-        fix = "Give it a column of times, or pass gr.read_prices(frame)."
+    # A day is no moment: whether its value was known at its beginning or its end, only a reader of bars knows.
+    if not isinstance(time.dtype, nw.Datetime):
+        fix = "Give it a column of moments, or pass gr.read_prices(frame)."
         raise InputError(f"the column `time` holds {time.dtype}, not times.", where="frame", fix=fix)
     times = time.dt.timestamp("ms").to_numpy()
     values = nav.cast(nw.Float64).to_numpy()

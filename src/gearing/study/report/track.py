@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from gearing.market.times import duration_text
-from gearing.numerals import MISSING, fixed, moment, number, percent, share
+from gearing.numerals import fixed, moment, number, percent, share
 from gearing.study.report.charts import Chart, line, log_axis, time_axis
 from gearing.study.report.markup import Card, Cell, Head, cards, facts, paragraph, section, table
 from gearing.study.report.page import Page
 from gearing.study.report.words import made_again
 from gearing.study.track_record import Track
+from gearing.study.track_words import (
+    GAP_HEADS,
+    YEAR_HEADS,
+    basis_points,
+    drift_words,
+    gap_rows,
+    lag_words,
+    product_name,
+    spread_words,
+    time_head,
+    year_rows,
+)
 
 _WORST = 12
 
@@ -36,53 +46,10 @@ def track_page(track: Track, *, command: str | None = None) -> str:
         f"{product_name(track)} against its simulation",
         kind="A real product and its simulation",
         about=f"{track.symbol}, target {number(track.target, sign=True)}; {track.changes:,} gaps, {period}",
-        warnings=lag_warnings(track),
+        warnings=[words] if (words := lag_words(track)) else [],
     )
     page.add(_glance(track), _paths(page, track), _years(track), _worst(track), _assumed(track, command))
     return page.render()
-
-
-def product_name(track: Track) -> str:
-    """Returns what the product is called."""
-    return track.product or "The product"
-
-
-def lag_warnings(track: Track) -> list[str]:
-    """Returns what a reader must know of a product that fits better at another time; usually nothing."""
-    if not track.lag:
-        return []
-    way = "late" if track.lag > 0 else "early"
-    return [f"The product's returns fit best {abs(track.lag)} of its periods {way}: check what its stamps mean."]
-
-
-def basis_points(fraction: float, decimals: int = 0, *, sign: bool = True) -> str:
-    """Returns a fraction in basis points: 0.0018 is "+18 bp"."""
-    text = fixed(fraction * 1e4, decimals, sign=sign)
-    return text if text == MISSING else f"{text} bp"
-
-
-def drift_words(track: Track) -> str:
-    """Returns what the drift says, in a sentence."""
-    name = product_name(track)
-    drift, doubt = track.drift, 2 * track.drift_error
-    way = "gained on" if drift > 0 else "lost on"
-    first = f"{name} {way} its simulation {basis_points(abs(drift), sign=False)} a year"
-    if not math.isfinite(doubt):
-        return f"{first}."
-    sure = "more than two standard errors from zero" if abs(drift) > doubt else "within two standard errors of zero"
-    return f"{first}, {sure}."
-
-
-def spread_words(track: Track) -> str:
-    """Returns how rough the implied spread is, in a sentence; nothing where clocks alone made the simulation trade."""
-    if not track.price_triggered:
-        return ""
-    count = "One trade" if track.price_triggered == 1 else f"{track.price_triggered:,} trades"
-    were = "was" if track.price_triggered == 1 else "were"
-    return (
-        f"{count} of the simulation {were} triggered by the price. With another spread these would be done at other "
-        "prices, so the implied spread is rough; run the simulation with it to check."
-    )
 
 
 def _glance(track: Track) -> str:
@@ -133,26 +100,17 @@ def _paths(page: Page, track: Track) -> str:
 
 
 def _years(track: Track) -> str:
-    rows = [
-        (str(row["year"]), f"{row['changes']:,}", basis_points(row["drift"]),
-         MISSING if row["deviation"] is None else basis_points(row["deviation"], 1, sign=False))
-        for row in track.by_year.iter_rows(named=True)
-    ]  # fmt: skip
-    heads = (Head("year", words=True), Head("gaps"), Head("drift per year"), Head("deviation"))
+    first, *others = YEAR_HEADS
+    heads = [Head(first, words=True), *(Head(name) for name in others)]
+    rows = year_rows(track)
     return section("By calendar year", table(heads, rows, caption="Drift and deviation by year", name="years"))
 
 
 def _worst(track: Track) -> str:
-    rows = [
-        (
-            f"{row['time']:%Y-%m-%d %H:%M}", share(row["underlying"]), share(row["product"]), share(row["simulated"]),
-            Cell(basis_points(row["gap"]), mark="strong"),
-            MISSING if row["next_gap"] is None else basis_points(row["next_gap"]),
-        )
-        for row in track.worst(_WORST).iter_rows(named=True)
-    ]  # fmt: skip
-    heads = (Head("period ends, UTC", words=True), Head("underlying"), Head("product"), Head("simulated"), Head("gap"),
-             Head("next gap"))  # fmt: skip
+    heads = [Head(time_head(track), words=True), *(Head(name) for name in GAP_HEADS)]
+    rows: list[list[str | Cell]] = [
+        [*cells[:4], Cell(cells[4], mark="strong"), cells[5]] for cells in gap_rows(track, _WORST)
+    ]
     return section("The largest gaps", table(heads, rows, caption="In order of time", name="worst"))
 
 
