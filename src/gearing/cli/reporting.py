@@ -43,5 +43,5 @@ def period_of(option: str, text: str | None) -> tuple[str, str] | None:
     start, dots, end = text.partition("..")
     if not dots or not start.strip() or not end.strip():
         fix = "Write START..END, such as 2023-03-01..2023-04-01."
-        raise InputError("this is no window.", where=f"{option} {text}", fix=fix)
+        raise InputError("this is no window.", where=f"{option} {text[:40]}", fix=fix)
     return start.strip(), end.strip()

@@ -71,14 +71,15 @@ def _rate(option: str, text: str) -> float:
     """
     from gearing.core.record import rate
 
-    where = f"{option} {text}"
+    shown = text[:40]
+    where = f"{option} {shown}"
     try:
         value = rate(text)
     except (ValueError, OverflowError):
-        raise InputError(f"{text!r} is not a rate.", where=where, fix="Write 10% or 0.1.") from None
+        raise InputError(f"{shown!r} is not a rate.", where=where, fix="Write 10% or 0.1.") from None
     if "%" not in text and abs(value) > _PLAUSIBLE[option]:
-        what = f"{text} would be {number(value * 100)} %."
-        raise InputError(what, where=where, fix=f"Write {text}% or {value / 100:g}.")
+        what = f"{shown} would be {number(value * 100)} %."
+        raise InputError(what, where=where, fix=f"Write {shown}% or {value / 100:g}.")
     return value
 
 
