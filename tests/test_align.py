@@ -70,6 +70,12 @@ def test_a_missing_day_is_left_out_and_not_carried_over() -> None:
     assert found["a"].to_list() == found["b"].to_list()
 
 
+def test_a_value_as_old_as_the_spacing_is_not_fresh() -> None:
+    a, b = ([k * DAY_MS for k in ks] for ks in ((1, 3, 4, 5), (1, 2, 4, 5)))
+    for found in (gr.align(series(a), series(b)), gr.align(series(b), series(a))):
+        assert (found["time"].dt.epoch("ms") // DAY_MS).to_list() == [1, 4, 5]
+
+
 def test_a_close_at_21_is_paired_with_the_midnight_after_it() -> None:
     evening, midnight = series(days(5, hour=21)), series(days(5, first=2))
     for found, late in ((gr.align(evening, midnight), "a"), (gr.align(midnight, evening), "b")):

@@ -230,6 +230,25 @@ def test_gaps_left_out_are_left_out_of_the_spread() -> None:
     assert after.changes == 200
 
 
+def test_leverage_and_trades_are_those_of_the_time_that_counts() -> None:
+    prices = index(300, volatility=0.5)
+    kept = np.delete(np.arange(301), [3, 4, 50, 51, 52, 200])
+    prices = gr.Prices(prices.times_ms[kept], prices.close[kept], symbol="X")
+    simulated = run(fund(3.0, rule=gr.Rule(name="band", band_lower=2.5, band_upper=3.5, aim="target")), prices)
+    trades = simulated.rebalances.filter(pl.col("reason") == "band")["time"].dt.epoch("ms").to_list()
+    first, last = trades[1], trades[-2]
+    outside = (trades[2] - DAY_MS, trades[3])
+    found = gr.track(nav(simulated), simulated, window=(first, last), leave_out=[outside])
+    times, leverage = prices.times_ms.tolist(), simulated.nav["leverage"].to_list()
+    held, size = 0, 0.0
+    for start, end, level in zip(times, times[1:], leverage, strict=False):
+        if start >= first and end <= last and not outside[0] < end <= outside[1]:
+            held, size = held + end - start, size + level * (end - start)
+    assert found.financed_leverage == pytest.approx(size / held)
+    # A trade at the first common time was made before the first gap began.
+    assert found.price_triggered == len(trades) - 3
+
+
 def test_years_and_the_largest_gaps() -> None:
     prices = index(800)
     simulated = run(fund(2.0), prices)
