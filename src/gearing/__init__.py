@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from gearing.market.synthetic import make_market as make_market
     from gearing.market.tiers import read_margin_tiers as read_margin_tiers
     from gearing.market.token_file import read_token as read_token
+    from gearing.study.align import align as align
     from gearing.study.attribution import Attribution as Attribution
     from gearing.study.backtest import backtest as backtest
     from gearing.study.compare import Comparison as Comparison
@@ -59,6 +60,9 @@ if TYPE_CHECKING:
     from gearing.study.summary import Summary as Summary
     from gearing.study.sweep import Sweep as Sweep
     from gearing.study.sweep import sweep as sweep
+    from gearing.study.track import track as track
+    from gearing.study.track_record import Track as Track
+    from gearing.study.what_if import what_if as what_if
 
 # Where each public name stands; modules are imported when a name is first asked for.
 _HOMES = {
@@ -75,6 +79,7 @@ _HOMES = {
     "market.synthetic": ("make_market",),
     "market.tiers": ("read_margin_tiers",),
     "market.token_file": ("read_token",),
+    "study.align": ("align",),
     "study.attribution": ("Attribution",),
     "study.backtest": ("backtest",),
     "study.compare": ("Comparison", "compare"),
@@ -85,6 +90,9 @@ _HOMES = {
     "study.result": ("Result",),
     "study.summary": ("Summary",),
     "study.sweep": ("Sweep", "sweep"),
+    "study.track": ("track",),
+    "study.track_record": ("Track",),
+    "study.what_if": ("what_if",),
 }
 _MODULES = {"presets", "rules"}
 _MODULE_OF = {name: home for home, names in _HOMES.items() for name in names}

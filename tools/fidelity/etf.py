@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import lru_cache
 
 import msgspec
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 import gearing as gr
 from gearing.core.record import Record
 from tools.fidelity.data import data_dir
-from tools.fidelity.pairing import Pairing
-from tools.fidelity.text import bp, day, minus, signed_bp, table
+from tools.fidelity.text import bp, day, gaps_of, minus, signed_bp, table
 
 # The one spread: a round figure between what long and short funds pay, the same for every fund.
 SPREAD = 0.0035
@@ -60,8 +62,8 @@ def token(fund: Fund, spread: float) -> gr.Token:
 
 
 @lru_cache(maxsize=64)
-def pairing(fund: Fund, spread: float = SPREAD) -> Pairing:
-    """Returns a fund's adjusted closes beside its token's NAV, over all days that both have.
+def tracked(fund: Fund, spread: float = SPREAD) -> gr.Track:
+    """Returns a fund's adjusted closes against its token's NAV, over all days that both have.
 
     Args:
         fund: which one.
@@ -74,35 +76,26 @@ def pairing(fund: Fund, spread: float = SPREAD) -> Pairing:
     real = gr.read_prices(place / _ADJUSTED, symbol=fund.symbol).between(None, _UNTIL)
     index = gr.read_prices(place / _ADJUSTED, symbol=fund.underlying)
     rates = gr.read_rates(place / _RATES, symbol="DFF")
-    times, of_real, of_index = np.intersect1d(real.times_ms, index.times_ms, return_indices=True)
-    prices = gr.Prices(times, index.close[of_index], symbol=fund.underlying)
-    nav = gr.backtest(token(fund, spread), prices, rates=rates).nav["nav"].to_numpy()
-    return Pairing(fund.symbol, times, real.close[of_real], nav, prices.close)
+    common = gr.align(real, index)
+    # The token trades on the days that both have, so that no step of it is longer than the fund's.
+    prices = gr.Prices(common["time"].dt.epoch("ms").to_numpy(), common["b"].to_numpy(), symbol=fund.underlying)
+    return gr.track(real, gr.backtest(token(fund, spread), prices, rates=rates))
 
 
 def implied_spread(fund: Fund) -> float:
-    """Returns the spread per year at which a fund's drift is zero.
-
-    The spread enters the drift all but linearly, so a few secant steps end at rounding.
-    """
-    low, high = SPREAD, SPREAD + 0.01
-    at_low, at_high = pairing(fund, low).drift, pairing(fund, high).drift
-    for _ in range(4):
-        if abs(at_high) < 1e-7:
-            break
-        low, high = high, high - at_high * (high - low) / (at_high - at_low)
-        at_low, at_high = at_high, pairing(fund, high).drift
-    return high
+    """Returns the spread per year at which a fund's drift is zero."""
+    return SPREAD + tracked(fund).implied_spread
 
 
 def main_table() -> str:
     """Returns drift and deviation of every fund."""
     rows = []
     for fund in (*FUNDS, BITX):
-        pair = pairing(fund)
-        cells = [day(pair.times_ms[0]), str(len(pair.gaps)), signed_bp(pair.drift), bp(pair.sd, 1)]
+        found = tracked(fund)
+        start = found.frame["time"].dt.epoch("ms")[0]
+        cells = [day(start), str(found.changes), signed_bp(found.drift), bp(found.deviation, 1)]
         name = f"{fund.symbol} ({minus(f'{fund.target:+g}')} {fund.underlying})"
-        rows.append([name, *cells, bp(pair.typical, 1), minus(f"{pair.echo:.2f}")])
+        rows.append([name, *cells, bp(found.typical_deviation, 1), minus(f"{found.echo:.2f}")])
     return table(["fund", "from", "days", "drift", "sd", "typical", "echo"], rows)
 
 
@@ -110,10 +103,9 @@ def beta_table() -> str:
     """Returns beta and fit of every fund and of its simulation."""
     rows = []
     for fund in (*FUNDS, BITX):
-        pair = pairing(fund)
-        (beta, r2), (model, _) = pair.beta(pair.real), pair.beta(pair.simulated)
-        betas = [minus(f"{value:.3f}") for value in (beta, model)]
-        rows.append([fund.symbol, *betas, f"{r2:.4f}", f"{pair.fit[1]:.4f}"])
+        found = tracked(fund)
+        betas = [minus(f"{value:.3f}") for value in (found.beta, found.simulated_beta)]
+        rows.append([fund.symbol, *betas, f"{found.beta_r_squared:.4f}", f"{found.r_squared:.4f}"])
     return table(["fund", "beta", "model's", "R² on index", "R² on model"], rows)
 
 
@@ -121,12 +113,17 @@ def spread_table() -> str:
     """Returns how drifts move with the spread, and the spread that would make each zero."""
     rows = []
     for fund in FUNDS:
-        drifts = [signed_bp(pairing(fund, spread).drift) for spread in SPREADS]
+        drifts = [signed_bp(tracked(fund, spread).drift) for spread in SPREADS]
         rows.append([fund.symbol, *drifts, f"{implied_spread(fund):.2%}"])
     cheaper = msgspec.structs.replace(FUNDS[0], fee=TQQQ_NOW)
-    drifts = [signed_bp(pairing(cheaper, spread).drift) for spread in SPREADS]
+    drifts = [signed_bp(tracked(cheaper, spread).drift) for spread in SPREADS]
     rows.append([f"TQQQ at {TQQQ_NOW:.2%}", *drifts, f"{implied_spread(cheaper):.2%}"])
     return table(["drift, bp", *(f"{spread:.2%}" for spread in SPREADS), "zero at"], rows)
+
+
+def _years(times: pl.Series) -> NDArray[np.int64]:
+    """Returns the years in which days lie that end at these times."""
+    return (times - timedelta(milliseconds=1)).dt.year().cast(pl.Int64).to_numpy()
 
 
 def years_table() -> str:
@@ -134,11 +131,11 @@ def years_table() -> str:
     groups = ((2006, 2007), (2008, 2009), (2010, 2011), (2012, 2019), (2020, 2020), (2021, 2026))
     rows = []
     for fund in FUNDS:
-        pair = pairing(fund)
-        years = (pair.ends_ms - 1).astype("datetime64[ms]").astype("datetime64[Y]").astype(np.int64) + 1970
+        counted = tracked(fund).counted
+        years, every = _years(counted["time"]), counted["gap"].to_numpy()
         cells = []
         for first, last in groups:
-            gaps = pair.gaps[(years >= first) & (years <= last)]
+            gaps = every[(years >= first) & (years <= last)]
             cells.append(bp(float(gaps.std(ddof=1)), 1) if len(gaps) > 2 else "")
         rows.append([fund.symbol, *cells])
     heads = [f"{first}" if first == last else f"{first}–{last}" for first, last in groups]
@@ -149,13 +146,10 @@ def outlier_table(count: int = 6) -> str:
     """Returns the days with the largest gaps of each fund."""
     rows = []
     for fund in (*FUNDS, BITX):
-        pair = pairing(fund)
-        moves = pair.underlying[1:] / pair.underlying[:-1] - 1
-        for k in pair.worst(count):
-            after = signed_bp(float(pair.gaps[k + 1])) if k + 1 < len(pair.gaps) else ""
-            real, model = np.expm1(pair.logs[0][k]), np.expm1(pair.logs[1][k])
-            figures = [minus(f"{value:+.2%}") for value in (moves[k], real, model)]
-            rows.append([f"{fund.symbol} {day(pair.ends_ms[k])}", *figures, signed_bp(float(pair.gaps[k])), after])
+        for row in tracked(fund).worst(count).iter_rows(named=True):
+            figures = [minus(f"{row[name]:+.2%}") for name in ("underlying", "product", "simulated")]
+            after = "" if row["next_gap"] is None else signed_bp(row["next_gap"])
+            rows.append([f"{fund.symbol} {day(row['time'])}", *figures, signed_bp(row["gap"]), after])
     return table(["day", "index", "fund", "model", "gap, bp", "next day's"], rows)
 
 
@@ -164,9 +158,10 @@ def common_table() -> str:
 
     What is wrong with the close of QQQ pushes the gaps of long funds one way and that of the short one the other.
     """
-    pairs = [pairing(fund) for fund in FUNDS]
-    shared = np.intersect1d(np.intersect1d(pairs[0].ends_ms, pairs[1].ends_ms), pairs[2].ends_ms)
-    found = np.corrcoef([pair.gaps[np.isin(pair.ends_ms, shared)] for pair in pairs])
+    shared = tracked(FUNDS[0]).counted.select("time")
+    for fund in FUNDS:
+        shared = shared.join(tracked(fund).counted.select("time", pl.col("gap").alias(fund.symbol)), on="time")
+    found = np.corrcoef([shared[fund.symbol].to_numpy() for fund in FUNDS])
     names = [fund.symbol for fund in FUNDS]
     rows = [[name, *(minus(f"{value:.2f}") for value in line)] for name, line in zip(names, found, strict=True)]
     return table(["correlation of gaps", *names], rows)
@@ -174,19 +169,18 @@ def common_table() -> str:
 
 def bitx_table() -> str:
     """Returns what BITX's drift says about its financing: whole, by year, and without its largest gap."""
-    whole = pairing(BITX)
-    years = (whole.ends_ms - 1).astype("datetime64[ms]").astype("datetime64[Y]").astype(np.int64) + 1970
-    worst = int(np.argmax(np.abs(whole.gaps)))
+    whole = tracked(BITX)
+    times, every = whole.counted["time"], gaps_of(whole)
+    years, worst = _years(times), int(np.argmax(np.abs(every)))
     # The spread enters the drift in proportion to the time covered, so one slope serves every part.
-    per_spread = (pairing(BITX, SPREAD + 0.01).drift - whole.drift) / 0.01
-    per_year = len(whole.gaps) / whole.years
+    per_spread = whole.drift / whole.implied_spread
     parts = {"whole": years > 0, "2024": years == 2024, "2025": years == 2025}
-    parts[f"without {day(whole.ends_ms[worst])}"] = np.arange(len(years)) != worst
+    parts[f"without {day(times[worst])}"] = np.arange(len(years)) != worst
     rows = []
     for name, chosen in parts.items():
-        gaps = whole.gaps[chosen]
-        drift = float(gaps.mean()) * per_year
-        rows.append([name, signed_bp(drift), f"{SPREAD - drift / per_spread:.1%}", bp(float(gaps.std(ddof=1)), 1)])
+        gaps = every[chosen]
+        drift = float(gaps.mean()) * whole.per_year
+        rows.append([name, signed_bp(drift), f"{SPREAD + drift / per_spread:.1%}", bp(float(gaps.std(ddof=1)), 1)])
     return table(["BITX", f"drift at {SPREAD:.2%}, bp", "implied spread", "sd, bp"], rows)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import gearing as gr
 from gearing.core.record import Record
 from tools.fidelity.data import DAY_MS, HOUR_MS, closes, perpetual
-from tools.fidelity.pairing import Pairing, regression
 from tools.fidelity.text import bp, day, minus, table
 
 # Days left out, the same for every token: no primary market in the crash, and quotes that stood still.
@@ -55,8 +54,8 @@ def simulation(listed: Listed) -> gr.Result:
     return gr.backtest(gr.presets.token("ftx", listed.coin, listed.target), prices, funding=funding)
 
 
-def pairing(listed: Listed, shift_h: int = 0) -> Pairing:
-    """Returns a token's daily closes beside its simulation.
+def tracked(listed: Listed, shift_h: int = 0) -> gr.Track:
+    """Returns a token's daily closes against its simulation.
 
     Args:
         listed: which one.
@@ -66,14 +65,11 @@ def pairing(listed: Listed, shift_h: int = 0) -> Pairing:
         DataError: the data is not there.
     """
     ends, real = closes(_DAILY, listed.symbol, DAY_MS)
-    result = simulation(listed)
-    bars = np.searchsorted(result.prices.times_ms, ends + shift_h * HOUR_MS)
-    kept = np.ones(len(ends), np.bool_)
-    for first, last in LEFT_OUT:
-        # A bar's change belongs to the day that its end closes.
-        kept &= ~((ends > _ms(first)) & (ends <= _ms(last) + DAY_MS))
-    nav = result.nav["nav"].to_numpy()
-    return Pairing(listed.symbol, ends, real, nav[bars], result.prices.close[bars], kept)
+    shift = shift_h * HOUR_MS
+    # A bar's change belongs to the day that its end closes.
+    left_out = [(_ms(first) + shift, _ms(last) + DAY_MS + shift) for first, last in LEFT_OUT]
+    product = gr.Prices(ends + shift, real, symbol=listed.symbol)
+    return gr.track(product, simulation(listed), leave_out=left_out)
 
 
 def _ms(date: str) -> int:
@@ -84,19 +80,19 @@ def main_table() -> str:
     """Returns the regression of real on simulated daily log returns of every token."""
     rows = []
     for listed in TOKENS:
-        pair = pairing(listed)
-        slope, r2 = pair.fit
-        level = float(np.log(pair.real[-1] / pair.real[0]) - np.log(pair.simulated[-1] / pair.simulated[0]))
+        found = tracked(listed)
+        times = found.frame["time"]
+        level = found.frame["gap"].sum()
         rows.append(
             [
                 listed.symbol,
-                f"{day(pair.times_ms[0])} to {day(pair.times_ms[-1])}",
-                str(len(pair.gaps)),
-                f"{slope:.3f}",
-                f"{r2:.4f}",
-                bp(pair.sd),
-                minus(f"{pair.echo:.2f}"),
-                minus(f"{pair.drift:+.2f}"),
+                f"{day(times[0])} to {day(times[-1])}",
+                str(found.changes),
+                f"{found.slope:.3f}",
+                f"{found.r_squared:.4f}",
+                bp(found.deviation),
+                minus(f"{found.echo:.2f}"),
+                minus(f"{found.drift:+.2f}"),
                 minus(f"{level:+.2f}"),
             ]
         )
@@ -106,7 +102,7 @@ def main_table() -> str:
 def clock_table() -> str:
     """Returns R² of every token against the hour, from the stamped day's end, at which the simulation is read."""
     shifts = (-2, -1, 0, 1, 2)
-    rows = [[listed.symbol, *(f"{pairing(listed, shift).fit[1]:.3f}" for shift in shifts)] for listed in TOKENS]
+    rows = [[listed.symbol, *(f"{tracked(listed, shift).r_squared:.3f}" for shift in shifts)] for listed in TOKENS]
     return table(["R²", *(minus(f"{shift:+d} h") if shift else "day's end" for shift in shifts)], rows)
 
 
@@ -118,10 +114,8 @@ def four_hour_fit(shift_h: int) -> tuple[float, float]:
     """
     stamps, real = closes(_FOUR_HOURLY, "ETHBULLUSDT", 0)
     inside = (stamps >= _ms("2020-02-11")) & (stamps < _ms("2020-03-12"))
-    stamps, real = stamps[inside], real[inside]
-    result = simulation(TOKENS[0])
-    bars = np.searchsorted(result.prices.times_ms, stamps + shift_h * HOUR_MS)
-    return regression(np.diff(np.log(result.nav["nav"].to_numpy()[bars])), np.diff(np.log(real)))
+    found = gr.track(gr.Prices(stamps[inside] + shift_h * HOUR_MS, real[inside]), simulation(TOKENS[0]))
+    return found.slope, found.r_squared
 
 
 def drift_table() -> str:
@@ -134,9 +128,9 @@ def drift_table() -> str:
     for bull, bear in zip(TOKENS[::2], TOKENS[1::2], strict=True):
         drifts, turnovers = [], []
         for listed in (bull, bear):
-            pair = pairing(listed)
-            drifts.append(pair.drift)
-            turnovers.append(simulation(listed).summary().turnover / pair.years)
+            found = tracked(listed)
+            drifts.append(found.drift)
+            turnovers.append(simulation(listed).summary().turnover * found.per_year / (len(found.frame) - 1))
         system = np.array([[-3.0, -turnovers[0]], [3.0, -turnovers[1]]])
         funding, cost = np.linalg.solve(system, np.array(drifts))
         result = simulation(bull)
@@ -159,11 +153,10 @@ def outlier_table(count: int = 5) -> str:
     """Returns the days with the largest gaps of each token, among those that count."""
     rows = []
     for listed in TOKENS:
-        pair = pairing(listed)
-        for k in pair.worst(count):
-            figures = [minus(f"{np.expm1(logs[k]):+.1%}") for logs in pair.logs]
-            after = minus(f"{pair.gaps[k + 1]:+.3f}") if k + 1 < len(pair.gaps) else ""
-            rows.append([f"{listed.symbol} {day(pair.ends_ms[k])}", *figures, minus(f"{pair.gaps[k]:+.3f}"), after])
+        for row in tracked(listed).worst(count).iter_rows(named=True):
+            figures = [minus(f"{row[name]:+.1%}") for name in ("product", "simulated")]
+            after = "" if row["next_gap"] is None else minus(f"{row['next_gap']:+.3f}")
+            rows.append([f"{listed.symbol} {day(row['time'])}", *figures, minus(f"{row['gap']:+.3f}"), after])
     return table(["day", "token", "model", "gap, log", "next"], rows)
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
+
+import gearing as gr
+from gearing.market.series import Floats
+from gearing.market.times import datetime_ms
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -20,9 +25,15 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(heads), line(rule), *(line(row) for row in rows)])
 
 
-def day(time_ms: int) -> str:
-    """Returns the day that ends at a time, such as 2020-03-16."""
-    return str(np.datetime64(int(time_ms) - 1, "ms").astype("datetime64[D]"))
+def day(time: int | datetime) -> str:
+    """Returns the day that ends at a time (ms UTC, or with its zone), such as 2020-03-16."""
+    time_ms = time if isinstance(time, int) else datetime_ms(time)
+    return str(np.datetime64(time_ms - 1, "ms").astype("datetime64[D]"))
+
+
+def gaps_of(found: gr.Track) -> Floats:
+    """Returns the gaps that count, in order of time."""
+    return found.counted["gap"].to_numpy()
 
 
 def bp(fraction: float, digits: int = 0) -> str:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 import gearing as gr
 from gearing.market.series import Floats, Times
 from tools.fidelity.data import DAY_MS, HOUR_MS, closes, perpetual
-from tools.fidelity.pairing import Pairing
-from tools.fidelity.text import bp, table
+from tools.fidelity.text import bp, gaps_of, table
 
 TOKENS = (("ETHUPUSDT", 1), ("ETHDOWNUSDT", -1))
 
@@ -76,8 +75,8 @@ def rolling_beta(symbol: str, hours: int) -> tuple[Times, Floats]:
     return times[hours:], (dx * y).sum(axis=1) / (dx * dx).sum(axis=1)
 
 
-def pairing(symbol: str, rule: gr.Rule, opening: float) -> Pairing:
-    """Returns a token's daily closes (00:00 UTC) beside a rule's NAV with Binance's fee.
+def tracked(symbol: str, rule: gr.Rule, opening: float) -> gr.Track:
+    """Returns a token's daily closes (00:00 UTC) against a rule's NAV with Binance's fee.
 
     Args:
         symbol: of the token.
@@ -85,20 +84,19 @@ def pairing(symbol: str, rule: gr.Rule, opening: float) -> Pairing:
         opening: |ℓ| at which the simulation opens, and which a clock returns to.
     """
     sign = dict(TOKENS)[symbol]
-    times, real, price = quotes(symbol)
+    times, real, _ = quotes(symbol)
     prices, funding = market()
     fees = gr.presets.fees("binance-blvt")
     result = gr.backtest(gr.Token(symbol=symbol, target=sign * opening, rule=rule, fees=fees), prices, funding=funding)
-    ends = np.flatnonzero(times % DAY_MS == 0)
-    nav = result.nav["nav"].to_numpy()[_bars(times)]
-    first, last = (np.datetime64(date, "ms").astype(np.int64) for date in LEFT_OUT)
-    kept = (times[ends] <= first) | (times[ends] > last + DAY_MS)
-    return Pairing(symbol, times[ends], real[ends], nav[ends], price[ends], kept)
+    ends = times % DAY_MS == 0
+    first, last = (int(np.datetime64(date, "ms").astype(np.int64)) for date in LEFT_OUT)
+    product = gr.Prices(times[ends], real[ends], symbol=symbol)
+    return gr.track(product, result, leave_out=[(first, last + DAY_MS)])
 
 
-def miss(pair: Pairing) -> float:
+def miss(found: gr.Track) -> float:
     """Returns the mean absolute gap of daily log returns: robust where market prices leave NAV for a day."""
-    return float(np.abs(pair.gaps).mean())
+    return float(np.abs(gaps_of(found)).mean())
 
 
 def band(lower: float, upper: float, reentry: float | None) -> gr.Rule:
@@ -113,24 +111,25 @@ class Fit:
 
     Args:
         name: for tables.
-        pair: the token beside the rule.
+        found: the token against the rule.
     """
 
-    def __init__(self, name: str, pair: Pairing) -> None:
-        self.name, self.pair, self.miss = name, pair, miss(pair)
+    def __init__(self, name: str, found: gr.Track) -> None:
+        self.name, self.found, self.miss = name, found, miss(found)
 
     def row(self, token: str) -> list[str]:
         """Returns the cells of its row."""
-        slope, r2 = self.pair.fit
-        return [f"{token}: {self.name}", bp(self.miss), bp(self.pair.sd), f"{slope:.2f}", f"{r2:.3f}"]
+        found = self.found
+        fit = [f"{found.slope:.2f}", f"{found.r_squared:.3f}"]
+        return [f"{token}: {self.name}", bp(self.miss), bp(found.deviation), *fit]
 
 
 def fit_band(symbol: str, lower: float, upper: float) -> Fit:
     """Returns the best aim within a band: its edge, or a re-entry level in steps of an eighth."""
-    fits = [Fit(f"{lower:g}–{upper:g}, to its edge", pairing(symbol, band(lower, upper, None), (lower + upper) / 2))]
+    fits = [Fit(f"{lower:g}–{upper:g}, to its edge", tracked(symbol, band(lower, upper, None), (lower + upper) / 2))]
     for level in np.arange(lower, upper + 1e-9, 0.125):
         reentry = float(level)
-        fits.append(Fit(f"{lower:g}–{upper:g}, to {reentry:g}", pairing(symbol, band(lower, upper, reentry), reentry)))
+        fits.append(Fit(f"{lower:g}–{upper:g}, to {reentry:g}", tracked(symbol, band(lower, upper, reentry), reentry)))
     return min(fits, key=lambda fit: fit.miss)
 
 
@@ -144,7 +143,7 @@ def best_band(symbol: str) -> Fit:
 def best_constant(symbol: str) -> Fit:
     """Returns the constant leverage, restored daily, that comes nearest to a token."""
     clock = gr.Rule(schedule=(gr.Schedule(times=("00:00",)),))
-    fits = [Fit(f"{level:g} restored daily", pairing(symbol, clock, level)) for level in CONSTANTS]
+    fits = [Fit(f"{level:g} restored daily", tracked(symbol, clock, level)) for level in CONSTANTS]
     return min(fits, key=lambda fit: fit.miss)
 
 
@@ -184,7 +183,7 @@ def band_table() -> str:
         name = symbol.removesuffix("USDT")
         preset = gr.presets.preset("binance-blvt", target=2.625)
         fits = [
-            Fit("preset binance-blvt", pairing(symbol, band(1.25, 4.0, preset.reentry_level), 2.625)),
+            Fit("preset binance-blvt", tracked(symbol, band(1.25, 4.0, preset.reentry_level), 2.625)),
             fit_band(symbol, 1.25, 4.0),
             fit_band(symbol, 1.5, 3.0),
             best_band(symbol),

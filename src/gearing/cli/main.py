@@ -53,6 +53,8 @@ COMMANDS = (
     ("backtest", "gearing.cli.backtest", "backtest"),
     ("compare", "gearing.cli.compare", "compare"),
     ("sweep", "gearing.cli.sweep", "sweep"),
+    ("track", "gearing.cli.track", "track"),
+    ("what-if", "gearing.cli.what_if", "what_if"),
     ("rules", "gearing.cli.rules", "rules_app"),
     ("token", "gearing.cli.token", "token_app"),
     ("market", "gearing.cli.market", "market_app"),

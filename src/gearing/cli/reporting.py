@@ -26,12 +26,22 @@ def window_of(text: str | None, report: Path | None) -> tuple[str, str] | None:
     Raises:
         InputError: it is no window, or no report is asked for.
     """
+    if text is not None and report is None:
+        what = "a window is shown in a report only."
+        raise InputError(what, where=f"--window {text}", fix="Give --report report.html too.")
+    return period_of("--window", text)
+
+
+def period_of(option: str, text: str | None) -> tuple[str, str] | None:
+    """Returns the period START..END that an option names.
+
+    Raises:
+        InputError: it is no period.
+    """
     if text is None:
         return None
-    where = f"--window {text}"
-    if report is None:
-        raise InputError("a window is shown in a report only.", where=where, fix="Give --report report.html too.")
     start, dots, end = text.partition("..")
     if not dots or not start.strip() or not end.strip():
-        raise InputError("this is no window.", where=where, fix="Write START..END, such as 2023-03-01..2023-04-01.")
+        fix = "Write START..END, such as 2023-03-01..2023-04-01."
+        raise InputError("this is no window.", where=f"{option} {text[:40]}", fix=fix)
     return start.strip(), end.strip()

@@ -234,7 +234,7 @@ class SeriesOptions(NamedTuple):
             rates = read_rates(fixed)
         else:
             given = parsed("--rates", [Path(self.rates)])[0]
-            name = _one_of(given, "--rates", TableKind.RATES)
+            name = one_of(given, "--rates", TableKind.RATES)
             unit: Any = self.rates_unit
             found = read_rates(
                 given.file, symbol=name, unit=unit, stamp=self.stamp.value, time_format=self._options.time_format
@@ -251,10 +251,10 @@ class SeriesOptions(NamedTuple):
         from gearing.market.reading.names import TableKind
 
         given = parsed("--underlying-prices", [self.underlying_prices])[0]
-        return self._prices(given.file, _one_of(given, "--underlying-prices", TableKind.PRICES))
+        return self._prices(given.file, one_of(given, "--underlying-prices", TableKind.PRICES))
 
 
-def _one_of(given: Given, option: str, kind: TableKind) -> str | None:
+def one_of(given: Given, option: str, kind: TableKind) -> str | None:
     """Returns the symbol that a single file is asked for: the name it was given with, if it holds several.
 
     Raises:

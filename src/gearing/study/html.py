@@ -41,7 +41,8 @@ def card(shown: Any) -> str:
         fields = [(field, _text(getattr(shown, field))) for field in ("target", "rule", "fees", "costs", "initial_nav")]
         return _table(shown.symbol, fields)
     if isinstance(shown, Record):
-        return _table(type(shown).__name__, [(k, _text(v)) for k, v in msgspec.structs.asdict(shown).items()])
+        figures = [(k, _text(v)) for k, v in msgspec.structs.asdict(shown).items() if not isinstance(v, pl.DataFrame)]
+        return _table(type(shown).__name__, figures)
     frame = getattr(shown, "frame", None)
     if isinstance(frame, pl.DataFrame):
         return f"<p>{html.escape(repr(shown))}</p>{frame.head(_ROWS)._repr_html_()}"

@@ -18,6 +18,7 @@ from gearing.study.attribution import Attribution
 from gearing.study.compare import Comparison, rule_name
 from gearing.study.result import Result
 from gearing.study.sweep import Sweep
+from gearing.study.track_record import Track
 
 # Okabe & Ito's palette, which people with any colour vision tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
@@ -135,6 +136,30 @@ def sweep_figure(sweep: Sweep, figure: str = "total_return") -> go.Figure:
     return _layout(fig, title)
 
 
+def _track(track: Track) -> go.Figure:
+    frame = track.frame
+    times = frame["time"].dt.replace_time_zone(None).to_numpy()
+    gaps = np.cumsum(np.where(frame["counted"].to_numpy(), frame["gap"].fill_null(0.0).to_numpy(), 0.0))
+    fig = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.08,
+        subplot_titles=("From 100, logarithmic", "Sum of the gaps, log"),
+    )  # fmt: skip
+    for name, values, colour, dash, row in (
+        (track.product or "product", frame["product"].to_numpy(), BLUE, "solid", 1),
+        (f"{track.symbol}, simulated", frame["simulated"].to_numpy(), ORANGE, "dash", 1),
+        ("sum of the gaps", gaps, BLUE, "solid", 2),
+    ):
+        shown = values * 100 / values[0] if row == 1 else values
+        rows = thin(shown, _POINTS)
+        line = {"color": colour, "dash": dash, "width": 1.4}
+        trace = go.Scattergl(x=times[rows], y=shown[rows], name=name, line=line, showlegend=row == 1)
+        fig.add_trace(trace, row=row, col=1)
+    fig.update_yaxes(type="log", row=1, col=1)
+    fig.update_yaxes(tickformat="+.1%", row=2, col=1)
+    fig.update_xaxes(title_text="UTC", row=2, col=1)
+    return _layout(fig, f"{track.symbol}: drift {track.drift:+.2%} a year", 600)
+
+
 def _attribution(attribution: Attribution) -> go.Figure:
     parts = [(name.replace("_", " "), amount) for name, amount in attribution.money.items() if amount]
     fig = go.Figure(
@@ -187,6 +212,7 @@ _DRAWERS: tuple[tuple[type, Callable[..., go.Figure]], ...] = (
     (Result, _result),
     (Comparison, _comparison),
     (Sweep, sweep_figure),
+    (Track, _track),
     (Attribution, _attribution),
     (Rule, _rule),
     (Token, _token),

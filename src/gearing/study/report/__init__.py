@@ -1,4 +1,4 @@
-"""Reports: one self-contained HTML file of a backtest, a comparison or a sweep."""
+"""Reports: one self-contained HTML file of a backtest, a comparison, a sweep or a track."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from gearing.study.compare import Comparison
 from gearing.study.report.backtest import backtest_page
 from gearing.study.report.compare import compare_page
 from gearing.study.report.sweep import sweep_page
+from gearing.study.report.track import track_page
 from gearing.study.result import Result
 from gearing.study.sweep import Sweep
+from gearing.study.track_record import Track
 
-__all__ = ["backtest_page", "compare_page", "sweep_page", "write_backtest", "write_comparison", "write_sweep"]
+__all__ = ["backtest_page", "compare_page", "sweep_page", "track_page", "write_backtest", "write_comparison",
+           "write_sweep", "write_track"]  # fmt: skip
 
 
 def write_backtest(
@@ -58,3 +61,12 @@ def write_sweep(
         InputError: there is no such figure, or the path holds another kind of file, or it cannot be written.
     """
     write_text(path, sweep_page(sweep, figure=figure, command=command), "html", force=force)
+
+
+def write_track(track: Track, path: str | Path, *, command: str | None = None, force: bool = False) -> None:
+    """Writes the report of a product against its simulation, wholly or not at all; see `track_page`.
+
+    Raises:
+        InputError: the path holds another kind of file, or it cannot be written.
+    """
+    write_text(path, track_page(track, command=command), "html", force=force)
