@@ -181,9 +181,12 @@ def band_table() -> str:
     rows = []
     for symbol, _ in TOKENS:
         name = symbol.removesuffix("USDT")
-        preset = gr.presets.preset("binance-blvt", target=2.625)
+        preset = gr.presets.preset("binance-blvt", target=2.25)
+        edges = band(preset.band_lower or 0.0, preset.band_upper or 0.0, None)
         fits = [
-            Fit("preset binance-blvt", tracked(symbol, band(1.25, 4.0, preset.reentry_level), 2.625)),
+            Fit("preset binance-blvt", tracked(symbol, edges, 2.25)),
+            Fit("1.25–4, to its edge", tracked(symbol, band(1.25, 4.0, None), 2.625)),
+            Fit("1.25–4, to its middle", tracked(symbol, band(1.25, 4.0, 2.625), 2.625)),
             fit_band(symbol, 1.25, 4.0),
             fit_band(symbol, 1.5, 3.0),
             best_band(symbol),
