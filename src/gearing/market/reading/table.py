@@ -130,15 +130,15 @@ def open_table(source: Any, options: ReadOptions) -> RawTable:
         names = frame.collect_schema().names()
         if options.positions() is not None and not is_file:
             frame = _by_position(frame, names, options, notes)
-        frame = frame.rename({own: name for name, own in options.renamed().items() if own in names})
         missing = [own for own in options.renamed().values() if own not in names]
         if missing:
             there = ", ".join(names[:30])
             raise DataError(f"there is no column {missing[0]!r}; the columns are: {there}.", where=notes.where,
                             fix="Name one of these in columns.")  # fmt: skip
+        frame = _by_name(frame, names, options)
         return RawTable(frame, frame.collect_schema().names(), notes, Path(source).name if is_file else "")
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise _unreadable(error, notes.where) from error
+        raise _unreadable(error, notes) from error
 
 
 def read_table(
@@ -160,7 +160,7 @@ def read_table(
     try:
         return _known(raw, kind, symbol, options, ends=ends)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise _unreadable(error, raw.where) from error
+        raise _unreadable(error, raw.notes) from error
 
 
 def kind_of(source: Any, options: ReadOptions | None = None) -> TableKind:
@@ -199,7 +199,7 @@ def symbols_in(source: Any, kind: TableKind, options: ReadOptions | None = None)
             found = raw.frame.select(column.unique()).collect().to_series().to_list()
             return sorted(name for name in found if fold(name) not in SYMBOLS or not name)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise _unreadable(error, raw.where) from error
+        raise _unreadable(error, raw.notes) from error
     return sorted(_instruments(raw.names)) or None if _is_wide(roles, kind) else None
 
 
@@ -376,6 +376,18 @@ def _by_position(frame: pl.LazyFrame, names: list[str], options: ReadOptions, no
     return frame.rename(dict(zip(names, given, strict=True)))
 
 
+def _by_name(frame: pl.LazyFrame, names: list[str], options: ReadOptions) -> pl.LazyFrame:
+    """The frame with the columns that a person named under those names, and without others for the same."""
+    renamed = options.renamed()
+    others = {alias for name in renamed for aliases in _aliases_of(name) for alias in aliases}
+    rest = [name for name in names if name not in renamed.values() and (fold(name) in others or name in renamed)]
+    return frame.drop(rest).rename({own: name for name, own in renamed.items()})
+
+
+def _aliases_of(name: str) -> list[tuple[str, ...]]:
+    return [aliases for roles in NAMES.values() for aliases in roles.values() if fold(name) in aliases]
+
+
 def _scan(path: Path, options: ReadOptions, notes: Notes) -> pl.LazyFrame:
     files.readable(path, DataError)
     with path.open("rb") as file:
@@ -470,9 +482,12 @@ def _missing(name: str, aliases: Sequence[str], raw: RawTable) -> DataError:
     )
 
 
-def _unreadable(error: BaseException, where: str) -> DataError:
+def _unreadable(error: BaseException, notes: Notes) -> DataError:
     reason = str(error).strip().split("\n")[0].rstrip(".")
-    return DataError(f"the table cannot be read: {reason}.", where=where, fix="It may be damaged; write it again.")
+    if notes.ragged is not None and ("extra" in reason or "more fields" in reason):
+        fix = "Write a name above each column, or mend this line."
+        return DataError(f"{notes.ragged()}.", where=notes.where, fix=fix)
+    return DataError(f"the table cannot be read: {reason}.", where=notes.where, fix="It may be damaged; write it again.")
 
 
 def _unclear(symbols: Sequence[str], symbol: str | None, where: str) -> DataError:
