@@ -375,7 +375,7 @@ def set_times(series: TimeSeries, where: str) -> Times:
     if bad.any():
         row = int(np.argmax(bad)) + 1
         if times[row] == times[row - 1]:
-            what, fix = "this time stands there twice.", "Drop the duplicate rows."
+            what, fix = "this time stands there twice.", "Drop the duplicate rows; make bars of trades."
         else:
             what = f"the times are not sorted: this one is before the row above ({iso(int(times[row - 1]))})."
             fix = "Sort the series by time."

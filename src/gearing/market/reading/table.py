@@ -31,10 +31,13 @@ from gearing.market.reading.names import (
     is_time,
     resolve,
 )
-from gearing.market.reading.numbers import Number, numbers
+from gearing.market.reading.numbers import MISSING, Number, numbers
 from gearing.market.reading.options import Notes, ReadOptions
 from gearing.market.reading.stamps import order, stamps_ms
 from gearing.market.reading.text import UNNAMED, read_text_table
+from gearing.market.times import iso
+
+Times = npt.NDArray[np.int64]
 
 _ENDINGS = {
     ".parquet": "Parquet", ".pq": "Parquet", ".feather": "Feather", ".arrow": "Feather", ".ipc": "Feather",
@@ -173,7 +176,8 @@ def kind_of(source: Any, options: ReadOptions | None = None) -> TableKind:
     if "funding_rate" in raw.file.lower() or "fundingrate" in fold(raw.file):
         return TableKind.FUNDING
     prices, funding = resolve(raw.names, TableKind.PRICES), resolve(raw.names, TableKind.FUNDING)
-    if Role.RATE in funding and fold(funding[Role.RATE]) not in ("rate", "r", "fr"):
+    bars = all(role in prices for role in (Role.OPEN, Role.HIGH, Role.LOW, Role.CLOSE))
+    if Role.RATE in funding and fold(funding[Role.RATE]) not in ("rate", "r", "fr") and not bars:
         return TableKind.FUNDING
     if Role.CLOSE in prices or Role.ADJUSTED in prices:
         return TableKind.PRICES
@@ -223,7 +227,7 @@ def _known(raw: RawTable, kind: TableKind, symbol: str | None, options: ReadOpti
     wanted = [time, *([clock] if clock else []), *(c for r, c in roles.items() if r not in (Role.TIME, Role.CLOCK))]
     frame = raw.frame.select(pl.col(name) for name in dict.fromkeys(wanted))
     rows, chosen = _of_symbol(frame, roles.get(Role.SYMBOL), time, symbol, raw)
-    kept = _without_empty(rows, time, raw)
+    kept = _without_empty(rows, time, raw, [c for r, c in roles.items() if r in _VALUED and c in rows.columns])
     return _in_order(kept, roles, time, clock, chosen, options, raw)
 
 
@@ -235,9 +239,9 @@ def _in_order(
     notes = raw.notes
     name = "time" if fold(time) in UNNAMED else time
     times = stamps_ms(rows[time], None if clock is None else rows[clock], options.time_format, notes, name)
-    valued = {r.value: rows[c] for r, c in roles.items() if r in _VALUED and c in rows.columns and r is not Role.SYMBOL}
-    read = numbers(valued, options.decimal, notes)
-    columns = {Role(name): number for name, number in read.items()}
+    valued = {r: c for r, c in roles.items() if r in _VALUED and c in rows.columns}
+    read = numbers({c: rows[c] for c in valued.values()}, options.decimal, notes)
+    columns = {r: read[c] for r, c in valued.items() if c in read}
     extra = {}
     for role in (Role.CLOSE_TIME, Role.SETTLED_AT):
         column = roles.get(role)
@@ -249,9 +253,31 @@ def _in_order(
         times = np.ascontiguousarray(times[reversed_])
         extra = {role: values[reversed_] for role, values in extra.items()}
         columns = {r: n._replace(values=np.ascontiguousarray(n.values[reversed_])) for r, n in columns.items()}
+    times, columns, extra = _without_copies(times, columns, extra, notes)
     only_ends = fold(time) in NAMES[TableKind.PRICES][Role.CLOSE_TIME]
     return Table(times, columns, dict(roles), symbol, notes, extra.get(Role.CLOSE_TIME), only_ends,
                  extra.get(Role.SETTLED_AT))  # fmt: skip
+
+
+def _without_copies(
+    times: Times, columns: dict[Role, Number], extra: dict[Role, Times], notes: Notes
+) -> tuple[Times, dict[Role, Number], dict[Role, Times]]:
+    """The rows without those that say the same as the row above, value by value."""
+    steps = np.diff(times)
+    if not len(steps) or bool((steps > 0).all()):
+        return times, columns, extra
+    same = steps == 0
+    for number in columns.values():
+        above, below = number.values[:-1], number.values[1:]
+        same &= (above == below) | (np.isnan(above) & np.isnan(below))
+    if not same.any() or (same.sum() != (steps == 0).sum()):
+        return times, columns, extra
+    row, count = int(np.argmax(same)) + 1, int(same.sum())
+    also = f" and {count - 1} more" if count > 1 else ""
+    notes.add(f"the row of {iso(int(times[row]))}{also} stands there twice with the same values, and counts once")
+    kept = np.append(True, ~same)
+    columns = {role: number._replace(values=number.values[kept]) for role, number in columns.items()}
+    return times[kept], columns, {role: values[kept] for role, values in extra.items()}
 
 
 _VALUED = frozenset(Role) - {Role.TIME, Role.CLOCK, Role.CLOSE_TIME, Role.SYMBOL, Role.SETTLED_AT}
@@ -278,11 +304,37 @@ def _times(raw: RawTable, roles: dict[Role, str], kind: TableKind) -> tuple[str,
     if ends:
         raw.notes.add(f"the times are the bars' ends ({ends[0]})")
         return ends[0], None
+    ids = next((name for name in raw.names if fold(name) == "id"), None)
+    if ids is not None and Role.OPEN in roles and _are_full_minutes(raw, ids):
+        raw.notes.add(f"the times are those of the column {ids}")
+        return ids, None
     first = raw.names[0] if raw.names else ""
-    if len(raw.names) > 1 and fold(first) in UNNAMED:
+    if len(raw.names) > 1 and fold(first) in UNNAMED and not _counts_rows(raw, first):
         raw.notes.add("the first column, which has no name, is read as the times")
         return first, None
     raise _missing("timestamp", SHOWN[Role.TIME], raw)
+
+
+def _integers_of(raw: RawTable, name: str) -> npt.NDArray[np.int64] | None:
+    """The first integers of a column; None if it holds others."""
+    head = raw.frame.select(pl.col(name)).head(1_000).collect().to_series()
+    whole = head.cast(pl.Int64, strict=False) if head.dtype == pl.String or head.dtype.is_numeric() else None
+    if whole is None or whole.null_count() or len(whole) < 2:
+        return None
+    values: npt.NDArray[np.int64] = whole.to_numpy()
+    return values
+
+
+def _counts_rows(raw: RawTable, name: str) -> bool:
+    """Whether a column without a name counts the rows, whatever it begins with."""
+    values = _integers_of(raw, name)
+    return values is not None and bool((np.abs(np.diff(values)) == 1).all()) and not 19_700_101 <= values[0] < 21_010_101
+
+
+def _are_full_minutes(raw: RawTable, name: str) -> bool:
+    """Whether a column of ids holds the seconds at which bars begin, as at HTX."""
+    values = _integers_of(raw, name)
+    return values is not None and bool((values % 60 == 0).all() and (values > 100_000_000).all())
 
 
 def _is_freqtrade(kind: TableKind, roles: dict[Role, str]) -> bool:
@@ -313,16 +365,11 @@ def _wide(
     if symbol is None and len(instruments) > 1:
         raise _unclear(instruments, None, raw.where)
     chosen = instruments[0] if symbol is None else symbol
-    if chosen not in instruments:
+    if chosen not in instruments and (chosen not in raw.names or is_time(chosen)):
         raise _unclear(instruments, symbol, raw.where)
     rows = raw.frame.select(pl.col(name) for name in dict.fromkeys([time, *([clock] if clock else []), chosen]))
-    held = _without_empty(rows.collect(), time, raw)
-    values = held[chosen]
-    empty = values.is_null() | values.is_nan() if values.dtype.is_float() else values.is_null()
-    if values.dtype == pl.String:
-        empty = values.is_null() | values.str.strip_chars().str.to_lowercase().is_in(
-            ["", ".", "nan", "-", "null", "na"]
-        )
+    held = _without_empty(rows.collect(), time, raw, [chosen])
+    empty = held.select(_is_empty(held, chosen)).to_series()
     raw.notes.add(f"column {chosen!r} is read as the {'closes' if kind is TableKind.PRICES else 'rates'} of {chosen}")
     if empty.any():
         raw.notes.add(f"{int(empty.sum()):,} rows without a value for {chosen} are left out")
@@ -352,20 +399,59 @@ def _of_symbol(
     return rows, chosen
 
 
-def _without_empty(rows: pl.DataFrame, time: str, raw: RawTable) -> pl.DataFrame:
-    """The rows without blank lines and repeated headers."""
-    if rows[time].dtype != pl.String:
+def _without_empty(rows: pl.DataFrame, time: str, raw: RawTable, valued: Sequence[str]) -> pl.DataFrame:
+    """The rows without blank lines, repeated headers, lines below the table, and rows that hold nothing but a time."""
+    if rows[time].dtype == pl.String:
+        again = (rows[time].str.strip_chars() == time).fill_null(False)
+        if again.any():
+            row = int(again.arg_max() or 0)
+            count = int(again.sum())
+            where = f"row {row + 1}" if count == 1 else f"row {row + 1} and {count - 1} more"
+            raw.notes.add(f"the header is repeated in {where}, and skipped")
+            rows = rows.filter(~again)
+        if rows[time].null_count() and rows.width > 1:
+            rows = rows.filter(~pl.all_horizontal(pl.all().is_null()))
+        rows = _without_footer(rows, time, raw, valued)
+    if len(valued) < 2 or not len(rows):
         return rows
-    again = (rows[time].str.strip_chars() == time).fill_null(False)
-    if again.any():
-        row = int(again.arg_max() or 0)
-        count = int(again.sum())
-        where = f"row {row + 1}" if count == 1 else f"row {row + 1} and {count - 1} more"
-        raw.notes.add(f"the header is repeated in {where}, and skipped")
-        rows = rows.filter(~again)
-    if rows[time].null_count() and rows.width > 1:
-        rows = rows.filter(~pl.all_horizontal(pl.all().is_null()))
-    return rows
+    empty = rows.select(pl.all_horizontal(_is_empty(rows, name) for name in valued)).to_series()
+    count = int(empty.sum())
+    if not count or count == len(rows):
+        return rows
+    row = int(empty.arg_max() or 0)
+    raw.notes.add(f"{count:,} row{'s' if count > 1 else ''} without any value, the first row {row + 1}, left out")
+    return rows.filter(~empty)
+
+
+_FOOTER_LINES = 5
+
+
+def _without_footer(rows: pl.DataFrame, time: str, raw: RawTable, valued: Sequence[str]) -> pl.DataFrame:
+    """The rows without what stands below them, such as a line on where they come from."""
+    last = rows.tail(_FOOTER_LINES)
+    if not len(last) or not valued:
+        return rows
+    words = last.select(
+        pl.all_horizontal(_is_empty(last, name) for name in valued)
+        & pl.col(time).str.contains(r"[A-Za-z]{3}").fill_null(False)
+        & ~pl.col(time).str.contains(r"^\W*(\d|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))").fill_null(True)
+    ).to_series()
+    count = 0
+    while count < len(words) and words[len(words) - 1 - count]:
+        count += 1
+    if not count or count == len(rows):
+        return rows
+    shown = str(last[time][len(last) - count]).strip()[:40]
+    raw.notes.add(f"{'a line' if count == 1 else f'{count} lines'} below the table skipped ({shown!r})")
+    return rows.head(len(rows) - count)
+
+
+def _is_empty(rows: pl.DataFrame, name: str) -> pl.Expr:
+    column = pl.col(name)
+    kind = rows.schema[name]
+    if kind == pl.String:
+        return column.is_null() | column.str.strip_chars().str.to_lowercase().is_in(list(MISSING))
+    return column.is_null() | column.is_nan() if kind.is_float() else column.is_null()
 
 
 def _by_position(frame: pl.LazyFrame, names: list[str], options: ReadOptions, notes: Notes) -> pl.LazyFrame:
@@ -385,7 +471,8 @@ def _by_name(frame: pl.LazyFrame, names: list[str], options: ReadOptions) -> pl.
 
 
 def _aliases_of(name: str) -> list[tuple[str, ...]]:
-    return [aliases for roles in NAMES.values() for aliases in roles.values() if fold(name) in aliases]
+    found = [aliases for roles in NAMES.values() for aliases in roles.values() if fold(name) in aliases]
+    return found[:1]
 
 
 def _scan(path: Path, options: ReadOptions, notes: Notes) -> pl.LazyFrame:
@@ -473,7 +560,7 @@ def _is_binary(head: bytes) -> bool:
 
 
 def _missing(name: str, aliases: Sequence[str], raw: RawTable) -> DataError:
-    there = ", ".join(raw.names[:30]) or "none"
+    there = ", ".join(name or "(without a name)" for name in raw.names[:30]) or "none"
     more = " docs/reference/files.md has all names." if len(aliases) < 20 else ""
     return DataError(
         f"there is no column {name!r}; the columns are: {there}.",
