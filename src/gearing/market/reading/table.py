@@ -414,6 +414,8 @@ def _without_empty(rows: pl.DataFrame, time: str, raw: RawTable, valued: Sequenc
         rows = _without_footer(rows, time, raw, valued)
     if len(valued) < 2 or not len(rows):
         return rows
+    if not rows.select(_is_empty(rows, valued[0]).any()).item():
+        return rows
     empty = rows.select(pl.all_horizontal(_is_empty(rows, name) for name in valued)).to_series()
     count = int(empty.sum())
     if not count or count == len(rows):
@@ -446,11 +448,14 @@ def _without_footer(rows: pl.DataFrame, time: str, raw: RawTable, valued: Sequen
     return rows.head(len(rows) - count)
 
 
+_NOTHING = sorted({" ", "NaN", *MISSING, *(m.upper() for m in MISSING), *(m.capitalize() for m in MISSING)})
+
+
 def _is_empty(rows: pl.DataFrame, name: str) -> pl.Expr:
     column = pl.col(name)
     kind = rows.schema[name]
     if kind == pl.String:
-        return column.is_null() | column.str.strip_chars().str.to_lowercase().is_in(list(MISSING))
+        return column.is_null() | column.is_in(_NOTHING)
     return column.is_null() | column.is_nan() if kind.is_float() else column.is_null()
 
 
