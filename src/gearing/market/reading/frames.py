@@ -37,6 +37,7 @@ def read_frame(source: Any, options: ReadOptions, notes: Notes) -> pl.LazyFrame:
                 return source.lazy()
         native = nw.from_native(source)
         present = native.collect_schema().names()
+        notes.present = list(present)
         renamed = set(options.renamed().values())
         wanted = [name for name in present if is_known(name) or is_instrument(name) or name in renamed]
         if not wanted or options.positions() is not None:

@@ -95,12 +95,14 @@ class Notes:
     Args:
         where: the file or table.
         said: the sentences.
+        present: all columns of a data frame, of which only those that may matter are converted.
         ragged: of a text table, finds the first row with more cells than the table has columns.
     """
 
     where: str
     said: list[str] = field(default_factory=list)
     ragged: Callable[[], str] | None = None
+    present: list[str] = field(default_factory=list)
 
     def add(self, sentence: str) -> None:
         """Adds a sentence once."""

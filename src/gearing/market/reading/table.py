@@ -565,7 +565,7 @@ def _is_binary(head: bytes) -> bool:
 
 
 def _missing(name: str, aliases: Sequence[str], raw: RawTable) -> DataError:
-    there = ", ".join(name or "(without a name)" for name in raw.names[:30]) or "none"
+    there = ", ".join(name or "(without a name)" for name in (raw.notes.present or raw.names)[:30]) or "none"
     more = " docs/reference/files.md has all names." if len(aliases) < 20 else ""
     return DataError(
         f"there is no column {name!r}; the columns are: {there}.",
