@@ -18,9 +18,10 @@ import gearing as gr
 from gearing import presets
 from gearing.errors import DataError, DataWarning
 from gearing.market.inspect import inspect_series
-from gearing.market.reading.table import open_table, symbols_in
 from gearing.market.reading.names import TableKind
+from gearing.market.reading.opening import open_table
 from gearing.market.reading.options import ReadOptions
+from gearing.market.reading.table import symbols_in
 
 DATA = Path(os.environ.get("GEARING_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "formats"
 
@@ -134,7 +135,10 @@ def _polars(row: Row) -> pl.DataFrame:
 
 
 def _written(row: Row, path: Path) -> Path:
-    {".parquet": _polars(row).write_parquet, ".feather": _polars(row).write_ipc}[path.suffix](path)
+    if path.suffix == ".parquet":
+        _polars(row).write_parquet(path)
+    else:
+        _polars(row).write_ipc(path)
     return path
 
 
@@ -237,7 +241,7 @@ def test_rows_without_a_known_time_are_never_given_one(path: str, tmp_path: Path
 
 
 def test_the_pickled_frame_of_yfinance_is_read_as_a_frame_and_never_as_a_file() -> None:
-    frame = pd.read_pickle(DATA / "yf_multi.pkl")  # noqa: S301
+    frame = pd.read_pickle(DATA / "yf_multi.pkl")
     series = gr.read_prices(frame, symbol="QQQ")
     assert series.symbol == "QQQ"
     assert gr.backtest(gr.read_token(DATA / "trs.toml"), series).nav["nav"][-1] == pytest.approx(FUND, rel=1e-11)

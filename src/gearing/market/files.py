@@ -56,7 +56,8 @@ def read_prices(
         start: leave out what was known before it (ISO text, datetime or ms; without a zone, UTC). A day, such as
             "2020-03-12", is the day of the bars.
         end: leave out what was known at or after it.
-        time_format: "day-first", "month-first", "s", "ms", "us", "ns", "excel" (days since 1900), or a strptime format such as "%m/%d/%y".
+        time_format: "day-first", "month-first", "s", "ms", "us", "ns", "excel" (days since 1900), or a strptime
+            format such as "%m/%d/%y".
         columns: the names of the columns in their order ("_" leaves one out), or canonical name -> the table's own.
         decimal: "." or ",".
         volume_unit: "base" (units of the underlying), "quote", or how many units of the underlying a contract is.

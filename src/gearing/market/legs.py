@@ -21,6 +21,7 @@ from gearing.market.files import check_overlap, read_funding, read_prices
 from gearing.market.rates import Dividends, Rates, read_dividends, read_rates
 from gearing.market.reading.table import names_symbols
 from gearing.market.series import Floats, Funding, Prices, Times, TimeSeries, spacing_ms
+from gearing.market.suspects import warn_of_suspects
 from gearing.market.symbols import check_underlying
 from gearing.market.times import iso, moment_ms
 
@@ -277,7 +278,14 @@ class LegSeries:
 
 
 def named(given: Any, name: str, read: Any, what: str, *, alone: bool) -> Any:
-    """Returns the series of one name out of what was given for all of them."""
+    """Returns the series of one name out of what was given for all of them; suspect steps of prices are told."""
+    series = _named(given, name, read, what, alone=alone)
+    if what == "prices" and series is not None:
+        warn_of_suspects(series)
+    return series
+
+
+def _named(given: Any, name: str, read: Any, what: str, *, alone: bool) -> Any:
     if given is None:
         return None
     if isinstance(given, Mapping):
@@ -296,8 +304,9 @@ def named(given: Any, name: str, read: Any, what: str, *, alone: bool) -> Any:
         raise DataError(f"one series of {what} is given where each leg or contract has its own.", where=what, fix=mend)
     try:
         return _read(given, read, name)
-    except DataError:
-        if what == "prices":
+    except DataError as error:
+        # Only the absence of a leg's own series is no fault of what was given.
+        if what == "prices" or not error.what.startswith("there is no symbol"):
             raise
         _warn(f"{name} has no {what}; none is charged")
         return None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 
+from gearing.errors import DataWarning
 from gearing.market.series import Prices
 from gearing.market.times import iso
 
@@ -17,6 +19,8 @@ _NEAR_POWER = 0.25
 _SPLITS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 12.0, 15.0, 16.0, 20.0, 25.0, 30.0, 40.0, 50.0, 1.5, 1.25)
 _SPLIT_MIN = 1.2
 _NEAR_SPLIT = 0.02
+_TELLING = 20
+_LISTED = 3
 
 
 class Suspect(NamedTuple):
@@ -64,6 +68,23 @@ def suspects_in(prices: Prices) -> list[Suspect]:
             at = int(prices.times_ms[row + 1])
             found.append(Suspect(at, row + 1, float(close[row]), float(close[row + 1]), what))
     return found
+
+
+def warn_of_suspects(prices: Prices) -> None:
+    """Warns of the first steps of a series that a person should look at.
+
+    Args:
+        prices: too short a series does not tell what stands out of it.
+
+    Warns:
+        DataWarning: there is one.
+    """
+    found = suspects_in(prices) if len(prices) >= _TELLING else []
+    name = prices.symbol or "prices"
+    for suspect in found[:_LISTED]:
+        warnings.warn(f"{name}: suspect: {suspect}", DataWarning, stacklevel=3)
+    if len(found) > _LISTED:
+        warnings.warn(f"{name}: {len(found) - _LISTED:,} more suspect steps", DataWarning, stacklevel=3)
 
 
 def _power(size: float, usual: float) -> str:

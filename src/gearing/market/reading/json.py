@@ -14,8 +14,8 @@ from gearing.market.reading.names import SYMBOLS, fold, is_known
 from gearing.market.reading.options import Notes, ReadOptions
 
 _DEPTH = 5
-_ERRORS = ("msg", "message", "error", "errors", "errormessage", "retmsg", "errmsg", "description", "note", "information",
-           "errmessage", "reason", "label")  # fmt: skip
+_ERRORS = ("msg", "message", "error", "errors", "errormessage", "retmsg", "errmsg", "description", "note",
+           "information", "errmessage", "reason")  # fmt: skip
 # A key that is a moment: a date, or seconds since 1970 and finer.
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ].*)?|\d{9,19}")
 
@@ -84,7 +84,8 @@ def _named_beside(value: Any) -> str:
     """The instrument in what describes a table, such as Alpha Vantage's "Meta Data"."""
     if not isinstance(value, dict):
         return ""
-    return next((v for k, v in value.items() if fold(k) in ("symbol", "digitalcurrencycode") and isinstance(v, str)), "")
+    names = ("symbol", "digitalcurrencycode")
+    return next((v for k, v in value.items() if fold(k) in names and isinstance(v, str)), "")
 
 
 def _keyed(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:

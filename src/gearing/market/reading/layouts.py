@@ -103,7 +103,8 @@ def named_columns(frame: pl.DataFrame, options: ReadOptions, notes: Notes) -> pl
     layout = fitting[0][0]
     said = [name for name in layout.columns if name not in _LEFT_OUT]
     notes.add(f"no header; read in the order of {layout.whose}: {', '.join(said)}")
-    own = [_COLUMN.get(name, name) if name not in ("_", "count", "flag") else f"_{place}" for place, name in enumerate(layout.columns)]
+    unnamed = ("_", "count", "flag")
+    own = [f"_{k}" if name in unnamed else _COLUMN.get(name, name) for k, name in enumerate(layout.columns)]
     return frame.rename(dict(zip(frame.columns, own, strict=True)))
 
 
@@ -152,10 +153,10 @@ def _is_plausible(values: dict[str, Floats], layout: Layout) -> bool:
     flag, count, volume = values.get("flag"), values.get("count"), values.get("volume")
     if "flag" in layout.columns and (flag is None or not np.isin(flag, (0.0, 1.0)).all() or not flag.any()):
         return False
-    if "flag" not in layout.columns and layout.columns[-1] == "volume" and volume is not None:
-        # OKX ends each candle of an index with 1 once it is complete; no volume is 1 throughout.
-        if len(volume) > 1 and bool((volume == 1).sum() >= len(volume) - 1):
-            return False
+    # OKX ends each candle of an index with 1 once it is complete; no volume is 1 throughout.
+    ends_in_volume = layout.columns[-1] == "volume" and volume is not None and len(volume) > 1
+    if ends_in_volume and volume is not None and bool((volume == 1).sum() >= len(volume) - 1):
+        return False
     if "count" in layout.columns and (count is None or not ((count >= 0) & (count == np.floor(count))).all()):
         return False
     if "contracts" in layout.columns and (volume is None or not _are_contracts(values)):

@@ -118,8 +118,8 @@ NAMES: Mapping[TableKind, Mapping[Role, tuple[str, ...]]] = {
         Role.CLOSE: _CLOSES,
         Role.ADJUSTED: _ADJUSTED,
         Role.VOLUME: (
-            *BASE_VOLUMES, "volume", "vol", "v", "volumetraded", "tradevolume", "pxvolume", "sxsum", "qty", "tickvolume",
-            "tickvol",
+            *BASE_VOLUMES, "volume", "vol", "v", "volumetraded", "tradevolume", "pxvolume", "sxsum", "qty",
+            "tickvolume", "tickvol",
         ),
         Role.QUOTE_VOLUME: (
             "quotevolume", "volumequote", "quoteassetvolume", "volquote", "volccyquote", "turnover", "volumeusd",

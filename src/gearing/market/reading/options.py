@@ -28,7 +28,8 @@ class ReadOptions:
     """How a table is to be read, as far as a person says so.
 
     Args:
-        time_format: "s", "ms", "us" or "ns" of integers; "excel" of days since 1900; "day-first" or "month-first" of dates; or a strptime
+        time_format: "s", "ms", "us" or "ns" of integers; "excel" of days since 1900; "day-first" or
+            "month-first" of dates; or a strptime
             format such as "%m/%d/%y".
         columns: names for the columns in their order ("_": left out), or canonical name -> the table's own.
         decimal: "." or ",".
@@ -80,7 +81,7 @@ class ReadOptions:
         """Returns the names given for the columns in their order, or None."""
         if self.columns is None or isinstance(self.columns, Mapping):
             return None
-        return [f"_{place}" if name in _IGNORED else _AS_COLUMN.get(name, name) for place, name in enumerate(self.columns)]
+        return [f"_{k}" if name in _IGNORED else _AS_COLUMN.get(name, name) for k, name in enumerate(self.columns)]
 
     def renamed(self) -> Mapping[str, str]:
         """Returns the canonical names given for columns of other names."""

@@ -64,7 +64,8 @@ def _own(table: Table, own: Floats, quote: Floats | None, close: Floats) -> Floa
         return _complete(own, table)
     told = _told_by_turnover(own, quote, close) if quote is not None else None
     if told == "contracts" and quote is not None:
-        notes.add(f"{name} counts contracts; volume is {table.names[Role.QUOTE_VOLUME]} (quote currency) over the close")
+        other = table.names[Role.QUOTE_VOLUME]
+        notes.add(f"{name} counts contracts; volume is {other} (quote currency) over the close")
         return _complete(quote / close, table)
     if told == "swapped" and quote is not None:
         other = table.names[Role.QUOTE_VOLUME]
