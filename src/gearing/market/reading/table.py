@@ -150,6 +150,9 @@ def _known(raw: RawTable, kind: TableKind, symbol: str | None, options: ReadOpti
         raise _missing(shown, SHOWN[required], raw)
     wanted = [time, *([clock] if clock else []), *(c for r, c in roles.items() if r not in (Role.TIME, Role.CLOCK))]
     frame = raw.frame.select(pl.col(name) for name in dict.fromkeys(wanted))
+    if raw.notes.ragged is not None and len(frame.collect_schema()) > 1:
+        # Of text, lines without anything; those of a data frame are faults.
+        frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     rows, chosen = _of_symbol(frame, roles.get(Role.SYMBOL), time, symbol, raw)
     kept = without_empty(rows, time, raw.notes, [c for r, c in roles.items() if r in _VALUED and c in rows.columns])
     return _in_order(kept, roles, time, clock, chosen, options, raw)
@@ -199,7 +202,7 @@ def _times(raw: RawTable, roles: dict[Role, str], kind: TableKind) -> tuple[str,
         if dates and clocks and time in (*dates, *clocks):
             from gearing.market.reading.dates import is_clock
 
-            head = raw.frame.select(pl.col(clocks[0])).head(1_000).collect().to_series()
+            head = raw.frame.select(pl.col(clocks[0])).head(1_000).collect().to_series().drop_nulls()
             if len(head) and is_clock(head):
                 return dates[0], clocks[0]
         return time, None

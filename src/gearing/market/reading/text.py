@@ -75,7 +75,8 @@ def read_text_table(data: Path | bytes, head: bytes, options: ReadOptions, notes
         glob=False,
     )
     if begins.names is None:
-        return named_columns(frame.collect(), options, notes).lazy()
+        rows = frame.filter(~pl.all_horizontal(pl.all().is_null())).collect()
+        return named_columns(rows, options, notes).lazy()
     if begins.levels:
         notes.add("a header of two rows is joined")
         return _long(frame.collect(), found, begins.levels)
