@@ -185,7 +185,7 @@ SHAPES: dict[str, Shape] = {
     "Kraken OHLCVT": Shape(lambda b: lines(None, _s(b), *_ohlc(b), b.volume, _same(b, 55))),
     "Kraken REST": Shape(
         lambda b: _json({"error": [], "result": {"XXBTZUSD": lists(
-            _s(b), *map(lambda c: [plain(v) for v in c], (*_ohlc(b), b.close, b.volume)), _same(b, 5)), "last": 1}}),
+            _s(b), *([plain(v) for v in c] for c in (*_ohlc(b), b.close, b.volume)), _same(b, 5)), "last": 1}}),
         "json"),
     "Coinbase REST": Shape(
         lambda b: _json(lists(_s(b), b.low, b.high, b.open, b.close, b.volume, newest_first=True)), "json"),

@@ -70,15 +70,17 @@ _DATES = (
     "date", "dateutc", "day", "observationdate", "effectiveat", "effectivedate", "tradedate", "tradingdate",
     "tradingday", "pricedate", "quotedate", "sessiondate", "session", "asofdate", "asof", "valuedate", "dt",
     "refdate", "referencedate", "month", "week", "yyyymmdd", "datadate", "caldt", "dlycaldt", "navdate",
-    "dates", "exchangedate",
+    "dates", "exchangedate", "timeperiod",
 )  # fmt: skip
 SETTLEMENT_TIMES = (
     "fundingtime", "fundingratetimestamp", "calctime", "settlementtime", "settletime", "settledat",
     "fundingdate", "fundingat",
 )  # fmt: skip
-_EX_DATES = ("exdate", "exdividenddate", "exdivdate", "exdtime")
+_EX_DATES = ("exdate", "exeffdate", "exdividenddate", "exdivdate", "exdtime")
 
 TIMES = (*_OPEN_TIMES, *_MOMENTS, *_DATES)
+# What an index of times goes before: columns that say the same less exactly, or something else.
+LATER_TIMES = frozenset((*_MOMENTS, *_DATES))
 CLOSE_TIMES = (
     "closetime", "closetimestamp", "closeat", "endtime", "endat", "timeperiodend", "periodend", "end",
     "timeclose", "endedat",
@@ -154,7 +156,8 @@ NAMES: Mapping[TableKind, Mapping[Role, tuple[str, ...]]] = {
         Role.CLOCK: CLOCKS,
         Role.SYMBOL: SYMBOLS,
         Role.RATE: (
-            "rate", "ratepct", "ratepercent", "rate%", "yield", "yieldpct", "value", "percentrate", "interestrate",
+            "rate", "ratepct", "ratepercent", "rate%", "yield", "yieldpct", "value", "obsvalue", "percentrate",
+            "interestrate",
             "close", "price",
         ),
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -147,8 +148,9 @@ def _known(raw: RawTable, kind: TableKind, symbol: str | None, options: ReadOpti
         and not (required is Role.CLOSE and Role.ADJUSTED in roles)
         and not _is_freqtrade(kind, roles)
     ):
-        raise _missing(shown, SHOWN[required], raw)
+        raise _missing(shown, _shown(kind), raw)
     wanted = [time, *([clock] if clock else []), *(c for r, c in roles.items() if r not in (Role.TIME, Role.CLOCK))]
+    _check_twins(raw, roles)
     frame = raw.frame.select(pl.col(name) for name in dict.fromkeys(wanted))
     if raw.notes.ragged is not None and len(frame.collect_schema()) > 1:
         # Of text, lines without anything; those of a data frame are faults.
@@ -250,6 +252,35 @@ def _is_freqtrade(kind: TableKind, roles: dict[Role, str]) -> bool:
     return kind is TableKind.FUNDING and all(r in roles for r in (Role.OPEN, Role.HIGH, Role.LOW, Role.CLOSE))
 
 
+def _shown(kind: TableKind) -> Sequence[str]:
+    """A few names of what a table is read for."""
+    return ("rate", "yield", "value") if kind is TableKind.RATES else SHOWN[REQUIRED[kind][0]]
+
+
+def _check_twins(raw: RawTable, roles: dict[Role, str]) -> None:
+    """Sees that no two columns of different values have one name.
+
+    Raises:
+        DataError: two have.
+    """
+    for own in roles.values():
+        alike = re.compile(rf"{re.escape(own)}[._]\d+")
+        for other in raw.names:
+            twin = other != own and len(other) > 1 and (fold(other) == fold(own) or alike.fullmatch(other))
+            if not twin or other in roles.values():
+                continue
+            if (
+                not raw.frame.select((pl.col(own).cast(pl.String) == pl.col(other).cast(pl.String)).all())
+                .collect()
+                .item()
+            ):
+                raise DataError(
+                    f"the columns {own!r} and {other!r} have one name and different values.",
+                    where=raw.where,
+                    fix="Say which is meant with --columns, or leave one out.",
+                )
+
+
 def _is_wide(roles: dict[Role, str], kind: TableKind) -> bool:
     """Whether no column says what the numbers are, so that each is an instrument's."""
     if kind not in (TableKind.PRICES, TableKind.RATES) or REQUIRED[kind][0] in roles:
@@ -269,7 +300,7 @@ def _wide(
     instruments = [name for name in _instruments(raw.names) if name not in (time, clock)]
     required, shown = REQUIRED[kind]
     if not instruments:
-        raise _missing(shown, SHOWN[required], raw)
+        raise _missing(shown, _shown(kind), raw)
     if symbol is None and len(instruments) > 1:
         raise _unclear(instruments, None, raw.where)
     chosen = instruments[0] if symbol is None else symbol
