@@ -187,10 +187,10 @@ def same(left: Any, right: Any) -> None:
 @settings(FEW, max_examples=3)
 def test_frames_of_series_read_back_as_the_same_series(trip: str, symbol: str, one: Bars, known_at: str) -> None:
     moments = np.array(one.times) + (one.step if known_at == "open" else 7_000)
-    values = {name: np.array(getattr(one, name)) for name in ("open", "high", "low", "close", "volume")}
+    values: dict[str, Any] = {name: np.array(getattr(one, name)) for name in ("open", "high", "low", "close", "volume")}
     prices = gr.Prices(moments, symbol=symbol, **values)
     rates = np.array(one.volume) / 1e7
-    made = [
+    made: list[tuple[Any, Callable[..., Any]]] = [
         (prices, gr.read_prices),
         (gr.Prices(moments, values["close"], symbol=symbol), gr.read_prices),
         (gr.Funding(one.times[0] // HOUR * HOUR + HOUR * np.arange(len(rates)), rates, symbol=symbol), gr.read_funding),

@@ -117,6 +117,10 @@ def _comma(values: Sequence[float]) -> list[str]:
     return [f"{v:.4f}".replace(".", ",") for v in values]
 
 
+def _dollars(values: Sequence[float]) -> list[str]:
+    return [f"${plain(v)}" for v in values]
+
+
 def _thousands(values: Sequence[float]) -> list[str]:
     return [f'"{v:,.4f}"' for v in values]
 
@@ -137,6 +141,12 @@ def _yahoo(b: Bars) -> str:
     inside = {"meta": {"symbol": "QQQ", "validRanges": ["1d", "5d"]}, "timestamp": _s(b)}
     inside["indicators"] = {"quote": [quote], "adjclose": [{"adjclose": b.close}]}
     return _json({"chart": {"result": [inside], "error": None}})
+
+
+def _by_column(b: Bars) -> str:
+    columns: dict[str, Sequence[Any]] = {"timestamp": b.times, "open": b.open, "high": b.high, "low": b.low}
+    columns |= {"close": b.close, "volume": b.volume}
+    return _json({name: {str(row): v for row, v in enumerate(column)} for name, column in columns.items()})
 
 
 def _two_rows(b: Bars) -> str:
@@ -219,9 +229,8 @@ SHAPES: dict[str, Shape] = {
             "v vw o c h l t n", b.volume, b.close, b.open, b.close, b.high, b.low, b.times, _same(b, 9))}), "json",
         symbol="X:BTCUSD"),
     "Nasdaq": Shape(
-        lambda b: lines("Date,Close/Last,Volume,Open,High,Low", _at(b, "%m/%d/%Y"),
-                        *([f"${plain(v)}" for v in c] if k != 1 else c
-                          for k, c in enumerate((b.close, b.volume, b.open, b.high, b.low))), newest_first=True),
+        lambda b: lines("Date,Close/Last,Volume,Open,High,Low", _at(b, "%m/%d/%Y"), _dollars(b.close), b.volume,
+                        _dollars(b.open), _dollars(b.high), _dollars(b.low), newest_first=True),
         steps=(DAY,), options={"time_format": "month-first"}),
     "Yahoo chart": Shape(_yahoo, "json", symbol="QQQ"),
     "yfinance, two rows": Shape(_two_rows, steps=(DAY,), symbol="QQQ"),
@@ -267,10 +276,7 @@ SHAPES: dict[str, Shape] = {
     "Kaggle, numbered": Shape(
         lambda b: lines(f"Unnamed: 0,timestamp,{_BARS}", range(len(b.times)), b.times, *_ohlc(b), b.volume)),
     "ccxt": Shape(lambda b: _json(lists(b.times, *_ohlc(b), b.volume)), "json"),
-    "pandas by column": Shape(
-        lambda b: _json({name: {str(k): v for k, v in enumerate(column)} for name, column in zip(
-            ("timestamp", "open", "high", "low", "close", "volume"), (b.times, *_ohlc(b), b.volume), strict=True)}),
-        "json"),
+    "pandas by column": Shape(_by_column, "json"),
     "wide": Shape(lambda b: lines("date,BTC,ETH", _at(b, "%Y-%m-%d %H:%M"), b.close, b.high), parts="c",
                   options={"symbol": "BTC"}, symbol="BTC"),
     "newest first": Shape(lambda b: lines(f"time,{_BARS}", _s(b), *_ohlc(b), b.volume, newest_first=True)),

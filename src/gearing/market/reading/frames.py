@@ -66,7 +66,7 @@ def _pandas(frame: Any, notes: Notes) -> Any:
     if isinstance(frame.columns, pd.MultiIndex):
         return _levels(_indexed(frame, pd), notes)
     frame = _indexed(frame.rename(columns=str), pd)
-    twice = [name for name in frame.columns[frame.columns.duplicated()]]
+    twice = list(frame.columns[frame.columns.duplicated()])
     if twice:
         raise DataError(f"there are two columns {twice[0]!r}.", where=notes.where, fix="Leave out the one not meant.")
     for name in frame.columns:
@@ -111,11 +111,8 @@ def _indexed(frame: Any, pd: Any) -> Any:
         ]
         frame = frame.rename_axis(levels if len(levels) > 1 else levels[0])
         return frame.reset_index() if len(kept) == len(index.names) else frame.reset_index(drop=True)
-    if (
-        isinstance(index[:1].tolist()[0] if len(index) else None, (str, dt.date))
-        and len(index)
-        and not any(is_time(str(_first(column))) for column in frame.columns)
-    ):
+    in_words = len(index) > 0 and isinstance(index[:1].tolist()[0], (str, dt.date))
+    if in_words and not any(is_time(str(_first(column))) for column in frame.columns):
         # Dates that stayed text.
         return frame.rename_axis("time").reset_index()
     return frame

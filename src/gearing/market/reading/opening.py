@@ -85,6 +85,7 @@ def open_table(source: Any, options: ReadOptions) -> RawTable:
             raise DataError(f"there is no column {missing[0]!r}; the columns are: {there}.", where=notes.where,
                             fix="Name one of these in columns.")  # fmt: skip
         frame = _by_name(frame, names, options)
+        notes.present = notes.present or names
         return RawTable(frame, frame.collect_schema().names(), notes, Path(source).name if is_file else "")
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise unreadable(error, notes) from error

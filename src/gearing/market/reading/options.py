@@ -96,7 +96,7 @@ class Notes:
     Args:
         where: the file or table.
         said: the sentences.
-        present: all columns of a data frame, of which only those that may matter are converted.
+        present: all columns of the table; of a data frame, only those that may matter are converted.
         ragged: of a text table, finds the first row with more cells than the table has columns.
     """
 

@@ -86,6 +86,10 @@ def _column_ms(column: pl.Series, where: str, form: str | None, notes: Notes) ->
 
 def _text(column: pl.Series, where: str, form: str | None, notes: Notes) -> Times:
     text = column.str.strip_chars()
+    if form == EXCEL:
+        days = text.cast(pl.Float64, strict=False)
+        if not days.null_count():
+            return _excel_ms(days.to_numpy(), where, form)
     number = r"^-?\d+(\.0*)?$"
     whole = form is None or form in (*EPOCHS, EXCEL)
     if whole and bool(text.head(1).str.contains(number).all()) and bool(text.str.contains(number).all()):

@@ -269,11 +269,8 @@ def _check_twins(raw: RawTable, roles: dict[Role, str]) -> None:
             twin = other != own and len(other) > 1 and (fold(other) == fold(own) or alike.fullmatch(other))
             if not twin or other in roles.values():
                 continue
-            if (
-                not raw.frame.select((pl.col(own).cast(pl.String) == pl.col(other).cast(pl.String)).all())
-                .collect()
-                .item()
-            ):
+            same = (pl.col(own).cast(pl.String) == pl.col(other).cast(pl.String)).all()
+            if not raw.frame.select(same).collect().item():
                 raise DataError(
                     f"the columns {own!r} and {other!r} have one name and different values.",
                     where=raw.where,
@@ -299,12 +296,14 @@ def _wide(
     """A table with a column for each instrument."""
     instruments = [name for name in _instruments(raw.names) if name not in (time, clock)]
     required, shown = REQUIRED[kind]
+    if symbol is not None and symbol in raw.names and not is_time(symbol):
+        instruments = [symbol, *instruments]
     if not instruments:
         raise _missing(shown, _shown(kind), raw)
     if symbol is None and len(instruments) > 1:
         raise _unclear(instruments, None, raw.where)
     chosen = instruments[0] if symbol is None else symbol
-    if chosen not in instruments and (chosen not in raw.names or is_time(chosen)):
+    if chosen not in instruments:
         raise _unclear(instruments, symbol, raw.where)
     rows = raw.frame.select(pl.col(name) for name in dict.fromkeys([time, *([clock] if clock else []), chosen]))
     held = without_empty(rows.collect(), time, raw.notes, [chosen])

@@ -21,6 +21,7 @@ _TICKS = ("tickvolume", "tickvol")
 _PRICE_LIKE = (0.5, 2.0)
 # How near the ratio of the two is to the size of a contract, in most rows.
 _SIZE_LIKE = 1.1
+_MOST = 0.9
 
 
 def base_volume(table: Table, close: Floats, unit: str | float | None) -> Floats | None:
@@ -84,6 +85,11 @@ def _own(table: Table, own: Floats, quote: Floats | None, close: Floats) -> Floa
             f"the volume of {table.symbol} is usually counted in contracts and is read as units of the underlying; "
             f"say otherwise with --volume-unit"
         )
+    elif told is None and not {"marketcap", "marketcapitalization"}.isdisjoint(map(fold, notes.present)):
+        notes.add(
+            f"{name} beside a market capitalisation is usually in quote currency, and is read as units of the "
+            "underlying; say otherwise with --volume-unit quote"
+        )
     return _complete(own, table)
 
 
@@ -98,13 +104,17 @@ def _told_by_turnover(own: Floats, quote: Floats, close: Floats) -> str | None:
     middle = float(np.median(ratio[known]))
     if _PRICE_LIKE[0] < middle < _PRICE_LIKE[1]:
         return "base"
-    # Contracts of 1, 10 or 100 units of quote currency, with turnover in coin.
-    for size in (1.0, 10.0, 100.0):
-        if 1 / _SIZE_LIKE < float(np.median(coins[known])) * size < _SIZE_LIKE:
-            return "swapped"
-    size = 10 ** round(float(np.log10(middle)))
-    near = np.abs(np.log(ratio[known] / size)) < np.log(_SIZE_LIKE)
-    return "contracts" if float(near.mean()) > 0.9 else "other"
+    # Contracts of 1, 10 or 100 units of quote currency, with turnover in coin; or of a power of ten in coin.
+    swapped = min(_misses(coins[known] * size) for size in (1.0, 10.0, 100.0))
+    contracts = _misses(ratio[known] / 10 ** round(float(np.log10(middle))))
+    if min(swapped, contracts) > np.log(_SIZE_LIKE):
+        return "other"
+    return "swapped" if swapped < contracts else "contracts"
+
+
+def _misses(ratios: Floats) -> float:
+    """How far most ratios are from 1, in logarithms."""
+    return float(np.quantile(np.abs(np.log(ratios)), _MOST))
 
 
 def _complete(volume: Floats, table: Table) -> Floats:
