@@ -28,7 +28,7 @@ CLOSE = (100.0, 101.0, 102.5, 101.5, 103.0)
 
 def table(name: str, cells: Sequence[Any], **more: Sequence[Any]) -> str:
     """A table of five rows: a column, the closes, and others."""
-    columns = {name: cells, "close": CLOSE[: len(cells)], **more}
+    columns = {name: cells, "close": CLOSE[: len(cells)]} | more
     rows = [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
     return "\n".join([",".join(columns), *rows]) + "\n"
 
@@ -126,6 +126,8 @@ def test_row_numbers_are_never_times(tmp_path: Path, name: str, first: int) -> N
         ("time,close\n", "prices: the series is empty|no rows|there are no"),
         ('{"Note": "25 requests a day"}', "the JSON holds no rows; it says '25 requests a day'"),
         ("<!doctype html><html>", "the file holds a web page"),
+        ("time,close\n1735516800000\n1735520400000,2\n", "row 1: the row has 1 values, but the table has 2 columns"),
+        ('time,close\n1735516800000,"1\n1735520400000,2\n', "line 2 has a quotation mark that no other one closes"),
         ("1,2,3\n4,5,6\n", "no names for its 3 columns, and no known layout"),
         ("1735516800,9,12,8,10\n1735520400,9,12,8,15\n", "no names for its 5 columns, and no known layout"),
     ],
@@ -135,6 +137,17 @@ def test_files_are_rejected_with_a_sentence(tmp_path: Path, text: str, sentence:
         gr.read_prices(written(tmp_path, text))
     assert "polars" not in str(error.value).lower()
     assert "schema" not in str(error.value).lower()
+
+
+def test_a_letter_beyond_ascii_makes_no_file_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes(table("time", hours(), note=["\xe9"] * 5).encode("cp1252"))
+    series = gr.read_prices(path)
+    assert series.close.tolist() == list(CLOSE)
+    assert "it is read as Windows-1252" in series.notes[0]
+    path.write_bytes(table("time", range(T0, T0 + 8_000 * HOUR, HOUR), close=[1] * 8_000).encode() + b"\xe9\xe9,1\n")
+    with pytest.raises(DataError, match="line 8002 is not UTF-8"):
+        gr.read_prices(path)
 
 
 def test_orders_that_both_fit_are_rejected_and_named(tmp_path: Path) -> None:

@@ -160,6 +160,8 @@ def _one_each(table: Table) -> tuple[Times, npt.NDArray[np.int64]]:
     if table.settled_at is None or own in SETTLEMENT_TIMES:
         return table.times_ms, rows
     due = table.settled_at
+    if not len(due):
+        return due, rows
     last = np.append(due[1:] != due[:-1], True)
     if (np.diff(due[last]) <= 0).any():
         what = "the settlements that the rows predict do not follow one another in time."

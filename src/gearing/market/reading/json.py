@@ -159,7 +159,7 @@ def _scalar(value: Any) -> Any:
 def _joined(found: list[_Found], options: ReadOptions, notes: Notes) -> pl.DataFrame:
     """Several tables of one answer, joined: pairs [time, value] are columns, others are those of instruments."""
     names = [path.rpartition(".")[2] for _, path, _ in found]
-    pairs = all(isinstance(rows[0], list) and len(rows[0]) == 2 for rows, _, _ in found)
+    pairs = all(isinstance(row, list) and len(row) == 2 for rows, _, _ in found for row in rows)
     if pairs and "prices" in names:
         frame = pl.DataFrame(
             {"time": [row[0] for row in found[names.index("prices")][0]]}

@@ -17,7 +17,7 @@ from gearing.market.reading.frames import read_frame
 from gearing.market.reading.json import read_json_table
 from gearing.market.reading.names import NAMES, fold
 from gearing.market.reading.options import Notes, ReadOptions
-from gearing.market.reading.text import read_text_table
+from gearing.market.reading.text import is_utf8, read_text_table
 
 _ENDINGS = {
     ".parquet": "Parquet", ".pq": "Parquet", ".feather": "Feather", ".arrow": "Feather", ".ipc": "Feather",
@@ -74,8 +74,8 @@ def open_table(source: Any, options: ReadOptions) -> RawTable:
     """
     is_file = isinstance(source, (str, os.PathLike))
     notes = Notes(Path(source).name if is_file else "the table")
-    frame = _scan(Path(source), options, notes) if is_file else read_frame(source, options, notes)
     try:
+        frame = _scan(Path(source), options, notes) if is_file else read_frame(source, options, notes)
         names = frame.collect_schema().names()
         if options.positions() is not None and not is_file:
             frame = _by_position(frame, names, options, notes)
@@ -99,9 +99,9 @@ def unreadable(error: BaseException, notes: Notes) -> DataError:
         notes: of the table.
     """
     reason = str(error).strip().split("\n")[0].rstrip(".")
-    if notes.ragged is not None and ("extra" in reason or "more fields" in reason):
-        fix = "Write a name above each column, or mend this line."
-        return DataError(f"{notes.ragged()}.", where=notes.where, fix=fix)
+    fault = notes.ragged(str(error)) if notes.ragged is not None else None
+    if fault is not None:
+        return DataError(f"{fault[0]}.", where=notes.where, fix=fault[1])
     what = f"the table cannot be read: {reason}."
     return DataError(what, where=notes.where, fix="It may be damaged; write it again.")
 
@@ -205,7 +205,7 @@ def _held(head: bytes) -> str:
 
 def _is_binary(head: bytes) -> bool:
     """Whether bytes are neither UTF-8 nor a text of Windows with few letters beyond ASCII."""
-    if len(head.decode("utf-8", errors="ignore").encode()) >= len(head) - 3:
+    if is_utf8(head):
         return False
     controls = sum(byte < 32 and byte not in (9, 10, 13) for byte in head)
     return controls > 0 or sum(byte > 127 for byte in head) > len(head) // 10

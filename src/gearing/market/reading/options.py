@@ -97,12 +97,12 @@ class Notes:
         where: the file or table.
         said: the sentences.
         present: all columns of the table; of a data frame, only those that may matter are converted.
-        ragged: of a text table, finds the first row with more cells than the table has columns.
+        ragged: of a text table, finds what the reader of CSV means by a reason, and its mend.
     """
 
     where: str
     said: list[str] = field(default_factory=list)
-    ragged: Callable[[], str] | None = None
+    ragged: Callable[[str], tuple[str, str] | None] | None = None
     present: list[str] = field(default_factory=list)
 
     def add(self, sentence: str) -> None:

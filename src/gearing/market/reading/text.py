@@ -61,9 +61,11 @@ def read_text_table(data: Path | bytes, head: bytes, options: ReadOptions, notes
         begins = begins._replace(skip=begins.skip + 1)
     width = len(found) or _width(lines, begins)
     names = _distinct(found) if found else [f"column_{place}" for place in range(width)]
-    if found:
+    if found and not found[-1] and _width(lines, begins) == width - 1:
+        names = names[:-1]
+    elif found:
         names += _beyond(lines, begins, len(found), notes)
-    notes.ragged = lambda: _ragged(data, begins, len(names))
+    notes.ragged = lambda reason: _fault(data, begins, len(names), reason)
     source = data if isinstance(data, Path) else io.BytesIO(data)
     frame = pl.scan_csv(
         source,
@@ -99,11 +101,19 @@ def _encoding(head: bytes, notes: Notes) -> str:
         if len(zeros) > 4 and zeros.count(0) > 0.9 * len(zeros) and not others.count(0):
             notes.add("the text is UTF-16")
             return name
-    # The last bytes of the head may cut a character in two.
-    if len(head.decode("utf-8", errors="ignore").encode()) >= len(head) - 3:
+    if is_utf8(head):
         return "utf-8"
     notes.add("the text is not UTF-8; it is read as Windows-1252")
     return "cp1252"
+
+
+def is_utf8(head: bytes) -> bool:
+    """Returns whether the first bytes of a text are UTF-8; the last of them may cut a character in two."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def find_head(lines: list[str], options: ReadOptions, notes: Notes) -> Head:
@@ -275,22 +285,37 @@ def _beyond(lines: list[str], begins: Head, width: int, notes: Notes) -> list[st
     """
     rows = [_cells(line, begins.separator) for line in lines[begins.skip :][:_HEAD_LINES] if line.strip()]
     for place, row in enumerate(rows):
-        if any(row[width:]):
-            raise _too_wide(place + 1, row, width, notes.where)
+        if any(row[width:]) or (place == 0 and len(row) < width):
+            raise _uneven(place + 1, row, width, notes.where)
     return [f"_beyond_{place}" for place in range(max((len(row) for row in rows), default=0) - width)]
 
 
-def _too_wide(row: int, cells: list[str], width: int, where: str) -> DataError:
+def _uneven(row: int, cells: list[str], width: int, where: str) -> DataError:
     return DataError(
         f"the row has {len(cells)} values, but the table has {width} columns.",
         where=f"{where}, row {row}",
-        fix="Write a name above each column (a column of row numbers needs one too), or mend this row.",
+        fix="Write one name above each column (a column of row numbers needs one too), or mend this row.",
     )
 
 
-def _ragged(data: Path | bytes, begins: Head, width: int) -> str:
-    """The first row that has more cells than the table has columns, in words."""
+def _fault(data: Path | bytes, begins: Head, width: int, reason: str) -> tuple[str, str] | None:
+    """What is wrong with a text that the reader of CSV rejects, and its mend; None if that is not known."""
     raw = data.read_bytes() if isinstance(data, Path) else data
+    if "utf-8" in reason:
+        line = next((k for k, one in enumerate(raw.split(b"\n"), start=1) if not is_utf8(one)), 1)
+        return f"line {line} is not UTF-8, though the first lines are", "Save the file as UTF-8."
+    odd = next((k for k, one in enumerate(raw.split(b"\n"), start=1) if one.count(b'"') % 2), None)
+    if odd is not None and ("malformed" in reason or "parse" in reason or "quote" in reason):
+        return f"line {odd} has a quotation mark that no other one closes", "Mend this line."
+    if "not found in CSV" in reason:
+        return f"the first row has fewer values than the table has columns ({width})", "Mend this row."
+    if "extra" not in reason and "more fields" not in reason:
+        return None
+    return _ragged(raw, begins, width), "Write a name above each column, or mend this line."
+
+
+def _ragged(raw: bytes, begins: Head, width: int) -> str:
+    """The first row that has more cells than the table has columns, in words."""
     reader = csv.reader(io.StringIO(raw.decode("utf-8-sig", errors="replace"), newline=""), delimiter=begins.separator)
     for place, row in enumerate(reader):
         if place >= begins.skip and len(row) > width:
