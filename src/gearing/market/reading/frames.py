@@ -56,7 +56,7 @@ def read_frame(source: Any, options: ReadOptions, notes: Notes) -> pl.LazyFrame:
     except Exception as error:
         # Each kind of data frame has exceptions of its own; to a person they all mean this.
         reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise DataError(f"{type(source).__name__} cannot be read as a table: {reason}.", fix=_FIX) from error
+        raise DataError(f"a {type(source).__name__} cannot be read as a table: {reason}.", fix=_FIX) from error
 
 
 def _pandas(frame: Any, notes: Notes) -> Any:

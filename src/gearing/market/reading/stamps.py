@@ -264,5 +264,6 @@ def objects_ms(values: list[object], where: str) -> Times:
 
 def order(times: Times) -> np.ndarray | None:
     """Returns the order that sorts rows which stand newest first; None for any other."""
-    steps = np.diff(times)
-    return np.arange(len(times))[::-1] if len(steps) and bool((steps < 0).all()) else None
+    if len(times) < 2 or times[1] >= times[0]:
+        return None
+    return np.arange(len(times))[::-1] if bool((np.diff(times) < 0).all()) else None
