@@ -189,6 +189,9 @@ class Prices(TimeSeries):
         price, bound = getattr(self, inner), getattr(self, outer)
         if price is None or bound is None:
             return
+        # Nearly every series is exact, which is quick to see.
+        if bool((bound <= price if sign > 0 else bound >= price).all()):
+            return
         bad = sign * (bound - price) > _NOISE * price
         if bad.any():
             row = int(np.argmax(bad))

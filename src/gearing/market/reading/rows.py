@@ -100,9 +100,9 @@ def without_copies(
         extra: other stamps of each role.
         notes: what is left out is added.
     """
-    steps = np.diff(times)
-    if not len(steps) or bool((steps > 0).all()):
+    if bool((times[1:] > times[:-1]).all()):
         return times, columns, extra
+    steps = np.diff(times)
     same = steps == 0
     for number in columns.values():
         above, below = number.values[:-1], number.values[1:]

@@ -51,8 +51,8 @@ def stamps_ms(column: pl.Series, clock: pl.Series | None, form: str | None, note
         column = _day_text(column) + " " + clock_text(clock)
         notes.add("date and time of day are joined")
     times = _column_ms(column, where, form, notes)
-    outside = (times < 0) | (times >= _LATEST_MS)
-    if outside.any():
+    if len(times) and (int(times.min()) < 0 or int(times.max()) >= _LATEST_MS):
+        outside = (times < 0) | (times >= _LATEST_MS)
         row = int(np.argmax(outside))
         what = f"{column[row]!r} would be before 1970 or after 2100."
         raise SeriesError(what, where=f"{where}, row {row + 1}", fix="Fix this row, or say the unit: --time-format.")
