@@ -118,7 +118,7 @@ WRAPPED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 @settings(FEW, max_examples=1)
 def test_every_shape_in_every_wrapping(name: str, wrapping: str, data: st.DataObject) -> None:
     shape = SHAPES[name]
-    if shape.ending == "json" and "UTF-16" in wrapping:
+    if shape.ending == "json" and wrapping == "UTF-16 without a mark":
         return
     ending, wrap = WRAPPED[wrapping]
     one = data.draw(bars(shape.steps))

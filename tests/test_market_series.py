@@ -177,7 +177,7 @@ def test_a_changed_funding_schedule_is_no_gap_but_a_missing_settlement_is() -> N
 
 def test_frame_and_courtesies() -> None:
     prices = minutes(5, high=np.full(5, 111.0), low=np.full(5, 99.0))
-    assert prices.frame.columns == ["time", "open_time", "high", "low", "close"]
+    assert prices.frame.columns == ["time", "open_time", "high", "low", "close", "symbol"]
     assert prices.frame.schema["time"] == pl.Datetime("ms", "UTC")
     assert prices.frame["time"][1] == dt.datetime(2023, 1, 1, 0, 1, tzinfo=dt.UTC)
     assert repr(prices) == "Prices(BTC, 5 × 1m, 2023-01-01T00:00:00Z to 2023-01-01T00:04:00Z)"
@@ -186,7 +186,7 @@ def test_frame_and_courtesies() -> None:
     funding = Funding(T0 + DAY // 3 * np.arange(4), np.full(4, 1e-4), symbol="<b>")
     assert repr(funding).endswith("mean 1 bp)")
     assert "&lt;b&gt;" in funding._repr_html_()
-    assert funding.frame.columns == ["time", "funding_rate"]
+    assert funding.frame.columns == ["time", "funding_rate", "symbol"]
     assert len(funding.plot().data[0].x) == 4
 
 

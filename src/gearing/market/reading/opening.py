@@ -143,6 +143,9 @@ def _scan(path: Path, options: ReadOptions, notes: Notes) -> pl.LazyFrame:
             data, ending = _gunzipped(data, notes.where), Path(Path(inner).stem).suffix.lower()
     if isinstance(data, bytes):
         head = data[:65_536]
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) and (wide := _utf16_json(data)) is not None:
+        notes.add("the text is UTF-16")
+        data, head = wide, wide[:65_536]
     held = _held(head)
     claimed = _ENDINGS.get(ending, held)
     if held not in _ENDINGS.values() or (held != claimed and {held, claimed} != {"CSV", "JSON"}):
@@ -156,6 +159,13 @@ def _scan(path: Path, options: ReadOptions, notes: Notes) -> pl.LazyFrame:
         raw = data.read_bytes() if isinstance(data, Path) else data
         return read_json_table(raw.removeprefix(b"\xef\xbb\xbf"), options, notes).lazy()
     return read_text_table(data, head, options, notes)
+
+
+def _utf16_json(data: Path | bytes) -> bytes | None:
+    """JSON in UTF-16 as UTF-8; None if it is a table in another form."""
+    raw = data.read_bytes() if isinstance(data, Path) else data
+    text = raw.decode("utf-16", errors="replace").lstrip("\ufeff \t\r\n")
+    return text.encode() if text[:1] in ("[", "{") else None
 
 
 def _gunzipped(packed: Path | bytes, where: str) -> bytes:
