@@ -212,10 +212,10 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "missing time": (lambda _: FRAME.drop("timestamp"), "no column 'timestamp'; the columns are: open"),
     "no header": (lambda d: written(d / "p.csv", "1,2,3\n4,5,6\n"), "no names for its 3 columns, and no known layout"),
-    "ragged": (lambda d: written(d / "p.csv", "\n".join([*TEXT, "1,2,3,4,5,6,7,8,9"])), "cannot be read"),
+    "ragged": (lambda d: written(d / "p.csv", "\n".join([*TEXT, "1,2,3,4,5,6,7,8,9"])), "row 7: the row has 9 values"),
     "unsorted": (lambda _: FRAME[[0, 2, 1, 3]], r"row 3 \(2023-01-01T00:01:00Z\): the times are not sorted"),
     "duplicate": (
-        lambda _: FRAME[[0, 1, 1, 2]],
+        lambda _: FRAME[[0, 1, 1, 2]].with_columns(volume=pl.Series([1.0, 2.0, 3.0, 4.0])),
         r"row 3 \(2023-01-01T00:01:00Z\): this time stands there twice",
     ),
     "nan": (

@@ -56,7 +56,8 @@ def read_prices(
         start: leave out what was known before it (ISO text, datetime or ms; without a zone, UTC). A day, such as
             "2020-03-12", is the day of the bars.
         end: leave out what was known at or after it.
-        time_format: "day-first", "month-first", "s", "ms", "us", "ns", or a strptime format such as "%m/%d/%y".
+        time_format: "day-first", "month-first", "s", "ms", "us", "ns", "excel" (days since 1900), or a strptime
+            format such as "%m/%d/%y".
         columns: the names of the columns in their order ("_" leaves one out), or canonical name -> the table's own.
         decimal: "." or ",".
         volume_unit: "base" (units of the underlying), "quote", or how many units of the underlying a contract is.
@@ -213,6 +214,9 @@ def known_ms(table: Table, *, shift: bool) -> np.ndarray:
         ends = table.times_ms if table.only_ends or table.closes is None else table.closes
         # Binance stamps an end with the last millisecond of the bar.
         return np.where(ends % 1_000 == 999, ends + 1, ends)
+    if shift and (last := _last_instants(table.times_ms)):
+        table.notes.add(f"times such as {iso(int(table.times_ms[0]))} are the last moments of the bars, and read so")
+        return table.times_ms + last
     if shift and len(table.times_ms) == 1:
         raise DataError(
             "a single bar stamped with its open does not tell when it ended.",
@@ -220,6 +224,15 @@ def known_ms(table: Table, *, shift: bool) -> np.ndarray:
             fix='Give at least two bars, or stamp="close".',
         )
     return table.times_ms + (spacing_ms(table.times_ms) if shift else 0)
+
+
+def _last_instants(times: np.ndarray) -> int:
+    """How much the stamps lack to full minutes, where each is the last second or millisecond of a bar; else 0."""
+    for lack in (1, 1_000):
+        # The first tells nearly all series without a look at the others.
+        if len(times) > 1 and not (times[0] + lack) % 60_000 and bool(((times + lack) % 60_000 == 0).all()):
+            return lack
+    return 0
 
 
 def _ohlc(table: Table, options: ReadOptions) -> dict[str, Any]:

@@ -297,8 +297,9 @@ def named(given: Any, name: str, read: Any, what: str, *, alone: bool) -> Any:
         raise DataError(f"one series of {what} is given where each leg or contract has its own.", where=what, fix=mend)
     try:
         return _read(given, read, name)
-    except DataError:
-        if what == "prices":
+    except DataError as error:
+        # Only the absence of a leg's own series is no fault of what was given.
+        if what == "prices" or not error.what.startswith("there is no symbol"):
             raise
         _warn(f"{name} has no {what}; none is charged")
         return None

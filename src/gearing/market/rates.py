@@ -19,6 +19,8 @@ from gearing.market.times import DAY_MS, duration_text
 # A rate of more than 100 % a year has not been one of a reference since rates are published.
 _FRACTION_MAX = 1.0
 _NOTED_FRACTION = 0.2
+# What Gearing calls rates; of others, the size alone tells the unit.
+_FRACTION_NAMES = ("rate", "interestrate")
 _PERCENT_NAMES = ("ratepct", "ratepercent", "rate%", "yieldpct", "percentrate")
 
 
@@ -181,9 +183,9 @@ def _fractions(table: Table, unit: str | None) -> Floats:
     if largest > _FRACTION_MAX:
         table.notes.add(f"{name} is read as percent a year, since the highest is {largest:g}")
         return values / 100
-    if largest > _NOTED_FRACTION:
+    if largest > _NOTED_FRACTION or fold(name) not in _FRACTION_NAMES:
         table.notes.add(
-            f"{name} is read as a fraction, so that the highest is {largest:.0%} a year; if it is percent, "
+            f"{name} is read as a fraction, so that the highest is {100 * largest:.4g} % a year; if it is percent, "
             "say --rates-unit percent (unit= in Python)"
         )
     return values

@@ -190,6 +190,9 @@ class Prices(TimeSeries):
         price, bound = getattr(self, inner), getattr(self, outer)
         if price is None or bound is None:
             return
+        # Nearly every series is exact, which is quick to see.
+        if bool((bound <= price if sign > 0 else bound >= price).all()):
+            return
         bad = sign * (bound - price) > _NOISE * price
         if bad.any():
             row = int(np.argmax(bad))
@@ -398,7 +401,7 @@ def set_times(series: TimeSeries, where: str) -> Times:
     if bad.any():
         row = int(np.argmax(bad)) + 1
         if times[row] == times[row - 1]:
-            what, fix = "this time stands there twice.", "Drop the duplicate rows."
+            what, fix = "this time stands there twice.", "Drop the duplicate rows; make bars of trades."
         else:
             what = f"the times are not sorted: this one is before the row above ({iso(int(times[row - 1]))})."
             fix = "Sort the series by time."

@@ -13,6 +13,9 @@ _PAIR = re.compile(rf"([A-Za-z0-9]+?)[-_/]?({_NAMES})(?:[-_/: ].*)?", re.IGNOREC
 # BTC-PERP, BTC-PERPETUAL, BTC-28JUN24, ETH_240628, QQQ.US.
 _KIND = re.compile(r"([A-Za-z0-9]+)(?:[-_. ](?:PERP|PERPETUAL|SWAP|SPOT|INDEX|US|\d.*))", re.IGNORECASE)
 _VENUE = re.compile(r"(?:[A-Za-z]+:|P[FI]_|F[FI]_|t(?=[A-Z]{6}$))(?=.+)")
+# Quotes that end in another one; without a separator, an underlying before them has at least three letters.
+_LONGER_USD = ("BUSD", "TUSD")
+_SHORTEST = 3
 _SAME = {"XBT": "BTC", "XXBT": "BTC", "XETH": "ETH", "XDG": "DOGE"}
 
 
@@ -21,18 +24,33 @@ def underlying_of(symbol: str) -> str:
     bare = _VENUE.sub("", symbol.strip(), count=1)
     match = _PAIR.fullmatch(bare) or _KIND.fullmatch(bare)
     name = match[1] if match else symbol.strip()
+    if match is not None and match.re is _PAIR and len(name) < _SHORTEST and match[2].upper() in _LONGER_USD:
+        # DOTUSD is of DOT, not of DO in TUSD.
+        name = bare[: len(name) + len(match[2]) - 3]
     return _SAME.get(name.upper(), name)
 
 
 def quote_of(symbol: str) -> str | None:
     """Returns the quote currency that a symbol names, or None."""
     match = _PAIR.fullmatch(_VENUE.sub("", symbol.strip(), count=1))
-    return match[2].upper() if match else None
+    if match is None:
+        return None
+    quote = match[2].upper()
+    return "USD" if quote in _LONGER_USD and len(match[1]) < _SHORTEST else quote
 
 
 def is_same_underlying(one: str, other: str) -> bool:
     """Returns whether two symbols name one underlying; one that is empty contradicts none."""
-    return not one or not other or underlying_of(one).upper() == underlying_of(other).upper()
+    return not one or not other or not _candidates(one).isdisjoint(_candidates(other))
+
+
+def _candidates(symbol: str) -> set[str]:
+    """The underlyings that a symbol can be of: SHIBUSD may be SHIB in USD or SHI in BUSD."""
+    bare = _VENUE.sub("", symbol.strip(), count=1).upper()
+    found = {underlying_of(symbol).upper()}
+    if any(bare.endswith(quote) for quote in _LONGER_USD) and bare.isalnum():
+        found.add(_SAME.get(bare[:-3], bare[:-3]))
+    return found
 
 
 def check_underlying(wanted: str, symbol: str) -> None:

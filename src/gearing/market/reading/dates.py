@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,11 @@ Times = npt.NDArray[np.int64]
 _CLOCK = (
     r"(?:[T\s,]+(?P<h>\d{1,2}):?(?P<mi>\d{2})(?::?(?P<s>\d{2})(?:[.,](?P<f>\d{1,9}))?)?\s*(?P<ap>[AaPp]\.?[Mm]\.?)?)?"
 )
-_ZONE = r"\s*(?P<z>Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?\s*$"
+_ZONE = r"\s*\(?(?P<z>Z|z|UTC|GMT|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?)?\)?\s*$"
+# "03-PM" and "3 PM": an hour without minutes.
+_BARE_HOUR = r"([T\s]\d{1,2})[-\s]?([AaPp]\.?[Mm]\.?)$"
+# A zone's name or letters behind a time of day; which offset is meant, tables do not say.
+_ZONE_NAME = r"\d:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:[AaPp]\.?[Mm]\.?)?\s*([A-Z]{2,5}|[A-Z][a-z]+/[A-Z][A-Za-z_]+)$"
 _WEEKDAY = r"^(?:(?:[Mm]on|[Tt]ue|[Ww]ed|[Tt]hu|[Ff]ri|[Ss]at|[Ss]un)[a-z]*,?\s+)?"
 _FAMILIES = {
     "ymd": r"^(?P<y>\d{4})[-/.](?P<a>\d{1,2})[-/.](?P<b>\d{1,2})",
@@ -61,6 +66,8 @@ def text_ms(column: pl.Series, where: str, form: str | None = None, notes: Notes
     quick = _iso_ms(text, where)
     if quick is not None:
         return quick
+    if bool(text.head(1).str.contains(_BARE_HOUR).all()):
+        text = text.str.replace(_BARE_HOUR, "$1:00 $2")
     family, parts = _family(text, column, where)
     clock = _clock_ms(parts, text, where)
     readings = [reading for reading in _readings(family, parts, form) if reading.times is not None]
@@ -89,7 +96,7 @@ def is_clock(column: pl.Series) -> bool:
     if column.dtype == pl.Time:
         return True
     if column.dtype.is_integer():
-        return bool(column.is_between(0, 235_959).all())
+        return bool(column.is_between(0, 235_959).all()) and not column.null_count()
     if column.dtype != pl.String or column.null_count():
         return False
     return bool(column.str.contains(r"^\s*(\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[AaPp]\.?[Mm]\.?)?|\d{1,6})\s*$").all())
@@ -103,6 +110,8 @@ def clock_text(column: pl.Series) -> pl.Series:
     bare = text.str.contains(r"^\d+$")
     if not bool(bare.any()):
         return text
+    if column.name.strip("<> ").lower().startswith("hour"):
+        return text.str.zfill(2) + ":00"
     # HHMM where no value needs more digits, HHMMSS else.
     width = 4 if bool((text.str.len_chars() <= 4).all()) and bool((text.cast(pl.Int64, strict=False) > 0).any()) else 6
     return text.str.zfill(width)
@@ -256,6 +265,7 @@ def _strptime(text: pl.Series, form: str, where: str) -> Times:
 
 def _offset_ms(zone: pl.Series) -> pl.Series:
     """What a zone such as "+05:30" is ahead of UTC; 0 for "Z", "UTC" and "GMT"."""
+    zone = zone.str.replace(r"^(?:UTC|GMT)", "")
     hours = zone.str.extract(r"^[+-](\d\d)", 1).cast(pl.Int64).fill_null(0)
     minutes = zone.str.extract(r"^[+-]\d\d:?(\d\d)$", 1).cast(pl.Int64).fill_null(0)
     return (hours * 60 + minutes) * MINUTE_MS * (1 - 2 * zone.str.starts_with("-").cast(pl.Int64))
@@ -275,6 +285,18 @@ def mixed_zones(where: str) -> SeriesError:
 
 
 def _not_a_moment(text: str, where: str, row: int) -> SeriesError:
+    if (match := re.search(_ZONE_NAME, text)) is not None and match[1] not in ("UTC", "GMT", "AM", "PM"):
+        return SeriesError(
+            f"{text!r} names the time zone {match[1]}, whose offset changes or is told in several ways.",
+            where=f"{where}, row {row + 1}",
+            fix="Write the times in UTC, or with their offset, such as -05:00.",
+        )
+    if re.fullmatch(r"\d(\.\d+)?[eE]\+\d+", text):
+        return SeriesError(
+            f"{text!r} is a rounded number, as spreadsheets show large ones; the times cannot be told from it.",
+            where=f"{where}, row {row + 1}",
+            fix="Write the integers in full: format the column as a number without decimals.",
+        )
     return SeriesError(
         f"{text!r} is not a moment in time.",
         where=f"{where}, row {row + 1}",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import narwhals as nw
 import polars as pl
 
 from gearing.errors import DataError
-from gearing.market.reading.names import fold, is_instrument, is_known, is_time
+from gearing.market.reading.names import LATER_TIMES, fold, is_instrument, is_known, is_time
 from gearing.market.reading.options import Notes, ReadOptions
-from gearing.market.reading.text import long_table
+from gearing.market.reading.text import UNNAMED, long_table
 
 _FIX = "Give a path, a polars, pandas or pyarrow table, or (times, values)."
 
@@ -37,8 +38,14 @@ def read_frame(source: Any, options: ReadOptions, notes: Notes) -> pl.LazyFrame:
                 return source.lazy()
         native = nw.from_native(source)
         present = native.collect_schema().names()
+        notes.present = list(present)
         renamed = set(options.renamed().values())
-        wanted = [name for name in present if is_known(name) or is_instrument(name) or name in renamed]
+        wanted = [
+            name
+            for place, (name, kind) in enumerate(native.collect_schema().items())
+            if is_known(name) or is_instrument(name) or name in renamed or kind.is_numeric()
+            or (place == 0 and fold(name) in UNNAMED)
+        ]  # fmt: skip
         if not wanted or options.positions() is not None:
             wanted = present
         chosen = native.select(*wanted)
@@ -59,6 +66,9 @@ def _pandas(frame: Any, notes: Notes) -> Any:
     if isinstance(frame.columns, pd.MultiIndex):
         return _levels(_indexed(frame, pd), notes)
     frame = _indexed(frame.rename(columns=str), pd)
+    twice = list(frame.columns[frame.columns.duplicated()])
+    if twice:
+        raise DataError(f"there are two columns {twice[0]!r}.", where=notes.where, fix="Leave out the one not meant.")
     for name in frame.columns:
         # Conversion would silently take times without a zone for those of the others.
         if is_time(name) and frame[name].dtype == object:
@@ -91,16 +101,18 @@ def _indexed(frame: Any, pd: Any) -> Any:
         name = str(index.name) if index.name is not None and is_time(str(index.name)) else "time"
         if any(fold(str(_first(column))) == fold(name) for column in frame.columns):
             return frame.reset_index(drop=True)
-        return frame.rename_axis(name).reset_index()
+        others = [column for column in frame.columns if fold(str(_first(column))) in LATER_TIMES]
+        return frame.drop(columns=others).rename_axis(name).reset_index()
     if isinstance(index, pd.MultiIndex) or any(is_time(name) for name in named):
         kept = [name for name in index.names if name not in frame.columns]
         levels = [
-            "time" if name is None and isinstance(level, pd.DatetimeIndex) else name
+            name if name is not None else "time" if isinstance(level, pd.DatetimeIndex) else "symbol"
             for name, level in zip(index.names, getattr(index, "levels", [index]), strict=True)
         ]
         frame = frame.rename_axis(levels if len(levels) > 1 else levels[0])
         return frame.reset_index() if len(kept) == len(index.names) else frame.reset_index(drop=True)
-    if index.dtype == object and len(index) and not any(is_time(str(_first(column))) for column in frame.columns):
+    in_words = len(index) > 0 and isinstance(index[:1].tolist()[0], (str, dt.date))
+    if in_words and not any(is_time(str(_first(column))) for column in frame.columns):
         # Dates that stayed text.
         return frame.rename_axis("time").reset_index()
     return frame

@@ -9,7 +9,7 @@ from gearing.market.reading.names import SETTLEMENT_TIMES, Role, fold
 from gearing.market.reading.options import Notes
 from gearing.market.reading.table import Table
 from gearing.market.series import spacing_ms
-from gearing.market.times import DAY_MS, MINUTE_MS, SeriesError, iso
+from gearing.market.times import DAY_MS, MINUTE_MS, SeriesError, duration_text, iso
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
@@ -41,21 +41,70 @@ def settlements(table: Table, unit: str | None) -> tuple[Times, Floats]:
     rates, told = _given(table, unit)
     times, rows = _one_each(table)
     times, rates = settled(times), rates[rows]
+    times, rates, rows = _with_rates(times, rates, rows, notes)
+    _check_filled(times, rates, table)
     if unit is not None:
         scaled = _scaled(rates, unit, times, table, rows)
     elif told is not None:
         scaled = _scaled(rates, told, times, table, rows)
-        notes.add(f"{table.names[Role.RATE]} is read as {_SAID[told]}")
+        if told != "per 8 h" or bool((np.diff(times) != _EIGHT_HOURS_MS).any()):
+            notes.add(f"{table.names[Role.RATE]} is read as {_SAID[told]}")
     else:
         scaled = rates
     check_size(times, scaled, notes, sure=unit is not None)
     return times, scaled
 
 
+# Rates beside prices stand in a few rows of a table; a settlement without one among others is a fault.
+_SPARSE = 0.5
+# How many changes of the rate show that it is one per some hours, written in every row between.
+_CHANGES = 4
+
+
+def _with_rates(
+    times: Times, rates: Floats, rows: npt.NDArray[np.int64], notes: Notes
+) -> tuple[Times, Floats, npt.NDArray[np.int64]]:
+    """The rows that have a rate, where most have none, as in a table of bars with a column of funding."""
+    known = np.isfinite(rates)
+    count = int((~known).sum())
+    if count <= _SPARSE * len(rates) or not known.any():
+        return times, rates, rows
+    notes.add(f"{count:,} rows without a rate are left out")
+    return times[known], rates[known], rows[known]
+
+
+def _check_filled(times: Times, rates: Floats, table: Table) -> None:
+    """Refuses rates that are repeated in every row until the next settlement, so that each would be paid many times.
+
+    Raises:
+        SeriesError: the rate changes only at every so many rows.
+    """
+    spacing = spacing_ms(times)
+    changes = np.flatnonzero(np.diff(rates) != 0) + 1
+    if len(changes) < _CHANGES or not spacing or spacing >= _EIGHT_HOURS_MS:
+        return
+    for hours in (8, 4, 1):
+        interval = hours * _HOUR_MS
+        if interval <= spacing or len(changes) > len(times) * spacing / interval + 1:
+            continue
+        if bool((times[changes] % interval == times[changes[0]] % interval).all()) and len(times) > 2 * len(changes):
+            row = int(changes[0])
+            what = (
+                f"the rate changes every {hours} h at most, but stands in a row every {duration_text(spacing)}, as if "
+                f"it were repeated until the next settlement; each row would be paid."
+            )
+            raise SeriesError(
+                what,
+                where=f"{table.where}, row {row + 1} ({iso(int(times[row]))})",
+                fix="Keep one row per settlement.",
+            )
+
+
 _SAID = {
     "percent": "percent of the notional",
     "bp": "basis points of the notional",
     "annual": "a rate per year, of which each settlement pays its interval's part",
+    "per 8 h": "a rate per 8 h, of which each settlement pays its interval's part",
     "absolute": "quote currency per unit of the underlying, over the mark price",
 }
 
@@ -75,12 +124,17 @@ def _given(table: Table, unit: str | None) -> tuple[Floats, str | None]:
         told = "bp"
     elif name.startswith("absolute"):
         told = "absolute"
+    elif name.endswith("8h"):
+        told = "per 8 h"
     if number.percent and unit in (None, "percent", "annual"):
         if told is None and unit != "annual":
             table.notes.add("rates with a percent sign are read as percent of the notional")
         return number.values / 100, told if unit is None else None
-    if told is None and (name.endswith(("%", "pct", "percent"))):
-        told = "percent"
+    if name.endswith(("%", "pct", "percent")):
+        if told == "annual":
+            table.notes.add(f"{table.names[Role.RATE]} is in percent")
+            return number.values / 100, told
+        told = told or "percent"
     return number.values, told
 
 
@@ -106,6 +160,8 @@ def _one_each(table: Table) -> tuple[Times, npt.NDArray[np.int64]]:
     if table.settled_at is None or own in SETTLEMENT_TIMES:
         return table.times_ms, rows
     due = table.settled_at
+    if not len(due):
+        return due, rows
     last = np.append(due[1:] != due[:-1], True)
     if (np.diff(due[last]) <= 0).any():
         what = "the settlements that the rows predict do not follow one another in time."
@@ -139,12 +195,12 @@ def _scaled(rates: Floats, unit: str, times: Times, table: Table, rows: npt.NDAr
         return rates / 100
     if unit == "bp":
         return rates / 10_000
-    if unit == "annual":
+    if unit in ("annual", "per 8 h"):
         if len(times) < 2:
-            what = "the interval of a single settlement is not known, and its rate is per year."
+            what = f"the interval of a single settlement is not known, and its rate is {unit}."
             raise SeriesError(what, where=table.where, fix="Give at least two, or the rate per settlement.")
         steps = np.diff(times)
-        return np.asarray(rates * np.append(steps[:1], steps) / _YEAR_MS)
+        return np.asarray(rates * np.append(steps[:1], steps) / (_YEAR_MS if unit == "annual" else _EIGHT_HOURS_MS))
     if unit == "absolute":
         marks = table.values(Role.MARK)
         if marks is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,10 @@ from gearing.market.reading.names import SYMBOLS, fold, is_known
 from gearing.market.reading.options import Notes, ReadOptions
 
 _DEPTH = 5
-_ERRORS = ("msg", "message", "error", "retmsg", "errmsg", "description")
+_ERRORS = ("msg", "message", "error", "errors", "errormessage", "retmsg", "errmsg", "description", "note",
+           "information", "errmessage", "reason")  # fmt: skip
+# A key that is a moment: a date, or seconds since 1970 and finer.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ].*)?|\d{9,19}")
 
 
 def read_json_table(data: bytes, options: ReadOptions, notes: Notes) -> pl.DataFrame:
@@ -65,7 +69,8 @@ def _found(value: Any, path: str, symbol: str, depth: int) -> list[_Found]:
         return []
     own = next((value[k] for k in value if fold(k) in SYMBOLS and isinstance(value[k], str)), symbol)
     own = "" if own in ("ok", "linear", "inverse") else own
-    columns = _columns(value)
+    own = next((_named_beside(inner) for inner in value.values() if _named_beside(inner)), own)
+    columns = _columns(value) or _keyed(value)
     if columns:
         return [(columns, path, own)]
     tables: list[_Found] = []
@@ -73,6 +78,30 @@ def _found(value: Any, path: str, symbol: str, depth: int) -> list[_Found]:
         below = f"{path}.{name}".lstrip(".")
         tables += _found(inner, below, own, depth + 1)
     return tables
+
+
+def _named_beside(value: Any) -> str:
+    """The instrument in what describes a table, such as Alpha Vantage's "Meta Data"."""
+    if not isinstance(value, dict):
+        return ""
+    names = ("symbol", "digitalcurrencycode")
+    return next((v for k, v in value.items() if fold(k) in names and isinstance(v, str)), "")
+
+
+def _keyed(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Rows of an object of objects: keyed by their times, or, as pandas writes frames, by column and then by row."""
+    if not value or not all(isinstance(inner, dict) and inner for inner in value.values()):
+        return None
+    if all(_MOMENT.fullmatch(key) for key in value):
+        return [{"time": key, **inner} for key, inner in value.items()]
+    keys = [tuple(inner) for inner in value.values()]
+    scalars = not any(isinstance(cell, (list, dict)) for inner in value.values() for cell in inner.values())
+    if len(set(keys)) != 1 or not scalars or not any(is_known(name) for name in value):
+        return None
+    rows = [{name: inner[key] for name, inner in value.items()} for key in keys[0]]
+    if all(_MOMENT.fullmatch(key) for key in keys[0]):
+        return [{"time": key, **row} for key, row in zip(keys[0], rows, strict=True)]
+    return rows
 
 
 def _columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
@@ -130,7 +159,7 @@ def _scalar(value: Any) -> Any:
 def _joined(found: list[_Found], options: ReadOptions, notes: Notes) -> pl.DataFrame:
     """Several tables of one answer, joined: pairs [time, value] are columns, others are those of instruments."""
     names = [path.rpartition(".")[2] for _, path, _ in found]
-    pairs = all(isinstance(rows[0], list) and len(rows[0]) == 2 for rows, _, _ in found)
+    pairs = all(isinstance(row, list) and len(row) == 2 for rows, _, _ in found for row in rows)
     if pairs and "prices" in names:
         frame = pl.DataFrame(
             {"time": [row[0] for row in found[names.index("prices")][0]]}

@@ -10,10 +10,13 @@ in docs/reference/files.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 _PUNCTUATION = re.compile(r"[^0-9a-z%]+")
+# Alpha Vantage numbers its fields ("1. open", "4a. close (USD)") and names the currency behind them.
+_NUMBERED = re.compile(r"^\s*\d{1,2}[ab]?\.\s+")
+_UNIT_BEHIND = re.compile(r"(open|high|low|close|price|last|time|date)[\s_]*\((?:usdt?|eur|gbp|jpy|utc|gmt)\)\s*$")
 
 
 class Role(StrEnum):
@@ -47,35 +50,41 @@ class TableKind(StrEnum):
 
 
 def fold(name: str) -> str:
-    """Returns a column's name without case, blanks and punctuation."""
-    return _PUNCTUATION.sub("", name.lower())
+    """Returns a column's name without case, blanks and punctuation, a number before and a currency behind it."""
+    return _PUNCTUATION.sub("", _UNIT_BEHIND.sub(r"\1", _NUMBERED.sub("", name.lower())))
 
 
 # In order of preference: what says that a bar opens then, then moments, then dates.
 _OPEN_TIMES = (
     "opentime", "opentimestamp", "openat", "starttime", "startat", "startts", "starttimestamp", "start",
     "begintime", "beginat", "begin", "timeperiodstart", "periodstart", "candlebegintime", "candletime",
-    "bucket", "bucketstart", "windowstart",
+    "bucket", "bucketstart", "windowstart", "startedat", "timeopen",
 )  # fmt: skip
 _MOMENTS = (
     "timestamp", "time", "datetime", "snappedat", "ts", "t", "unix", "unixtime", "unixtimestamp", "epoch",
     "epochtime", "epochms", "timestampms", "timems", "tsms", "timestampus", "timestampns", "timestamputc",
     "timeutc", "datetimeutc", "utctime", "utc", "gmttime", "datetimestamp", "dateandtime", "ticks", "eventtime",
-    "createdat", "mts", "tsevent", "tsinit",
+    "createdat", "mts", "tsevent", "tsinit", "transacttime", "timepoint", "localtime",
 )  # fmt: skip
 _DATES = (
     "date", "dateutc", "day", "observationdate", "effectiveat", "effectivedate", "tradedate", "tradingdate",
     "tradingday", "pricedate", "quotedate", "sessiondate", "session", "asofdate", "asof", "valuedate", "dt",
     "refdate", "referencedate", "month", "week", "yyyymmdd", "datadate", "caldt", "dlycaldt", "navdate",
+    "dates", "exchangedate", "timeperiod",
 )  # fmt: skip
 SETTLEMENT_TIMES = (
     "fundingtime", "fundingratetimestamp", "calctime", "settlementtime", "settletime", "settledat",
     "fundingdate", "fundingat",
 )  # fmt: skip
-_EX_DATES = ("exdate", "exdividenddate", "exdivdate", "exdtime")
+_EX_DATES = ("exdate", "exeffdate", "exdividenddate", "exdivdate", "exdtime")
 
 TIMES = (*_OPEN_TIMES, *_MOMENTS, *_DATES)
-CLOSE_TIMES = ("closetime", "closetimestamp", "closeat", "endtime", "endat", "timeperiodend", "periodend", "end")
+# What an index of times goes before: columns that say the same less exactly, or something else.
+LATER_TIMES = frozenset((*_MOMENTS, *_DATES))
+CLOSE_TIMES = (
+    "closetime", "closetimestamp", "closeat", "endtime", "endat", "timeperiodend", "periodend", "end",
+    "timeclose", "endedat",
+)  # fmt: skip
 CLOCKS = ("time", "clock", "timeofday", "hour")
 
 SYMBOLS = (
@@ -87,7 +96,12 @@ SYMBOLS = (
 
 _CLOSES = (
     "close", "c", "closeprice", "closingprice", "priceclose", "pxclose", "price", "closelast", "last", "lastprice",
-    "settle", "settlement", "settlementprice", "px", "pxlast", "value", "mid", "midprice", "closebid", "nav",
+    "settle", "settlement", "settlementprice", "px", "pxlast", "prc", "tradeclose", "value",
+    "mid", "midprice", "closebid", "nav",
+)  # fmt: skip
+# Units of the underlying whatever the instrument is.
+BASE_VOLUMES = (
+    "volccy", "basevolume", "volumebase", "baseassetvolume", "basetokenvolume", "homenotional", "volumefrom",
 )  # fmt: skip
 _ADJUSTED = (
     "adjclose", "adjustedclose", "closeadj", "closeadjusted", "adjcloseprice", "adjustedcloseprice", "adjprice",
@@ -100,15 +114,19 @@ NAMES: Mapping[TableKind, Mapping[Role, tuple[str, ...]]] = {
         Role.CLOCK: CLOCKS,
         Role.CLOSE_TIME: CLOSE_TIMES,
         Role.SYMBOL: SYMBOLS,
-        Role.OPEN: ("open", "o", "openprice", "priceopen", "openingprice", "pxopen"),
-        Role.HIGH: ("high", "h", "highprice", "pricehigh", "highestprice", "pxhigh", "max"),
-        Role.LOW: ("low", "l", "lowprice", "pricelow", "lowestprice", "pxlow", "min"),
+        Role.OPEN: ("open", "o", "openprice", "priceopen", "openingprice", "pxopen", "tradeopen"),
+        Role.HIGH: ("high", "h", "highprice", "pricehigh", "highestprice", "pxhigh", "tradehigh", "max"),
+        Role.LOW: ("low", "l", "lowprice", "pricelow", "lowestprice", "pxlow", "tradelow", "min"),
         Role.CLOSE: _CLOSES,
         Role.ADJUSTED: _ADJUSTED,
-        Role.VOLUME: ("volccy", "basevolume", "volumebase", "volume", "vol", "v", "tickvolume", "volumetraded", "qty"),
+        Role.VOLUME: (
+            *BASE_VOLUMES, "volume", "vol", "v", "volumetraded", "tradevolume", "pxvolume", "sxsum", "qty",
+            "tickvolume", "tickvol",
+        ),
         Role.QUOTE_VOLUME: (
             "quotevolume", "volumequote", "quoteassetvolume", "volquote", "volccyquote", "turnover", "volumeusd",
-            "usdvolume", "dollarvolume", "totalvolume", "totalvolumes",
+            "usdvolume", "dollarvolume", "volumeto", "volumecurrency", "quotetokenvolume", "foreignnotional", "sum",
+            "amount", "totalvolume", "totalvolumes",
         ),
         Role.CONTRACTS: ("volumecontracts", "contractvolume", "volcontracts"),
     },
@@ -121,7 +139,9 @@ NAMES: Mapping[TableKind, Mapping[Role, tuple[str, ...]]] = {
             "lastfundingrate", "funding", "rate", "fundingrate%", "fundingratepct", "fundingratepercent",
             "fundingratebp", "fundingratebps", "ratebp", "ratebps", "ratepct", "ratepercent", "fr", "r",
             "fundingrateannualized", "annualizedfundingrate", "fundingrateannual", "annualfundingrate",
-            "fundingrateannualised", "annualisedfundingrate", "fundingapr", "fundingrateapr", "apr",
+            "fundingrateannualised", "annualisedfundingrate",
+            "annualizedfundingratepct", "annualisedfundingratepct", "fundingrateannualizedpct",
+            "fundingrateannualisedpct", "fundingapr", "fundingrateapr", "apr",
             "interest1h", "interest8h", "fundingrate8h", "fundingrate1h", "absolutefundingrate",
         ),
         Role.SETTLED_AT: ("fundingtimestamp", "nextfundingtime", "nextfundingtimestamp"),
@@ -136,7 +156,8 @@ NAMES: Mapping[TableKind, Mapping[Role, tuple[str, ...]]] = {
         Role.CLOCK: CLOCKS,
         Role.SYMBOL: SYMBOLS,
         Role.RATE: (
-            "rate", "ratepct", "ratepercent", "rate%", "yield", "yieldpct", "value", "percentrate", "interestrate",
+            "rate", "ratepct", "ratepercent", "rate%", "yield", "yieldpct", "value", "obsvalue", "percentrate",
+            "interestrate",
             "close", "price",
         ),
     },
@@ -179,6 +200,11 @@ _NO_INSTRUMENTS = frozenset(
 _INSTRUMENT = re.compile(r"[\^.]?[A-Z0-9][A-Z0-9 ._/:=^-]*[A-Z0-9](=[A-Z])?")
 # "Volume BTC", "Volume USDT": an asset's own name after the word.
 _VOLUME_OF = re.compile(r"\s*vol(?:ume)?[\s_.(]+([A-Za-z0-9]{2,8})\)?\s*", re.IGNORECASE)
+# "Volume MA", "Volume 24h": no asset.
+_NO_ASSETS = frozenset(
+    {"QUOTE", "CCY", "BASE", "TRADED", "CURRENCY", "FROM", "TO", "MA", "SMA", "EMA", "AVG", "CHANGE", "CHG", "PCT",
+     "DELTA", "RATIO", "SUM", "WEIGHTED", "CONTRACT", "CONTRACTS", "USDVALUE", "RANK", "BUY", "SELL", "ADJ"}
+)  # fmt: skip
 QUOTES = frozenset({"USD", "USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI", "EUR", "GBP", "JPY", "KRW", "TRY"})
 
 
@@ -212,12 +238,12 @@ def volume_of(name: str) -> Role | None:
     if match is None:
         return None
     asset = match[1].upper()
-    if asset in {"QUOTE", "CCY", "BASE", "TRADED"}:
+    if asset in _NO_ASSETS or asset[0].isdigit():
         return None
     return Role.QUOTE_VOLUME if asset in QUOTES else Role.VOLUME
 
 
-def resolve(present: Iterable[str], kind: TableKind, *, ends: bool = False) -> dict[Role, str]:
+def resolve(present: Sequence[str], kind: TableKind, *, ends: bool = False) -> dict[Role, str]:
     """Returns which column of a table plays which role; a column plays one.
 
     Args:
@@ -241,6 +267,9 @@ def resolve(present: Iterable[str], kind: TableKind, *, ends: bool = False) -> d
     if kind is TableKind.PRICES:
         for column in present:
             counted = volume_of(column)
-            if counted is not None and (counted not in roles or fold(roles[counted]) not in NAMES[kind][counted][:2]):
-                roles[counted] = column
+            if counted is not None:
+                roles.setdefault(counted, column)
+        # Hyperliquid's and Binance's streams end a bar at T that began at t.
+        if Role.CLOSE_TIME not in roles and {"t", "T"} <= set(present) and roles.get(Role.TIME) == "t":
+            roles[Role.CLOSE_TIME] = "T"
     return roles

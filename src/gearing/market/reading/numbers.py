@@ -14,7 +14,7 @@ from gearing.market.times import SeriesError
 
 Floats = npt.NDArray[np.float64]
 
-_MISSING = ("", "-", "--", ".", "null", "none", "nan", "nil", "na", "#n/a", "<na>")
+MISSING = ("", "-", "--", ".", "null", "none", "nan", "nil", "na", "#n/a", "<na>")
 _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _POINT = r"^[+-]?(\d{1,3}(,\d{3})+(\.\d*)?|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)$"
 _COMMA = r"^[+-]?(\d{1,3}(\.\d{3})+(,\d*)?|(\d+,?\d*|,\d+)([eE][+-]?\d+)?)$"
@@ -108,7 +108,7 @@ def _worded(texts: Mapping[str, pl.Series], decimal: str | None, notes: Notes) -
 def _bare(column: pl.Series) -> pl.Series:
     """Text without blanks, currency signs and separators that nobody mistakes; null where no value stands."""
     text = column.str.replace_all(r"[\s\u00a0\u202f'’_$€£¥₿]", "")
-    return text.set(text.str.to_lowercase().is_in(_MISSING).fill_null(False), None)
+    return text.set(text.str.to_lowercase().is_in(MISSING).fill_null(False), None)
 
 
 def _decimal(bare: Mapping[str, pl.Series], texts: Mapping[str, pl.Series], notes: Notes) -> str:
@@ -136,7 +136,7 @@ def _decimal(bare: Mapping[str, pl.Series], texts: Mapping[str, pl.Series], note
 
 def _refuse(column: pl.Series, read: pl.Series, name: str, where: str) -> None:
     """Raises SeriesError for the first text that is not a number."""
-    missing = column.str.to_lowercase().is_in(_MISSING).fill_null(True)
+    missing = column.str.to_lowercase().is_in(MISSING).fill_null(True)
     bad = read.is_null() & ~missing
     if bad.any():
         row = int(bad.arg_max() or 0)

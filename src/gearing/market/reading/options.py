@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +16,10 @@ FundingUnit = Literal["fraction", "percent", "bp", "annual", "absolute"]
 FUNDING_UNITS = ("fraction", "percent", "bp", "annual", "absolute")
 VOLUME_UNITS = ("base", "quote")
 EPOCHS = ("s", "ms", "us", "ns")
+EXCEL = "excel"
 
+# Where the name of a kind of column is that of another column in some venue's table.
+_AS_COLUMN = {"contracts": "volume_contracts", "adjusted": "adj_close", "settled_at": "next_funding_time"}
 _IGNORED = ("", "_", "-")
 
 
@@ -25,7 +28,8 @@ class ReadOptions:
     """How a table is to be read, as far as a person says so.
 
     Args:
-        time_format: "s", "ms", "us" or "ns" of integers; "day-first" or "month-first" of dates; or a strptime
+        time_format: "s", "ms", "us" or "ns" of integers; "excel" of days since 1900; "day-first" or
+            "month-first" of dates; or a strptime
             format such as "%m/%d/%y".
         columns: names for the columns in their order ("_": left out), or canonical name -> the table's own.
         decimal: "." or ",".
@@ -51,8 +55,8 @@ class ReadOptions:
         if self.funding_unit not in (None, *FUNDING_UNITS):
             raise InputError(f"funding_unit is {self.funding_unit!r}.", fix=f"Write one of {', '.join(FUNDING_UNITS)}.")
         form = self.time_format
-        if form is not None and form not in (*EPOCHS, "day-first", "month-first") and "%" not in form:
-            fix = 'Write "day-first", "month-first", "s", "ms", "us", "ns" or a format such as "%m/%d/%y".'
+        if form is not None and form not in (*EPOCHS, EXCEL, "day-first", "month-first") and "%" not in form:
+            fix = 'Write "day-first", "month-first", "s", "ms", "us", "ns", "excel" or a format such as "%m/%d/%y".'
             raise InputError(f"the time format {form!r} is not one.", fix=fix)
         if self.volume_unit is not None and self.volume_unit not in VOLUME_UNITS:
             self._check_size()
@@ -77,11 +81,12 @@ class ReadOptions:
         """Returns the names given for the columns in their order, or None."""
         if self.columns is None or isinstance(self.columns, Mapping):
             return None
-        return [f"_{place}" if name in _IGNORED else name for place, name in enumerate(self.columns)]
+        return [f"_{k}" if name in _IGNORED else _AS_COLUMN.get(name, name) for k, name in enumerate(self.columns)]
 
     def renamed(self) -> Mapping[str, str]:
         """Returns the canonical names given for columns of other names."""
-        return self.columns if isinstance(self.columns, Mapping) else {}
+        given = self.columns if isinstance(self.columns, Mapping) else {}
+        return {_AS_COLUMN.get(name, name): own for name, own in given.items()}
 
 
 @dataclass
@@ -90,10 +95,15 @@ class Notes:
 
     Args:
         where: the file or table.
+        said: the sentences.
+        present: all columns of the table; of a data frame, only those that may matter are converted.
+        ragged: of a text table, finds what the reader of CSV means by a reason, and its mend.
     """
 
     where: str
     said: list[str] = field(default_factory=list)
+    ragged: Callable[[str], tuple[str, str] | None] | None = None
+    present: list[str] = field(default_factory=list)
 
     def add(self, sentence: str) -> None:
         """Adds a sentence once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import polars as pl
 
 from gearing.errors import DataError
 from gearing.market.reading.dates import clock_text, is_clock, mixed_zones, text_ms
-from gearing.market.reading.options import EPOCHS, Notes
+from gearing.market.reading.options import EPOCHS, EXCEL, Notes
 from gearing.market.times import SeriesError, iso, moment_ms
 
 Times = npt.NDArray[np.int64]
@@ -50,8 +51,8 @@ def stamps_ms(column: pl.Series, clock: pl.Series | None, form: str | None, note
         column = _day_text(column) + " " + clock_text(clock)
         notes.add("date and time of day are joined")
     times = _column_ms(column, where, form, notes)
-    outside = (times < 0) | (times >= _LATEST_MS)
-    if outside.any():
+    if len(times) and (int(times.min()) < 0 or int(times.max()) >= _LATEST_MS):
+        outside = (times < 0) | (times >= _LATEST_MS)
         row = int(np.argmax(outside))
         what = f"{column[row]!r} would be before 1970 or after 2100."
         raise SeriesError(what, where=f"{where}, row {row + 1}", fix="Fix this row, or say the unit: --time-format.")
@@ -85,13 +86,23 @@ def _column_ms(column: pl.Series, where: str, form: str | None, notes: Notes) ->
 
 def _text(column: pl.Series, where: str, form: str | None, notes: Notes) -> Times:
     text = column.str.strip_chars()
+    if form == EXCEL:
+        days = text.cast(pl.Float64, strict=False)
+        if not days.null_count():
+            return _excel_ms(days.to_numpy(), where, form)
     number = r"^-?\d+(\.0*)?$"
-    whole = form is None or form in EPOCHS
+    whole = form is None or form in (*EPOCHS, EXCEL)
     if whole and bool(text.head(1).str.contains(number).all()) and bool(text.str.contains(number).all()):
         integers = text.str.split(".").list.first().cast(pl.Int64, strict=False)
         if not integers.null_count():
             return _integers(integers, where, form, notes)
     if bool(text.head(1).str.contains(r"^\d+\.\d+$").all()) and bool(text.str.contains(r"^\d{9,}(\.\d+)?$").all()):
+        return _floats(text.cast(pl.Float64), where, form, notes)
+    if bool(text.head(1).str.contains(r"^\d\.\d{9,}[eE]\+\d+$").all()):
+        read = text.cast(pl.Float64, strict=False)
+        if not read.null_count() and bool(text.str.contains(r"^\d\.\d{9,}[eE]\+\d+$").all()):
+            return _floats(read, where, form, notes)
+    if bool(text.head(1).str.contains(r"^\d{5}\.\d+$").all()) and bool(text.str.contains(r"^\d{5}(\.\d+)?$").all()):
         return _floats(text.cast(pl.Float64), where, form, notes)
     return text_ms(column, where, form, notes)
 
@@ -100,6 +111,8 @@ def _floats(column: pl.Series, where: str, form: str | None, notes: Notes) -> Ti
     if column.is_nan().any():
         row = int(column.is_nan().arg_max() or 0)
         raise SeriesError("the time is missing.", where=f"{where}, row {row + 1}", fix="Drop or complete this row.")
+    if form == EXCEL or (form is None and _are_excel_days(column.to_numpy())):
+        return _excel_ms(column.to_numpy(), where, form)
     if bool((column == column.floor()).all()) and bool((column.abs() < 2**63).all()):
         return _integers(column.cast(pl.Int64), where, form, notes)
     if form not in (None, "s") or not bool(column.is_between(_EARLIEST_S, _LATEST_MS / 1000).all()):
@@ -108,14 +121,39 @@ def _floats(column: pl.Series, where: str, form: str | None, notes: Notes) -> Ti
 
 
 def _integers(column: pl.Series, where: str, form: str | None, notes: Notes) -> Times:
-    if form is not None and form not in EPOCHS:
+    if form is not None and form not in (*EPOCHS, EXCEL):
         return text_ms(column.cast(pl.String), where, form, notes)
     values = column.cast(pl.Int64).to_numpy()
+    if form == EXCEL or (form is None and _are_excel_days(values)):
+        return _excel_ms(values, where, form)
     if form is None and _are_dates(values):
         dated = text_ms(_padded(column), where, None, None)
         notes.add("integers such as 20241230 are read as dates")
         return dated
     return epochs_ms(values, where, form, notes)
+
+
+_EXCEL_1970 = 25_569
+_EXCEL_2101 = 73_416
+
+
+def _are_excel_days(values: npt.NDArray[Any]) -> bool:
+    """Whether numbers lie where Excel's days of 1985 to 2100 do, which no unit since 1970 reaches."""
+    return len(values) > 0 and bool((values >= 31_000).all() and (values < _EXCEL_2101).all())
+
+
+def _excel_ms(values: npt.NDArray[Any], where: str, form: str | None) -> Times:
+    """Days since 1900, as spreadsheets count them; only if a person says so, since rows are counted alike.
+
+    Raises:
+        SeriesError: nobody has said so.
+    """
+    times: Times = np.rint((values - _EXCEL_1970) * 86_400.0).astype(np.int64) * 1_000
+    if form is None:
+        what = f"{values[0]:.10g} may be a spreadsheet's number of a day ({iso(int(times[0]))}), or a row's number."
+        fix = "Format the column as dates; or say --time-format excel (time_format= in Python)."
+        raise SeriesError(what, where=f"{where}, row 1", fix=fix)
+    return times
 
 
 def _are_dates(values: Times) -> bool:
@@ -226,5 +264,6 @@ def objects_ms(values: list[object], where: str) -> Times:
 
 def order(times: Times) -> np.ndarray | None:
     """Returns the order that sorts rows which stand newest first; None for any other."""
-    steps = np.diff(times)
-    return np.arange(len(times))[::-1] if len(steps) and bool((steps < 0).all()) else None
+    if len(times) < 2 or times[1] >= times[0]:
+        return None
+    return np.arange(len(times))[::-1] if bool((np.diff(times) < 0).all()) else None

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import gzip
-import os
-import zipfile
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gearing import files
 from gearing.errors import DataError
-from gearing.market.reading.frames import read_frame
-from gearing.market.reading.json import read_json_table
 from gearing.market.reading.names import (
     NAMES,
     REQUIRED,
@@ -32,51 +26,13 @@ from gearing.market.reading.names import (
     resolve,
 )
 from gearing.market.reading.numbers import Number, numbers
+from gearing.market.reading.opening import RawTable, open_table, unreadable
 from gearing.market.reading.options import Notes, ReadOptions
+from gearing.market.reading.rows import is_empty, without_copies, without_empty
 from gearing.market.reading.stamps import order, stamps_ms
-from gearing.market.reading.text import UNNAMED, read_text_table
+from gearing.market.reading.text import UNNAMED
 
-_ENDINGS = {
-    ".parquet": "Parquet", ".pq": "Parquet", ".feather": "Feather", ".arrow": "Feather", ".ipc": "Feather",
-    ".csv": "CSV", ".tsv": "CSV", ".txt": "CSV", ".json": "JSON", ".jsonl": "JSON", ".ndjson": "JSON",
-}  # fmt: skip
-_MAGIC = {
-    b"PAR1": "Parquet",
-    b"ARROW1": "Feather",
-    b"FEA1": "an old Feather (version 1)",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    b"%PDF": "a PDF",
-    b"\x80\x04\x95": "a pickle, which is never read",
-    b"\x80\x05\x95": "a pickle, which is never read",
-    b"BZh": "a bz2 archive",
-    b"\xfd7zXZ": "an xz archive",
-    b"\x28\xb5\x2f\xfd": "a zstd archive",
-    b"SQLite format 3": "a SQLite database",
-}
-_READ = "Give a CSV, JSON, Parquet or Feather file, or one of these in a zip or gz."
-_UNPACKED_MAX = 4 << 30
-
-
-@dataclass(frozen=True)
-class RawTable:
-    """A table under its own names.
-
-    Args:
-        frame: the table.
-        names: its columns.
-        notes: what was done to read it.
-        file: the name of its file, or "".
-    """
-
-    frame: pl.LazyFrame
-    names: list[str]
-    notes: Notes
-    file: str
-
-    @property
-    def where(self) -> str:
-        """The place to blame."""
-        return self.notes.where
+Times = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -113,34 +69,6 @@ class Table:
         return self.columns[role].values if role in self.columns else None
 
 
-def open_table(source: Any, options: ReadOptions) -> RawTable:
-    """Returns a file or data frame under its own names.
-
-    Args:
-        source: a path, or any data frame that narwhals takes.
-        options: a person's word on it.
-
-    Raises:
-        DataError: it cannot be read, or is no table.
-    """
-    is_file = isinstance(source, (str, os.PathLike))
-    notes = Notes(Path(source).name if is_file else "the table")
-    frame = _scan(Path(source), options, notes) if is_file else read_frame(source, options, notes)
-    try:
-        names = frame.collect_schema().names()
-        if options.positions() is not None and not is_file:
-            frame = _by_position(frame, names, options, notes)
-        frame = frame.rename({own: name for name, own in options.renamed().items() if own in names})
-        missing = [own for own in options.renamed().values() if own not in names]
-        if missing:
-            there = ", ".join(names[:30])
-            raise DataError(f"there is no column {missing[0]!r}; the columns are: {there}.", where=notes.where,
-                            fix="Name one of these in columns.")  # fmt: skip
-        return RawTable(frame, frame.collect_schema().names(), notes, Path(source).name if is_file else "")
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise _unreadable(error, notes.where) from error
-
-
 def read_table(
     source: Any, kind: TableKind, symbol: str | None, options: ReadOptions, *, ends: bool = False
 ) -> Table:  # fmt: skip
@@ -160,7 +88,7 @@ def read_table(
     try:
         return _known(raw, kind, symbol, options, ends=ends)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise _unreadable(error, raw.where) from error
+        raise unreadable(error, raw.notes) from error
 
 
 def kind_of(source: Any, options: ReadOptions | None = None) -> TableKind:
@@ -173,7 +101,8 @@ def kind_of(source: Any, options: ReadOptions | None = None) -> TableKind:
     if "funding_rate" in raw.file.lower() or "fundingrate" in fold(raw.file):
         return TableKind.FUNDING
     prices, funding = resolve(raw.names, TableKind.PRICES), resolve(raw.names, TableKind.FUNDING)
-    if Role.RATE in funding and fold(funding[Role.RATE]) not in ("rate", "r", "fr"):
+    bars = all(role in prices for role in (Role.OPEN, Role.HIGH, Role.LOW, Role.CLOSE))
+    if Role.RATE in funding and fold(funding[Role.RATE]) not in ("rate", "r", "fr") and not bars:
         return TableKind.FUNDING
     if Role.CLOSE in prices or Role.ADJUSTED in prices:
         return TableKind.PRICES
@@ -199,7 +128,7 @@ def symbols_in(source: Any, kind: TableKind, options: ReadOptions | None = None)
             found = raw.frame.select(column.unique()).collect().to_series().to_list()
             return sorted(name for name in found if fold(name) not in SYMBOLS or not name)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise _unreadable(error, raw.where) from error
+        raise unreadable(error, raw.notes) from error
     return sorted(_instruments(raw.names)) or None if _is_wide(roles, kind) else None
 
 
@@ -219,11 +148,15 @@ def _known(raw: RawTable, kind: TableKind, symbol: str | None, options: ReadOpti
         and not (required is Role.CLOSE and Role.ADJUSTED in roles)
         and not _is_freqtrade(kind, roles)
     ):
-        raise _missing(shown, SHOWN[required], raw)
+        raise _missing(shown, _shown(kind), raw)
     wanted = [time, *([clock] if clock else []), *(c for r, c in roles.items() if r not in (Role.TIME, Role.CLOCK))]
+    _check_twins(raw, roles)
     frame = raw.frame.select(pl.col(name) for name in dict.fromkeys(wanted))
+    if raw.notes.ragged is not None and len(frame.collect_schema()) > 1:
+        # Of text, lines without anything; those of a data frame are faults.
+        frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     rows, chosen = _of_symbol(frame, roles.get(Role.SYMBOL), time, symbol, raw)
-    kept = _without_empty(rows, time, raw)
+    kept = without_empty(rows, time, raw.notes, [c for r, c in roles.items() if r in _VALUED and c in rows.columns])
     return _in_order(kept, roles, time, clock, chosen, options, raw)
 
 
@@ -235,9 +168,9 @@ def _in_order(
     notes = raw.notes
     name = "time" if fold(time) in UNNAMED else time
     times = stamps_ms(rows[time], None if clock is None else rows[clock], options.time_format, notes, name)
-    valued = {r.value: rows[c] for r, c in roles.items() if r in _VALUED and c in rows.columns and r is not Role.SYMBOL}
-    read = numbers(valued, options.decimal, notes)
-    columns = {Role(name): number for name, number in read.items()}
+    valued = {r: c for r, c in roles.items() if r in _VALUED and c in rows.columns}
+    read = numbers({c: rows[c] for c in valued.values()}, options.decimal, notes)
+    columns = {r: read[c] for r, c in valued.items() if c in read}
     extra = {}
     for role in (Role.CLOSE_TIME, Role.SETTLED_AT):
         column = roles.get(role)
@@ -249,6 +182,7 @@ def _in_order(
         times = np.ascontiguousarray(times[reversed_])
         extra = {role: values[reversed_] for role, values in extra.items()}
         columns = {r: n._replace(values=np.ascontiguousarray(n.values[reversed_])) for r, n in columns.items()}
+    times, columns, extra = without_copies(times, columns, extra, notes)
     only_ends = fold(time) in NAMES[TableKind.PRICES][Role.CLOSE_TIME]
     return Table(times, columns, dict(roles), symbol, notes, extra.get(Role.CLOSE_TIME), only_ends,
                  extra.get(Role.SETTLED_AT))  # fmt: skip
@@ -270,7 +204,7 @@ def _times(raw: RawTable, roles: dict[Role, str], kind: TableKind) -> tuple[str,
         if dates and clocks and time in (*dates, *clocks):
             from gearing.market.reading.dates import is_clock
 
-            head = raw.frame.select(pl.col(clocks[0])).head(1_000).collect().to_series()
+            head = raw.frame.select(pl.col(clocks[0])).head(1_000).collect().to_series().drop_nulls()
             if len(head) and is_clock(head):
                 return dates[0], clocks[0]
         return time, None
@@ -278,16 +212,70 @@ def _times(raw: RawTable, roles: dict[Role, str], kind: TableKind) -> tuple[str,
     if ends:
         raw.notes.add(f"the times are the bars' ends ({ends[0]})")
         return ends[0], None
+    ids = next((name for name in raw.names if fold(name) == "id"), None)
+    if ids is not None and Role.OPEN in roles and _are_full_minutes(raw, ids):
+        raw.notes.add(f"the times are those of the column {ids}")
+        return ids, None
     first = raw.names[0] if raw.names else ""
-    if len(raw.names) > 1 and fold(first) in UNNAMED:
+    if len(raw.names) > 1 and fold(first) in UNNAMED and not _counts_rows(raw, first):
         raw.notes.add("the first column, which has no name, is read as the times")
         return first, None
     raise _missing("timestamp", SHOWN[Role.TIME], raw)
 
 
+def _integers_of(raw: RawTable, name: str) -> npt.NDArray[np.int64] | None:
+    """The first integers of a column; None if it holds others."""
+    head = raw.frame.select(pl.col(name)).head(1_000).collect().to_series()
+    whole = head.cast(pl.Int64, strict=False) if head.dtype == pl.String or head.dtype.is_numeric() else None
+    if whole is None or whole.null_count() or len(whole) < 2:
+        return None
+    values: npt.NDArray[np.int64] = whole.to_numpy()
+    return values
+
+
+def _counts_rows(raw: RawTable, name: str) -> bool:
+    """Whether a column without a name counts the rows, whatever it begins with."""
+    values = _integers_of(raw, name)
+    if values is None or 19_700_101 <= values[0] < 21_010_101:
+        return False
+    return bool((np.abs(np.diff(values)) == 1).all())
+
+
+def _are_full_minutes(raw: RawTable, name: str) -> bool:
+    """Whether a column of ids holds the seconds at which bars begin, as at HTX."""
+    values = _integers_of(raw, name)
+    return values is not None and bool((values % 60 == 0).all() and (values > 100_000_000).all())
+
+
 def _is_freqtrade(kind: TableKind, roles: dict[Role, str]) -> bool:
     """Whether funding stands in the column `open` of bars, as freqtrade keeps it."""
     return kind is TableKind.FUNDING and all(r in roles for r in (Role.OPEN, Role.HIGH, Role.LOW, Role.CLOSE))
+
+
+def _shown(kind: TableKind) -> Sequence[str]:
+    """A few names of what a table is read for."""
+    return ("rate", "yield", "value") if kind is TableKind.RATES else SHOWN[REQUIRED[kind][0]]
+
+
+def _check_twins(raw: RawTable, roles: dict[Role, str]) -> None:
+    """Sees that no two columns of different values have one name.
+
+    Raises:
+        DataError: two have.
+    """
+    for own in roles.values():
+        alike = re.compile(rf"{re.escape(own)}[._]\d+")
+        for other in raw.names:
+            twin = other != own and len(other) > 1 and (fold(other) == fold(own) or alike.fullmatch(other))
+            if not twin or other in roles.values():
+                continue
+            same = (pl.col(own).cast(pl.String) == pl.col(other).cast(pl.String)).all()
+            if not raw.frame.select(same).collect().item():
+                raise DataError(
+                    f"the columns {own!r} and {other!r} have one name and different values.",
+                    where=raw.where,
+                    fix="Say which is meant with --columns, or leave one out.",
+                )
 
 
 def _is_wide(roles: dict[Role, str], kind: TableKind) -> bool:
@@ -308,21 +296,18 @@ def _wide(
     """A table with a column for each instrument."""
     instruments = [name for name in _instruments(raw.names) if name not in (time, clock)]
     required, shown = REQUIRED[kind]
+    if symbol is not None and symbol in raw.names and not is_time(symbol):
+        instruments = [symbol, *instruments]
     if not instruments:
-        raise _missing(shown, SHOWN[required], raw)
+        raise _missing(shown, _shown(kind), raw)
     if symbol is None and len(instruments) > 1:
         raise _unclear(instruments, None, raw.where)
     chosen = instruments[0] if symbol is None else symbol
     if chosen not in instruments:
         raise _unclear(instruments, symbol, raw.where)
     rows = raw.frame.select(pl.col(name) for name in dict.fromkeys([time, *([clock] if clock else []), chosen]))
-    held = _without_empty(rows.collect(), time, raw)
-    values = held[chosen]
-    empty = values.is_null() | values.is_nan() if values.dtype.is_float() else values.is_null()
-    if values.dtype == pl.String:
-        empty = values.is_null() | values.str.strip_chars().str.to_lowercase().is_in(
-            ["", ".", "nan", "-", "null", "na"]
-        )
+    held = without_empty(rows.collect(), time, raw.notes, [chosen])
+    empty = held.select(is_empty(held, chosen)).to_series()
     raw.notes.add(f"column {chosen!r} is read as the {'closes' if kind is TableKind.PRICES else 'rates'} of {chosen}")
     if empty.any():
         raw.notes.add(f"{int(empty.sum()):,} rows without a value for {chosen} are left out")
@@ -352,127 +337,14 @@ def _of_symbol(
     return rows, chosen
 
 
-def _without_empty(rows: pl.DataFrame, time: str, raw: RawTable) -> pl.DataFrame:
-    """The rows without blank lines and repeated headers."""
-    if rows[time].dtype != pl.String:
-        return rows
-    again = (rows[time].str.strip_chars() == time).fill_null(False)
-    if again.any():
-        row = int(again.arg_max() or 0)
-        count = int(again.sum())
-        where = f"row {row + 1}" if count == 1 else f"row {row + 1} and {count - 1} more"
-        raw.notes.add(f"the header is repeated in {where}, and skipped")
-        rows = rows.filter(~again)
-    if rows[time].null_count() and rows.width > 1:
-        rows = rows.filter(~pl.all_horizontal(pl.all().is_null()))
-    return rows
-
-
-def _by_position(frame: pl.LazyFrame, names: list[str], options: ReadOptions, notes: Notes) -> pl.LazyFrame:
-    given = options.positions() or []
-    if len(given) != len(names):
-        what = f"columns names {len(given)} columns, but there are {len(names)}."
-        raise DataError(what, where=notes.where, fix="Name each of them; _ leaves one out.")
-    return frame.rename(dict(zip(names, given, strict=True)))
-
-
-def _scan(path: Path, options: ReadOptions, notes: Notes) -> pl.LazyFrame:
-    files.readable(path, DataError)
-    with path.open("rb") as file:
-        head = file.read(65_536)
-    data: Path | bytes = path
-    ending = path.suffix.lower()
-    if head.startswith(b"\x1f\x8b"):
-        data, ending = _gunzipped(path, notes.where), Path(path.stem).suffix.lower()
-        ending = "" if ending not in _ENDINGS else ending
-    elif head.startswith(b"PK\x03\x04"):
-        data, inner = _unzipped(path, notes)
-        ending = Path(inner).suffix.lower()
-        if inner.lower().endswith(".gz"):
-            data, ending = _gunzipped(data, notes.where), Path(Path(inner).stem).suffix.lower()
-    if isinstance(data, bytes):
-        head = data[:65_536]
-    held = _held(head)
-    claimed = _ENDINGS.get(ending, held)
-    if held not in _ENDINGS.values() or (held != claimed and {held, claimed} != {"CSV", "JSON"}):
-        claim = f"the ending {ending!r} says {claimed}, but " if claimed != held else ""
-        raise DataError(f"{claim}the file holds {held}.", where=notes.where, fix=_READ)
-    if held == "Parquet":
-        return pl.scan_parquet(data, glob=False)
-    if held == "Feather":
-        return pl.scan_ipc(data) if isinstance(data, Path) else pl.read_ipc(data).lazy()
-    if held == "JSON":
-        raw = data.read_bytes() if isinstance(data, Path) else data
-        return read_json_table(raw.removeprefix(b"\xef\xbb\xbf"), options, notes).lazy()
-    return read_text_table(data, head, options, notes)
-
-
-def _gunzipped(packed: Path | bytes, where: str) -> bytes:
-    try:
-        data = packed.read_bytes() if isinstance(packed, Path) else packed
-        return gzip.decompress(data)
-    except (OSError, EOFError, ValueError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-        raise DataError("the gzip file is damaged.", where=where, fix="Write it again.") from error
-
-
-def _unzipped(path: Path, notes: Notes) -> tuple[bytes, str]:
-    """The one file inside a zip archive."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inner = [i for i in archive.infolist() if not i.is_dir() and not i.filename.startswith("__MACOSX")]
-            if len(inner) != 1:
-                listed = ", ".join(one.filename for one in inner[:8]) or "nothing"
-                if any(one.filename.startswith("xl/") for one in inner):
-                    raise DataError("the file holds an Excel workbook.", where=notes.where, fix="Save it as CSV.")
-                raise DataError(f"the zip archive holds {len(inner)} files: {listed}.", where=notes.where,
-                                fix="Unpack the one that is meant.")  # fmt: skip
-            if inner[0].file_size > _UNPACKED_MAX:
-                raise DataError("the file in the zip archive is larger than 4 GiB.", where=notes.where,
-                                fix="Unpack it first.")  # fmt: skip
-            return archive.read(inner[0]), inner[0].filename
-    except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, NotImplementedError, ValueError) as error:
-        raise DataError("the zip archive is damaged or encrypted.", where=notes.where, fix="Write it again.") from error
-
-
-def _held(head: bytes) -> str:
-    for magic, name in _MAGIC.items():
-        if head.startswith(magic):
-            return name
-    sample = head[:4_000]
-    utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff")) or (
-        len(sample) > 8 and any(sample[k::2].count(0) > 0.9 * len(sample[k::2]) for k in (0, 1))
-    )
-    if not utf16 and (b"\0" in head or _is_binary(head)):
-        return "bytes that are no table"
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text[:1] in (b"[", b"{"):
-        return "JSON"
-    if text[:1] == b"<" and text[:200].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "a web page"
-    return "CSV"
-
-
-def _is_binary(head: bytes) -> bool:
-    """Whether bytes are neither UTF-8 nor a text of Windows with few letters beyond ASCII."""
-    if len(head.decode("utf-8", errors="ignore").encode()) >= len(head) - 3:
-        return False
-    controls = sum(byte < 32 and byte not in (9, 10, 13) for byte in head)
-    return controls > 0 or sum(byte > 127 for byte in head) > len(head) // 10
-
-
 def _missing(name: str, aliases: Sequence[str], raw: RawTable) -> DataError:
-    there = ", ".join(raw.names[:30]) or "none"
+    there = ", ".join(name or "(without a name)" for name in (raw.notes.present or raw.names)[:30]) or "none"
     more = " docs/reference/files.md has all names." if len(aliases) < 20 else ""
     return DataError(
         f"there is no column {name!r}; the columns are: {there}.",
         where=raw.where,
         fix=f"Name it one of: {', '.join(aliases)}; or say which it is with --columns.{more}",
     )
-
-
-def _unreadable(error: BaseException, where: str) -> DataError:
-    reason = str(error).strip().split("\n")[0].rstrip(".")
-    return DataError(f"the table cannot be read: {reason}.", where=where, fix="It may be damaged; write it again.")
 
 
 def _unclear(symbols: Sequence[str], symbol: str | None, where: str) -> DataError:

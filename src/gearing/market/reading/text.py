@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from gearing.errors import DataError
 from gearing.market.reading.layouts import named_columns
 from gearing.market.reading.names import fold, is_field, is_instrument, is_known, is_time
 from gearing.market.reading.options import Notes, ReadOptions
@@ -56,8 +57,15 @@ def read_text_table(data: Path | bytes, head: bytes, options: ReadOptions, notes
     lines = head.decode(encoding, errors="ignore").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     begins = find_head(lines[:-1] if len(lines) > _HEAD_LINES else lines, options, notes)
     found = begins.names if begins.names is not None else []
+    while begins.skip < len(lines) - 1 and not lines[begins.skip].strip():
+        begins = begins._replace(skip=begins.skip + 1)
     width = len(found) or _width(lines, begins)
     names = _distinct(found) if found else [f"column_{place}" for place in range(width)]
+    if found and not found[-1] and _width(lines, begins) == width - 1:
+        names = names[:-1]
+    elif found:
+        names += _beyond(lines, begins, len(found), notes)
+    notes.ragged = lambda reason: _fault(data, begins, len(names), reason)
     source = data if isinstance(data, Path) else io.BytesIO(data)
     frame = pl.scan_csv(
         source,
@@ -69,7 +77,8 @@ def read_text_table(data: Path | bytes, head: bytes, options: ReadOptions, notes
         glob=False,
     )
     if begins.names is None:
-        return named_columns(frame.collect(), options, notes).lazy()
+        rows = frame.filter(~pl.all_horizontal(pl.all().is_null())).collect()
+        return named_columns(rows, options, notes).lazy()
     if begins.levels:
         notes.add("a header of two rows is joined")
         return _long(frame.collect(), found, begins.levels)
@@ -92,11 +101,19 @@ def _encoding(head: bytes, notes: Notes) -> str:
         if len(zeros) > 4 and zeros.count(0) > 0.9 * len(zeros) and not others.count(0):
             notes.add("the text is UTF-16")
             return name
-    # The last bytes of the head may cut a character in two.
-    if len(head.decode("utf-8", errors="ignore").encode()) >= len(head) - 3:
+    if is_utf8(head):
         return "utf-8"
     notes.add("the text is not UTF-8; it is read as Windows-1252")
     return "cp1252"
+
+
+def is_utf8(head: bytes) -> bool:
+    """Returns whether the first bytes of a text are UTF-8; the last of them may cut a character in two."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def find_head(lines: list[str], options: ReadOptions, notes: Notes) -> Head:
@@ -134,6 +151,8 @@ def _without_header(
 ) -> Head:
     """A table whose first lines are not a header that is known."""
     while first < len(lines) - 1 and _is_comment(lines[first], separators) and not _looks_like_row(lines[first]):
+        if _names_the_row_below(lines, first, separators):
+            break
         first += 1
     separator = _row_separator(lines[first:], separators)
     cells = _cells(lines[first] if first < len(lines) else "", separator)
@@ -223,6 +242,16 @@ def _is_comment(line: str, separators: tuple[str, ...]) -> bool:
     return max(len(_cells(line, separator)) for separator in separators) <= 2 and not _looks_like_row(line)
 
 
+def _names_the_row_below(lines: list[str], first: int, separators: tuple[str, ...]) -> bool:
+    """Whether a line stands above the first row as its header does: as many names as that has values."""
+    below = next((line for line in lines[first + 1 :] if line.strip()), "")
+    if not _looks_like_row(below):
+        return False
+    separator = _row_separator(lines[first + 1 :], separators)
+    names = _cells(lines[first], separator)
+    return len(names) > 1 and all(names) and len(names) == len(_cells(below, separator))
+
+
 def _looks_like_row(line: str, separator: str | None = None) -> bool:
     separator = separator or max(_SEPARATORS, key=line.count)
     cells = [cell for cell in _cells(line, separator) if cell]
@@ -246,6 +275,52 @@ def _row_separator(lines: list[str], separators: tuple[str, ...]) -> str:
 def _width(lines: list[str], begins: Head) -> int:
     rows = [line for line in lines[begins.skip :] if line.strip()]
     return len(_cells(rows[0], begins.separator)) if rows else 0
+
+
+def _beyond(lines: list[str], begins: Head, width: int, notes: Notes) -> list[str]:
+    """Names for the empty cells that end each row, where rows end with a separator and the header does not.
+
+    Raises:
+        DataError: a row has more values than the header has names.
+    """
+    rows = [_cells(line, begins.separator) for line in lines[begins.skip :][:_HEAD_LINES] if line.strip()]
+    for place, row in enumerate(rows):
+        if any(row[width:]) or (place == 0 and len(row) < width):
+            raise _uneven(place + 1, row, width, notes.where)
+    return [f"_beyond_{place}" for place in range(max((len(row) for row in rows), default=0) - width)]
+
+
+def _uneven(row: int, cells: list[str], width: int, where: str) -> DataError:
+    return DataError(
+        f"the row has {len(cells)} values, but the table has {width} columns.",
+        where=f"{where}, row {row}",
+        fix="Write one name above each column (a column of row numbers needs one too), or mend this row.",
+    )
+
+
+def _fault(data: Path | bytes, begins: Head, width: int, reason: str) -> tuple[str, str] | None:
+    """What is wrong with a text that the reader of CSV rejects, and its mend; None if that is not known."""
+    raw = data.read_bytes() if isinstance(data, Path) else data
+    if "utf-8" in reason:
+        line = next((k for k, one in enumerate(raw.split(b"\n"), start=1) if not is_utf8(one)), 1)
+        return f"line {line} is not UTF-8, though the first lines are", "Save the file as UTF-8."
+    odd = next((k for k, one in enumerate(raw.split(b"\n"), start=1) if one.count(b'"') % 2), None)
+    if odd is not None and ("malformed" in reason or "parse" in reason or "quote" in reason):
+        return f"line {odd} has a quotation mark that no other one closes", "Mend this line."
+    if "not found in CSV" in reason:
+        return f"the first row has fewer values than the table has columns ({width})", "Mend this row."
+    if "extra" not in reason and "more fields" not in reason:
+        return None
+    return _ragged(raw, begins, width), "Write a name above each column, or mend this line."
+
+
+def _ragged(raw: bytes, begins: Head, width: int) -> str:
+    """The first row that has more cells than the table has columns, in words."""
+    reader = csv.reader(io.StringIO(raw.decode("utf-8-sig", errors="replace"), newline=""), delimiter=begins.separator)
+    for place, row in enumerate(reader):
+        if place >= begins.skip and len(row) > width:
+            return f"line {place + 1} has {len(row)} values, but the table has {width} columns"
+    return "a row has more values than the table has columns"
 
 
 def _cells(line: str, separator: str) -> list[str]:
