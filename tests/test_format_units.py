@@ -16,7 +16,7 @@ from gearing.market.inspect import inspect_series
 from gearing.market.reading.names import TableKind
 from gearing.market.reading.options import ReadOptions
 from gearing.market.reading.table import kind_of, symbols_in
-from gearing.market.suspects import suspects_in, warn_of_suspects
+from gearing.market.suspects import suspects_in
 from gearing.market.symbols import is_same_underlying, quote_of, underlying_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::gearing.errors.DataWarning")
@@ -247,7 +247,12 @@ def test_funding_is_read_as(columns: Mapping[str, Any], options: Mapping[str, An
 @pytest.mark.parametrize(
     ("columns", "options", "sentence"),
     [
-        ({"funding_rate": [1.0] * 12}, {}, "cannot be fractions of the notional: a mean of 1e[+]04 bp.*--funding-unit"),
+        ({"funding_rate": [0.99] * 12}, {}, "cannot be fractions of the notional: a mean of 9,900 bp.*--funding-unit"),
+        (
+            {"funding_rate": [1.0] * 12},
+            {},
+            "row 1 .*the funding rate is 1; it must be between.*--funding-unit",
+        ),
         ({"funding_rate": [4.2] * 12}, {"funding_unit": "absolute"}, "there is no column of marks"),
         ({"funding_rate": ["1%"] * 11 + ["0.01"]}, {}, "row 12: some values have|some values have a percent sign"),
         ({"premium": [RATE] * 12}, {}, "there is no column 'funding_rate'; the columns are: timestamp, premium"),
@@ -348,10 +353,9 @@ def test_steps_that_no_market_makes_are_suspect(factor: float, what: str) -> Non
     assert [one.row for one in found] == [60]
     assert what in str(found[0])
     assert any(what in fault for fault in inspect_series(prices)["faults"])
+    token = gr.Token(symbol="T", target=1.0, rule=gr.Rule())
     with pytest.warns(match=f"X: suspect: .*{what}"):
-        warn_of_suspects(prices)
-    with pytest.warns(match="X: suspect: "):
-        gr.backtest(gr.Token(symbol="X2L", target=2), prices)
+        gr.backtest(token, prices)
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,40 @@ def test_everything_shows_itself(result, market):
 
 
 def test_to_pandas_and_time_zones(result):
-    naive, there = result.to_pandas(), result.to_pandas(tz="Asia/Hong_Kong")
-    assert naive.index.tz is None
+    here, there = result.to_pandas(), result.to_pandas(tz="Asia/Hong_Kong")
+    assert str(here.index.tz) == "UTC"
     assert str(there.index.tz) == "Asia/Hong_Kong"
-    assert (there.index[0].hour - naive.index[0].hour) % 24 == 8
+    assert (there.index[0].hour - here.index[0].hour) % 24 == 8
+    assert (there.index == here.index).all()
+
+
+def test_who_gives_pandas_gets_pandas(tmp_path):
+    pd = pytest.importorskip("pandas")
+    prices, funding = gr.make_market(seed=3, days=40, interval="1h")
+    token = gr.Token(symbol="T", target=3.0, rule="ftx")
+    theirs = gr.backtest(token, prices.frame.to_pandas(), funding=funding.frame.to_pandas())
+    ours = gr.backtest(token, prices, funding=funding)
+    assert theirs.summary() == ours.summary()
+    for name in ("nav", "rebalances", "events", "legs", "consolidations"):
+        frame = getattr(theirs, name)
+        assert isinstance(frame, pd.DataFrame), name
+        assert list(frame.columns) == getattr(ours, name).columns
+        assert len(frame) == getattr(ours, name).height
+    assert str(theirs.nav["time"].dt.tz) == "UTC"
+    assert isinstance(theirs.returns("1d"), pd.DataFrame)
+    assert isinstance(theirs.history(adjusted=True), pd.DataFrame)
+    assert theirs.polars.nav.equals(ours.nav)
+    indexed = prices.frame.drop("open_time", "symbol").to_pandas().set_index("time")["close"]
+    assert isinstance(gr.backtest(token, indexed).nav, pd.DataFrame)
+    assert isinstance(gr.backtest(token, {"": indexed}).nav, pd.DataFrame)
+    compared = gr.compare([token], prices.frame.to_pandas())
+    assert isinstance(compared.frame, pd.DataFrame)
+    swept = gr.sweep(token, {"target": [2.0, 3.0]}, prices.frame.to_pandas())
+    assert isinstance(swept.frame, pd.DataFrame)
+    for shown in (theirs, compared, swept):
+        shown.report(tmp_path / "report.html")
+        assert shown.plot() is not None
+        assert "<" in shown._repr_html_()
 
 
 def test_returns_feed_quantstats(result):

@@ -130,7 +130,7 @@ def sweep(
         intrabar=intrabar.value,
         progress=sys.stderr.isatty(),
     )
-    frame = sorted_by(found.frame, sort, ascending=ascending)
+    frame = sorted_by(found.table, sort, ascending=ascending)
     answer = {"token": chosen, "grid": grid, "combinations": len(frame), "rows": frame.to_dicts(),
               "intrabar": intrabar.value, "notes": notes_so_far()}  # fmt: skip
     inputs.write_answer(out, answer, SCHEMA, frame, force=force)
@@ -146,7 +146,7 @@ def sweep(
 
 def judged_by(found: Sweep, sort: str) -> str:
     """Returns the figure a report judges by: what the table is sorted by, if that is a figure and no field."""
-    numeric = sort in found.frame.columns and found.frame[sort].dtype.is_numeric()
+    numeric = sort in found.table.columns and found.table[sort].dtype.is_numeric()
     return sort if numeric and sort not in found.grid else "total_return"
 
 
@@ -222,7 +222,7 @@ def _show(found: Sweep, frame: pl.DataFrame, sort: str) -> None:
     from gearing.study.ran_on import series_rows
 
     token = found.token
-    wiped = int(found.frame["wiped_out"].sum())
+    wiped = int(found.table["wiped_out"].sum())
     fate = f", {wiped:,} wiped out" if wiped else ""
     typer.secho(f"{token.symbol}: {count(len(found), 'combination')}{fate}", bold=True)
     pairs(

@@ -101,6 +101,5 @@ def backtest(
 def run_backtest(token: Token, inputs: Inputs, costs: Costs, equity: float) -> Result:
     """Returns the result of a token on inputs that may serve others too."""
     spent = Costs() if token.fees.all_in else costs
-    return Result(
-        token, outcome_of(token, inputs, spent, equity), spent, equity, inputs.periods_per_year, inputs.intrabar
-    )
+    outcome = outcome_of(token, inputs, spent, equity)
+    return Result(token, outcome, spent, equity, inputs.periods_per_year, inputs.intrabar, inputs.library)

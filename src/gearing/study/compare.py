@@ -21,6 +21,7 @@ from gearing.market.legs import Sources
 from gearing.study.backtest import CAPITAL, as_costs, capital, run_backtest
 from gearing.study.cautions import caution
 from gearing.study.inputs import Inputs
+from gearing.study.native import native
 from gearing.study.result import Result
 from gearing.study.summary import Summary, summarise
 
@@ -138,7 +139,7 @@ class Comparison(Shown):
         write_comparison(self, path, force=force)
 
     @property
-    def frame(self) -> pl.DataFrame:
+    def frame(self) -> Any:
         """A frame with one row per token: symbol, rule, the summary's figures, and those without fees.
 
         Column `gap_budget` is the chance a year, at worst, that NAV reaches zero before the rule can trade.
@@ -154,7 +155,8 @@ class Comparison(Shown):
             row["total_return_without_fees"] = bare.total_return
             row["tracking_error_without_fees"] = bare.tracking_error
             rows.append(row)
-        return pl.DataFrame(rows, schema_overrides={"gap_budget": pl.Float64}, infer_schema_length=None)
+        frame = pl.DataFrame(rows, schema_overrides={"gap_budget": pl.Float64}, infer_schema_length=None)
+        return native(frame, self._inputs.library)
 
     def __len__(self) -> int:
         return len(self.results)

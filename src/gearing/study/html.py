@@ -13,6 +13,7 @@ from gearing.core.rule import Rule
 from gearing.core.token import Token
 from gearing.core.words import describe
 from gearing.study.attribution import Attribution
+from gearing.study.result import Result
 
 _ROWS = 20
 
@@ -43,8 +44,7 @@ def card(shown: Any) -> str:
     if isinstance(shown, Record):
         figures = [(k, _text(v)) for k, v in msgspec.structs.asdict(shown).items() if not isinstance(v, pl.DataFrame)]
         return _table(type(shown).__name__, figures)
-    frame = getattr(shown, "frame", None)
-    if isinstance(frame, pl.DataFrame):
-        return f"<p>{html.escape(repr(shown))}</p>{frame.head(_ROWS)._repr_html_()}"
+    if not isinstance(shown, Result):
+        return f"<p>{html.escape(repr(shown))}</p>{shown.frame.head(_ROWS)._repr_html_()}"
     summary = shown.summary()
     return _table(repr(shown), [(k, _text(v)) for k, v in msgspec.structs.asdict(summary).items()])

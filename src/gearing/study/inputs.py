@@ -18,6 +18,7 @@ from gearing.kernels.one import Run, run_one
 from gearing.market.files import check_overlap, read_funding, read_prices
 from gearing.market.legs import Held, LegSeries, RanOn, Sources, named
 from gearing.market.series import Funding, Prices
+from gearing.study.native import library_of
 
 
 class Inputs:
@@ -41,6 +42,7 @@ class Inputs:
         ):
             raise InputError(f"periods_per_year is {periods_per_year!r}.", fix="Give a number above 0, such as 252.")
         self.sources, self.periods_per_year, self.intrabar = sources, periods_per_year, intrabar
+        self.library = library_of(sources.prices, sources.funding)
         self._plain: dict[str, tuple[Prices, Funding | None]] = {}
         self._turned: dict[str, tuple[Prices, Funding | None]] = {}
         self._legs: dict[object, LegSeries] = {}

@@ -39,7 +39,7 @@ def figure(shown: Any, *choices: str) -> go.Figure:
     draw = next((draw for kind, draw in _DRAWERS if isinstance(shown, kind)), None)
     if draw is None:
         raise InputError(f"there is no figure for a {type(shown).__name__}.")
-    return draw(shown, *choices)
+    return draw(shown.polars if isinstance(shown, Result) else shown, *choices)
 
 
 def _layout(fig: go.Figure, title: str, height: int = 480) -> go.Figure:
@@ -99,7 +99,7 @@ def _comparison(comparison: Comparison) -> go.Figure:
 
 def sweep_figure(sweep: Sweep, figure: str = "total_return") -> go.Figure:
     """Returns a sweep's figure: a line for one field, a heat map for two, parallel axes for more."""
-    frame, fields = sweep.frame, list(sweep.grid)
+    frame, fields = sweep.table, list(sweep.grid)
     if figure not in frame.columns:
         raise InputError(f"there is no figure {figure!r}.", fix=f"Choose one of: {', '.join(frame.columns)}.")
     title = f"{sweep.token.symbol}: {figure} over {', '.join(fields)}"

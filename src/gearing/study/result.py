@@ -25,12 +25,13 @@ from gearing.market.series import Funding, Prices
 from gearing.market.times import Moment
 from gearing.study.attribution import Attribution, attribution_of
 from gearing.study.consolidation import consolidations_of
+from gearing.study.native import Library, native
 from gearing.study.outcome import Outcome
 from gearing.study.summary import Summary, summarise
 
 
 class Result(Shown):
-    """What a backtest found; its frames are made when they are first asked for.
+    """What a backtest found. Its frames are made when first asked for, in pandas where the series came from there.
 
     Args:
         token: the specification that ran.
@@ -39,15 +40,24 @@ class Result(Shown):
         equity: the capital before the opening trade, settlement currency.
         periods_per_year: what figures per year are scaled with; None: by the calendar of the prices.
         intrabar: where triggers acted: "close", or "worst".
+        library: of the frames: "polars"; or "pandas", where the series came from pandas.
     """
 
     def __init__(
         self, token: Token, outcome: Outcome, costs: Costs, equity: float, periods_per_year: float | None = None,
         intrabar: str = "close",
+        library: Library = "polars",
     ) -> None:  # fmt: skip
         self.token, self.costs, self.equity, self.intrabar = token, costs, equity, intrabar
         self.units = equity / token.initial_nav
-        self._outcome, self._periods_per_year = outcome, periods_per_year
+        self._outcome, self._periods_per_year, self._library = outcome, periods_per_year, library
+
+    @cached_property
+    def polars(self) -> Result:
+        """The same result with its frames in polars."""
+        if self._library == "polars":
+            return self
+        return Result(self.token, self._outcome, self.costs, self.equity, self._periods_per_year, self.intrabar)
 
     @property
     def prices(self) -> Prices:
@@ -64,6 +74,9 @@ class Result(Shown):
         """The series of each leg (`legs`: prices, rolls, funding, dividends), `rates`, `underlying` and `times_ms`."""
         return self._outcome.ran_on
 
+    def _native(self, frame: pl.DataFrame) -> Any:
+        return native(frame, self._library)
+
     @cached_property
     def _path(self) -> tuple[Floats, Floats]:
         return self._outcome.path()
@@ -73,30 +86,25 @@ class Result(Shown):
         return pl.Series("time", times).cast(pl.Datetime("ms", "UTC"))
 
     @cached_property
-    def nav(self) -> pl.DataFrame:
+    def nav(self) -> Any:
         """A frame with one row per bar: time, price, nav, equity, exposure (signed), leverage (signed).
 
         NAV is per first unit, as if units had never been merged; see `history`.
         """
         equity, exposure = self._path
         leverage = np.divide(exposure, equity, out=np.zeros_like(equity), where=equity > 0)
-        return pl.DataFrame(
-            [
-                self._times(),
-                pl.Series("price", self.prices.close),
-                pl.Series("nav", equity / self.units),
-                pl.Series("equity", equity),
-                pl.Series("exposure", exposure),
-                pl.Series("leverage", leverage),
-            ]
-        )
+        columns = {
+            "price": self.prices.close, "nav": equity / self.units, "equity": equity, "exposure": exposure,
+            "leverage": leverage,
+        }  # fmt: skip
+        return self._native(pl.DataFrame([self._times(), *(pl.Series(name, one) for name, one in columns.items())]))
 
     @cached_property
-    def consolidations(self) -> pl.DataFrame:
+    def consolidations(self) -> Any:
         """A frame with one row per merger of units: time, factor, nav_before, nav_after."""
-        return consolidations_of(self.token.consolidation, self.prices, self._path[0] / self.units)
+        return self._native(consolidations_of(self.token.consolidation, self.prices, self._path[0] / self.units))
 
-    def history(self, *, adjusted: bool) -> pl.DataFrame:
+    def history(self, *, adjusted: bool) -> Any:
         """Returns the published NAV of every bar: time, nav.
 
         Args:
@@ -104,10 +112,10 @@ class Result(Shown):
                 merger; else each is shown as it was published.
         """
         factors = np.ones(len(self.prices))
-        for time, factor in self.consolidations.select("time", "factor").iter_rows():
+        for time, factor in self.polars.consolidations.select("time", "factor").iter_rows():
             factors[int(np.searchsorted(self.prices.times_ms, int(time.timestamp() * 1000))) :] *= factor
         scale = factors[-1] if adjusted else factors
-        return pl.DataFrame([self._times(), pl.Series("nav", self._path[0] / self.units * scale)])
+        return self._native(pl.DataFrame([self._times(), pl.Series("nav", self._path[0] / self.units * scale)]))
 
     def _row_frame(self, rows: Floats, reasons: list[str] | None = None) -> pl.DataFrame:
         column, seen = rows.T, self._outcome.seen(rows)
@@ -138,7 +146,7 @@ class Result(Shown):
         )
 
     @cached_property
-    def rebalances(self) -> pl.DataFrame:
+    def rebalances(self) -> Any:
         """A frame with one row per rebalancing trade, the opening and each slice included.
 
         Columns: time, reason, price, leverage_before, leverage_after, aim (signed leverage), traded
@@ -148,23 +156,24 @@ class Result(Shown):
         rows = self._outcome.rows
         reason = rows[:, columns.REASON]
         traded = self._row_frame(rows[(reason > NONE) & (reason < LIQUIDATION)])
-        return traded.drop("funding", "management_fee", "financing", "cash_interest", "dividends", strict=False)
+        unposted = ("funding", "management_fee", "financing", "cash_interest", "dividends")
+        return self._native(traded.drop(*unposted, strict=False))
 
     @cached_property
-    def events(self) -> pl.DataFrame:
+    def events(self) -> Any:
         """A frame with one row per bar on which anything was posted: trades, funding, fees, liquidations, rolls.
 
         A roll's reason names its contracts: "roll from BTC-27JUN25 to BTC-26SEP25".
         """
-        return self._row_frame(self._outcome.rows, self._outcome.reasons(self._outcome.rows))
+        return self._native(self._row_frame(self._outcome.rows, self._outcome.reasons(self._outcome.rows)))
 
     @cached_property
-    def legs(self) -> pl.DataFrame:
+    def legs(self) -> Any:
         """A frame with one row per event and leg: time, reason, symbol, price, traded and position (contracts, signed).
 
         A liquidation shows the price of its bar.
         """
-        return self._outcome.leg_frame(self._times)
+        return self._native(self._outcome.leg_frame(self._times))
 
     @cached_property
     def attribution(self) -> Attribution:
@@ -179,7 +188,7 @@ class Result(Shown):
     def _summary(self) -> Summary:
         return summarise(self._outcome.figures, self.prices, self.token, self.equity, self._periods_per_year)
 
-    def returns(self, every: str = "1d") -> pl.DataFrame:
+    def returns(self, every: str = "1d") -> Any:
         """Returns a frame of simple returns of NAV over complete periods: time (their end), return.
 
         Args:
@@ -203,20 +212,19 @@ class Result(Shown):
         equity = self._path[0][bars]
         alive = np.flatnonzero(equity[:-1] > 0)
         moves = equity[alive + 1] / equity[alive] - 1
-        return pl.DataFrame([self._times(bars[alive + 1]), pl.Series("return", moves)])
+        return self._native(pl.DataFrame([self._times(bars[alive + 1]), pl.Series("return", moves)]))
 
-    def to_pandas(self, tz: str | None = None) -> Any:
-        """Returns the nav frame as a pandas frame indexed by time.
+    def to_pandas(self, tz: str = "UTC") -> Any:
+        """Returns the nav frame as a pandas frame indexed by time, in a time zone such as "Asia/Hong_Kong".
 
-        Args:
-            tz: a time zone such as "Asia/Hong_Kong"; None gives naive times in UTC.
+        Raises:
+            InputError: there is no such zone.
         """
-        frame = self.nav.to_pandas().set_index("time")
+        frame = self.polars.nav.to_pandas().set_index("time")
         try:
-            zone = None if tz is None else ZoneInfo(tz)
+            frame.index = frame.index.tz_convert(ZoneInfo(tz))
         except (ZoneInfoNotFoundError, TypeError, ValueError):
             raise InputError(f"{tz!r} is no time zone.", where="tz", fix='Write "Asia/Hong_Kong" or "UTC".') from None
-        frame.index = frame.index.tz_localize(None) if zone is None else frame.index.tz_convert(zone)
         return frame
 
     def report(self, path: str | Path, *, window: tuple[Moment, Moment] | None = None, force: bool = False) -> None:
@@ -232,7 +240,7 @@ class Result(Shown):
         """
         from gearing.study.report import write_backtest
 
-        write_backtest(self, path, window=window, force=force)
+        write_backtest(self.polars, path, window=window, force=force)
 
     def __repr__(self) -> str:
         s = self.summary()

@@ -32,7 +32,7 @@ def worst_of_neighbours(sweep: Sweep, figure: str) -> Floats:
     orders = [_order(list(values)) for values in sweep.grid.values()]
     shape = [len(values) for values in sweep.grid.values()]
     sign = -1.0 if figure in LESS_IS_BETTER else 1.0
-    values = sign * sweep.frame[figure].cast(float).to_numpy().reshape(shape)
+    values = sign * sweep.table[figure].cast(float).to_numpy().reshape(shape)
     by_size = np.ix_(*(np.arange(n) if order is None else order for n, order in zip(shape, orders, strict=True)))
     given = np.where(np.isnan(values), -np.inf, values)[by_size]
     worst = given.copy()

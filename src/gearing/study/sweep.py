@@ -22,6 +22,7 @@ from gearing.study.backtest import CAPITAL, as_costs, as_token, capital
 from gearing.study.cautions import caution
 from gearing.study.compare import figures_of
 from gearing.study.inputs import Inputs
+from gearing.study.native import Library, native
 
 Grid = Mapping[str, Sequence[Any]]
 
@@ -34,10 +35,19 @@ class Sweep(Shown):
         grid: for each field its values.
         frame: one row per combination: the grid's fields, then the summary's figures.
         ran_on: the series that the first combination ran on, if they are known.
+        library: of the frame that `frame` returns.
     """
 
-    def __init__(self, token: Token, grid: Grid, frame: pl.DataFrame, ran_on: RanOn | None = None) -> None:
-        self.token, self.grid, self.frame, self.ran_on = token, dict(grid), frame, ran_on
+    def __init__(
+        self, token: Token, grid: Grid, frame: pl.DataFrame, ran_on: RanOn | None = None, library: Library = "polars"
+    ) -> None:  # fmt: skip
+        self.token, self.grid, self.table, self.ran_on = token, dict(grid), frame, ran_on
+        self._library = library
+
+    @property
+    def frame(self) -> Any:
+        """The frame, in pandas where the series came from there."""
+        return native(self.table, self._library)
 
     def best(self, figure: str = "total_return", *, most: bool = True) -> dict[str, Any]:
         """Returns the row with the largest (or smallest) value of one figure, as a mapping.
@@ -45,9 +55,9 @@ class Sweep(Shown):
         Raises:
             InputError: there is no such figure.
         """
-        if figure not in self.frame.columns:
-            raise InputError(f"there is no figure {figure!r}.", fix=f"Choose one of: {', '.join(self.frame.columns)}.")
-        return self.frame.sort(figure, descending=most, nulls_last=True).row(0, named=True)
+        if figure not in self.table.columns:
+            raise InputError(f"there is no figure {figure!r}.", fix=f"Choose one of: {', '.join(self.table.columns)}.")
+        return self.table.sort(figure, descending=most, nulls_last=True).row(0, named=True)
 
     def plot(self, figure: str = "total_return") -> Any:
         """Returns a Plotly figure: a line or heat map of one figure, parallel axes from three fields on."""
@@ -69,11 +79,11 @@ class Sweep(Shown):
         write_sweep(self, path, figure=figure, force=force)
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self.table)
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name} × {len(values)}" for name, values in self.grid.items())
-        low, high = (float(x) for x in self.frame["total_return"].sort().gather([0, -1]))
+        low, high = (float(x) for x in self.table["total_return"].sort().gather([0, -1]))
         return f"Sweep({self.token.symbol}, {fields}: return {low:+.1%} to {high:+.1%})"
 
 
@@ -205,7 +215,7 @@ def sweep(
     found = pl.DataFrame([msgspec.structs.asdict(s) for s in summaries], infer_schema_length=None)
     tried = pl.DataFrame({name: [_cell(point[name]) for point in points] for name in grid}, strict=False)
     frame = pl.concat([tried, found.drop(*set(grid) & set(found.columns))], how="horizontal")
-    return Sweep(token, grid, frame, inputs.ran_on(tokens[0]))
+    return Sweep(token, grid, frame, inputs.ran_on(tokens[0]), inputs.library)
 
 
 def _cell(value: Any) -> Any:

@@ -63,6 +63,7 @@ def track(
     """
     if not isinstance(result, Result):
         raise InputError(f"{result!r} is not a result.", where="result", fix="Pass gr.backtest(token, prices).")
+    result = result.polars
     real, simulated = samples_of(product), samples_of(result)
     pairs = _within(alignment(real, simulated), window)
     pairs = _until_worthless(pairs, real, simulated)

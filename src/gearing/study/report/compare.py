@@ -33,7 +33,7 @@ def compare_page(
         gap_budget: for each row's name (see `row_names`), its gap budget in words; by default the comparison's.
         command: the command line that makes the report again.
     """
-    results = comparison.results
+    results = [result.polars for result in comparison.results]
     names = row_names(results)
     if gap_budget is None:
         found = zip(names, comparison.gap_budget, strict=True)

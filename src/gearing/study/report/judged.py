@@ -53,7 +53,7 @@ def judged(sweep: Sweep, figure: str) -> Found:
     Raises:
         InputError: there is no such figure, or it is no number.
     """
-    frame = sweep.frame
+    frame = sweep.table
     if figure not in frame.columns or not (frame[figure].dtype.is_numeric() or figure == "wiped_out"):
         known = [name for name in frame.columns if frame[name].dtype.is_numeric() and name not in sweep.grid]
         raise InputError(f"there is no figure {figure!r} to judge by.", fix=f"Choose one of: {', '.join(known)}.")
@@ -92,5 +92,5 @@ def value_of(name: str, value: Any) -> str:
 
 def point_of(found: Found, row: int) -> str:
     """Returns a combination in words."""
-    at = found.sweep.frame.row(row, named=True)
+    at = found.sweep.table.row(row, named=True)
     return ", ".join(f"{words_of(name)} {value_of(name, at[name])}" for name in found.sweep.grid)

@@ -33,7 +33,7 @@ def sweep_page(sweep: Sweep, *, figure: str = "total_return", command: str | Non
     """
     found = judged(sweep, figure)
     token, fields = sweep.token, list(sweep.grid)
-    wiped = int(sweep.frame["wiped_out"].sum())
+    wiped = int(sweep.table["wiped_out"].sum())
     page = Page(
         f"{title_of(token)}: {len(sweep):,} combinations",
         kind="Sweep of a token's fields",
@@ -55,7 +55,7 @@ _MEANING = (
 
 
 def _answer(found: Found) -> str:
-    name, rows = words_of(found.figure), found.sweep.frame
+    name, rows = words_of(found.figure), found.sweep.table
     values = found.values[np.isfinite(found.values)]
     middle = float(np.median(values)) if len(values) else math.nan
     best = value_of(found.figure, float(found.values[found.best]))
@@ -83,7 +83,7 @@ def _table(found: Found) -> str:
     sweep, fields = found.sweep, list(found.sweep.grid)
     sign = -1.0 if found.figure in LESS_IS_BETTER else 1.0
     order = np.argsort(-np.where(np.isfinite(found.values), sign * found.values, -np.inf), kind="stable")
-    figures = [found.figure, *(name for name in SHOWN if name != found.figure and name in sweep.frame.columns)]
+    figures = [found.figure, *(name for name in SHOWN if name != found.figure and name in sweep.table.columns)]
     heads = [Head("", words=True), *(Head(words_of(name)) for name in fields), Head(words_of(found.figure)),
              Head("worst neighbour"), *(Head(words_of(name)) for name in figures[1:])]  # fmt: skip
     rows: list[list[str | Cell]] = []
@@ -91,7 +91,7 @@ def _table(found: Found) -> str:
     if found.robust not in shown:
         shown.append(found.robust)
     for row in shown:
-        at = sweep.frame.row(row, named=True)
+        at = sweep.table.row(row, named=True)
         mark = " ".join(m for m, k in (("★", found.best), ("◇", found.robust)) if k == row)
         rows.append([
             mark, *(value_of(name, at[name]) for name in fields),
@@ -103,7 +103,7 @@ def _table(found: Found) -> str:
 
 
 def _period(sweep: Sweep) -> str:
-    first = sweep.frame.row(0, named=True)
+    first = sweep.table.row(0, named=True)
     return f"{moment(first['start'])} to {moment(first['end'])} UTC"
 
 

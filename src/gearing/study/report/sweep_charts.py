@@ -38,7 +38,7 @@ def _scale(figure: str) -> float:
 
 def _curve(found: Found) -> Chart:
     (field,) = found.sweep.grid
-    column, scale = found.sweep.frame[field], _scale(found.figure)
+    column, scale = found.sweep.table[field], _scale(found.figure)
     numeric = column.dtype.is_numeric()
     x = column.to_list() if numeric else [text(value) for value in column.to_list()]
     order = np.argsort(np.array(x, float), kind="stable").tolist() if numeric else list(range(len(x)))
@@ -76,7 +76,7 @@ def _flags(found: Found, place: Any) -> list[Trace]:
 
 def _heat_map(found: Found, values: Floats, title: str) -> Chart:
     down, across = found.sweep.grid
-    frame, scale = found.sweep.frame, _scale(found.figure)
+    frame, scale = found.sweep.table, _scale(found.figure)
     shape = len(found.sweep.grid[down]), len(found.sweep.grid[across])
     labels = [[value_of(name, value) for value in frame[name].to_list()] for name in (down, across)]
     y, x = labels[0][:: shape[1]], labels[1][: shape[1]]
@@ -122,7 +122,7 @@ def _rows(cells: Sequence[str], shape: tuple[int, int]) -> list[list[str]]:
 
 def _parallel(found: Found) -> Chart:
     """One line for each combination over its fields, each drawn from its lowest to its highest value."""
-    frame, fields, figure = found.sweep.frame, list(found.sweep.grid), found.figure
+    frame, fields, figure = found.sweep.table, list(found.sweep.grid), found.figure
     rows = _sample(found)
     heights = [_heights(frame[name].to_list()) for name in fields]
     finite = np.where(np.isfinite(found.values), found.values, np.nanmin(found.values))
