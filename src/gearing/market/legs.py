@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import narwhals as nw
 import numpy as np
 
 from gearing.core.instruments import DatedFuture, Leg, Perpetual, TotalReturnSwap
@@ -316,7 +317,7 @@ def _read(given: Any, read: Any, name: str | None) -> Any:
     """Returns a series as it is, or reads it; a table that holds several symbols is asked for the name."""
     if isinstance(given, TimeSeries):
         return given
-    if isinstance(given, (tuple, list)) or name is None:
+    if name is None or isinstance(given, (tuple, list)) or nw.dependencies.is_pandas_series(given):
         return read(given)
     return read(given, symbol=name if names_symbols(given) else None)
 
