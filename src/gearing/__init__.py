@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from gearing.study.sweep import sweep as sweep
     from gearing.study.track import track as track
     from gearing.study.track_record import Track as Track
+    from gearing.study.universe import Universe as Universe
+    from gearing.study.universe import UniverseResult as UniverseResult
     from gearing.study.what_if import what_if as what_if
 
 # Where each public name stands; modules are imported when a name is first asked for.
@@ -92,6 +94,7 @@ _HOMES = {
     "study.sweep": ("Sweep", "sweep"),
     "study.track": ("track",),
     "study.track_record": ("Track",),
+    "study.universe": ("Universe", "UniverseResult"),
     "study.what_if": ("what_if",),
 }
 _MODULES = {"presets", "rules"}

@@ -14,6 +14,7 @@ from gearing.study.cautions import caution
 from gearing.study.inputs import Inputs
 from gearing.study.outcome import outcome_of
 from gearing.study.result import Result
+from gearing.study.universe import Universe, over_universe
 
 CAPITAL = 1_000_000.0
 
@@ -74,7 +75,8 @@ def backtest(
     Args:
         token: the specification.
         prices: a Prices series, or anything `read_prices` reads. A basket or a chain of futures takes one for each
-            symbol, as a dictionary, or one table that holds all their symbols.
+            symbol, as a dictionary, or one table that holds all their symbols. A Universe runs the token on each of
+            its underlyings.
         funding: a Funding series, anything `read_funding` reads, or None for no funding; for several legs, likewise.
         costs: what trading costs; by default the token's own assumption.
         equity: the capital before the opening trade, settlement currency.
@@ -87,11 +89,16 @@ def backtest(
             "worst", at the level that its low or high reaches, the adverse side first, as on a desk that sees all.
 
     Returns:
-        The result, with its frames made when first asked for.
+        The result, with its frames made when first asked for; of a universe, a UniverseResult.
 
     Raises:
         InputError: the series or the capital cannot be used.
     """
+    if isinstance(prices, Universe):
+        same: dict[str, Any] = {"costs": costs, "equity": equity, "rates": rates, "dividends": dividends,
+                                "periods_per_year": periods_per_year, "intrabar": intrabar}  # fmt: skip
+        runs: Any = over_universe([as_token(token)], prices, funding, lambda t, p, f: backtest(t, p, funding=f, **same))
+        return runs  # type: ignore[no-any-return]
     amount, spent = capital(equity), as_costs(costs, as_token(token))
     inputs = Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year, intrabar)
     caution(inputs, [token], [spent], amount)

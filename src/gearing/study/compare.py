@@ -18,12 +18,13 @@ from gearing.errors import InputError
 from gearing.kernels.many import run_rules
 from gearing.kernels.pyramid import Floats
 from gearing.market.legs import Sources
-from gearing.study.backtest import CAPITAL, as_costs, capital, run_backtest
+from gearing.study.backtest import CAPITAL, as_costs, backtest, capital, run_backtest
 from gearing.study.cautions import caution
 from gearing.study.inputs import Inputs
 from gearing.study.native import native
 from gearing.study.result import Result
 from gearing.study.summary import Summary, summarise
+from gearing.study.universe import Universe, over_universe
 
 
 def figures_of(
@@ -184,7 +185,8 @@ def compare(
 
     Args:
         tokens: the specifications, at least one.
-        prices, funding, costs, equity, rates, dividends, underlying, periods_per_year, intrabar: as for `backtest`.
+        prices: as for `backtest`; of a Universe a UniverseResult is returned.
+        funding, costs, equity, rates, dividends, underlying, periods_per_year, intrabar: as for `backtest`.
 
     Raises:
         InputError: there is no token, or the series cannot be used.
@@ -192,10 +194,13 @@ def compare(
     tokens = list(tokens) if isinstance(tokens, Iterable) and not isinstance(tokens, (str, Mapping)) else []
     if not tokens or not all(isinstance(token, Token) for token in tokens):
         raise InputError("compare needs a list of tokens.", where="tokens", fix="Pass [token, ...], at least one.")
-    amount, inputs = (
-        capital(equity),
-        Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year, intrabar),
-    )
+    if isinstance(prices, Universe):
+        same: dict[str, Any] = {"costs": costs, "equity": equity, "rates": rates, "dividends": dividends,
+                                "periods_per_year": periods_per_year, "intrabar": intrabar}  # fmt: skip
+        runs: Any = over_universe(tokens, prices, funding, lambda t, p, f: backtest(t, p, funding=f, **same))
+        return runs  # type: ignore[no-any-return]
+    sources = Sources(prices, funding, dividends, rates, underlying)
+    amount, inputs = capital(equity), Inputs(sources, periods_per_year, intrabar)
     spent = [as_costs(costs, token) for token in tokens]
     caution(inputs, tokens, spent, amount)
     results = [run_backtest(token, inputs, cost, amount) for token, cost in zip(tokens, spent, strict=True)]
