@@ -14,6 +14,7 @@ from gearing.study.cautions import caution
 from gearing.study.inputs import Inputs
 from gearing.study.outcome import outcome_of
 from gearing.study.result import Result
+from gearing.study.targets import read_targets
 from gearing.study.universe import Universe, over_universe
 
 CAPITAL = 1_000_000.0
@@ -69,6 +70,7 @@ def backtest(
     underlying: Any = None,
     periods_per_year: float | None = None,
     intrabar: Literal["close", "worst"] = "close",
+    target: Any = None,
 ) -> Result:
     """Runs a token over a price path, in the accounting order of the live desk.
 
@@ -87,6 +89,9 @@ def backtest(
             prices: 365 days, 252 where nothing trades on weekends, 52 weeks, 12 months.
         intrabar: where triggers act: "close", at the price that a bar ends with, as on a desk that sees these prices;
             "worst", at the level that its low or high reaches, the adverse side first, as on a desk that sees all.
+        target: a target that varies in time, in place of the token's from its first moment on: (times, targets), a
+            pandas Series, or a frame with columns time and target. At the first price of a change it trades to the new
+            one, with the levels of its rule at that target.
 
     Returns:
         The result, with its frames made when first asked for; of a universe, a UniverseResult.
@@ -96,11 +101,13 @@ def backtest(
     """
     if isinstance(prices, Universe):
         same: dict[str, Any] = {"costs": costs, "equity": equity, "rates": rates, "dividends": dividends,
-                                "periods_per_year": periods_per_year, "intrabar": intrabar}  # fmt: skip
+                                "periods_per_year": periods_per_year, "intrabar": intrabar,
+                                "target": target}  # fmt: skip
         runs: Any = over_universe([as_token(token)], prices, funding, lambda t, p, f: backtest(t, p, funding=f, **same))
         return runs  # type: ignore[no-any-return]
     amount, spent = capital(equity), as_costs(costs, as_token(token))
-    inputs = Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year, intrabar)
+    inputs = Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year, intrabar,
+                    None if target is None else read_targets(target))  # fmt: skip
     caution(inputs, [token], [spent], amount)
     return run_backtest(token, inputs, spent, amount)
 
@@ -109,4 +116,5 @@ def run_backtest(token: Token, inputs: Inputs, costs: Costs, equity: float) -> R
     """Returns the result of a token on inputs that may serve others too."""
     spent = Costs() if token.fees.all_in else costs
     outcome = outcome_of(token, inputs, spent, equity)
-    return Result(token, outcome, spent, equity, inputs.periods_per_year, inputs.intrabar, inputs.library)
+    return Result(token, outcome, spent, equity, inputs.periods_per_year, inputs.intrabar, inputs.library,
+                  inputs.targets)  # fmt: skip

@@ -12,6 +12,7 @@ from gearing.kernels.pyramid import Floats
 from gearing.market.series import Prices, Times
 from gearing.market.times import iso
 from gearing.study.inputs import upside_down
+from gearing.study.targets import Targets
 
 if TYPE_CHECKING:
     from gearing.study.result import Result
@@ -31,13 +32,13 @@ class Ideal(NamedTuple):
     wiped_out_bar: int
 
 
-def ideal(prices: Prices, target: float, initial_nav: float) -> Ideal:
+def ideal(prices: Prices, target: float | Floats, initial_nav: float) -> Ideal:
     """Returns the ideal of a target leverage, chained day by day: I = ln(1 + β·r).
 
     Args:
         prices: the path; days end 00:00 UTC, daily data once per bar. The part of a day before the first day's
             end and after the last one counts as a day of its own.
-        target: β, signed.
+        target: β, signed; or one for each day, shape (k − 1,).
         initial_nav: where it starts, settlement currency per unit.
 
     Source: formula 16.
@@ -56,22 +57,25 @@ def ideal(prices: Prices, target: float, initial_nav: float) -> Ideal:
 
 def ideal_of(result: Result) -> Ideal:
     """Returns the ideal of a result; of a token that settles in coin, on 1/p, where it is a linear one of −β."""
-    return _of(result.prices, result.token)
+    return _of(result.prices, result.token, result.targets)
 
 
-def ideal_end(prices: Prices, token: Token) -> str | None:
+def ideal_end(prices: Prices, token: Token, targets: Targets | None = None) -> str | None:
     """Returns when a token's ideal was worth nothing, ISO text UTC, or None."""
     least, most = prices.day_moves
     if token.settles_in_coin:
         least, most = 1 / most, 1 / least
     beta = -token.target if token.settles_in_coin else token.target
-    if 1.0 + beta * ((least if beta > 0 else most) - 1.0) > _NOTHING:
+    if targets is None and 1.0 + beta * ((least if beta > 0 else most) - 1.0) > _NOTHING:
         return None
-    bar = _of(prices, token).wiped_out_bar
+    bar = _of(prices, token, targets).wiped_out_bar
     return None if bar < 0 else iso(int(prices.times_ms[bar]))
 
 
-def _of(prices: Prices, token: Token) -> Ideal:
+def _of(prices: Prices, token: Token, targets: Targets | None) -> Ideal:
+    if targets is not None:
+        held = targets.at(prices.times_ms[prices.day_bars[:-1]], token.target)
+        return ideal(prices, held, token.initial_nav)
     if token.settles_in_coin:
         return ideal(upside_down(prices), -token.target, token.initial_nav)
     return ideal(prices, token.target, token.initial_nav)

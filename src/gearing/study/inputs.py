@@ -19,6 +19,7 @@ from gearing.market.files import check_overlap, read_funding, read_prices
 from gearing.market.legs import Held, LegSeries, RanOn, Sources, named
 from gearing.market.series import Funding, Prices
 from gearing.study.native import library_of
+from gearing.study.targets import Targets, run_varying
 
 
 class Inputs:
@@ -29,12 +30,16 @@ class Inputs:
         periods_per_year: what figures per year are scaled with; None: by the calendar of the prices.
         intrabar: where triggers act: "close", at the price that a bar ends with; "worst", where its low or high
             reaches them, the adverse side first.
+        targets: of a target that varies in time.
 
     Raises:
         InputError: the periods are no number above 0, or `intrabar` is neither.
     """
 
-    def __init__(self, sources: Sources, periods_per_year: float | None = None, intrabar: str = "close") -> None:
+    def __init__(
+        self, sources: Sources, periods_per_year: float | None = None, intrabar: str = "close",
+        targets: Targets | None = None,
+    ) -> None:  # fmt: skip
         if intrabar not in ("close", "worst"):
             raise InputError(f"intrabar is {intrabar!r}.", fix='Write intrabar="close" or intrabar="worst".')
         if periods_per_year is not None and not (
@@ -42,6 +47,7 @@ class Inputs:
         ):
             raise InputError(f"periods_per_year is {periods_per_year!r}.", fix="Give a number above 0, such as 252.")
         self.sources, self.periods_per_year, self.intrabar = sources, periods_per_year, intrabar
+        self.targets = targets
         self.library = library_of(sources.prices, sources.funding)
         self._plain: dict[str, tuple[Prices, Funding | None]] = {}
         self._turned: dict[str, tuple[Prices, Funding | None]] = {}
@@ -106,6 +112,8 @@ class Inputs:
 
     def run_plain(self, token: Token, costs: Costs, equity: float) -> tuple[Run, Prices]:
         """Returns the run of a plain token, and the prices of its kernel (turned, if it settles in coin)."""
+        if self.targets is not None:
+            return self._run_varying(token, self.targets, costs, equity)
         inner = mirrored(token) if token.settles_in_coin else token
         prices, funding = self.turned(token) if token.settles_in_coin else self.plain(token)
         calendar = prices.calendar(funding, schedule_times_ms(inner.resolved_rule))
@@ -119,10 +127,22 @@ class Inputs:
         opens = np.append(prices.close[:1], prices.close[:-1]) if prices.open is None else prices.open
         return run_one_inside(pack(inner, costs), prices.index, opens, calendar, equity), prices
 
+    def _run_varying(self, token: Token, targets: Targets, costs: Costs, equity: float) -> tuple[Run, Prices]:
+        if token.settles_in_coin or self.intrabar != "close":
+            what = (
+                f'a target that varies is for a linear perpetual and intrabar="close"; {token.symbol} is run otherwise.'
+            )
+            raise InputError(what, where="target", fix="Leave one of the two out.")
+        prices, funding = self.plain(token)
+        return run_varying(token, targets, prices, funding, costs, equity), prices
+
     def run_legs(self, token: Token, costs: Costs, equity: float) -> Any:
         """Returns the run of a token of any legs."""
         from gearing.kernels.legs_run import run_portfolio
 
+        if self.targets is not None:
+            what = f"{token.symbol} is more than one perpetual, and a target that varies is for one."
+            raise InputError(what, where="target", fix="Give a token with one target.")
         if self.intrabar != "close":
             what = f'{token.symbol} is more than one perpetual, and intrabar="worst" knows the way of one price only.'
             raise InputError(what, where="intrabar", fix='Say intrabar="close".')

@@ -28,6 +28,7 @@ from gearing.study.consolidation import consolidations_of
 from gearing.study.native import Library, native
 from gearing.study.outcome import Outcome
 from gearing.study.summary import Summary, summarise
+from gearing.study.targets import Targets
 
 
 class Result(Shown):
@@ -41,23 +42,27 @@ class Result(Shown):
         periods_per_year: what figures per year are scaled with; None: by the calendar of the prices.
         intrabar: where triggers acted: "close", or "worst".
         library: of the frames: "polars"; or "pandas", where the series came from pandas.
+        targets: of a target that varies in time; None: the token's.
     """
 
     def __init__(
         self, token: Token, outcome: Outcome, costs: Costs, equity: float, periods_per_year: float | None = None,
         intrabar: str = "close",
         library: Library = "polars",
+        targets: Targets | None = None,
     ) -> None:  # fmt: skip
         self.token, self.costs, self.equity, self.intrabar = token, costs, equity, intrabar
         self.units = equity / token.initial_nav
         self._outcome, self._periods_per_year, self._library = outcome, periods_per_year, library
+        self.targets = targets
 
     @cached_property
     def polars(self) -> Result:
         """The same result with its frames in polars."""
         if self._library == "polars":
             return self
-        return Result(self.token, self._outcome, self.costs, self.equity, self._periods_per_year, self.intrabar)
+        return Result(self.token, self._outcome, self.costs, self.equity, self._periods_per_year, self.intrabar,
+                      targets=self.targets)  # fmt: skip
 
     @property
     def prices(self) -> Prices:
@@ -186,7 +191,9 @@ class Result(Shown):
 
     @cached_property
     def _summary(self) -> Summary:
-        return summarise(self._outcome.figures, self.prices, self.token, self.equity, self._periods_per_year)
+        return summarise(
+            self._outcome.figures, self.prices, self.token, self.equity, self._periods_per_year, self.targets
+        )
 
     def returns(self, every: str = "1d") -> Any:
         """Returns a frame of simple returns of NAV over complete periods: time (their end), return.

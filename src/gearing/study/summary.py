@@ -12,6 +12,7 @@ from gearing.market.series import Prices
 from gearing.market.times import iso
 from gearing.study.ideal import ideal_end
 from gearing.study.periods import periods_of
+from gearing.study.targets import Targets
 
 YEAR_DAYS = 365
 
@@ -116,7 +117,8 @@ def _per_year(ratio: float, years: float) -> float:
 
 
 def summarise(
-    f: Floats, prices: Prices, token: Token, equity: float, periods_per_year: float | None = None
+    f: Floats, prices: Prices, token: Token, equity: float, periods_per_year: float | None = None,
+    targets: Targets | None = None,
 ) -> Summary:  # fmt: skip
     """Returns the summary of a run's figures.
 
@@ -126,6 +128,7 @@ def summarise(
         token: what ran.
         equity: the capital before the opening trade.
         periods_per_year: what figures per year are scaled with; None: by the calendar of the prices.
+        targets: of a target that varies in time.
     """
     initial_nav = token.initial_nav
     ratio = float(f[fig.EQUITY]) / equity
@@ -158,7 +161,7 @@ def summarise(
         worst_day=float(f[fig.DAY_MIN]) if days else math.nan,
         tracking_difference=float(f[fig.TRACKING_SUM]) / tracked * per_year if tracked else math.nan,
         tracking_error=off * math.sqrt(per_year),
-        ideal_wiped_out_at=ideal_end(prices, token),
+        ideal_wiped_out_at=ideal_end(prices, token, targets),
         rebalances=int(f[fig.REBALANCES]),
         trades=int(f[fig.TRADES]),
         turnover=float(f[fig.TURNOVER]),

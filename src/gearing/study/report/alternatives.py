@@ -13,6 +13,7 @@ from gearing.study.report.charts import Chart, Trace, line, log_axis, marks, tim
 from gearing.study.report.markup import Head, paragraph, section, table
 from gearing.study.report.page import Page
 from gearing.study.result import Result
+from gearing.study.targets import words_of
 
 
 def underlying_name(result: Result) -> str:
@@ -71,7 +72,11 @@ def _chart(result: Result, alone: Held | None, perfect: Ideal) -> Chart:
     near = perfect.bars < bars
     kept = _kept(result)[:bars]
     name = underlying_name(result)
-    ideal_line = (f"ideal, {number(token.target, sign=True)} × daily", times[perfect.bars[near]], perfect.nav[near])
+    ideal_line = (
+        f"ideal, {words_of(result.targets, token.target, number)} × daily",
+        times[perfect.bars[near]],
+        perfect.nav[near],
+    )
     lines = [
         ((token.symbol, times, result.nav["nav"].to_numpy()[:bars]), "--accent", "solid", 2.2),
         (ideal_line, "--ink", "dash", 1.3),

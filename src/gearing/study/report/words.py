@@ -30,6 +30,7 @@ from gearing.study.report.markup import Card, Head, bullets, cards, facts, folde
 from gearing.study.report.waterfall import part_words
 from gearing.study.result import Result
 from gearing.study.summary import Summary, signs_differ
+from gearing.study.targets import words_of
 
 _SHORT_YEARS = 90 / 365
 _TRIGGERS = {
@@ -78,7 +79,7 @@ def story(result: Result) -> str:
     joint = ", " if s.wiped_out else "; "
     perfect = ideal_of(result)
     told = [f"{name[0].upper()}{name[1:]} {_went(s.underlying_return)}{joint}{end}."]
-    what = f"{number(token.target, sign=True)} times each day's return at no cost"
+    what = f"{words_of(result.targets, token.target, number)} times each day's return at no cost"
     if s.ideal_wiped_out_at:
         told.insert(0, f"Even the ideal, {what}, was worth nothing from {moment(s.ideal_wiped_out_at)} UTC on: "
                        f"one day took everything from it.")  # fmt: skip
