@@ -23,6 +23,7 @@ def result_of(case):
     return prices, funding
 
 
+@pytest.mark.filterwarnings("ignore:.*too small to hold")
 @examples(2)
 @given(cases())
 def test_parts_sum_to_the_whole(case):
@@ -56,6 +57,7 @@ def test_parts_of_the_reference_job(target, with_band):
     assert log.total == pytest.approx(math.log(result.summary().final_nav / 100), abs=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:.*too small to hold")
 @pytest.mark.filterwarnings("ignore::gearing.errors.DataWarning")
 @given(cases())
 def test_money_of_postings_equals_the_loop(case):

@@ -71,7 +71,8 @@ def test_one_leg_keeps_its_shape(capsys: Captured) -> None:
     assert answer["schema"] == "gearing.backtest/1"
     assert answer["token"]["symbol"] == "ETH3L"
     assert list(answer) == [
-        "schema", "token", "rule_words", "prices", "funding", "costs", "equity", "notes", "summary", "attribution"
+        "schema", "token", "rule_words", "prices", "funding", "costs", "equity", "intrabar", "notes", "summary",
+        "attribution",
     ]  # fmt: skip
     assert (answer["prices"]["symbol"], answer["funding"]) == ("ETHUSDT", None)
 

@@ -280,8 +280,9 @@ def test_a_replay_gives_each_bar_at_its_time_and_goes_on_from_any():
 
     assert (feed.first_ms, feed.last_ms) == (120_000, 240_000.0)
     whole = asyncio.run(played(0))
-    assert whole == [(60_000, "A", 1.0, 1.0), (120_000, "A", 2.0, 2.0), (120_000, "B", 10.0, 1.0),
-                     (180_000, "A", 3.0, 3.0), (240_000, "B", 20.0, 2.0)]  # fmt: skip
+    # Less than 24 h of volume is scaled to 24 h: 1 in a minute, 1 in two.
+    assert whole == [(60_000, "A", 1.0, 1440.0), (120_000, "A", 2.0, 1440.0), (120_000, "B", 10.0, 720.0),
+                     (180_000, "A", 3.0, 1440.0), (240_000, "B", 20.0, 720.0)]  # fmt: skip
     assert asyncio.run(played(120_000)) == whole[3:]
     assert [quote.mark for quote in feed.quotes_at(200_000)] == [3.0, 10.0]
     assert [due.symbol for due in feed.settlements(0, 120_000)] == ["B", "A"]

@@ -10,10 +10,13 @@ import msgspec
 import pytest
 from proof.virtual import run
 
+import gearing as gr
 from gearing.core import book as bk
+from gearing.core.money import MINOR
 from gearing.core.terms import Spec
 from gearing.desk.boot import boot
 from gearing.desk.counter import answer
+from gearing.desk.engine import Engine
 from gearing.desk.keeper import InLoopKeeper
 from gearing.desk.requests import Deal, Pay
 from gearing.desk.watchdog import Watchdog
@@ -313,6 +316,28 @@ def test_each_arrival_is_told_and_booked_once():
     assert desk.book.state.received == {"USDT": 7_50000000}
     words = "T: 7.50000000 USDT came into its account unasked; it goes to the reserve"
     assert [one for one in alarms if "unasked" in one] == [words]
+
+
+def test_a_capital_below_the_smallest_trade_is_told_once_until_it_is_enough():
+    engine, alarms = Engine.__new__(Engine), []
+    engine._small, engine.on_alarm = set(), alarms.append
+    legs = (gr.Perpetual(symbol="A", min_notional=100.0),)
+    one = SimpleNamespace(name="T", spec=SimpleNamespace(token=gr.Token(symbol="T", target=3.0, legs=legs)))
+
+    def look(equity, lot="0.001", more=()):
+        held = (SimpleNamespace(mark=100.0, lot=lot), *more)
+        one.state = SimpleNamespace(equity=round(equity * MINOR), legs=held)
+        engine._tell_of_small(SimpleNamespace(tokens=[one]))
+
+    look(33.0)
+    look(33.0)
+    words = "T: its capital of 33.00 USDT is too small to hold A: 99.00 of it is below the smallest trade, 100.00"
+    assert alarms == [words]
+    look(34.0, more=(SimpleNamespace(mark=0.0, lot="1"),))
+    look(0.0)
+    assert alarms == [words]
+    look(34.0, lot="2")
+    assert alarms[1:] == [words.replace("33.00", "34.00").replace("99.00", "102.00").replace("100.00", "200.00")]
 
 
 def test_a_difference_that_nobody_explains_still_halts():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -94,7 +92,7 @@ def test_the_ideal_is_a_product_of_daily_returns():
             nav *= 1 + 3 * (price / last - 1)
             last = price
     assert found.nav[-1] == pytest.approx(nav)
-    assert (found.nav[0], found.left_out) == (100.0, 0)
+    assert (found.nav[0], found.wiped_out_bar) == (100.0, -1)
 
 
 def test_a_cost_free_daily_token_is_its_ideal():
@@ -105,11 +103,12 @@ def test_a_cost_free_daily_token_is_its_ideal():
     assert result.nav["nav"].to_numpy() == pytest.approx(ideal(prices, -2.0, 100.0).nav)
 
 
-def test_a_day_that_leaves_nothing_is_left_out_and_counted():
+def test_the_ideal_is_worth_nothing_from_the_day_that_took_everything():
     prices = gr.Prices(
         times_ms=reference.START_MS + 24 * HOUR * np.arange(4), close=np.array([100.0, 50.0, 55.0, 55.0])
     )
     found = ideal(prices, 3.0, 100.0)
-    assert found.left_out == 1
-    assert found.nav.tolist() == pytest.approx([100.0, 100.0, 130.0, 130.0])
-    assert math.isfinite(found.nav[-1])
+    assert found.wiped_out_bar == 1
+    assert found.nav.tolist() == [100.0, 0.0, 0.0, 0.0]
+    summary = gr.backtest(gr.Token(symbol="T", target=3.0, rule=gr.Rule()), prices).summary()
+    assert summary.ideal_wiped_out_at == "2023-01-02T00:00:00Z"

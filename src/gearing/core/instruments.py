@@ -87,7 +87,9 @@ class TooSmall(NamedTuple):
     is_lot: bool
 
 
-def too_small(legs: Sequence[Instrument], target: float, equity: float, prices: Sequence[float]) -> list[TooSmall]:
+def too_small(
+    legs: Sequence[Instrument], target: float, equity: float, prices: Sequence[float], lots: Sequence[float]
+) -> list[TooSmall]:  # fmt: skip
     """Returns the legs of which a capital holds nothing: their part is below a lot, or the venue's smallest trade.
 
     Args:
@@ -95,10 +97,11 @@ def too_small(legs: Sequence[Instrument], target: float, equity: float, prices: 
         target: β, signed.
         equity: the capital, settlement currency.
         prices: of each leg, shape (K,).
+        lots: the size of a lot of each leg, units of the underlying; 0 trades any size.
     """
     found = []
-    for leg, price in zip(legs, prices, strict=True):
-        wanted, lot = abs(target * leg.weight) * equity, leg.lot * leg.multiplier * price
+    for leg, price, size in zip(legs, prices, lots, strict=True):
+        wanted, lot = abs(target * leg.weight) * equity, size * price
         if wanted < max(lot, leg.min_notional):
             found.append(TooSmall(leg.symbol, wanted, max(lot, leg.min_notional), lot >= leg.min_notional))
     return found

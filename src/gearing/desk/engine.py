@@ -397,9 +397,17 @@ class Engine:
     def _tell_of_small(self, book: Book) -> None:
         """Raises an alarm once for each token whose capital is below the smallest trade: it holds nothing."""
         for one in book.tokens:
-            token, legs = one.spec.token, one.state.legs
-            equity, marks = to_float(one.state.equity), [leg.mark for leg in legs]
-            small = too_small(token.legs, token.target, equity, marks) if equity > 0 and all(marks) else []
+            token = one.spec.token
+            # During a roll there are positions of the contracts it opens, beyond one of each leg.
+            held = one.state.legs[: len(token.legs)]
+            equity, marks, lots = (
+                to_float(one.state.equity),
+                [leg.mark for leg in held],
+                [float(leg.lot) for leg in held],
+            )
+            small = (
+                too_small(token.legs, token.target, equity, marks, lots) if equity > 0 and held and all(marks) else []
+            )
             if small and one.name not in self._small:
                 self.on_alarm(f"{one.name}: its capital of {equity:,.2f} {token.settlement} is too small to hold "
                               f"{small[0].symbol}: {small[0].wanted:,.2f} of it is below the smallest trade, "

@@ -17,6 +17,8 @@ _NEAR_POWER = 0.25
 _SPLITS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 12.0, 15.0, 16.0, 20.0, 25.0, 30.0, 40.0, 50.0, 1.5, 1.25)
 _SPLIT_MIN = 1.2
 _NEAR_SPLIT = 0.02
+# Among fewer prices a step of a split does not stand out of what is usual.
+_SPLIT_ROWS = 20
 
 
 class Suspect(NamedTuple):
@@ -77,6 +79,8 @@ def _power(size: float, usual: float) -> str:
 
 
 def _split(prices: Prices, row: int, size: float, step: float, usual: float) -> str:
+    if len(prices) < _SPLIT_ROWS:
+        return ""
     ratio = min(_SPLITS, key=lambda one: abs(np.log(one) - size))
     if abs(size - np.log(ratio)) > max(3 * usual, _NEAR_SPLIT):
         return ""

@@ -64,7 +64,9 @@ def _lots(token: Token, series: Sequence[Prices], equity: float) -> Iterator[str
     """A capital so small that the opening trade of a leg rounds to nothing, or is below the venue's smallest."""
     if token.is_inverse:
         return
-    for leg in too_small(token.legs, token.target, equity, [float(prices.close[0]) for prices in series]):
+    first = [float(prices.close[0]) for prices in series]
+    lots = [leg.lot * leg.multiplier for leg in token.legs]
+    for leg in too_small(token.legs, token.target, equity, first, lots):
         yield (
             f"{token.symbol}: the capital of {number(equity)} {token.settlement} is too small to hold "
             f"{leg.symbol or 'its leg'}: {number(leg.wanted)} of it is below "
