@@ -397,9 +397,20 @@ def test_a_window_that_is_none_writes_nothing(
     assert not (tmp_path / "r.html").exists()
 
 
-def test_a_window_needs_a_report(market: Path, capsys: Captured) -> None:
-    assert main([*RUN, "--window", "2023-01-05..2023-01-12"]) == 2
-    assert "--report" in capsys.readouterr().err
+def test_evidence_is_in_the_answer_with_and_without_a_report(market: Path, capsys: Captured, tmp_path: Path) -> None:
+    assert main([*RUN, "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)["evidence"]
+    assert plain["standing"] is None
+    assert [one["days"] for one in plain["distributions"]] == [1, 7, 30, 90, 365]
+    window = ["--window", "2023-01-05..2023-01-12"]
+    assert main([*RUN, *window, "--json"]) == 0
+    chosen = json.loads(capsys.readouterr().out)["evidence"]
+    assert main([*RUN, *window, "--json", "--report", "r.html"]) == 0
+    assert json.loads(capsys.readouterr().out)["evidence"] == chosen
+    assert chosen["distributions"] == plain["distributions"]
+    assert 0 < chosen["standing"]["percentile"] < 100
+    assert main([*RUN, *window]) == 0
+    assert f"percentile {chosen['standing']['percentile']:.1f} of" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_one_leg_keeps_its_shape(capsys: Captured) -> None:
     assert answer["token"]["symbol"] == "ETH3L"
     assert list(answer) == [
         "schema", "token", "rule_words", "prices", "funding", "costs", "equity", "intrabar", "notes", "summary",
-        "attribution",
+        "attribution", "evidence",
     ]  # fmt: skip
     assert (answer["prices"]["symbol"], answer["funding"]) == ("ETHUSDT", None)
 

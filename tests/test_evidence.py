@@ -138,3 +138,23 @@ def test_may_2021_was_among_the_worst_months_of_btc_times_three():
     found = standing(result, "2021-05-01", "2021-06-01")
     assert found.count > 2_000
     assert found.percentile < 3
+
+
+def test_the_evidence_of_a_result_is_that_of_its_windows():
+    result = made()
+    start, end = reference.START_MS + 10 * DAY, reference.START_MS + 17 * DAY
+    found = result.evidence(window=(start, end))
+    logs = [log for _, log in plain_windows(result, 7 * DAY)]
+    own = dict(plain_windows(result, 7 * DAY))[start]
+    assert found.standing is not None
+    assert found.standing.total_return == pytest.approx(math.expm1(own))
+    rank = sum(log < own - 1e-12 for log in logs) + 0.5 * sum(abs(log - own) <= 1e-12 for log in logs)
+    assert found.standing.percentile == pytest.approx(100 * rank / len(logs))
+    row = found.frame.row(1, named=True)
+    assert (row["days"], row["count"]) == (7, len(logs))
+    returns = np.sort(np.expm1(logs))
+    at = 0.25 * (len(returns) - 1)
+    low, share = int(at), at - int(at)
+    assert row["q25"] == pytest.approx(returns[low] * (1 - share) + returns[low + 1] * share)
+    assert result.evidence().standing is None
+    assert math.isnan(result.evidence().frame["q50"][4])

@@ -12,9 +12,9 @@ from gearing.cli import inputs
 from gearing.cli.again import command_line
 from gearing.cli.compiling import ensure_compiled
 from gearing.cli.exact import exact_payload, exactly, show_exact, write_journal
-from gearing.cli.output import ForceOption, JsonFlag, aligned, emit, heading, notes_so_far, pairs, write_out
+from gearing.cli.output import ForceOption, JsonFlag, aligned, emit, heading, notes_so_far, pairs, say, write_out
 from gearing.cli.ran_on import series_payload
-from gearing.cli.reporting import ReportOption, WindowOption, window_of
+from gearing.cli.reporting import ReportOption, WindowOption, period_of
 from gearing.cli.series import SeriesOptions
 from gearing.errors import InputError
 from gearing.numerals import MISSING, amount, decimals_for, fixed, gained, moment, number, share, summing
@@ -84,7 +84,7 @@ def backtest(
         raise InputError(what, where="--intrabar worst", fix="Leave one of the two out.")
     if journal is not None and not exact:
         raise InputError("there is no journal to write.", where="--journal", fix="Add --exact.")
-    chosen_window = window_of(window, report)
+    chosen_window = period_of("--window", window)
     overrides = inputs.Overrides(taker_fee, half_spread, impact, management_per_day)
     choice = inputs.Choice(token, preset, target, underlying, overrides)
     # A mistake in the token is told before long files are read.
@@ -102,7 +102,10 @@ def backtest(
     measures: dict[str, Any] = {"periods_per_year": periods_per_year, "intrabar": intrabar.value}
 
     result = run(chosen, **market.for_study(), equity=equity, **measures)
-    answer, schema = payload(result), SCHEMA if len(chosen.legs) == 1 else SCHEMA_OF_LEGS
+    evidence = result.evidence(window=chosen_window)
+    answer = payload(result)
+    answer["evidence"] = evidence
+    schema = SCHEMA if len(chosen.legs) == 1 else SCHEMA_OF_LEGS
     twin = exactly(chosen, market, equity) if exact else None
     if twin is not None:
         answer["exact"] = exact_payload(twin, result)
@@ -113,6 +116,11 @@ def backtest(
 
     def shown() -> None:
         show(result)
+        if evidence.standing is not None:
+            from gearing.study.report.evidence import standing_words
+
+            typer.echo()
+            say(standing_words(evidence.standing))
         if twin is not None:
             show_exact(twin, result)
 

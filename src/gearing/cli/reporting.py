@@ -14,22 +14,10 @@ WindowOption = Annotated[
     str | None,
     typer.Option(
         metavar="START..END",
-        help="In the report, rank this window among all of its length: 2023-03-01..2023-04-01.",
+        help="Rank this window among all of its length: 2023-03-01..2023-04-01.",
         show_default=False,
     ),
 ]
-
-
-def window_of(text: str | None, report: Path | None) -> tuple[str, str] | None:
-    """Returns the window that --window names.
-
-    Raises:
-        InputError: it is no window, or no report is asked for.
-    """
-    if text is not None and report is None:
-        what = "a window is shown in a report only."
-        raise InputError(what, where=f"--window {text}", fix="Give --report report.html too.")
-    return period_of("--window", text)
 
 
 def period_of(option: str, text: str | None) -> tuple[str, str] | None:

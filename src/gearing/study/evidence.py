@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from gearing.core.record import DAY_MS, Record
 from gearing.errors import InputError
@@ -80,6 +81,37 @@ class Standing(Record, frozen=True, kw_only=True):
     wiped_out: int
 
 
+class Evidence(Record, frozen=True, kw_only=True):
+    """What every window of each length returned, and where a chosen one stands among those of its length.
+
+    Args:
+        distributions: of each length.
+        standing: of the chosen window, or None.
+    """
+
+    distributions: tuple[Distribution, ...]
+    standing: Standing | None
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """A frame with one row per length: days, count, wiped_out, gained, worst, q05, q25, q50, q75, q95, best."""
+        rows = [
+            {
+                **{name: getattr(d, name) for name in ("days", "count", "wiped_out", "gained", "worst")},
+                **{f"q{round(100 * q):02d}": value for q, value in zip(QUANTILES, d.quantiles, strict=True)},
+                "best": d.best,
+            }
+            for d in self.distributions
+        ]
+        return pl.DataFrame(rows)
+
+
+def evidence_of(result: Result, window: tuple[Moment, Moment] | None) -> Evidence:
+    """Returns the evidence of a backtest; see `Result.evidence`."""
+    chosen = None if window is None else standing(result, *window)
+    return Evidence(distributions=tuple(distributions(result)), standing=chosen)
+
+
 def mid_rank(values: Floats, value: float) -> float:
     """Returns the mid-rank percentile, 0 to 100, of a value among values; ties share their ranks equally.
 
@@ -103,7 +135,7 @@ def windows(result: Result, length_ms: int, *, from_ms: int = 0) -> Windows:
     NAV at a moment is that at the last price known by then. A day without a new price (a weekend of a listed
     market) begins no window, nor does one on which the token was already wiped out.
     """
-    times, nav = result.prices.times_ms, result.nav["nav"].to_numpy()
+    times, nav = result.prices.times_ms, result.polars.nav["nav"].to_numpy()
     first, last = int(times[0]), int(times[-1])
     phase = from_ms % DAY_MS
     start = first + (phase - first) % DAY_MS

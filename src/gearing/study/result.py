@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -29,6 +29,9 @@ from gearing.study.native import Library, native
 from gearing.study.outcome import Outcome
 from gearing.study.summary import Summary, summarise
 from gearing.study.targets import Targets
+
+if TYPE_CHECKING:
+    from gearing.study.evidence import Evidence
 
 
 class Result(Shown):
@@ -233,6 +236,19 @@ class Result(Shown):
         except (ZoneInfoNotFoundError, TypeError, ValueError):
             raise InputError(f"{tz!r} is no time zone.", where="tz", fix='Write "Asia/Hong_Kong" or "UTC".') from None
         return frame
+
+    def evidence(self, *, window: tuple[Moment, Moment] | None = None) -> Evidence:
+        """Returns fair evidence: what every window of each length returned, and where a chosen one stands among them.
+
+        Args:
+            window: a window (start, end) to rank among all windows of its length, as ISO text, dates or ms.
+
+        Raises:
+            InputError: the window cannot be ranked.
+        """
+        from gearing.study.evidence import evidence_of
+
+        return evidence_of(self, window)
 
     def report(self, path: str | Path, *, window: tuple[Moment, Moment] | None = None, force: bool = False) -> None:
         """Writes a report of this as one HTML file that needs no network, wholly or not at all.

@@ -15,7 +15,6 @@ from gearing.study.evidence import (
     Standing,
     distributions,
     length_words,
-    standing,
     windows,
 )  # fmt: skip
 from gearing.study.report.charts import Chart, Trace, marks, return_axis
@@ -37,11 +36,11 @@ def evidence_section(page: Page, result: Result, window: tuple[Moment, Moment] |
     Raises:
         InputError: the window cannot be ranked.
     """
-    chosen = None if window is None else standing(result, *window)
-    found = distributions(result)
+    evidence = result.evidence(window=window)
+    chosen, found = evidence.standing, list(evidence.distributions)
     parts = []
     if chosen is not None and window is not None:
-        parts.append(paragraph(_verdict(chosen), mark="story"))
+        parts.append(paragraph(standing_words(chosen), mark="story"))
         parts.append(page.chart(_histogram(result, chosen, moment_ms(window[0]))))
     if any(d.count for d in found):
         parts.append(page.chart(_spread(_with_chosen(result, found, chosen), chosen)))
@@ -68,7 +67,8 @@ def _with_chosen(result: Result, found: list[Distribution], chosen: Standing | N
     return sorted([*found, *distributions(result, [days])], key=lambda d: d.days)
 
 
-def _verdict(chosen: Standing) -> str:
+def standing_words(chosen: Standing) -> str:
+    """Returns where a window stands, as a sentence."""
     fate = f"; {chosen.wiped_out:,} of them ended wiped out" if chosen.wiped_out else ""
     return (
         f"The chosen window, {moment(chosen.start)} to {moment(chosen.end)} UTC, returned "
