@@ -7,12 +7,12 @@ import json
 import re
 from typing import Any, Literal
 
-Kind = Literal["database", "parquet", "feather", "html", "json", "journal", "log", "heads", "csv", "toml"]
+Kind = Literal["database", "parquet", "feather", "html", "json", "journal", "log", "heads", "csv", "toml", "xlsx"]
 """What a command writes: `journal`, `log` and `heads` are JSON lines: an export, a desk's log, and signed heads."""
 
 KINDS_BY_ENDING: dict[str, Kind] = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".feather": "feather", ".arrow": "feather",
-    ".ipc": "feather", ".html": "html", ".htm": "html", ".json": "json", ".jsonl": "journal",
+    ".ipc": "feather", ".xlsx": "xlsx", ".html": "html", ".htm": "html", ".json": "json", ".jsonl": "journal",
 }  # fmt: skip
 """What a command writes under a name with this ending."""
 
@@ -21,7 +21,7 @@ HEAD_BYTES = 65_536
 NAMES: dict[str, str] = {
     "empty": "nothing", "database": "a database", "parquet": "a Parquet table", "feather": "a Feather table",
     "html": "an HTML page", "json": "JSON", "journal": "an exported journal", "log": "a desk's log",
-    "heads": "signed heads", "csv": "CSV",
+    "heads": "signed heads", "csv": "CSV", "xlsx": "an Excel workbook",
     "toml": "TOML", "lines": "JSON lines", "text": "other text", "binary": "other binary data",
 }  # fmt: skip
 
@@ -46,6 +46,9 @@ def kinds_of(head: bytes) -> tuple[str, ...]:
     for magic, kind in _TABLES:
         if head.startswith(magic):
             return (kind,)
+    # Source: ECMA-376, part 2: a package is a zip archive that names the types of its parts.
+    if head.startswith(b"PK\x03\x04") and b"[Content_Types].xml" in head:
+        return ("xlsx",)
     # A character may be cut in two at the end of the head.
     text = head.decode("utf-8-sig", "replace")
     if "\0" in text or "\ufffd" in text[:-1]:

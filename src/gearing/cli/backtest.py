@@ -151,9 +151,9 @@ def _write(
 ) -> None:  # fmt: skip
     """Writes the tables, the figure and the report that were requested."""
     if outputs.nav is not None:
-        inputs.write_table(outputs.nav, result.nav, force=force)
+        inputs.write_table(outputs.nav, result.nav, command=command, force=force)
     if outputs.rebalances is not None:
-        inputs.write_table(outputs.rebalances, result.rebalances, force=force)
+        inputs.write_table(outputs.rebalances, result.rebalances, command=command, force=force)
     if outputs.plot is not None:
         inputs.write_figure(outputs.plot, result, force=force)
     if outputs.report is not None:

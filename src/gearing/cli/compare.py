@@ -114,7 +114,7 @@ def compare(
     frame = sorted_by(comparison.frame, sort, ascending=ascending)
     answer = {"rules": frame.to_dicts(), "left_out": left_out, "equity": equity, "funding": bool(market.funding),
               "intrabar": intrabar.value, "notes": notes_so_far()}  # fmt: skip
-    inputs.write_answer(out, answer, SCHEMA, frame, force=force)
+    inputs.write_answer(out, answer, SCHEMA, frame, command=command_line(context), force=force)
     if plot is not None:
         inputs.write_figure(plot, comparison, force=force)
     if report is not None:

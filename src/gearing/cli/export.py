@@ -23,8 +23,11 @@ PeriodOption = Annotated[
     str, typer.Option(help="A year, a month or a day: 2026, 2026-03, 2026-03-14.", show_default=False)
 ]
 ZoneOption = Annotated[str, typer.Option(help="Whose midnights the period has, such as Europe/Berlin.")]
+PlainOption = Annotated[
+    bool, typer.Option("--plain", help="A CSV without the rows of comments that `export check` needs.")
+]
 FormatOption = Annotated[
-    str | None, typer.Option("--format", help="csv or parquet.", show_default="by the file's ending")
+    str | None, typer.Option("--format", help="csv, parquet or xlsx.", show_default="by the file's ending")
 ]
 OutOption = Annotated[Path, typer.Option(help="The file to write.", show_default=False)]
 TokenOption = Annotated[str, typer.Option(help="Only this one.", show_default="all")]
@@ -38,6 +41,7 @@ def nav(
     tz: ZoneOption = "UTC",
     token: TokenOption = "",
     form: FormatOption = None,
+    plain: PlainOption = False,
     db: DeskOption = None,
     force: OverwriteOption = False,
     as_json: JsonFlag = False,
@@ -46,7 +50,7 @@ def nav(
 
     With the units, the equity behind it, and the marks it was struck at.
     """
-    _export("nav", period, tz, form, out, db, token=token, force=force, as_json=as_json)
+    _export("nav", period, tz, form, out, db, token=token, plain=plain, force=force, as_json=as_json)
 
 
 @export_app.command("trial-balance")
@@ -56,6 +60,7 @@ def trial_balance(
     tz: ZoneOption = "UTC",
     token: TokenOption = "",
     form: FormatOption = None,
+    plain: PlainOption = False,
     db: DeskOption = None,
     force: OverwriteOption = False,
     as_json: JsonFlag = False,
@@ -65,7 +70,7 @@ def trial_balance(
     It has each account's opening balance, debits, credits and closing balance, of every token and holder; debits are
     positive. It checks that each asset of each ledger sums to zero, at the beginning and at the end.
     """
-    _export("trial-balance", period, tz, form, out, db, token=token, force=force, as_json=as_json)
+    _export("trial-balance", period, tz, form, out, db, token=token, plain=plain, force=force, as_json=as_json)
 
 
 @export_app.command()
@@ -75,6 +80,7 @@ def holders(
     tz: ZoneOption = "UTC",
     holder: HolderOption = "",
     form: FormatOption = None,
+    plain: PlainOption = False,
     db: DeskOption = None,
     force: OverwriteOption = False,
     as_json: JsonFlag = False,
@@ -83,7 +89,7 @@ def holders(
 
     Money and units at the period's end, free and set aside, with their value at the last NAV.
     """
-    _export("holders", period, tz, form, out, db, holder=holder, force=force, as_json=as_json)
+    _export("holders", period, tz, form, out, db, holder=holder, plain=plain, force=force, as_json=as_json)
 
 
 @export_app.command()
@@ -93,6 +99,7 @@ def statement(
     tz: ZoneOption = "UTC",
     holder: HolderOption = "",
     form: FormatOption = None,
+    plain: PlainOption = False,
     db: DeskOption = None,
     force: OverwriteOption = False,
     as_json: JsonFlag = False,
@@ -101,7 +108,7 @@ def statement(
 
     Deposits, withdrawals, dealings and transfers of the period, with every fee, and what the holder had after each.
     """
-    _export("statement", period, tz, form, out, db, holder=holder, force=force, as_json=as_json)
+    _export("statement", period, tz, form, out, db, holder=holder, plain=plain, force=force, as_json=as_json)
 
 
 @export_app.command()
@@ -111,6 +118,7 @@ def lots(
     tz: ZoneOption = "UTC",
     holder: HolderOption = "",
     form: FormatOption = None,
+    plain: PlainOption = False,
     db: DeskOption = None,
     force: OverwriteOption = False,
     as_json: JsonFlag = False,
@@ -119,7 +127,7 @@ def lots(
 
     Those held at the period's end and those given up in it: cost, worth, and the parts of the profit, which sum to it.
     """
-    _export("lots", period, tz, form, out, db, holder=holder, force=force, as_json=as_json)
+    _export("lots", period, tz, form, out, db, holder=holder, plain=plain, force=force, as_json=as_json)
 
 
 @export_app.command()
@@ -152,7 +160,7 @@ def check(
 
 def _export(
     what: What, period: str, tz: str, form: str | None, out: Path, db: Path | None, *, token: str = "",
-    holder: str = "", force: bool, as_json: bool,
+    holder: str = "", plain: bool, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     from gearing.office.periods import period_of
     from gearing.outputs import Output, check_outputs, database_files
@@ -170,7 +178,7 @@ def _export(
 
     with reading(db) as desk, bar("reading") as progress:
         export = made(desk.store, what, whole, token=token, holder=holder, progress=lambda lines: progress(lines, None))
-    write_bytes(out, written(export, chosen), chosen, force=force)
+    write_bytes(out, written(export, chosen, plain=plain), chosen, force=force)
     if export.head["complete"] == "no":
         note("the period has not ended in this database; the file says how things stand now.")
 
@@ -194,7 +202,9 @@ def _format(form: str | None, out: Path) -> Format:
         return "csv"
     if wanted == "parquet":
         return "parquet"
+    if wanted == "xlsx":
+        return "xlsx"
     if form is None:
         raise InputError(f"the ending {out.suffix!r} names no format.", where=str(out),
-                         fix="Give --format csv or --format parquet.")  # fmt: skip
-    raise InputError(f"{form!r} is no format.", where="--format", fix="One of csv, parquet.")
+                         fix="Give --format csv, parquet or xlsx.")  # fmt: skip
+    raise InputError(f"{form!r} is no format.", where="--format", fix="One of csv, parquet, xlsx.")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gearing.market.reading.options import ReadOptions
     from gearing.market.series import Prices
 
-FRAMES = (".parquet", ".pq", ".csv", ".feather", ".arrow", ".ipc")
+FRAMES = (".parquet", ".pq", ".csv", ".feather", ".arrow", ".ipc", ".xlsx")
 FIGURES = (".html", ".htm")
 
 
@@ -312,20 +312,20 @@ def json_text(payload: Mapping[str, Any], schema: str) -> str:
 
 
 def write_answer(
-    path: Path | None, answer: Mapping[str, Any], schema: str, frame: pl.DataFrame, *, force: bool
+    path: Path | None, answer: Mapping[str, Any], schema: str, frame: pl.DataFrame, *, command: str, force: bool
 ) -> None:  # fmt: skip
     """Writes an answer as JSON, or its table, by the ending of the file; nothing without one."""
     if path is not None and path.suffix.lower() == ".json":
         write_out(path, json_text(answer, schema), "json", force=force)
     elif path is not None:
-        write_table(path, frame, force=force)
+        write_table(path, frame, command=command, force=force)
 
 
-def write_table(path: Path, frame: pl.DataFrame, *, force: bool) -> None:
+def write_table(path: Path, frame: pl.DataFrame, *, command: str, force: bool) -> None:
     """Writes a frame by the ending of its file, wholly or not at all, and says so on stderr."""
     from gearing.market.write import write_frame
 
-    write_frame(frame, path, force=force)
+    write_frame(frame, path, force=force, about={"command": command})
     typer.echo(f"wrote {path}", err=True)
 
 

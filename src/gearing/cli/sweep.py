@@ -133,7 +133,7 @@ def sweep(
     frame = sorted_by(found.table, sort, ascending=ascending)
     answer = {"token": chosen, "grid": grid, "combinations": len(frame), "rows": frame.to_dicts(),
               "intrabar": intrabar.value, "notes": notes_so_far()}  # fmt: skip
-    inputs.write_answer(out, answer, SCHEMA, frame, force=force)
+    inputs.write_answer(out, answer, SCHEMA, frame, command=command_line(context), force=force)
     if plot is not None:
         inputs.write_figure(plot, found, force=force)
     if report is not None:

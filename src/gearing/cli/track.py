@@ -110,7 +110,7 @@ def track(
     result = run(chosen, **market.for_study(), equity=equity)
     found = measure(real, result, window=measured, leave_out=left_out)
     answer = payload(found, result)
-    inputs.write_answer(out, answer, SCHEMA, found.frame, force=force)
+    inputs.write_answer(out, answer, SCHEMA, found.frame, command=command_line(context), force=force)
     if plot is not None:
         inputs.write_figure(plot, found, force=force)
     if report is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -11,9 +12,10 @@ from gearing import files
 from gearing.errors import InputError
 from gearing.filekind import KINDS_BY_ENDING, Kind
 from gearing.market.series import Funding, Prices
+from gearing.market.workbook import workbook_bytes
 from gearing.typed import safe_cells
 
-_TABLES = frozenset({"parquet", "csv", "feather"})
+_TABLES = frozenset({"parquet", "csv", "feather", "xlsx"})
 
 
 def kind_of_table(path: str | Path) -> Kind:
@@ -25,17 +27,22 @@ def kind_of_table(path: str | Path) -> Kind:
     ending = Path(path).suffix.lower()
     kind = KINDS_BY_ENDING.get(ending or ".parquet")
     if kind is None or kind not in _TABLES:
-        raise InputError(f"the ending {ending!r} names no format.", where=str(path), fix="Write .parquet or .csv.")
+        raise InputError(
+            f"the ending {ending!r} names no format.", where=str(path), fix="Write .parquet, .csv or .xlsx."
+        )
     return kind
 
 
-def write_frame(frame: pl.DataFrame, path: str | Path, *, force: bool = False) -> None:
-    """Writes a frame as Parquet, CSV or Feather, by the ending of `path`; without one, as Parquet.
+def write_frame(
+    frame: pl.DataFrame, path: str | Path, *, force: bool = False, about: Mapping[str, str] | None = None
+) -> None:  # fmt: skip
+    """Writes a frame as Parquet, CSV, Feather or an Excel workbook, by the ending of `path`; without one, as Parquet.
 
     Args:
         frame: the table.
         path: the file to write.
         force: replace an existing file of another kind; a database is never replaced.
+        about: what a workbook says of the table, such as the command that made it.
 
     Raises:
         InputError: the ending names no format, the path holds another kind of file, or it cannot be written.
@@ -45,6 +52,8 @@ def write_frame(frame: pl.DataFrame, path: str | Path, *, force: bool = False) -
     # Through memory, so that a full disk is the operating system's own error and not the encoder's.
     if kind == "csv":
         safe_cells(frame).write_csv(buffer, datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ")
+    elif kind == "xlsx":
+        buffer.write(workbook_bytes(frame, about or {}))
     elif kind == "feather":
         frame.write_ipc(buffer, compression="zstd")
     else:

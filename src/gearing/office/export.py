@@ -16,6 +16,7 @@ import polars as pl
 from gearing.core.holder import omnibus_of
 from gearing.errors import InputError
 from gearing.files import read_bytes, readable
+from gearing.market.workbook import workbook_bytes
 from gearing.office.cut import Cut, cut
 from gearing.office.holdings import holdings
 from gearing.office.movements import statements
@@ -28,7 +29,7 @@ from gearing.typed import safe_cells
 
 What = Literal["nav", "trial-balance", "holders", "statement", "lots"]
 WHATS: tuple[What, ...] = ("nav", "trial-balance", "holders", "statement", "lots")
-Format = Literal["csv", "parquet"]
+Format = Literal["csv", "parquet", "xlsx"]
 FORMATS: tuple[Format, ...] = ("csv", "parquet")
 
 _KIND, _VERSION = "gearing.export", 1
@@ -80,9 +81,19 @@ def made(
     return Export(head, frame_of(table, period.zone), table.words)
 
 
-def written(export: Export, form: Format) -> bytes:
-    """Returns an export as the bytes of a file."""
+def written(export: Export, form: Format, *, plain: bool = False) -> bytes:
+    """Returns an export as the bytes of a file.
+
+    Args:
+        export: what to write.
+        form: of the file.
+        plain: a CSV without the comment rows that say what it is, which `export check` needs.
+    """
+    if form == "xlsx":
+        return workbook_bytes(export.frame, {**export.head, "times": "UTC"})
     if form == "csv":
+        if plain:
+            return _as_csv(export.frame)
         head = "".join(f"{_MARK}{key}: {value}\n" for key, value in export.head.items())
         return head.encode() + _as_csv(export.frame)
     buffer = io.BytesIO()
