@@ -25,6 +25,7 @@ from tests.journals import lines_of
 from tests.lives import HOUR_MS, NOON_MS
 from tests.test_merging import merge
 from tests.test_store_dealing import busy, kept, told
+from tests.test_workbook import cells
 
 __all__ = ["kept"]
 
@@ -101,6 +102,25 @@ def balances_by_account(desk):
             asset, _, where = account.rpartition(":")
             found[f"holder:{name}", asset, where] = amount
     return {place: amount for place, amount in found.items() if amount}
+
+
+@pytest.mark.parametrize("what", ["nav", "holders", "trial-balance"])
+def test_a_workbook_and_a_plain_csv_hold_the_same_rows(desk, what):
+    whole = exported(desk, what)
+    lines = whole.read_text(encoding="utf-8").splitlines()
+    marked = [line for line in lines if line.startswith("# ")]
+    assert len(marked) > 3
+    plain = exported(desk, what, MONTH, "csv", "--plain").read_text(encoding="utf-8").splitlines()
+    assert plain == lines[len(marked) :]
+    book = exported(desk, what, MONTH, "xlsx").read_bytes()
+    rows = cells(book)
+    assert [rows[f"A{k}"][1] for k in (1,)] == [next(csv.reader(plain[:1]))[0]]
+    assert max(int(re.sub(r"\D", "", name)) for name in rows) == len(plain)
+    told = cells(book, 2)
+    about = {told[f"A{row}"][1]: told[f"B{row}"][1] for row in range(1, len(told) // 2 + 1)}
+    for line in marked:
+        key, _, value = line.removeprefix("# ").partition(": ")
+        assert about[key] == value
 
 
 def test_the_trial_balance_closes_at_what_the_states_say(desk):
@@ -315,7 +335,7 @@ def test_another_journal_is_told_by_the_hash(desk, capsys):
         (("--period", "26"), "is no period"),
         (("--tz", "Mars/Olympus"), "there is no time zone 'Mars/Olympus'"),
         (("--token", "X"), "there is no token X in this database. There are: T."),
-        (("--format", "xlsx"), "'xlsx' is no format"),
+        (("--format", "ods"), "'ods' is no format"),
         (("--out", "nav.txt"), "the ending '.txt' names no format"),
         (("--out", "there.csv"), "the file exists already. Give another name, or --force"),
     ],
