@@ -59,6 +59,12 @@ def test_who_gives_pandas_gets_pandas(two):
     assert isinstance(found.summaries, pd.DataFrame)
 
 
+def test_presets_of_one_symbol_are_told_apart_by_their_rules(two):
+    tokens = [gr.presets.token(name, "", 3, name="") for name in ("ftx", "bybit")]
+    found = gr.compare(tokens, gr.Universe({"BTC": two["BTC"][0]}))
+    assert [name.split()[-1] for name, _ in found.results] == ["ftx", "bybit"]
+
+
 def test_what_makes_no_universe_is_refused(two):
     prices = two["BTC"][0]
     with pytest.raises(gr.InputError, match="prices of at least one symbol"):
@@ -75,7 +81,7 @@ def test_what_makes_no_universe_is_refused(two):
                       legs=tuple(gr.Perpetual(symbol=name, weight=0.5) for name in "AB"))  # fmt: skip
     with pytest.raises(gr.InputError, match="B has 2 legs"):
         gr.backtest(basket, gr.Universe({"BTC": prices}))
-    with pytest.raises(gr.InputError, match="two tokens have one symbol"):
+    with pytest.raises(gr.InputError, match="two tokens have one symbol and one rule"):
         gr.compare([TOKEN, TOKEN], gr.Universe({"BTC": prices}))
     late = gr.Funding(two["BTC"][1].times_ms + 10**11, np.zeros(len(two["BTC"][1])))
     with pytest.warns(gr.DataWarning, match="no funding while it was listed"):

@@ -196,7 +196,7 @@ SHAPES: dict[str, Shape] = {
     "Kraken REST": Shape(
         lambda b: _json({"error": [], "result": {"XXBTZUSD": lists(
             _s(b), *([plain(v) for v in c] for c in (*_ohlc(b), b.close, b.volume)), _same(b, 5)), "last": 1}}),
-        "json"),
+        "json", symbol="XXBTZUSD"),
     "Coinbase REST": Shape(
         lambda b: _json(lists(_s(b), b.low, b.high, b.open, b.close, b.volume, newest_first=True)), "json"),
     "Bitfinex": Shape(lambda b: _json(lists(b.times, b.open, b.close, b.high, b.low, b.volume)), "json"),

@@ -14,6 +14,7 @@ from proof.guards.late import LATE
 from proof.guards.one_desk import ONE_DESK
 from proof.guards.outputs import OUTPUTS
 from proof.guards.prices import ORDERS, PRICES, REBALANCES, ROLLS, STARTS
+from proof.guards.reading import READING
 from proof.guards.rejections import REJECTIONS
 from proof.guards.shares import SHARES
 from proof.guards.storage import STORAGE
@@ -44,6 +45,7 @@ GUARDS = (
     *SETTINGS,
     *STARTS,
     *BOOT,
+    *READING,
     *REJECTIONS,
     *PUBLIC,
     *OUTPUTS,

@@ -155,7 +155,6 @@ class SeriesOptions(NamedTuple):
             return {}
         from gearing.market.files import read_funding
         from gearing.market.reading.names import TableKind
-        from gearing.market.symbols import is_same_underlying
 
         given, perpetuals = parsed("--funding", self.funding), wanted_legs(tokens, perpetuals=True)
         if not perpetuals:
@@ -172,7 +171,7 @@ class SeriesOptions(NamedTuple):
             file, symbol = chosen[want.name]
             priced, options = prices[want.name], self._options
             # What is cut is cut to the prices, whose days a person means.
-            paid = found[want.name] = read_funding(
+            found[want.name] = read_funding(
                 file,
                 symbol=symbol,
                 start=None if self.start is None else int(priced.times_ms[0]),
@@ -182,8 +181,6 @@ class SeriesOptions(NamedTuple):
                 decimal=options.decimal,
                 funding_unit=options.funding_unit,
             )
-            if not is_same_underlying(priced.symbol, paid.symbol):
-                _warn(f"the prices are of {priced.symbol}, the funding of {paid.symbol}")
         return found
 
     def _dividends(self, tokens: Sequence[Token]) -> dict[str, Dividends | None]:
@@ -237,7 +234,12 @@ class SeriesOptions(NamedTuple):
             name = one_of(given, "--rates", TableKind.RATES)
             unit: Any = self.rates_unit
             found = read_rates(
-                given.file, symbol=name, unit=unit, stamp=self.stamp.value, time_format=self._options.time_format
+                given.file,
+                symbol=name,
+                unit=unit,
+                stamp=self.stamp.value,
+                time_format=self._options.time_format,
+                decimal=self._options.decimal,
             )
             rates = found.between(self.start, self.end)
         if not earning:

@@ -21,7 +21,7 @@ _VOLATILITIES = (0.1, 0.25, 0.5, 0.75, 1.0)
 _RETURNS = (-0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6)
 
 # A plain number above these is a percentage without its sign: 80 for 80 %.
-_PLAUSIBLE = {"--return": 20.0, "--volatility": 20.0, "--fee": 1.0, "--funding": 20.0}
+_PLAUSIBLE = {"--return": 3.0, "--volatility": 10.0, "--fee": 0.5, "--funding": 3.0}
 
 
 def what_if(
@@ -77,7 +77,7 @@ def _rate(option: str, text: str) -> float:
         value = rate(text)
     except (ValueError, OverflowError):
         raise InputError(f"{shown!r} is not a rate.", where=where, fix="Write 10% or 0.1.") from None
-    if "%" not in text and abs(value) > _PLAUSIBLE[option]:
+    if "%" not in text and "bp" not in text and (abs(value) > _PLAUSIBLE[option] or value <= -1):
         what = f"{shown} would be {number(value * 100)} %."
         raise InputError(what, where=where, fix=f"Write {shown}% or {value / 100:g}.")
     return value

@@ -194,6 +194,8 @@ def run_inside(
         fig.see_leverage(f, here)
         fig.see_bar(f, t.target, here, True, on_calendar and (calendar.due[k] >> DAY_END) & 1 == 1)
         k += on_calendar
+    if s.equity <= 0.0:
+        fig.see_equity(f, 0.0)
     close_run(t, s, close[n - 1], bar, day_ends_from(calendar, k), f, ledger)
     return n_rows
 

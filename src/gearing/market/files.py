@@ -19,6 +19,7 @@ from gearing.market.reading.stamps import epochs_ms, objects_ms, stamps_ms
 from gearing.market.reading.table import Table, read_table
 from gearing.market.reading.volumes import base_volume
 from gearing.market.series import Funding, Prices, TimeSeries, spacing_ms
+from gearing.market.symbols import is_same_underlying
 from gearing.market.times import Moment, SeriesError, duration_text, iso
 
 # March 1973 in seconds: no market data is older and counted in seconds.
@@ -142,11 +143,14 @@ def check_overlap(prices: Prices, funding: Funding) -> None:
     """Sees that funding and prices belong to the same time.
 
     Warns:
-        DataWarning: some settlements lie outside the price period, or some of it has no funding.
+        DataWarning: they are of different underlyings, some settlements lie outside the price period, or some of it
+            has no funding.
 
     Raises:
         DataError: the two periods have nothing in common.
     """
+    if not is_same_underlying(prices.symbol, funding.symbol):
+        _warn(f"the prices are of {prices.symbol}, the funding of {funding.symbol}")
     first, last = int(prices.times_ms[0]), int(prices.times_ms[-1])
     inside = funding.times_ms[(funding.times_ms > first) & (funding.times_ms <= last)]
     if int(funding.times_ms[-1]) <= first or int(funding.times_ms[0]) > last:
@@ -193,7 +197,8 @@ def _bars(source: Any, symbol: str | None, options: ReadOptions, *, shift: bool)
     known, told = known_ms(table, shift=shift), tuple(table.notes.said)
     lag_ms = int(known[0] - table.times_ms[0]) if len(known) and not table.only_ends else 0
     try:
-        return Prices(known, symbol=table.symbol, notes=told, lag_ms=lag_ms, **columns)
+        adjusted = columns["close"] is table.values(Role.ADJUSTED)
+        return Prices(known, symbol=table.symbol, notes=told, lag_ms=lag_ms, is_adjusted=adjusted, **columns)
     except SeriesError:
         # Faults are told with the stamps that stand in the table.
         stamps = table.times_ms

@@ -106,6 +106,8 @@ class Sources(NamedTuple):
         if funding is not None:
             check_overlap(prices, funding)
         dividends = named(self.dividends, leg.symbol, read_dividends, "dividends", alone=alone)
+        if dividends is not None:
+            _check_dividends(prices, dividends)
         return Held(prices, rolls, funding, dividends)
 
     def _chain(self, leg: DatedFuture) -> tuple[Prices, tuple[Roll, ...]]:
@@ -278,6 +280,22 @@ class LegSeries:
         return bars[kept], values[kept]
 
 
+def _check_dividends(prices: Prices, dividends: Dividends) -> None:
+    """Checks that dividends are not in the prices already, and belong to the same days.
+
+    Raises:
+        DataError: the prices are adjusted for dividends.
+    """
+    if prices.is_adjusted:
+        what = "the prices are adjusted closes, which hold the dividends already."
+        raise DataError(
+            what, where=prices.symbol or "prices", fix="Read them with adjusted=False, or give no dividends."
+        )
+    if dividends.lag_ms and not prices.lag_ms and prices.spacing_ms >= DAY_MS:
+        _warn("dividends stamped with a day belong to its end, but the prices are known at their stamps; "
+              'say stamp="close" of both, if a day\'s close stands at its date')  # fmt: skip
+
+
 def named(given: Any, name: str, read: Any, what: str, *, alone: bool) -> Any:
     """Returns the series of one name out of what was given for all of them."""
     if given is None:
@@ -308,8 +326,8 @@ def named(given: Any, name: str, read: Any, what: str, *, alone: bool) -> Any:
 
 def _own(series: Any, name: str, what: str) -> Any:
     """Returns the only series given; prices of something else than the leg are refused."""
-    if what == "prices":
-        check_underlying(name, series.symbol)
+    if what == "prices" or (what == "dividends" and series is not None):
+        check_underlying(name, series.symbol, what)
     return series
 
 

@@ -142,6 +142,7 @@ class Prices(TimeSeries):
         symbol: what it is the price of.
         notes: what was done to read it beyond plain reading, as sentences.
         lag_ms: how long after its stamp in the table each price was known; 0 where the stamps are these times.
+        is_adjusted: whether they are adjusted closes, which hold the dividends already.
 
     Raises:
         SeriesError: the arrays contradict each other or hold what no price can be; with the row and its time.
@@ -155,6 +156,7 @@ class Prices(TimeSeries):
     symbol: str = ""
     notes: tuple[str, ...] = ()
     lag_ms: int = 0
+    is_adjusted: bool = False
 
     def __post_init__(self) -> None:
         times = set_times(self, self.symbol or "prices")

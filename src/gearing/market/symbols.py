@@ -16,7 +16,7 @@ _VENUE = re.compile(r"(?:[A-Za-z]+:|P[FI]_|F[FI]_|t(?=[A-Z]{6}$))(?=.+)")
 # Quotes that end in another one; without a separator, an underlying before them has at least three letters.
 _LONGER_USD = ("BUSD", "TUSD")
 _SHORTEST = 3
-_SAME = {"XBT": "BTC", "XXBT": "BTC", "XETH": "ETH", "XDG": "DOGE"}
+_SAME = {"XXBTZ": "BTC", "XETHZ": "ETH", "XBT": "BTC", "XXBT": "BTC", "XETH": "ETH", "XDG": "DOGE"}
 
 
 def underlying_of(symbol: str) -> str:
@@ -53,20 +53,21 @@ def _candidates(symbol: str) -> set[str]:
     return found
 
 
-def check_underlying(wanted: str, symbol: str) -> None:
-    """Checks that prices are of what a token holds.
+def check_underlying(wanted: str, symbol: str, what: str = "prices") -> None:
+    """Checks that prices or dividends are of what a token holds.
 
     Args:
         wanted: the symbol of the token's leg; "" if it has none.
-        symbol: whose the prices are; "" if they do not say.
+        symbol: whose the series is; "" if it does not say.
+        what: the series: "prices" or "dividends".
 
     Raises:
         DataError: they are of something else.
     """
     if not is_same_underlying(wanted, symbol):
         raise DataError(
-            f"the token holds {wanted}, but the prices are of {symbol}.",
-            where="prices",
-            fix=f"Give prices of {wanted}; or, if they are the same, say --underlying {wanted} "
+            f"the token holds {wanted}, but the {what} are of {symbol}.",
+            where=what,
+            fix=f"Give {what} of {wanted}; or, if they are the same, say --underlying {wanted} "
             f'(in Python: read_prices(..., symbol="{wanted}") of the series).',
         )

@@ -241,7 +241,11 @@ def _chosen(names: Iterable[str], symbol: str | None, where: str) -> str:
     if symbol is None:
         if len(known) != 1:
             shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
-            raise DataError(f"it holds {len(known):,} contracts: {shown}.", where=where, fix="Choose one with symbol.")
+            raise DataError(
+                f"it holds {len(known):,} contracts: {shown}.",
+                where=where,
+                fix="Choose one with --symbol (symbol= in Python).",
+            )
         return known[0]
     found = _spellings(known, symbol, where)
     if symbol not in found and len(found) > 1:

@@ -14,7 +14,7 @@ DAY_MS = 86_400_000
 
 Moment = str | int | dt.datetime | dt.date | np.datetime64
 
-_DAY = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
+_DAY = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?|\d{8}")
 _MONTHS_FIRST = re.compile(r"\d{4}(-\d{2})?")
 
 

@@ -91,7 +91,8 @@ def backtest(
             "worst", at the level that its low or high reaches, the adverse side first, as on a desk that sees all.
         target: a target that varies in time, in place of the token's from its first moment on: (times, targets), a
             pandas Series, or a frame with columns time and target. At the first price of a change it trades to the new
-            one, with the levels of its rule at that target.
+            one, with the levels of its rule at that target. The times of a Series or frame, and days, are stamps as
+            those of the prices: what stands beside a bar stamped with its open is known, and acts, at the bar's end.
 
     Returns:
         The result, with its frames made when first asked for; of a universe, a UniverseResult.
@@ -100,10 +101,12 @@ def backtest(
         InputError: the series or the capital cannot be used.
     """
     if isinstance(prices, Universe):
-        same: dict[str, Any] = {"costs": costs, "equity": equity, "rates": rates, "dividends": dividends,
+        same: dict[str, Any] = {"costs": costs, "equity": equity, "rates": rates,
                                 "periods_per_year": periods_per_year, "intrabar": intrabar,
                                 "target": target}  # fmt: skip
-        runs: Any = over_universe([as_token(token)], prices, funding, lambda t, p, f: backtest(t, p, funding=f, **same))
+        runs: Any = over_universe(
+            [as_token(token)], prices, (funding, dividends), lambda t, p, f: backtest(t, p, funding=f, **same)
+        )
         return runs  # type: ignore[no-any-return]
     amount, spent = capital(equity), as_costs(costs, as_token(token))
     inputs = Inputs(Sources(prices, funding, dividends, rates, underlying), periods_per_year, intrabar,

@@ -16,6 +16,7 @@ from gearing.numerals import number
 from gearing.study.inputs import Inputs
 
 _SHOWN = 3
+_LINES = 8
 
 
 def caution(inputs: Inputs, tokens: Sequence[Token], costs: Sequence[Costs], equity: float) -> None:
@@ -35,8 +36,11 @@ def caution(inputs: Inputs, tokens: Sequence[Token], costs: Sequence[Costs], equ
         (t.legs, t.target, t.fees.all_in, cost.impact > 0): (t, cost) for t, cost in zip(tokens, costs, strict=True)
     }
     said = [line for token, cost in kinds.values() for line in _of(inputs, token, cost, equity)]
-    for line in dict.fromkeys(said):
+    lines = list(dict.fromkeys(said))
+    for line in lines[:_LINES]:
         warnings.warn(line, DataWarning, stacklevel=3)
+    if len(lines) > _LINES:
+        warnings.warn(f"and {len(lines) - _LINES:,} more of the kind", DataWarning, stacklevel=3)
 
 
 def _of(inputs: Inputs, token: Token, costs: Costs, equity: float) -> Iterator[str]:

@@ -22,6 +22,7 @@ from gearing.study.backtest import CAPITAL, as_costs, backtest, capital, run_bac
 from gearing.study.cautions import caution
 from gearing.study.inputs import Inputs
 from gearing.study.native import native
+from gearing.study.periods import periods_of
 from gearing.study.result import Result
 from gearing.study.summary import Summary, summarise
 from gearing.study.universe import Universe, over_universe
@@ -55,11 +56,12 @@ def figures_of(
         flats = [pack(tokens[k], costs[k]) for k in members]
         calendars = [prices.calendar(funding, schedule_times_ms(tokens[k].resolved_rule)) for k in members]
         before = len(found)
+        per_year = inputs.periods_per_year or periods_of(prices).per_year
         figures: Floats = run_rules(
             flats, prices.index, calendars, equity, measured=True, done=None if done is None else shifted(done, before)
         )
         for f, k in zip(figures, members, strict=True):
-            found[k] = summarise(f, prices, tokens[k], equity, inputs.periods_per_year)
+            found[k] = summarise(f, prices, tokens[k], equity, per_year)
     for k, token in enumerate(tokens):
         if k not in found:
             found[k] = run_backtest(token, inputs, costs[k], equity).summary()
@@ -195,9 +197,11 @@ def compare(
     if not tokens or not all(isinstance(token, Token) for token in tokens):
         raise InputError("compare needs a list of tokens.", where="tokens", fix="Pass [token, ...], at least one.")
     if isinstance(prices, Universe):
-        same: dict[str, Any] = {"costs": costs, "equity": equity, "rates": rates, "dividends": dividends,
+        same: dict[str, Any] = {"costs": costs, "equity": equity, "rates": rates,
                                 "periods_per_year": periods_per_year, "intrabar": intrabar}  # fmt: skip
-        runs: Any = over_universe(tokens, prices, funding, lambda t, p, f: backtest(t, p, funding=f, **same))
+        runs: Any = over_universe(
+            tokens, prices, (funding, dividends), lambda t, p, f: backtest(t, p, funding=f, **same)
+        )
         return runs  # type: ignore[no-any-return]
     sources = Sources(prices, funding, dividends, rates, underlying)
     amount, inputs = capital(equity), Inputs(sources, periods_per_year, intrabar)

@@ -133,15 +133,16 @@ def windows(result: Result, length_ms: int, *, from_ms: int = 0) -> Windows:
         from_ms: a moment at whose time of day the windows begin; 0 for 00:00 UTC.
 
     NAV at a moment is that at the last price known by then. A day without a new price (a weekend of a listed
-    market) begins no window, nor does one on which the token was already wiped out.
+    market) ends no window, so that each trading day is in one of a day's length; none begins once the token was
+    wiped out.
     """
     times, nav = result.prices.times_ms, result.polars.nav["nav"].to_numpy()
     first, last = int(times[0]), int(times[-1])
     phase = from_ms % DAY_MS
     start = first + (phase - first) % DAY_MS
     starts = np.arange(start, last - length_ms + 1, DAY_MS, dtype=np.int64)
-    begin = _bars_known(times, starts)
-    fresh = np.append(True, np.diff(begin) > 0)[: len(begin)]
+    begin, ends = _bars_known(times, starts), _bars_known(times, starts + length_ms)
+    fresh = (ends > _bars_known(times, starts + length_ms - DAY_MS))[: len(begin)]
     kept = (fresh | (starts == from_ms)) & (nav[begin] > 0)
     starts, begin = starts[kept], begin[kept]
     after = nav[_bars_known(times, starts + length_ms)]

@@ -29,6 +29,7 @@ class Law(NamedTuple):
         jumps: the others.
         bars_per_year: 525,600 for minutes, 252 for a listed market's days.
         days_per_year: 365, or 252 where nothing trades on weekends; of rarer bars, how many a year has.
+        spacing_ms: the length of a bar.
     """
 
     volatility: float
@@ -36,6 +37,7 @@ class Law(NamedTuple):
     jumps: Jumps
     bars_per_year: float
     days_per_year: float = 365.0
+    spacing_ms: int = 1
 
     @property
     def nu(self) -> float:
@@ -46,9 +48,10 @@ class Law(NamedTuple):
 
     def years(self, clock: Clock) -> float:
         """The length of a clock's wait in years, never less than a bar."""
-        # A day of a listed market is a 252nd of its year; a week is one of 52 weeks.
-        day = min(clock.span_ms, DAY_MS) / (self.days_per_year * DAY_MS)
-        return max(clock.span_ms / (365 * DAY_MS), day, 1 / self.bars_per_year)
+        # A day of a listed market is a 252nd of its year, an hour as many of its bars as it has; a week is one of 52.
+        if clock.span_ms < DAY_MS:
+            return max(clock.span_ms / self.spacing_ms, 1.0) / self.bars_per_year
+        return max(clock.span_ms / (365 * DAY_MS), 1 / self.days_per_year, 1 / self.bars_per_year)
 
     def per_year(self, clock: Clock) -> float:
         """How many waits of a clock a year has, never more than bars."""
@@ -88,7 +91,7 @@ def law_of(prices: Prices) -> Law:
     days_per_year, bars_per_year = periods_of(prices)
     moves = np.diff(np.log(prices.close))
     if not len(moves):
-        return Law(0.0, 0.0, Jumps(), bars_per_year, days_per_year)
+        return Law(0.0, 0.0, Jumps(), bars_per_year, days_per_year, max(prices.spacing_ms, 1))
     square = moves**2
     mean = float(np.mean(square))
     jumped = moves[square > _threshold(square, mean)]
@@ -99,7 +102,9 @@ def law_of(prices: Prices) -> Law:
     calm = len(moves) - len(jumped)
     rest = max(float(np.sum(square)) - float(np.sum(jumped**2)), 0.0)
     deviation = math.sqrt(rest / calm) if calm else 0.0
-    return Law(math.sqrt(mean) * yearly, deviation * yearly, jumps, bars_per_year, days_per_year)
+    return Law(
+        math.sqrt(mean) * yearly, deviation * yearly, jumps, bars_per_year, days_per_year, max(prices.spacing_ms, 1)
+    )
 
 
 def _threshold(square: Floats, mean: float) -> float:

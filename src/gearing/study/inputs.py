@@ -134,7 +134,7 @@ class Inputs:
             )
             raise InputError(what, where="target", fix="Leave one of the two out.")
         prices, funding = self.plain(token)
-        return run_varying(token, targets, prices, funding, costs, equity), prices
+        return run_varying(token, targets.beside(prices), prices, funding, costs, equity), prices
 
     def run_legs(self, token: Token, costs: Costs, equity: float) -> Any:
         """Returns the run of a token of any legs."""

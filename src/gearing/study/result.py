@@ -57,7 +57,7 @@ class Result(Shown):
         self.token, self.costs, self.equity, self.intrabar = token, costs, equity, intrabar
         self.units = equity / token.initial_nav
         self._outcome, self._periods_per_year, self._library = outcome, periods_per_year, library
-        self.targets = targets
+        self.targets = None if targets is None else targets.beside(self.prices)
 
     @cached_property
     def polars(self) -> Result:

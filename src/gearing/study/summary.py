@@ -36,7 +36,8 @@ class Summary(Record, frozen=True, kw_only=True):
         sharpe_log: the same of log returns, whose sign is that of the total return; NaN after a wipe-out.
         max_drawdown: deepest fall from an earlier high, over every bar and the initial NAV; −0.5 is a fall by half.
         worst_day: smallest daily return.
-        tracking_difference: yearly mean of ln(daily NAV ratio) − ln(1 + β·r); NaN where token or ideal was wiped out.
+        tracking_difference: yearly mean of ln(daily NAV ratio) − ln(1 + β·r); NaN where token or ideal was wiped out,
+            or where a target that varies changes within a day.
         tracking_error: yearly standard deviation of the same.
         ideal_wiped_out_at: the day that took everything from the ideal, 1 + β·r ≤ 0, ISO text UTC, or None.
         rebalances: how many, the opening included; a paced one counts once.
@@ -136,6 +137,8 @@ def summarise(
     years = span_ms / DAY_MS / YEAR_DAYS
     per_year = periods_of(prices).per_year if periods_per_year is None else periods_per_year
     days, whole = float(f[fig.DAYS]), f[fig.TRACKED_DAYS] == f[fig.DAYS]
+    if targets is not None and not targets.change_at_day_ends(prices):
+        whole = False  # a day with two targets has no ideal return
     # No figure leaves a day out: with one that has no log, the whole has none.
     tracked = float(f[fig.TRACKED_DAYS]) if whole else 0.0
     spread = _deviation(days, float(f[fig.DAY_SUM]), float(f[fig.DAY_SQUARES]))

@@ -23,6 +23,7 @@ from gearing.study.cautions import caution
 from gearing.study.compare import figures_of
 from gearing.study.inputs import Inputs
 from gearing.study.native import Library, native
+from gearing.study.universe import Universe
 
 Grid = Mapping[str, Sequence[Any]]
 
@@ -195,6 +196,9 @@ def sweep(
     Raises:
         InputError: a field does not exist, a combination makes no token, or the series cannot be used.
     """
+    if isinstance(prices, Universe):
+        what = "a sweep runs on one underlying, and a universe has several."
+        raise InputError(what, where="prices", fix="Sweep each of its series, or compare tokens on it.")
     points = _points(grid)
     token = as_token(token)
     amount, inputs = (

@@ -19,11 +19,12 @@ from gearing.kernels.calendar import bars_at
 from gearing.kernels.one import Run
 from gearing.kernels.pyramid import Floats
 from gearing.market.files import arrays_of
+from gearing.market.reading.names import is_time
 from gearing.market.reading.stamps import objects_ms
 from gearing.market.series import Funding, Prices, Times
-from gearing.market.times import SeriesError, iso
+from gearing.market.times import SeriesError, is_day, iso
 
-_FIX = "Give (times, targets), a pandas Series, or a frame with columns time and target."
+_FIX = "Give (times, targets), a pandas Series, or a frame with columns time (or date) and target."
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,26 @@ class Targets:
     """Target leverages over time.
 
     Args:
-        times_ms: when each comes into force, ms UTC, rising, shape (m,).
+        times_ms: when each comes into force, ms UTC, rising, shape (m,); where `is_stamped`, the stamps of a table.
         values: signed, shape (m,).
+        is_stamped: whether the times are stamps, as those of bars: what stands beside a bar is known at its end.
     """
 
     times_ms: Times
     values: Floats
+    is_stamped: bool = False
+
+    def beside(self, prices: Prices) -> Targets:
+        """Returns the targets when each was known: beside bars stamped with their beginning, at the bar's end."""
+        if not self.is_stamped or not prices.lag_ms:
+            return self
+        return Targets(self.times_ms + prices.lag_ms, self.values)
+
+    def change_at_day_ends(self, prices: Prices) -> bool:
+        """Returns whether every change within the prices is at the end of a day, so that a day has one target."""
+        bars = bars_at(prices.times_ms, prices.spacing_ms, self.times_ms)
+        bars = bars[(bars > 0) & (bars < len(prices))]
+        return bool(np.isin(bars, prices.day_bars).all())
 
     def at(self, times_ms: Times, before: float) -> Floats:
         """Returns the target in force at each moment.
@@ -60,11 +75,14 @@ def read_targets(source: Any) -> Targets:
     """
     if isinstance(source, (str, os.PathLike)):
         raise InputError("a target that varies is not read from a file.", where="target", fix=_FIX)
+    days = isinstance(source, (tuple, list)) and len(source) == 2 and _are_days(source[0])
+    stamped = days or not isinstance(source, (tuple, list))
     pair = arrays_of(source)
     if pair is None:
         try:
             frame = nw.from_native(source, eager_only=True)
-            times, values = frame["time"], frame["target"]
+            named = next(name for name in frame.columns if is_time(name))
+            times, values = frame[named], frame["target"]
         except Exception as error:
             raise InputError(
                 f"{type(source).__name__} is not a series of targets.", where="target", fix=_FIX
@@ -80,7 +98,14 @@ def read_targets(source: Any) -> Targets:
     if not np.isfinite(targets).all():
         row = int(np.argmax(~np.isfinite(targets)))
         raise SeriesError("the target is missing.", where=f"target, row {row + 1}", fix="Leave this row out.")
-    return Targets(times_ms, targets)
+    times_ms, targets = np.array(times_ms, dtype=np.int64), np.array(targets, dtype=np.float64)
+    times_ms.flags.writeable = targets.flags.writeable = False
+    return Targets(times_ms, targets, stamped)
+
+
+def _are_days(times: Any) -> bool:
+    """Whether moments are days and nothing of them."""
+    return isinstance(times, Sequence) and not isinstance(times, str) and len(times) > 0 and all(map(is_day, times))
 
 
 def run_varying(

@@ -31,6 +31,10 @@ def basis_points(fraction: float, decimals: int = 0, *, sign: bool = True) -> st
     return text if text == MISSING else f"{text} bp"
 
 
+# A product whose beta is a tenth away from the simulation's is another one.
+_OFF = 0.1
+
+
 def drift_words(track: Track) -> str:
     """Returns what the drift says, in a sentence."""
     name = product_name(track)
@@ -39,6 +43,9 @@ def drift_words(track: Track) -> str:
     first = f"{name} {way} its simulation {basis_points(abs(drift), sign=False)} a year"
     if not math.isfinite(doubt):
         return f"{first}."
+    if abs(track.beta - track.simulated_beta) > _OFF * max(abs(track.simulated_beta), 1.0):
+        betas = f"{fixed(track.beta, 2)} against {fixed(track.simulated_beta, 2)} simulated"
+        return f"{first}. But its beta is {betas}: is this the product's target, or its underlying?"
     sure = "more than two standard errors from zero" if abs(drift) > doubt else "within two standard errors of zero"
     return f"{first}, {sure}."
 

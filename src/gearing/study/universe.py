@@ -157,31 +157,39 @@ class UniverseResult(Shown):
 
 
 def over_universe(
-    tokens: list[Token], universe: Universe, funding: Any, run: Callable[[Token, Prices, Funding | None], Result]
+    tokens: list[Token], universe: Universe, beside: tuple[Any, Any], run: Callable[[Token, Prices, Any], Result]
 ) -> UniverseResult:
     """Returns what tokens of one leg did on each underlying of a universe.
 
     Args:
         tokens: the specifications; the symbol of their leg is replaced.
         universe: the underlyings.
-        funding: given beside the universe, which is refused.
+        beside: funding and dividends given beside the universe, which are refused.
         run: runs one token on one underlying.
 
     Raises:
         InputError: a token has several legs, two have one symbol, or funding stands beside the universe.
     """
+    funding, dividends = beside
     if funding is not None:
         raise InputError("a universe has its own funding.", where="funding", fix="Give it to Universe(funding=...).")
+    if dividends is not None:
+        what = "dividends belong to one underlying, and a universe has several."
+        raise InputError(what, where="dividends", fix="Give adjusted closes.")
     for token in tokens:
         if len(token.legs) != 1:
             what = f"{token.symbol} has {len(token.legs)} legs, and a universe gives one underlying at a time."
             raise InputError(what, where="tokens", fix="Give tokens of one leg.")
-    if len({token.symbol for token in tokens}) < len(tokens):
-        raise InputError("two tokens have one symbol.", where="tokens", fix="Name them apart.")
+    names = [token.symbol for token in tokens]
+    if len(set(names)) < len(names):
+        rules = (token.rule if isinstance(token.rule, str) else token.rule.name for token in tokens)
+        names = [f"{token.symbol} {rule}".strip() for token, rule in zip(tokens, rules, strict=True)]
+    if len(set(names)) < len(names):
+        raise InputError("two tokens have one symbol and one rule.", where="tokens", fix="Name them apart.")
     results: dict[tuple[str, str], Result] = {}
     series = list(universe.series())
-    for token in tokens:
+    for name, token in zip(names, tokens, strict=True):
         for symbol, prices, paid in series:
             leg = msgspec.structs.replace(token.legs[0], symbol=underlying_of(prices.symbol) or symbol)
-            results[token.symbol, symbol] = run(msgspec.structs.replace(token, legs=(leg,)), prices, paid)
+            results[name, symbol] = run(msgspec.structs.replace(token, legs=(leg,)), prices, paid)
     return UniverseResult(results, universe.library)

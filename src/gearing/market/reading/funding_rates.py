@@ -199,7 +199,8 @@ def _scaled(rates: Floats, unit: str, times: Times, table: Table, rows: npt.NDAr
         if len(times) < 2:
             what = f"the interval of a single settlement is not known, and its rate is {unit}."
             raise SeriesError(what, where=table.where, fix="Give at least two, or the rate per settlement.")
-        steps = np.diff(times)
+        # Where settlements are missing, a rate pays for its own interval and not for the gap.
+        steps = np.minimum(np.diff(times), max(spacing_ms(times), _EIGHT_HOURS_MS))
         return np.asarray(rates * np.append(steps[:1], steps) / (_YEAR_MS if unit == "annual" else _EIGHT_HOURS_MS))
     if unit == "absolute":
         marks = table.values(Role.MARK)

@@ -13,6 +13,7 @@ from gearing.market.reading.layouts import named_columns
 from gearing.market.reading.names import SYMBOLS, fold, is_known
 from gearing.market.reading.options import Notes, ReadOptions
 
+_INSTRUMENT = re.compile(r"(?=.*[A-Z])[A-Z0-9][A-Z0-9/:._-]*[A-Z0-9]")
 _DEPTH = 5
 _ERRORS = ("msg", "message", "error", "errors", "errormessage", "retmsg", "errmsg", "description", "note",
            "information", "errmessage", "reason")  # fmt: skip
@@ -49,6 +50,8 @@ def read_json_table(data: bytes, options: ReadOptions, notes: Notes) -> pl.DataF
         return _joined(found, options, notes)
     if path:
         notes.add(f"the table is {path!r} of the JSON")
+    if zone := _zone(decoded, 0):
+        notes.add(f"the JSON names the time zone {zone}, but moments without one are read as UTC")
     return _named(rows, symbol, options, notes)
 
 
@@ -76,7 +79,8 @@ def _found(value: Any, path: str, symbol: str, depth: int) -> list[_Found]:
     tables: list[_Found] = []
     for name, inner in value.items():
         below = f"{path}.{name}".lstrip(".")
-        tables += _found(inner, below, own, depth + 1)
+        # A key such as "BTC" or Kraken's "XXBTZUSD" says whose the rows below it are.
+        tables += _found(inner, below, own or (name if _INSTRUMENT.fullmatch(name) else ""), depth + 1)
     return tables
 
 
@@ -86,6 +90,16 @@ def _named_beside(value: Any) -> str:
         return ""
     names = ("symbol", "digitalcurrencycode")
     return next((v for k, v in value.items() if fold(k) in names and isinstance(v, str)), "")
+
+
+def _zone(value: Any, depth: int) -> str:
+    """The time zone other than UTC that an answer names, or ""."""
+    if depth > _DEPTH or not isinstance(value, dict):
+        return ""
+    for name, inner in value.items():
+        if isinstance(inner, str) and fold(name).endswith(("timezone", "timezonename")):
+            return "" if inner.upper() in ("UTC", "GMT", "ETC/UTC", "Z") else inner
+    return next((zone for inner in value.values() if (zone := _zone(inner, depth + 1))), "")
 
 
 def _keyed(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:

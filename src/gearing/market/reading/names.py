@@ -260,7 +260,8 @@ def resolve(present: Sequence[str], kind: TableKind, *, ends: bool = False) -> d
     for role, names in NAMES[kind].items():
         aliases = names
         if ends and role is Role.TIME:
-            aliases = (*(name for name in names if name not in _OPEN_TIMES), *_OPEN_TIMES)
+            last = (*_OPEN_TIMES, *_EX_DATES)
+            aliases = (*(name for name in names if name not in last), *(name for name in last if name in names))
         own = next((folded[alias] for alias in aliases if alias in folded), None)
         if own is not None and (own not in roles.values() or role is Role.CLOCK):
             roles[role] = own

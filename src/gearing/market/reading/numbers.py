@@ -41,6 +41,7 @@ def numbers(columns: Mapping[str, pl.Series], decimal: str | None, notes: Notes)
     """
     plain: dict[str, Number] = {}
     texts: dict[str, pl.Series] = {}
+    floats: dict[str, pl.Series] = {}
     for name, column in columns.items():
         given = _text_of(column)
         if given.dtype != pl.String:
@@ -57,9 +58,18 @@ def numbers(columns: Mapping[str, pl.Series], decimal: str | None, notes: Notes)
             # A column without any value is none.
             if read.null_count() < len(read) or not len(read):
                 plain[name] = Number(read.fill_null(float("nan")).to_numpy())
+                floats[name] = text
             continue
         texts[name] = text
-    return {**plain, **_worded(texts, decimal, notes)}
+    if not texts:
+        return plain
+    comma = decimal or _decimal({name: _bare(column) for name, column in texts.items()}, notes)
+    if comma == ",":
+        # What looks like a number with a point has separators of thousands in a table of decimal commas.
+        pointed = {name: one for name, one in floats.items() if bool(one.str.contains(".", literal=True).any())}
+        texts |= pointed
+        plain = {name: number for name, number in plain.items() if name not in pointed}
+    return {**plain, **_worded(texts, comma, notes)}
 
 
 def _text_of(column: pl.Series) -> pl.Series:
@@ -71,11 +81,8 @@ def _text_of(column: pl.Series) -> pl.Series:
     return column
 
 
-def _worded(texts: Mapping[str, pl.Series], decimal: str | None, notes: Notes) -> dict[str, Number]:
-    if not texts:
-        return {}
+def _worded(texts: Mapping[str, pl.Series], comma: str, notes: Notes) -> dict[str, Number]:
     bare = {name: _bare(column) for name, column in texts.items()}
-    comma = decimal or _decimal(bare, texts, notes)
     if comma == ",":
         notes.add("numbers are read with a decimal comma")
     found = {}
@@ -111,7 +118,7 @@ def _bare(column: pl.Series) -> pl.Series:
     return text.set(text.str.to_lowercase().is_in(MISSING).fill_null(False), None)
 
 
-def _decimal(bare: Mapping[str, pl.Series], texts: Mapping[str, pl.Series], notes: Notes) -> str:
+def _decimal(bare: Mapping[str, pl.Series], notes: Notes) -> str:
     """Which of the two signs is the decimal one in all columns of a table.
 
     Raises:

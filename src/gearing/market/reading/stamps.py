@@ -19,6 +19,8 @@ Times = npt.NDArray[np.int64]
 # Integers of one unit between March 1973 and 2100 fall into one decade of magnitude, and decades do not meet.
 _EARLIEST_S = 100_000_000
 _LATEST_MS = 4_133_980_800_000  # 2101-01-01
+# Ticks of 100 ns since the years 1 and 1601 are below this too.
+_EARLIEST_NS = 725_846_400_000_000_000
 _LOWEST = {"s": 1e8, "ms": 1e11, "us": 1e14, "ns": 1e17}
 _UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 # Times that step by less than this near 1970 are the numbers of rows.
@@ -202,6 +204,9 @@ def epochs_ms(values: Times, where: str, unit: str | None = None, notes: Notes |
         raise SeriesError(what, where=where, fix=_NO_UNIT)
     if main is None:
         return whole
+    if main == "ns" and int(whole.min()) < _EARLIEST_NS:
+        what = f"{int(whole.min())} would be nanoseconds before 1993; it may be a count of .NET or Windows ticks."
+        raise SeriesError(what, where=where, fix="Write ISO text, or say --time-format ns (time_format= in Python).")
     own = np.select([whole >= _LOWEST[u] for u in reversed(_LOWEST)], range(3, -1, -1), default=-1)
     units = tuple(_LOWEST)
     other = (own != units.index(main)) & (own >= 0)

@@ -139,6 +139,13 @@ def names_symbols(source: Any) -> bool:
 
 def _known(raw: RawTable, kind: TableKind, symbol: str | None, options: ReadOptions, *, ends: bool) -> Table:
     roles = resolve(raw.names, kind, ends=ends)
+    folded = {fold(name) for name in raw.names}
+    if kind is TableKind.PRICES and {"nav", "equity", "price"} <= folded and not options.renamed():
+        raise DataError(
+            "it holds NAVs beside the prices of what they were held in, both at the moment each was known.",
+            where=raw.where,
+            fix='Say which: --columns time=time,close=nav or close=price, with --stamp close (stamp="close").',
+        )
     time, clock = _times(raw, roles, kind)
     required, shown = REQUIRED[kind]
     if _is_wide(roles, kind):
@@ -351,7 +358,9 @@ def _unclear(symbols: Sequence[str], symbol: str | None, where: str) -> DataErro
     known = sorted(symbols)
     shown = ", ".join(name or "rows without one" for name in known[:20]) + (", …" if len(known) > 20 else "")
     if symbol is None:
-        return DataError(f"it holds {len(known)} symbols: {shown}.", where=where, fix="Choose one with symbol.")
+        return DataError(
+            f"it holds {len(known)} symbols: {shown}.", where=where, fix="Choose one with --symbol (symbol= in Python)."
+        )
     near = difflib.get_close_matches(symbol.upper(), known, n=3, cutoff=0.5)
     near = near or [name for name in known if symbol.upper() in name.upper()][:3]
     hint = f"Did you mean {' or '.join(near)}?" if near else f"It holds: {shown or 'none'}."

@@ -56,6 +56,9 @@ def judged_rule(name: str, result: Result) -> Judged:
 
 def frontiers(page: Page, own: Sequence[Judged], bare: Sequence[Judged]) -> str:
     """Returns the section on cost against tracking error, with own fees and with none."""
+    if not any(map(_placed, own)):
+        why = "A day took everything from each ideal, and no figure leaves it out: no rule has a tracking error here."
+        return section("Cost against tracking error", paragraph(why, mark="note"))
     return section(
         "Cost against tracking error",
         page.chart(_frontier(own, "With the issuers' own fees")),

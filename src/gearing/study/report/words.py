@@ -166,6 +166,7 @@ def token_section(result: Result) -> str:
         ("what it is", f"a token that is {size_words(token.target)} on {underlying_name(result)}, settled in "
                        f"{token.settlement}"),
         *(("what it holds" if k == 0 else "", holding_words(token, leg)) for k, leg in enumerate(token.legs)),
+        *([] if result.targets is None else [("target", targets_words(result))]),
         ("rule", rule.name or "its own"),
         ("trading costs assumed", costs),
     ]  # fmt: skip
@@ -178,6 +179,16 @@ def token_section(result: Result) -> str:
         bullets(fee_words(token.fees, token.target)),
         _barriers(rule, token.target, in_coin=token.settles_in_coin),
     )
+
+
+def targets_words(result: Result) -> str:
+    """Returns how a target that varies did so."""
+    targets = result.targets
+    if targets is None:
+        return number(result.token.target, sign=True)
+    ends = words_of(targets, result.token.target, number)
+    told = number(result.token.target, sign=True)
+    return f"it varies, {ends}, at {len(targets.values):,} times; what follows is told for {told}"
 
 
 def holding_words(token: Token, leg: Leg) -> str:
