@@ -336,6 +336,7 @@ def test_another_journal_is_told_by_the_hash(desk, capsys):
         (("--tz", "Mars/Olympus"), "there is no time zone 'Mars/Olympus'"),
         (("--token", "X"), "there is no token X in this database. There are: T."),
         (("--format", "ods"), "'ods' is no format"),
+        (("--format", "xlsx", "--plain"), "only CSV has rows of comments, and this is xlsx"),
         (("--out", "nav.txt"), "the ending '.txt' names no format"),
         (("--out", "there.csv"), "the file exists already. Give another name, or --force"),
     ],

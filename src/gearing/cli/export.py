@@ -166,6 +166,10 @@ def _export(
     from gearing.outputs import Output, check_outputs, database_files
 
     chosen, whole, db = _format(form, out), period_of(period, tz), database_of(db)
+    if plain and chosen != "csv":
+        raise InputError(
+            f"only CSV has rows of comments, and this is {chosen}.", where="--plain", fix="Leave it out, or write CSV."
+        )
     output = Output(option="--out", path=out, kind=chosen, replaces=False)
     check_outputs([output], database_files(db), force=force)
     if what == "lots":
