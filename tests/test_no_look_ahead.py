@@ -91,6 +91,15 @@ def test_dividends_are_counted_once(tmp_path: Path):
         gr.backtest(held, prices, dividends=other, rates=0.0)
 
 
+def test_dividends_of_days_beside_closes_at_their_dates_are_told():
+    weekdays = np.array([d for d in range(4, 40) if (d + 4) % 7 not in (6, 0)])
+    token = gr.Token(symbol="Q", target=1.5, legs=(gr.TotalReturnSwap(symbol=""),), rule="daily-etf")
+    paid = gr.read_dividends(pl.DataFrame({"ex_date": ["1970-01-20"], "amount": [1.0]}))
+    with pytest.warns(DataWarning, match='say stamp="close" of both'):
+        gr.backtest(token, gr.Prices(weekdays * DAY, np.full(len(weekdays), 100.0)), dividends=paid, rates=0.0)
+    gr.backtest(token, gr.Prices((weekdays + 1) * DAY, np.full(len(weekdays), 100.0)), dividends=paid, rates=0.0)
+
+
 def test_dividends_read_back_whatever_the_stamp():
     paid = gr.Dividends(T0 + DAY * np.array([1, 9]), np.array([1.0, 2.0]), symbol="QQQ")
     for stamp in ("open", "close"):

@@ -26,6 +26,7 @@ from gearing.market.symbols import check_underlying
 from gearing.market.times import iso, moment_ms
 
 _NONE = (np.empty(0, np.int64), np.empty(0))
+_SATURDAY, _MONDAY = 2, 4
 
 
 class Roll(NamedTuple):
@@ -291,7 +292,11 @@ def _check_dividends(prices: Prices, dividends: Dividends) -> None:
         raise DataError(
             what, where=prices.symbol or "prices", fix="Read them with adjusted=False, or give no dividends."
         )
-    if dividends.lag_ms and not prices.lag_ms and prices.spacing_ms >= DAY_MS:
+    # Closes of a listed market stand at its weekdays where a close has its own date, at Tuesday to Saturday where it is
+    # known at the day's end. Day 0 of the epoch was a Thursday.
+    days = set((prices.times_ms // DAY_MS % 7).tolist())
+    at_dates = prices.spacing_ms >= DAY_MS and _MONDAY in days and _SATURDAY not in days
+    if dividends.lag_ms and not prices.lag_ms and at_dates:
         _warn("dividends stamped with a day belong to its end, but the prices are known at their stamps; "
               'say stamp="close" of both, if a day\'s close stands at its date')  # fmt: skip
 
