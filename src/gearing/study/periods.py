@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -41,14 +42,23 @@ class Periods(NamedTuple):
         return self.per_year == LISTED_YEAR
 
 
+_KNOWN: WeakKeyDictionary[Prices, Periods] = WeakKeyDictionary()
+
+
 def periods_of(prices: Prices) -> Periods:
     """Returns how many periods and bars a year of a series has, by its own times.
 
     Days are trading days: 365 where every weekday has prices, 252 where five have, 52 less for each that has none else.
 
     Args:
-        prices: the series.
+        prices: the series; what was found for it is kept as long as it is.
     """
+    if prices not in _KNOWN:
+        _KNOWN[prices] = _found(prices)
+    return _KNOWN[prices]
+
+
+def _found(prices: Prices) -> Periods:
     times, spacing = prices.times_ms, prices.spacing_ms
     ends = times[day_end_bars(times, spacing)]
     step = spacing_ms(ends) / DAY_MS if len(ends) > 1 else 1.0
